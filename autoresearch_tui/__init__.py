@@ -1,0 +1,3 @@
+"""A terminal cockpit for autonomous research."""
+
+__version__ = "0.1.0"

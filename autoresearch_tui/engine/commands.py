@@ -1,0 +1,76 @@
+"""Everything a human can ask for, as one closed family of frozen dataclasses.
+
+A command that answers a question names what was on the screen (`commit`); a late or repeated answer does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Approve:
+    """Train this proposal."""
+
+    number: int
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Veto:
+    """Do not train this proposal, and tell the researcher why."""
+
+    number: int
+    commit: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revise:
+    """Train this text instead: the new contents of editable files, by path. Approved by being written."""
+
+    number: int
+    commit: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Launch nothing new; `stop_run` also stops the present run and puts its proposal back."""
+
+    stop_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on, and try at once whatever waits for another try."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRun:
+    """End the present run only; it counts as a crash with the reason «stopped»."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A steering note for the researcher's next request."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the session's engine: after the present run, or now (its proposal is put back)."""
+
+    now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Detach:
+    """Let go of the session and leave everything as it is for the engine that comes next."""
+
+
+Command = Approve | Veto | Revise | Pause | Resume | StopRun | Note | Stop | Detach

@@ -1,0 +1,324 @@
+"""Everything that can happen, as one closed family of frozen dataclasses.
+
+An event is a fact that is already true or an intent that the engine will make true (and repeats after a crash).
+The journal stores each as a JSON object: `seq`, `time`, `type` (the class name in snake case) and the fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SessionBegan:
+    """A tag, a branch, a table. `locked` maps each locked path to the sha256 of its bytes."""
+
+    tag: str
+    branch: str
+    base: str
+    metric: str
+    goal: str
+    keep_margin: float
+    budget_seconds: float
+    editable: tuple[str, ...]
+    locked: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStarted:
+    """An engine took the session: first start, attach, take-over and recovery look the same."""
+
+    pid: int
+    host: str
+    headless: bool
+    version: str
+    researcher: str
+    review: str
+    unattended: str
+    after_seconds: float
+    timeout_seconds: float
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStopped:
+    """The engine let go of the session. `why`: detached, stopped, finished, failed."""
+
+    why: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramRead:
+    """The version of program.md that proposals are made under from here on (sha256, first 12 digits)."""
+
+    version: str
+    lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalAsked:
+    """The researcher is at work on experiment `number`, from commit `base`; `attempt` counts from 1."""
+
+    number: int
+    base: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalFailed:
+    """No proposal this time. Asked again after `retry_seconds`; None: the loop pauses until a human helps."""
+
+    number: int
+    error: str
+    retry_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalMade:
+    """An attempt exists as a commit; what is shown, approved, committed and trained is this commit."""
+
+    number: int
+    commit: str
+    base: str
+    description: str
+    hypothesis: str
+    author: str
+    program: str
+    added: int
+    removed: int
+    flags: tuple[str, ...] = ()
+    low_risk: bool = True
+    tokens: int = 0
+    usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewOpened:
+    """The proposal waits at the gate. `policy` decides at `deadline` (UTC, ISO 8601), where both are set."""
+
+    number: int
+    commit: str
+    policy: str
+    deadline: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalApproved:
+    """May be trained. `by`: human, auto, or the policy that stood in."""
+
+    number: int
+    commit: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalVetoed:
+    """Will not be trained, and why; the researcher is told."""
+
+    number: int
+    commit: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRebased:
+    """The frontier moved while it waited; merged onto the new one. Where the diff changed, approval is void."""
+
+    number: int
+    commit: str
+    base: str
+    diff_changed: bool
+    added: int
+    removed: int
+    flags: tuple[str, ...] = ()
+    low_risk: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalWithdrawn:
+    """Ended without a run and without a veto: it no longer applied to the new frontier, or was replaced."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalPutBack:
+    """Its run was stopped by a human's pause or stop; it stays approved and is run again, from the start."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """Intent to train `commit`; `attempt` is 2 after a lost run."""
+
+    number: int
+    commit: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """`reason`: finished, crashed, out of memory, timed out, over budget, killed, lost. `cause`: last log lines."""
+
+    number: int
+    reason: str
+    exit_code: int | None
+    seconds: float
+    cause: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunScored:
+    """`value` is None where there is no valid score, and `problem` says why. Memory in GiB."""
+
+    number: int
+    value: float | None
+    memory_gb: float
+    source: str
+    problem: str = ""
+    summary: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictGiven:
+    """The end of an experiment that ran: keep, discard, crash or invalid. A keep moves the frontier to its commit."""
+
+    number: int
+    verdict: str
+    value: float | None
+    memory_gb: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteGiven:
+    """The human's steering note; reaches the next request."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseAsked:
+    """Nothing new is launched. `by`: human or engine (with the reason)."""
+
+    by: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The loop goes on."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """`when`: after this run, or now."""
+
+    when: str
+
+
+@dataclass(frozen=True, slots=True)
+class TroubleMet:
+    """Something outside stands in the way; tried again after `retry_seconds` where that can help."""
+
+    what: str
+    remedy: str
+    retry_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TroubleCleared:
+    """It works again."""
+
+    what: str
+
+
+Event = (
+    SessionBegan
+    | EngineStarted
+    | EngineStopped
+    | ProgramRead
+    | ProposalAsked
+    | ProposalFailed
+    | ProposalMade
+    | ReviewOpened
+    | ProposalApproved
+    | ProposalVetoed
+    | ProposalRebased
+    | ProposalWithdrawn
+    | ProposalPutBack
+    | RunStarted
+    | RunEnded
+    | RunScored
+    | VerdictGiven
+    | NoteGiven
+    | PauseAsked
+    | Resumed
+    | StopAsked
+    | TroubleMet
+    | TroubleCleared
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of the journal. `seq` counts from 1 without gaps; `time` is UTC, ISO 8601."""
+
+    seq: int
+    time: str
+    event: Event
+
+
+def type_name(event: Event) -> str:
+    """`ProposalMade` → `proposal_made`."""
+    return _snake(type(event).__name__)
+
+
+def to_fields(event: Event) -> dict[str, Any]:
+    """The event's own fields as JSON values."""
+    return {f.name: _plain(getattr(event, f.name)) for f in dataclasses.fields(event)}
+
+
+def from_fields(name: str, values: Mapping[str, Any]) -> Event:
+    """The event that `type_name` and `to_fields` describe. Unknown fields (of a later version) are ignored.
+
+    Raises ValueError for an unknown type or a missing field.
+    """
+    kind = _KINDS.get(name)
+    if kind is None:
+        raise ValueError(f"unknown event type {name!r}")
+    known: dict[str, Any] = {}
+    for f in dataclasses.fields(kind):
+        if f.name in values:
+            value = values[f.name]
+            known[f.name] = tuple(value) if isinstance(value, list) else value
+    try:
+        return typing.cast(Event, kind(**known))
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+_KINDS: dict[str, type] = {_snake(kind.__name__): kind for kind in typing.get_args(Event)}

@@ -1,0 +1,177 @@
+"""What a lab is: a folder in a git repository, its settings, and where its files are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch_tui import settings as settings_module
+from autoresearch_tui.errors import UserError
+from autoresearch_tui.settings import Settings
+
+STATE_FOLDER = ".autoresearch"
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """A git repository with editable files, a fixed evaluation, a budget and a program."""
+
+    root: Path
+    settings: Settings
+
+    @property
+    def program(self) -> Path:
+        """The human's standing instructions."""
+        return self.root / self.settings.lab.program
+
+    @property
+    def results(self) -> Path:
+        """The table of the session opened last."""
+        return self.root / "results.tsv"
+
+    @property
+    def state_folder(self) -> Path:
+        """Everything of ours that is not git's; ignored through `.git/info/exclude`."""
+        return self.root / STATE_FOLDER
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one engine of this lab."""
+        return self.state_folder / "engine.lock"
+
+    def session(self, tag: str) -> SessionFiles:
+        """The files of one session."""
+        return SessionFiles(self.state_folder / tag)
+
+    def tags(self) -> list[str]:
+        """Sessions that exist here, the one written to last at the end."""
+        journals = self.state_folder.glob("*/journal.jsonl")
+        return [path.parent.name for path in sorted(journals, key=lambda path: path.stat().st_mtime_ns)]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFiles:
+    """Where a session keeps its facts."""
+
+    folder: Path
+
+    @property
+    def journal(self) -> Path:
+        """The truth: one record a line."""
+        return self.folder / "journal.jsonl"
+
+    @property
+    def results(self) -> Path:
+        """The session's own copy of the table."""
+        return self.folder / "results.tsv"
+
+    @property
+    def researcher_log(self) -> Path:
+        """What the researcher says while it works; for watching only."""
+        return self.folder / "researcher.log"
+
+    def run(self, number: int) -> RunFiles:
+        """The files of experiment `number`."""
+        return RunFiles(self.folder / "runs" / f"{number:04d}")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """One experiment's folder; `work` inside it is what the training command sees."""
+
+    folder: Path
+
+    @property
+    def diff(self) -> Path:
+        """The proposal against its base, as a unified diff."""
+        return self.folder / "diff.patch"
+
+    @property
+    def log(self) -> Path:
+        """Standard output and error of the training command. Untrusted."""
+        return self.folder / "run.log"
+
+    @property
+    def exit(self) -> Path:
+        """How the run ended, written by its supervisor."""
+        return self.folder / "exit.json"
+
+    @property
+    def score(self) -> Path:
+        """What the referee, or the log, said."""
+        return self.folder / "score.json"
+
+    @property
+    def work(self) -> Path:
+        """The run's own copy of the lab's tree; removed after the verdict."""
+        return self.folder / "work"
+
+
+def find(start: Path) -> Lab:
+    """The nearest lab, from `start` upward. Raises UserError where there is none."""
+    if not start.exists():
+        raise UserError(f"{start}: no such folder; `autoresearch-tui init {start}` makes a new lab there")
+    folder = start.resolve()
+    if folder.is_file():
+        raise UserError(f"{start}: a file; name the lab's folder")
+    for candidate in (folder, *folder.parents):
+        if _looks_like_lab(candidate):
+            return open_lab(candidate)
+        if (candidate / ".git").exists():
+            # The repository's top: what is missing here is missing for good.
+            return open_lab(candidate)
+    raise UserError(
+        f"{folder}: not in a git repository; `autoresearch-tui init DIR` makes a new lab, "
+        "or run `git init` and commit your files here"
+    )
+
+
+def open_lab(root: Path) -> Lab:
+    """The lab at `root`, checked: git, its files, its settings. Raises UserError with what to mend."""
+    settings = settings_module.load(root)
+    lab = Lab(root, settings)
+    _check(lab)
+    return lab
+
+
+def read_program(lab: Lab) -> str:
+    """The program's text. Raises UserError where it is not UTF-8."""
+    return read_text(lab.program, "save it as UTF-8")
+
+
+def read_text(path: Path, remedy: str) -> str:
+    """A text file of the lab's. Raises UserError naming the file and the remedy."""
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}; {remedy}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _looks_like_lab(folder: Path) -> bool:
+    if (folder / settings_module.FILE_NAME).is_file():
+        return True
+    return all((folder / name).is_file() for name in ("prepare.py", "train.py", "program.md"))
+
+
+def _check(lab: Lab) -> None:
+    if not any((folder / ".git").exists() for folder in (lab.root, *lab.root.parents)):
+        raise UserError(f"{lab.root}: not in a git repository; run `git init` and commit your files there")
+    lists: Sequence[tuple[str, Sequence[str]]] = (
+        ("program", (lab.settings.lab.program,)),
+        ("editable", lab.settings.lab.editable),
+        ("locked", lab.settings.lab.locked),
+    )
+    for key, names in lists:
+        for name in names:
+            path = lab.root / name
+            if not path.exists():
+                raise UserError(
+                    f"{lab.root}: no {name}, which a lab needs (`lab.{key}` in {settings_module.FILE_NAME}); "
+                    "restore it, or make a new lab with `autoresearch-tui init DIR`"
+                )
+            if path.is_symlink() or not path.is_file():
+                raise UserError(f"{path}: not a plain file; `lab.{key}` takes plain files only")
+            read_text(path, "a lab's files are UTF-8 text")
