@@ -1,0 +1,44 @@
+"""From settings to a researcher. What cannot work is said here, before a session begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autoresearch_tui.errors import UserError
+from autoresearch_tui.researchers.base import Researcher
+from autoresearch_tui.settings import Settings
+
+
+def make(settings: Settings, environ: Mapping[str, str]) -> Researcher:
+    """The researcher of `settings.researcher.kind`. Raises UserError where it could not propose anything.
+
+    The API's package takes seconds to import and is not imported here.
+    """
+    chosen = settings.researcher
+    if chosen.kind == "claude":
+        return _claude(settings, environ)
+    if chosen.kind == "command":
+        return _command(settings, environ)
+    from autoresearch_tui.researchers.search import Search
+
+    return Search()
+
+
+def _claude(settings: Settings, environ: Mapping[str, str]) -> Researcher:
+    from autoresearch_tui.researchers.claude import Claude
+    from autoresearch_tui.researchers.claude_client import NO_KEY, has_credentials
+
+    if not has_credentials(environ):
+        raise UserError(NO_KEY)
+    return Claude(settings.researcher, environ=environ)
+
+
+def _command(settings: Settings, environ: Mapping[str, str]) -> Researcher:
+    from autoresearch_tui.researchers.command import Command, find
+
+    command = settings.researcher.command
+    if not command:
+        raise UserError('`researcher.command` is empty; for example ["claude", "-p"]')
+    if find(command, environ) is None:
+        raise UserError(f"`researcher.command`: {command[0]!r} is not on PATH; install it, or give its whole path")
+    return Command(command, environ=environ)

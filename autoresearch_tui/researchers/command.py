@@ -1,0 +1,181 @@
+"""Any command-line agent as a researcher: a throw-away folder and a prompt on stdin in, edited files out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch_tui.researchers import prompt
+from autoresearch_tui.researchers.base import Brief, Proposal, ResearcherError
+from autoresearch_tui.researchers.command_files import Manifest, read_text, take, unwanted
+from autoresearch_tui.researchers.command_run import DEFAULT_LIMITS, Finished, Limits, run
+from autoresearch_tui.text import clean_text, describe
+
+PASSED_ON = (
+    "PATH", "HOME", "LANG", "LC_ALL", "USER", "LOGNAME", "SHELL",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE",
+    "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME",
+    "CLAUDE_CONFIG_DIR", "CLAUDE_CODE_OAUTH_TOKEN", "CODEX_HOME", "CODEX_API_KEY", "OPENCODE_CONFIG",
+    "OPENROUTER_API_KEY", "MISTRAL_API_KEY", "DEEPSEEK_API_KEY", "GROQ_API_KEY", "XAI_API_KEY", "OLLAMA_HOST",
+)  # fmt: skip
+"""The variables that an agent sees, beside those that begin with one of :data:`PASSED_ON_PREFIXES`."""
+
+PASSED_ON_PREFIXES = ("ANTHROPIC_", "OPENAI_", "GEMINI_", "GOOGLE_", "AIDER_")
+
+_RESULT_LIMIT = 64 * 1024
+_TEXT_LIMIT = 4 * 1024 * 1024
+
+Wrap = Callable[[Sequence[str], Path], Sequence[str]]
+"""Puts a command into a sandbox: the command and the folder that it works in, to the command to start."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """The agent's folder and what was in it at the start."""
+
+    path: Path
+    before: Manifest
+
+    @property
+    def result(self) -> Path:
+        return self.path / prompt.RESULT_NAME
+
+
+class Command:
+    """A researcher that starts a program for each proposal.
+
+    `command` is run without a shell; a leading `~/` is expanded in each word; `wrap` may add a sandbox.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environ: Mapping[str, str],
+        limits: Limits = DEFAULT_LIMITS,
+        wrap: Wrap | None = None,
+    ) -> None:
+        self._command = [str(Path(word).expanduser()) if word.startswith("~/") else word for word in command]
+        self._environ = environment(environ)
+        self._limits = limits
+        self._wrap = wrap
+
+    def propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
+        """What the agent left in the editable files, or None where it changed nothing."""
+        if cancelled.is_set():
+            return None
+        try:
+            return self._propose(brief, say, cancelled)
+        except OSError as error:
+            raise ResearcherError(f"the agent's folder cannot be used: {error}") from None
+
+    def _propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
+        with tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True) as root:
+            folder = _lay_out(Path(root) / "work", brief)
+            finished = self._run(folder, Path(root) / "prompt", brief, say, cancelled)
+            if finished is None or cancelled.is_set():
+                return None
+            files = _collect(folder, brief)
+            if not files:
+                return None
+            description, hypothesis = _words(folder, finished)
+        return Proposal(description, hypothesis, files)
+
+    def _run(
+        self,
+        folder: _Folder,
+        prompt_path: Path,
+        brief: Brief,
+        say: Callable[[str], None],
+        cancelled: threading.Event,
+    ) -> Finished | None:
+        prompt_path.write_text(prompt.build(brief, "folder").text, "utf-8", newline="")
+        environ = {
+            **self._environ,
+            "AUTORESEARCH_RESULT": str(folder.result),
+            # an agent needs no accelerator and should not find one
+            "CUDA_VISIBLE_DEVICES": "",
+            "NO_COLOR": "1",
+            "TERM": "dumb",
+        }
+        command = self._wrap(self._command, folder.path) if self._wrap else self._command
+        finished = run(command, folder.path, environ, prompt_path, self._limits, say, cancelled)
+        if finished is not None and finished.code != 0:
+            how = f"exit code {finished.code}" if finished.code > 0 else f"signal {-finished.code}"
+            last = "\n".join(finished.last) or "it printed nothing"
+            raise ResearcherError(f"{describe(self._command[0])} failed with {how}; its last lines:\n{last}")
+        return finished
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The part of `environ` that an agent sees."""
+    return {name: value for name, value in environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)}
+
+
+def _lay_out(path: Path, brief: Brief) -> _Folder:
+    path.mkdir()
+    fixed = {"program.md": brief.program, **brief.locked}
+    for name, text in {**fixed, **brief.files}.items():
+        target = path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, "utf-8", newline="")
+        target.chmod(0o644 if name in brief.files else 0o444)
+    return _Folder(path, take(path))
+
+
+def _collect(folder: _Folder, brief: Brief) -> dict[str, str]:
+    """The editable files that changed. Anything else that changed is refused and named."""
+    ignored = frozenset({prompt.RESULT_NAME})
+    trouble = unwanted(folder.before, take(folder.path), frozenset(brief.files), ignored)
+    if trouble:
+        more = f", and {len(trouble) - 5} more" if len(trouble) > 5 else ""
+        raise ResearcherError(
+            f"refused: only {', '.join(sorted(brief.files))} may change, but {', '.join(trouble[:5])}{more}"
+        )
+    files: dict[str, str] = {}
+    for name, old in brief.files.items():
+        text = read_text(folder.path / name, _TEXT_LIMIT)
+        if text is None:
+            raise ResearcherError(f"refused: {name} is no longer a readable file of UTF-8 text")
+        if text != old:
+            files[name] = text
+    return files
+
+
+def _words(folder: _Folder, finished: Finished) -> tuple[str, str]:
+    """Description and hypothesis: the agent's own, else its last line of stdout."""
+    text = read_text(folder.result, _RESULT_LIMIT)
+    try:
+        answer = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        answer = {}
+    items = answer.items() if isinstance(answer, dict) else ()
+    given = {key: value for key, value in items if isinstance(value, str)}
+    description = given.get("description", "").strip() or headline(finished.headline) or "no description given"
+    return describe(description), clean_text(given.get("hypothesis", "")).strip()[:2_000]
+
+
+def headline(line: str) -> str:
+    """The words of a last line: the last line of the text in it, where it is an agent's JSON event."""
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return line
+    if not isinstance(event, dict):
+        return line
+    for key in ("result", "response", "text", "message"):
+        value = event.get(key)
+        if isinstance(value, str) and value.strip():
+            return value.strip().splitlines()[-1]
+    return ""
+
+
+def find(command: Sequence[str], environ: Mapping[str, str]) -> str | None:
+    """Where the program of `command` is, or None."""
+    return shutil.which(str(Path(command[0]).expanduser()), path=environ.get("PATH"))

@@ -1,0 +1,224 @@
+"""One run of a command-line agent: its output, its limits, and its end with everything it started."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import errno
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from autoresearch_tui.researchers.base import ResearcherError
+from autoresearch_tui.text import clean_line, describe
+
+_LAST = 12
+_LINE = 2_000
+_CHUNK = 64 * 1024
+_READS = 32
+_SWEEPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one call may take. Times are seconds; `grace` is what a process gets to end by itself."""
+
+    wall: float = 20 * 60
+    silence: float = 5 * 60
+    grace: float = 1.0
+    tick: float = 0.1
+    shown: int = 400_000
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How it ended: exit code (negative for a signal), the last lines, and the last line of stdout."""
+
+    code: int
+    last: tuple[str, ...]
+    headline: str
+
+
+@dataclass
+class _Output:
+    """Turns bytes of both streams into cleaned lines, shown up to a limit."""
+
+    say: Callable[[str], None]
+    room: int
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST))
+    headline: str = ""
+    _rest: dict[str, str] = field(default_factory=lambda: {"stdout": "", "stderr": ""})
+    _decoders: dict[str, codecs.IncrementalDecoder] = field(
+        default_factory=lambda: {
+            name: codecs.getincrementaldecoder("utf-8")("replace") for name in ("stdout", "stderr")
+        }
+    )
+
+    def feed(self, stream: str, data: bytes) -> None:
+        """Takes the next bytes of a stream; empty bytes end it."""
+        text = self._rest[stream] + self._decoders[stream].decode(data, final=not data)
+        *lines, rest = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        if not data or len(rest) > _CHUNK:
+            lines, rest = [*lines, rest], ""
+        self._rest[stream] = rest
+        for line in lines:
+            self._line(stream, line)
+
+    def _line(self, stream: str, raw: str) -> None:
+        if not raw.strip():
+            return
+        if stream == "stdout":
+            # whole, as it may be an event in JSON
+            self.headline = raw
+        line = clean_line(raw[:_LINE])
+        self.last.append(line)
+        if self.room <= 0:
+            return
+        self.room -= len(line) + 1
+        self.say(f"{line}\n" if self.room > 0 else "… (the rest of the output is not shown)\n")
+
+
+def run(
+    command: Sequence[str],
+    folder: Path,
+    environ: Mapping[str, str],
+    prompt: Path,
+    limits: Limits,
+    say: Callable[[str], None],
+    cancelled: threading.Event,
+) -> Finished | None:
+    """Runs `command` in `folder` with the file `prompt` as stdin. None where it was cancelled.
+
+    When this returns, whatever the command started has ended too.
+    """
+    output = _Output(say, limits.shown)
+    with _started(command, folder, environ, prompt, limits) as process:
+        trouble = _watch(process, output, limits, cancelled)
+        code = process.poll()
+    if trouble == "cancelled":
+        return None
+    if trouble:
+        raise ResearcherError(f"{describe(command[0])} was stopped: {trouble}")
+    return Finished(0 if code is None else code, tuple(output.last), output.headline)
+
+
+@contextlib.contextmanager
+def _started(
+    command: Sequence[str], folder: Path, environ: Mapping[str, str], prompt: Path, limits: Limits
+) -> Iterator[subprocess.Popen[bytes]]:
+    try:
+        with prompt.open("rb") as stdin:
+            process = subprocess.Popen(
+                list(command),
+                cwd=folder,
+                env=dict(environ),
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+    except FileNotFoundError:
+        raise ResearcherError(f"command not found: {describe(command[0])}", fatal=True) from None
+    except OSError as error:
+        fatal = error.errno in {errno.EACCES, errno.ENOEXEC, errno.ENOTDIR}
+        raise ResearcherError(f"cannot start {describe(command[0])}: {error.strerror}", fatal=fatal) from None
+    try:
+        yield process
+    finally:
+        _end(process, environ["AUTORESEARCH_RESULT"], limits)
+
+
+def _watch(process: subprocess.Popen[bytes], output: _Output, limits: Limits, cancelled: threading.Event) -> str:
+    """Follows the process to its end; what was wrong, or an empty string."""
+    began = heard = time.monotonic()
+    with selectors.DefaultSelector() as selector:
+        for name, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
+            assert pipe is not None
+            os.set_blocking(pipe.fileno(), False)
+            selector.register(pipe.fileno(), selectors.EVENT_READ, name)
+        while True:
+            # before reading: what it wrote before its end is then in the pipe
+            ended = process.poll() is not None
+            if _drain(selector, output, 0 if ended else limits.tick):
+                heard = time.monotonic()
+            if ended:
+                break
+            if cancelled.is_set():
+                return "cancelled"
+            now = time.monotonic()
+            if now - began > limits.wall:
+                return f"it took longer than {limits.wall:g} s"
+            if now - heard > limits.silence:
+                return f"it printed nothing for {limits.silence:g} s"
+    for name in ("stdout", "stderr"):
+        output.feed(name, b"")
+    return "cancelled" if cancelled.is_set() else ""
+
+
+def _drain(selector: selectors.BaseSelector, output: _Output, wait: float) -> bool:
+    """Feeds what has come in, within one tick; True where there was anything."""
+    if not selector.get_map():
+        # both streams closed while the process lives on
+        time.sleep(wait)
+        return False
+    heard = False
+    for key, _ in selector.select(wait):
+        # a pipe holds little: a bounded number of reads empties it, however much a daemon goes on writing
+        for _ in range(_READS):
+            try:
+                data = os.read(key.fd, _CHUNK)
+            except BlockingIOError:
+                break
+            if not data:
+                selector.unregister(key.fd)
+                break
+            output.feed(key.data, data)
+            heard = True
+    return heard
+
+
+def _end(process: subprocess.Popen[bytes], marker: str, limits: Limits) -> None:
+    """Ends the process, its group, and what left the group: asked first, made to after the grace."""
+    if process.poll() is None:
+        _signal_group(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(limits.grace)
+    _signal_group(process.pid, signal.SIGKILL)
+    # again where there were any: one may have started another meanwhile
+    for _ in range(_SWEEPS):
+        strays = list(_strays(marker))
+        for stray in strays:
+            with contextlib.suppress(psutil.Error):
+                stray.kill()
+        if not strays:
+            break
+    process.wait()
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    # gone already, or, on macOS, only zombies left
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _strays(marker: str) -> Iterator[psutil.Process]:
+    """Processes that began a session of their own, known by the path in their environment."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get("AUTORESEARCH_RESULT") == marker and process.status() != psutil.STATUS_ZOMBIE:
+                yield process

@@ -1,0 +1,143 @@
+"""What a researcher is told about earlier experiments, within a number of characters. Pure.
+
+Every text in here comes from an agent or a log, so it is cleaned, kept on lines that we begin, and fenced.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from autoresearch_tui.researchers.base import Attempt
+from autoresearch_tui.text import clean_text, describe
+
+CEILING = 24_000
+"""Characters that the history may take at most: about 6,000 tokens."""
+
+RECENT = 30
+NEWEST = 10
+PLATEAU = 10
+NEAR_MISSES = 6
+DECIDED = frozenset({"keep", "discard", "crash", "invalid"})
+
+_DIFFS = 3
+_DIFF_CHARS = 1_500
+_DIFF_SHARE = 0.3
+_LOG_LINES = 8
+
+FilesAt = Callable[[str], Mapping[str, str]]
+
+
+def render(attempts: Sequence[Attempt], goal: str, files_at: FilesAt, limit: int = CEILING) -> str:
+    """The table of earlier experiments and the newest kept changes, at most about `limit` characters."""
+    if not attempts:
+        return "Nothing has been tried yet."
+    diffs = kept_changes(attempts, files_at, int(limit * _DIFF_SHARE))
+    lines = table(attempts, limit - len(diffs))
+    head = f"{len(attempts)} experiments so far; the best score is {_score(best(attempts, goal))}."
+    return "\n".join(filter(None, (head, lines, diffs)))
+
+
+def best(attempts: Sequence[Attempt], goal: str) -> float | None:
+    """The best kept score, or None where nothing has been kept."""
+    kept = [a.value for a in attempts if a.outcome == "keep" and a.value is not None]
+    if not kept:
+        return None
+    return max(kept) if goal == "maximize" else min(kept)
+
+
+def table(attempts: Sequence[Attempt], limit: int) -> str:
+    """One entry an attempt, oldest first: what matters most is chosen first, the rest is only counted."""
+    chosen: dict[int, str] = {}
+    room = limit
+    for index, text in _wanted(attempts):
+        if index not in chosen and len(text) < room:
+            chosen[index] = text
+            room -= len(text) + 1
+    left_out = Counter(a.outcome for i, a in enumerate(attempts) if i not in chosen)
+    lines = [chosen[i] for i in sorted(chosen)]
+    if left_out:
+        counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(left_out.items()))
+        lines.insert(0, f"({left_out.total()} older experiments are left out: {counts})")
+    return "\n".join(lines)
+
+
+def _wanted(attempts: Sequence[Attempt]) -> Iterator[tuple[int, str]]:
+    """Entries in the order of their worth; a long one is followed by its short form, lest it does not fit."""
+    newest_first = list(enumerate(attempts))[::-1]
+    for index, attempt in newest_first[:NEWEST]:
+        yield index, _long(attempt)
+        yield index, _short(attempt)
+    for index, attempt in newest_first[NEWEST:]:
+        if attempt.outcome in {"keep", "vetoed"}:
+            yield index, _short(attempt)
+    for index, attempt in newest_first[NEWEST:RECENT]:
+        yield index, _long(attempt)
+    for index, attempt in newest_first[NEWEST:]:
+        yield index, _short(attempt)
+
+
+def _short(attempt: Attempt) -> str:
+    line = f"#{attempt.number} {describe(attempt.outcome, 12)}"
+    if attempt.value is not None:
+        line += f" {_score(attempt.value)}"
+    line += f": {describe(attempt.description, 120)}"
+    if attempt.outcome == "vetoed":
+        line += f" | vetoed because: {describe(attempt.reason, 160)}"
+    return line
+
+
+def _long(attempt: Attempt) -> str:
+    lines = [_short(attempt)]
+    if attempt.hypothesis.strip():
+        lines.append(f"  | idea: {describe(attempt.hypothesis, 200)}")
+    if attempt.reason.strip() and attempt.outcome not in {"vetoed", "keep", "discard"}:
+        tail = [line for line in clean_text(attempt.reason).split("\n") if line.strip()][-_LOG_LINES:]
+        lines += [f"  | {line.strip()[:200]}" for line in tail]
+    return "\n".join(lines)
+
+
+def kept_changes(attempts: Sequence[Attempt], files_at: FilesAt, limit: int) -> str:
+    """The newest kept changes as diffs, so that what worked can be built on."""
+    kept = [a for a in attempts if a.outcome == "keep" and a.base and a.commit != a.base][-_DIFFS:]
+    parts: list[str] = []
+    room = limit
+    for attempt in reversed(kept):
+        text = _diff(files_at(attempt.base), files_at(attempt.commit))
+        if not text:
+            continue
+        part = f"The change of #{attempt.number}:\n{text}"
+        if len(part) > room:
+            break
+        parts.insert(0, part)
+        room -= len(part) + 1
+    return "\n".join(parts)
+
+
+def _diff(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+    lines: list[str] = []
+    for path in sorted(new):
+        before, after = old.get(path, ""), new[path]
+        lines += difflib.unified_diff(before.splitlines(), after.splitlines(), path, path, n=1, lineterm="")
+    text = "\n".join(f"  | {line}" for line in clean_text("\n".join(lines)).split("\n") if line)
+    if len(text) > _DIFF_CHARS:
+        text = text[:_DIFF_CHARS].rsplit("\n", 1)[0] + "\n  | (cut here)"
+    return text
+
+
+def on_plateau(attempts: Sequence[Attempt]) -> bool:
+    """True where the last ten decided experiments brought no keep."""
+    decided = [a for a in attempts if a.outcome in DECIDED]
+    return len(decided) > PLATEAU and all(a.outcome != "keep" for a in decided[-PLATEAU:])
+
+
+def near_misses(attempts: Sequence[Attempt], goal: str) -> str:
+    """The discarded experiments that came closest, best first."""
+    scored = [(a.value, a) for a in attempts if a.outcome == "discard" and a.value is not None]
+    scored.sort(key=lambda pair: pair[0], reverse=goal == "maximize")
+    return "\n".join(_short(attempt) for _, attempt in scored[:NEAR_MISSES])
+
+
+def _score(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.7g}"

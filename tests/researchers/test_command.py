@@ -1,0 +1,393 @@
+"""Command-line agents, good and bad: real processes in real folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import tempfile
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from autoresearch_tui.errors import UserError
+from autoresearch_tui.researchers import choose
+from autoresearch_tui.researchers.base import Attempt, Brief, Proposal, ResearcherError
+from autoresearch_tui.researchers.command import Command, environment, headline
+from autoresearch_tui.researchers.command_run import Limits
+from autoresearch_tui.settings import ResearcherSettings, Settings
+
+DOCS = Path(__file__).parents[2] / "docs" / "researchers.md"
+QUICK = Limits(wall=20, silence=10, grace=0.3, tick=0.02)
+
+BRIEF = Brief(
+    number=3,
+    base="abc",
+    program="Lower the loss.",
+    files={"train.py": "LR = 0.04\nDEPTH = 8\n", "lib/model.py": "WIDTH = 64\n"},
+    locked={"prepare.py": "SEED = 1\n"},
+    metric="val_bpb",
+    goal="minimize",
+    budget_seconds=300,
+    history=(Attempt(0, "a", "a", "baseline", "", "keep", 1.5, ""),),
+    notes=("try a smaller depth",),
+)
+
+Run = Callable[..., tuple[Proposal | None, str]]
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Throw-away folders lie here, and none is left."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    assert list(folder.iterdir()) == []
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs a shell script as the agent; the proposal, and all that was said."""
+
+    def run(
+        script: str, *, limits: Limits = QUICK, cancelled: threading.Event | None = None
+    ) -> tuple[Proposal | None, str]:
+        said: list[str] = []
+        agent = Command(["sh", "-c", script], environ=os.environ, limits=limits)
+        proposal = agent.propose(BRIEF, said.append, cancelled or threading.Event())
+        return proposal, "".join(said)
+
+    return run
+
+
+def alive(marker: str) -> list[int]:
+    """Processes, zombies left out, with `marker` among their arguments."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        if marker in words and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process.pid)
+    return found
+
+
+def test_a_change_is_a_proposal_with_the_last_line_as_its_description(run: Run) -> None:
+    proposal, said = run(
+        "sed -i.aider s/0.04/0.02/ train.py; rm train.py.aider; echo thinking; echo '  halve LR  '; echo"
+    )
+    assert proposal == Proposal("halve LR", "", {"train.py": "LR = 0.02\nDEPTH = 8\n"})
+    assert said == "thinking\n  halve LR  \n"
+
+
+def test_its_own_words_go_before_the_last_line(run: Run, tmp_path: Path) -> None:
+    words = tmp_path / "words.json"
+    words.write_text(json.dumps({"description": "halve\tLR\nnow", "hypothesis": "it\njumps\x1b", "more": 1}))
+    proposal, _ = run(f"echo 'LR = 1' > train.py; cat {words} > \"$AUTORESEARCH_RESULT\"; echo done")
+    assert proposal == Proposal("halve LR now", "it\njumps·", {"train.py": "LR = 1\n"})
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        'echo "not json" > "$AUTORESEARCH_RESULT"',
+        'echo "[1, 2]" > "$AUTORESEARCH_RESULT"',
+        'echo \'{"description": 5}\' > "$AUTORESEARCH_RESULT"',
+        'head -c 100000 /dev/zero > "$AUTORESEARCH_RESULT"',
+        'mkfifo "$AUTORESEARCH_RESULT"',
+        'ln -s /etc/passwd "$AUTORESEARCH_RESULT"',
+        'mkdir "$AUTORESEARCH_RESULT"',
+        'yes "[" | head -c 60000 | tr -d "\\n" > "$AUTORESEARCH_RESULT"',
+    ],
+)
+def test_a_bad_result_file_is_as_good_as_none(run: Run, write: str) -> None:
+    proposal, _ = run(f"echo 'LR = 1' > train.py; {write}; echo the words")
+    assert proposal is not None and proposal.description == "the words"
+
+
+def test_no_change_is_no_proposal(run: Run) -> None:
+    assert run("echo nothing to do; touch train.py")[0] is None
+
+
+def test_the_prompt_the_folder_and_the_environment(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-known")
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    run(f"cat > {out}/stdin; env > {out}/env; ls -l > {out}/ls; cat lib/model.py prepare.py program.md > {out}/files")
+    stdin = (out / "stdin").read_text()
+    for part in ("Lower the loss.", "#0 keep 1.5", "try a smaller depth", "train.py"):
+        assert part in stdin
+    seen = dict(line.split("=", 1) for line in (out / "env").read_text().splitlines() if "=" in line)
+    assert seen["ANTHROPIC_API_KEY"] == "sk-known" and seen["TERM"] == "dumb"
+    assert seen["CUDA_VISIBLE_DEVICES"] == "" and "HF_TOKEN" not in seen
+    listing = (out / "ls").read_text()
+    assert re.search(r"^-r--r--r--.* prepare\.py$", listing, re.M)
+    assert re.search(r"^-rw-r--r--.* train\.py$", listing, re.M)
+    assert (out / "files").read_text() == "WIDTH = 64\nSEED = 1\nLower the loss."
+
+
+def test_nothing_but_what_is_listed_is_passed_on() -> None:
+    given = {
+        "PATH": "/bin",
+        "HOME": "/h",
+        "OPENAI_API_KEY": "k",
+        "GITHUB_TOKEN": "t",
+        "LD_PRELOAD": "x",
+        "AWS_SECRET": "y",
+    }
+    assert environment(given) == {"PATH": "/bin", "HOME": "/h", "OPENAI_API_KEY": "k"}
+
+
+@pytest.mark.parametrize(
+    ("script", "named"),
+    [
+        ("touch helper.py", "helper.py was added"),
+        ("mkdir deep; touch deep/helper.py", "deep/helper.py was added"),
+        ("ln -s /etc/passwd link", "link was added"),
+        ("rm prepare.py", "prepare.py was removed"),
+        ("rm -f prepare.py; echo 'SEED = 2' > prepare.py", "prepare.py was changed"),
+        ("chmod u+w prepare.py", "the mode of prepare.py became 644"),
+        ("rm -f program.md; ln -s /etc/passwd program.md", "program.md became a link"),
+        ("rm train.py", "train.py was removed"),
+        ("rm train.py; ln -s lib/model.py train.py", "train.py became a link"),
+        ("rm train.py; mkfifo train.py", "train.py became a special file"),
+        ("mv lib ../lib; ln -s ../lib lib", "lib was added"),
+        ("truncate -s 3G huge", "huge was added"),
+        ("touch 'a\tb'", "a\\tb was added"),
+    ],
+)
+def test_any_other_change_is_refused_and_named(run: Run, script: str, named: str) -> None:
+    with pytest.raises(ResearcherError) as caught:
+        run(script)
+    assert named in str(caught.value) and "refused" in str(caught.value)
+    assert not caught.value.fatal
+
+
+@pytest.mark.parametrize("script", ["printf '\\377\\376' > train.py", "head -c 5000000 /dev/zero > train.py"])
+def test_an_editable_that_is_no_text_is_refused(run: Run, script: str) -> None:
+    with pytest.raises(ResearcherError, match=r"train\.py is no longer a readable file"):
+        run(script)
+
+
+def test_what_agents_leave_behind_is_ignored(run: Run) -> None:
+    proposal, _ = run(
+        "mkdir -p .claude .git/objects lib/__pycache__ .aider.tags.cache.v4; touch .claude/settings.json "
+        ".git/objects/x lib/__pycache__/model.pyc .aider.chat.history.md .gitignore .aider.tags.cache.v4/y; "
+        "echo 'WIDTH = 96' > lib/model.py; echo wider"
+    )
+    assert proposal == Proposal("wider", "", {"lib/model.py": "WIDTH = 96\n"})
+
+
+def test_another_exit_is_an_error_with_the_last_lines(run: Run) -> None:
+    with pytest.raises(ResearcherError) as caught:
+        run("echo 'LR = 1' > train.py; echo begin; printf '\\033[31mquota exceeded' >&2; exit 3")
+    assert "exit code 3" in str(caught.value) and "quota exceeded" in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+    assert not caught.value.fatal and caught.value.retry_after is None
+
+
+def test_a_signal_is_an_error(run: Run) -> None:
+    with pytest.raises(ResearcherError, match="signal 9"):
+        run("kill -9 $$")
+
+
+@pytest.mark.parametrize("command", [["no-such-agent-here"], ["/etc/passwd"]])
+def test_a_command_that_cannot_be_started_is_fatal(command: list[str]) -> None:
+    with pytest.raises(ResearcherError) as caught:
+        Command(command, environ={"PATH": "/bin"}).propose(BRIEF, print, threading.Event())
+    assert caught.value.fatal and command[0] in str(caught.value)
+
+
+def test_output_is_cleaned_and_capped(run: Run) -> None:
+    _, said = run("printf 'a\\033[2Jb\\r50%%\\rc\\n\\377\\n'; yes flood | head -n 100000", limits=Limits(shown=2_000))
+    assert said.startswith("a·[2Jb\n50%\nc\n\ufffd\nflood\n")
+    assert len(said) < 2_200 and said.endswith("not shown)\n")
+
+
+def test_a_flood_without_line_ends_does_not_grow(run: Run) -> None:
+    _, said = run("head -c 3000000 /dev/zero | tr '\\0' x", limits=Limits(shown=5_000))
+    assert len(said) < 10_000
+
+
+def test_silence_ends_it(run: Run) -> None:
+    began = time.monotonic()
+    with pytest.raises(ResearcherError, match=r"printed nothing for 0\.3 s"):
+        run("echo begin; sleep 30", limits=Limits(silence=0.3, grace=0.2, tick=0.02))
+    assert time.monotonic() - began < 3
+
+
+def test_closed_streams_count_as_silence(run: Run) -> None:
+    with pytest.raises(ResearcherError, match="printed nothing"):
+        run("exec >&- 2>&-; sleep 30", limits=Limits(silence=0.3, grace=0.2, tick=0.02))
+
+
+def test_the_wall_clock_ends_it_however_much_it_prints(run: Run) -> None:
+    with pytest.raises(ResearcherError, match=r"longer than 0\.4 s"):
+        run("while :; do echo tick; sleep 0.02; done", limits=Limits(wall=0.4, grace=0.2, tick=0.02))
+
+
+DAEMON = (
+    "import os, signal, sys, time\n"
+    "for s in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT): signal.signal(s, signal.SIG_IGN)\n"
+    "if os.fork(): print('up', flush=True); time.sleep(60 * (sys.argv[2] == 'stay')); sys.exit()\n"
+    "if sys.argv[3] == 'own': os.setsid()\n"
+    "if os.fork(): time.sleep(60)\n"
+    "time.sleep(60)\n"
+)
+
+
+@pytest.mark.parametrize("session", ["same", "own"])
+def test_cancelling_ends_everything_it_started(run: Run, session: str) -> None:
+    marker = f"marker-{os.getpid()}-{session}"
+    cancelled = threading.Event()
+    threading.Thread(target=lambda: (_await(lambda: len(alive(marker)) >= 3), cancelled.set())).start()
+    began = time.monotonic()
+    proposal, _ = run(f'{sys.executable} -S -c "{DAEMON}" {marker} stay {session}', cancelled=cancelled)
+    assert proposal is None and time.monotonic() - began < 8
+    assert alive(marker) == []
+
+
+@pytest.mark.parametrize("session", ["same", "own"])
+def test_a_daemon_left_behind_is_ended_and_does_not_hold_the_proposal(run: Run, session: str) -> None:
+    marker = f"marker-{os.getpid()}-left-{session}"
+    began = time.monotonic()
+    proposal, _ = run(
+        f"{sys.executable} -S -c \"{DAEMON}\" {marker} leave {session}; echo 'LR = 1' > train.py; echo left"
+    )
+    assert proposal is not None and proposal.description == "left"
+    assert time.monotonic() - began < 8
+    assert alive(marker) == []
+
+
+def test_cancelled_before_it_began_starts_nothing() -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    assert Command(["no-such-agent-here"], environ={}).propose(BRIEF, print, cancelled) is None
+
+
+def test_a_full_pipe_and_a_prompt_that_nobody_reads_do_not_block(run: Run) -> None:
+    proposal, _ = run("yes x | head -n 60000; yes y | head -n 60000 >&2; echo 'LR = 1' > train.py; echo done")
+    assert proposal is not None and proposal.description == "done"
+
+
+def test_a_sandbox_can_be_put_around_it() -> None:
+    seen: list[Path] = []
+
+    def wrap(command: object, folder: Path) -> list[str]:
+        seen.append(folder)
+        return ["sh", "-c", "echo 'LR = 1' > train.py; echo wrapped"]
+
+    agent = Command(["agent"], environ=os.environ, wrap=wrap)
+    proposal = agent.propose(BRIEF, lambda _: None, threading.Event())
+    assert proposal is not None and proposal.description == "wrapped" and seen[0].name == "work"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("plain words", "plain words"),
+        ('{"type": "result", "result": "I edited it.\\nLower LR"}', "Lower LR"),
+        ('{"type": "turn.completed", "usage": {}}', ""),
+        ("[1]", "[1]"),
+        ("3", "3"),
+    ],
+)
+def test_the_words_of_a_last_line(line: str, words: str) -> None:
+    assert headline(line) == words
+
+
+def _await(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+# The lines of the documentation, with stand-ins for the agents
+
+
+def documented() -> dict[str, list[str]]:
+    lines = re.findall(r"^command = \[.*\]$", DOCS.read_text("utf-8"), re.M)
+    commands = [tomllib.loads(line)["command"] for line in lines]
+    return {" ".join(command[:2]): command for command in commands}
+
+
+STAND_IN = """#!{python}
+import os, pathlib, sys
+expected = {expected!r}
+if sys.argv[1:] != expected:
+    sys.exit(f"unexpected arguments: {{sys.argv[1:]}}")
+source = "/dev/stdin" if "/dev/stdin" in expected else 0
+prompt = open(source).read()
+assert "Lower the loss." in prompt and "try a smaller depth" in prompt, "no prompt on stdin"
+path = pathlib.Path("train.py")
+path.write_text(path.read_text().replace("DEPTH = 8", "DEPTH = 6"))
+pathlib.Path(".aider.chat.history.md").write_text("left behind")
+print({last!r})
+"""
+
+EXPECTED = {
+    "claude -p": (
+        "-p --output-format stream-json --verbose --permission-mode acceptEdits --allowedTools Read,Edit "
+        "--max-turns 40",
+        '{"type": "result", "subtype": "success", "result": "Done.\\nDEPTH from 8 to 6"}',
+    ),
+    "codex exec": (
+        "exec --sandbox workspace-write --ephemeral --skip-git-repo-check -",
+        "DEPTH from 8 to 6",
+    ),
+    "gemini --approval-mode": (
+        "--approval-mode auto_edit --skip-trust -p|Do what is asked above.",
+        "DEPTH from 8 to 6",
+    ),
+    "opencode run": ("run", "DEPTH from 8 to 6"),
+    "aider --message-file": (
+        "--message-file /dev/stdin --yes-always --no-git --no-auto-commits train.py",
+        "DEPTH from 8 to 6",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_documented_line_of_an_agent(name: str, tmp_path: Path) -> None:
+    command = documented()[name]
+    words, last = EXPECTED[name]
+    expected = words.split("|")[0].split() + words.split("|")[1:]
+    program = tmp_path / "bin" / command[0]
+    program.parent.mkdir()
+    program.write_text(STAND_IN.format(python=sys.executable, expected=expected, last=last))
+    program.chmod(0o755)
+    environ = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    settings = Settings(researcher=ResearcherSettings(kind="command", command=tuple(command)))
+    proposal = choose.make(settings, environ).propose(BRIEF, lambda _: None, threading.Event())
+    assert proposal == Proposal("DEPTH from 8 to 6", "", {"train.py": "LR = 0.04\nDEPTH = 6\n"})
+
+
+def test_the_documented_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = re.search(r"```python\n(.*?)```", DOCS.read_text("utf-8"), re.S)
+    assert script is not None
+    (tmp_path / "halve.py").write_text(script[1])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    command = documented()["python3 ~/halve.py"]
+    settings = Settings(researcher=ResearcherSettings(kind="command", command=tuple(command)))
+    proposal = choose.make(settings, os.environ).propose(BRIEF, lambda _: None, threading.Event())
+    assert proposal == Proposal("halve LR", "the loss jumps at the start", {"train.py": "LR = 0.02\nDEPTH = 8\n"})
+
+
+# From settings to a researcher
+
+
+def test_a_program_that_is_not_there_is_said_at_the_start() -> None:
+    settings = Settings(researcher=ResearcherSettings(kind="command", command=("no-such-agent-here",)))
+    with pytest.raises(UserError, match="no-such-agent-here"):
+        choose.make(settings, {"PATH": "/bin"})
+
+
+def test_an_empty_command_is_said_at_the_start() -> None:
+    with pytest.raises(UserError, match=r"researcher\.command"):
+        choose.make(Settings(researcher=ResearcherSettings(kind="command")), {"PATH": "/bin"})
