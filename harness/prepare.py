@@ -65,7 +65,7 @@ SPLIT_PATTERN = (
 )
 
 
-class NotReady(FileNotFoundError):
+class NotReadyError(FileNotFoundError):
     """The data of this profile has not been prepared; the message says how to mend it."""
 
 
@@ -200,12 +200,12 @@ class Tokenizer:
 
     @classmethod
     def from_directory(cls, tokenizer_dir: str | Path = TOKENIZER_DIR) -> Tokenizer:
-        """Load tokenizer.json. Raises NotReady where there is none."""
+        """Load tokenizer.json. Raises NotReadyError where there is none."""
         from tokenizers import Tokenizer as Encoder
 
         path = Path(tokenizer_dir) / "tokenizer.json"
         if not path.exists():
-            raise NotReady(f"no tokenizer for {DATASET} in {tokenizer_dir}: run `autoresearch-tui prepare`")
+            raise NotReadyError(f"no tokenizer for {DATASET} in {tokenizer_dir}: run `autoresearch-tui prepare`")
         return cls(Encoder.from_file(str(path)))
 
     def get_vocab_size(self) -> int:
@@ -324,13 +324,13 @@ def fill_rows(rows: Sequence[list[Slice]], shards: Sequence[np.ndarray], out: np
 def load_tokens(split: str, where: Layout = LAYOUT) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Memory-mapped uint16 tokens and int64 document offsets of each shard of "train" or "val".
 
-    Raises NotReady where there are none.
+    Raises NotReadyError where there are none.
     """
     import numpy as np
 
     names = sorted(n for n in load_manifest(where).get("files", {}) if re.fullmatch(rf"tokens/{split}_\d+\.bin", n))
     if not names:
-        raise NotReady(f"no {split} tokens for {where.dataset} in {where.tokens}: run `autoresearch-tui prepare`")
+        raise NotReadyError(f"no {split} tokens for {where.dataset} in {where.tokens}: run `autoresearch-tui prepare`")
     paths = [where.root / name for name in names]
     # a plain view: slicing a memmap object costs ten times as much
     tokens = [np.asarray(np.memmap(path, np.uint16, "r")) for path in paths]
@@ -385,7 +385,7 @@ def make_dataloader(
 
     Every row begins with BOS, holds whole documents or long parts of them, and has no padding. The same seed gives
     the same rows. A thread prepares batches ahead; on CUDA they lie in pinned memory and are copied behind the work.
-    Raises NotReady without prepared data, ValueError for an unknown split.
+    Raises NotReadyError without prepared data, ValueError for an unknown split.
     """
     import torch
 
@@ -401,7 +401,7 @@ def make_dataloader(
 
     for block, epoch in prefetch(host()):
         rows = block.to(device, non_blocking=True)
-        yield rows[:, :-1], rows[:, 1:], epoch
+        yield rows[:, :-1].contiguous(), rows[:, 1:].contiguous(), epoch
 
 
 def prefetch(items: Iterator[Any], depth: int = 4) -> Iterator[Any]:
@@ -415,7 +415,8 @@ def prefetch(items: Iterator[Any], depth: int = 4) -> Iterator[Any]:
     def put(item: tuple[Any, BaseException | None]) -> None:
         while not stop.is_set():
             try:
-                return ready.put(item, timeout=0.2)
+                ready.put(item, timeout=0.2)
+                return
             except queue.Full:
                 continue
 
@@ -459,13 +460,13 @@ def default_device() -> str:
 def load_val_rows(where: Layout = LAYOUT) -> np.ndarray:
     """(rows, MAX_SEQ_LEN + 1) uint16, memory-mapped: the fixed rows that are scored, each once.
 
-    Raises NotReady where they have not been prepared.
+    Raises NotReadyError where they have not been prepared.
     """
     import numpy as np
 
     path = where.tokens / val_rows_name()
     if not path.exists():
-        raise NotReady(f"no evaluation rows in {path}: run `autoresearch-tui prepare`")
+        raise NotReadyError(f"no evaluation rows in {path}: run `autoresearch-tui prepare`")
     return np.asarray(np.memmap(path, np.uint16, "r")).reshape(-1, MAX_SEQ_LEN + 1)
 
 
@@ -491,9 +492,9 @@ def evaluate_bpb(model: torch.nn.Module, tokenizer: Tokenizer, batch_size: int) 
             batch = np.full((batch_size, rows.shape[1]), bos, np.int64)  # one shape: nothing is compiled twice
             batch[: len(part)] = part
             block = torch.from_numpy(batch)
-            x, y = block[:, :-1].to(device), block[:, 1:]
-            losses = model(x, y.to(device), reduction="none").view(-1).float().cpu().to(torch.float64)
-            weights = token_bytes[y.reshape(-1)]
+            x, y = block[:, :-1].contiguous(), block[:, 1:].contiguous()
+            losses = model(x.to(device), y.to(device), reduction="none").reshape(-1).cpu().to(torch.float64)
+            weights = token_bytes[y.view(-1)]
             nats += float(losses[weights > 0].sum())
             nbytes += float(weights.sum())
     return nats / (math.log(2) * nbytes)
@@ -524,9 +525,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if changed := verify_manifest(where):
             fail(f"{where.root}: not as prepared: {', '.join(changed)}; run `autoresearch-tui prepare`")
         return 0
-    import corpus
+    import encode
 
-    return corpus.run(where, PROFILE, args.num_shards, as_json=args.json)
+    return encode.run(where, PROFILE, args.num_shards, as_json=args.json)
 
 
 if __name__ == "__main__":

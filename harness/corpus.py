@@ -1,0 +1,407 @@
+"""Where the text comes from: every source ends as parquet shards with one `text` column. Fixed, like prepare.py.
+
+Each file is written under another name and renamed when it is whole, and only then entered in the manifest with its
+size and SHA-256, so an interrupted preparation goes on where it was.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import sys
+import sysconfig
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import prepare
+from prepare import VAL_FILENAME, Layout
+
+HUB_REPO = "karpathy/climbmix-400b-shuffle"
+ATTEMPTS = 5  # for a download, with pauses that double
+SHARD_BYTES, VAL_BYTES = 64_000_000, 64_000_000  # text in one shard of a corpus built here
+STDLIB_SKIP = {"site-packages", "__pycache__", "test", "tests", "idle_test", "encodings", "idlelib", "lib2to3"}
+STDLIB_SKIP |= {"distutils", "pydoc_data", "turtledemo", "ensurepip", "lib-dynload"}
+VAL_NAME = f"val_{prepare.VAL_SHARD:05d}"
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+TEXT_SUFFIXES = (".txt", ".md", ".jsonl", ".parquet")
+
+
+class PrepareError(Exception):
+    """Something the user can mend; the message says what, where and how."""
+
+
+class DamagedShardError(PrepareError):
+    """A parquet file that cannot be read."""
+
+    def __init__(self, path: Path, cause: object) -> None:
+        super().__init__(f"{path}: damaged shard ({str(cause).splitlines()[0][:80]})")
+        self.path = path
+
+
+class Progress:
+    """Tells how far a stage is: a line rewritten in place, or JSON lines, at most ten a second."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self.last = 0.0
+        self.open_line = False
+
+    def __call__(self, stage: str, done: float, total: float, unit: str, note: str = "") -> None:
+        now = time.monotonic()
+        if now - self.last < 0.1 and done < total and not note:
+            return
+        self.last = now
+        if self.as_json:
+            record = {"stage": stage, "done": round(done, 1), "total": round(total, 1), "unit": unit, "note": note}
+            print(json.dumps(record), flush=True)
+            return
+        text = f"{stage}: {done:,.0f}/{total:,.0f} {unit} {note}".rstrip()
+        self.open_line = done < total
+        print(f"\r{text:<78}", end="" if self.open_line else "\n", flush=True)
+
+    def close(self) -> None:
+        """End a line that was left open, so that an error begins on its own."""
+        if self.open_line and not self.as_json:
+            print(flush=True)
+
+
+# ---------------------------------------------------------------------------
+# Files and the manifest
+# ---------------------------------------------------------------------------
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well, and goes otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        with partial.open("rb") as f:
+            os.fsync(f.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_one(root: Path) -> Iterator[None]:
+    """Hold the folder's lock; a second preparation waits, then finds everything done."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".prepare.lock").open("w") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+
+
+class Manifest:
+    """manifest.json: version, dataset, corpus hash, and size and SHA-256 of every file, saved after each entry."""
+
+    def __init__(self, where: Layout) -> None:
+        self.where = where
+        self.content = prepare.load_manifest(where)
+        if not self.content:
+            self.content = {"version": 1, "dataset": where.dataset, "python": sys.version.split()[0], "files": {}}
+
+    def key(self, path: Path) -> str:
+        """Name of a file inside the manifest: relative to the root, or the whole path where it lies elsewhere."""
+        return str(path.relative_to(self.where.root) if path.is_relative_to(self.where.root) else path)
+
+    def has(self, path: Path, **facts: object) -> bool:
+        """Is the file there, of the recorded size, and made from the same `facts`?"""
+        entry = self.content["files"].get(self.key(path))
+        if not entry or any(entry.get(k) != v for k, v in facts.items()):
+            return False
+        return path.exists() and path.stat().st_size == entry["size"]
+
+    def add(self, path: Path, **facts: object) -> None:
+        entry = {"size": path.stat().st_size, "sha256": prepare.file_sha256(path), **facts}
+        self.content["files"][self.key(path)] = entry
+        self.save()
+
+    def drop(self, keep: Callable[[str], bool]) -> None:
+        """Forget the entries whose name `keep` refuses."""
+        self.content["files"] = {k: v for k, v in self.content["files"].items() if keep(k)}
+
+    def sha256(self, path: Path) -> str:
+        return self.content["files"][self.key(path)]["sha256"]
+
+    def save(self) -> None:
+        with replacing(self.where.manifest) as partial:
+            partial.write_text(json.dumps(self.content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+# ---------------------------------------------------------------------------
+# Sources
+# ---------------------------------------------------------------------------
+
+
+def stdlib_documents(stdlib: Path) -> Iterator[tuple[str, str]]:
+    """(group, source) of the standard library's modules by path; the group is the top-level module's name."""
+    for path in sorted(stdlib.rglob("*.py")):
+        parts = path.relative_to(stdlib).parts
+        if STDLIB_SKIP.isdisjoint(parts) and not parts[0].startswith("config-"):
+            try:
+                yield parts[0].removesuffix(".py"), path.read_text(encoding="utf-8")
+            except (UnicodeDecodeError, OSError):
+                continue
+
+
+def user_documents(files: list[Path]) -> Iterator[tuple[str, str]]:
+    """(group, text) of the user's files: JSONL and parquet by their `text`, other files in parts at blank lines."""
+    for path in files:
+        try:
+            if path.suffix == ".parquet":
+                texts: Iterable[str] = read_shard(path)
+            elif path.suffix == ".jsonl":
+                texts = read_jsonl(path)
+            else:
+                texts = cut_paragraphs(path.read_text(encoding="utf-8"))
+            for number, text in enumerate(texts):
+                yield f"{path.name}:{number}", text
+        except UnicodeDecodeError:
+            raise PrepareError(f"{path}: not UTF-8; convert it or take it away") from None
+
+
+def read_jsonl(path: Path) -> Iterator[str]:
+    """The `text` of each line. Raises PrepareError that names the line without one."""
+    with path.open(encoding="utf-8") as f:
+        for number, line in enumerate(f, 1):
+            if line.strip():
+                try:
+                    text = json.loads(line)["text"]
+                except (ValueError, KeyError, TypeError):
+                    text = None
+                if not isinstance(text, str):
+                    raise PrepareError(f'{path}: line {number}: expected a JSON object with a string "text"')
+                yield text
+
+
+def cut_paragraphs(text: str, size: int = 8192) -> Iterator[str]:
+    """Parts of about `size` characters that end at a blank line where there is one, at a line end otherwise."""
+    start = 0
+    while start < len(text):
+        stop = min(start + size, len(text))
+        if stop < len(text):
+            cut = text.rfind("\n\n", start, stop) + 2
+            cut = cut if cut > start + 2 else text.rfind("\n", start, stop) + 1
+            stop = cut if cut > start else stop
+        yield text[start:stop]
+        start = stop
+
+
+def split_documents(documents: Iterable[tuple[str, str]], one_in: int) -> Iterator[tuple[str, str]]:
+    """("train" or "val", text): whole groups go to one side, by hash; exact duplicates and tiny texts vanish."""
+    seen = set()
+    for group, text in documents:
+        digest = hashlib.sha1(text.encode()).digest()
+        if len(text) >= 64 and digest not in seen:
+            seen.add(digest)
+            side = int(hashlib.sha1(group.encode()).hexdigest(), 16) % one_in
+            yield ("train" if side else "val"), text
+
+
+def build_shards(where: Layout, documents: Iterable[tuple[str, str]], tell: Progress, manifest: Manifest) -> None:
+    """Write ("train" or "val", text) documents as numbered training shards and one validation shard.
+
+    Raises PrepareError where either side stays empty.
+    """
+    digest, train, val, number, done = hashlib.sha256(), Batch(), Batch(), 0, 0
+
+    def flush(path: Path, batch: Batch) -> None:
+        write_shard(path, batch.texts)
+        manifest.add(path)
+        batch.clear()
+
+    for side, text in documents:
+        raw = text.encode()
+        digest.update(f"{side} {len(raw)}\n".encode() + raw)
+        (val if side == "val" and val.size < VAL_BYTES else train).append(text, len(raw))
+        done += len(raw)
+        tell("corpus", done / 1e6, done / 1e6 + 1, "MB")
+        if train.size >= SHARD_BYTES:
+            flush(where.data / f"shard_{number:05d}.parquet", train)
+            number += 1
+    if train.texts:
+        flush(where.data / f"shard_{number:05d}.parquet", train)
+        number += 1
+    if not number or not val.texts:
+        raise PrepareError(f"{where.dataset}: too little text to keep some of it for validation; add more")
+    flush(where.data / VAL_FILENAME, val)
+    manifest.content["corpus_sha256"] = digest.hexdigest()
+    manifest.save()
+    tell("corpus", done / 1e6, done / 1e6, "MB", f"{number + 1} shards")
+
+
+class Batch:
+    """Texts on their way to a shard, and their bytes."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.texts: list[str] = []
+        self.size = 0
+
+    def append(self, text: str, nbytes: int) -> None:
+        self.texts.append(text)
+        self.size += nbytes
+
+
+def write_shard(path: Path, texts: list[str]) -> None:
+    """One parquet file with the column `text`, compressed with zstd."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with replacing(path) as partial:
+        pq.write_table(pa.table({"text": texts}), partial, compression="zstd", row_group_size=1024)
+
+
+def read_shard(path: Path) -> Iterator[str]:
+    """The texts of a parquet shard in order. Raises PrepareError where it is not a readable one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            if "text" not in file.schema_arrow.names:
+                raise PrepareError(f"{path}: no column `text`")
+            for batch in file.iter_batches(batch_size=512, columns=["text"]):
+                yield from (text for text in batch.column(0).to_pylist() if text)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise
+        raise DamagedShardError(path, error) from None
+
+
+# ---------------------------------------------------------------------------
+# The hub
+# ---------------------------------------------------------------------------
+
+
+def fetch_shards(where: Layout, num_shards: int, tell: Progress, manifest: Manifest) -> dict[str, Path]:
+    """Have the first `num_shards` training shards of climbmix and its validation shard in the data folder."""
+    wanted = prepare.VAL_SHARD if num_shards == -1 else min(num_shards, prepare.VAL_SHARD)
+    names = [VAL_FILENAME] + [f"shard_{n:05d}.parquet" for n in range(wanted)]
+    for number, name in enumerate(names):
+        path = where.data / name
+        if not manifest.has(path):
+            if path.exists() and not is_parquet(path):
+                tell("download", number, len(names), "files", f"{name} is damaged: fetching it again")
+                path.unlink()
+            if not path.exists():
+                fetch(path, lambda done, total, at=number: tell("download", at + done / total, len(names), "files"))
+            manifest.add(path)
+        tell("download", number + 1, len(names), "files", name)
+    return named_shards(where.data)
+
+
+def is_parquet(path: Path) -> bool:
+    """Does the file begin and end as a parquet file does? Finds cut and overwritten downloads at no cost."""
+    with path.open("rb") as f:
+        head = f.read(4)
+        f.seek(max(0, path.stat().st_size - 4))
+        return head == f.read(4) == b"PAR1"
+
+
+def fetch(path: Path, tell: Callable[[int, int], None]) -> None:
+    """Download one shard through huggingface_hub, which resumes what it had; the size is checked against the hub's.
+
+    Raises PrepareError after ATTEMPTS failures.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    except ImportError:
+        raise PrepareError("climbmix needs huggingface_hub: pip install 'autoresearch-tui[data]'") from None
+    url = hf_hub_url(HUB_REPO, path.name, repo_type="dataset")
+    problem = ""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(2**attempt / 2)
+        try:
+            size = get_hf_file_metadata(url).size or 0
+            staging = path.parent / ".download"
+            got = Path(hf_hub_download(HUB_REPO, path.name, repo_type="dataset", local_dir=staging))
+            tell(got.stat().st_size, max(size, 1))
+            if size and got.stat().st_size != size:
+                problem = f"{got.stat().st_size} bytes in place of {size}"
+                got.unlink()
+                continue
+            got.replace(path)
+            return
+        except OSError as error:  # the hub's and the network's errors are OSErrors too
+            if error.errno in FULL:
+                raise
+            problem = str(error).splitlines()[0] if str(error) else type(error).__name__
+    raise PrepareError(f"{path.name}: {ATTEMPTS} attempts failed ({problem}); check the network and run this again")
+
+
+def user_files(path: Path) -> list[Path]:
+    """The text files of a folder, or the one file given. Raises PrepareError where there are none."""
+    if not path.exists():
+        raise PrepareError(f"{path}: no such file or folder; --data takes climbmix, embedded or a path")
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in TEXT_SUFFIXES)
+    files = [p for p in files if p.suffix in TEXT_SUFFIXES]
+    if not files:
+        raise PrepareError(f"{path}: no {', '.join(TEXT_SUFFIXES)} files in it")
+    return files
+
+
+def named_shards(folder: Path) -> dict[str, Path]:
+    """Token file name of each parquet shard in a data folder; the pinned shard is the validation one."""
+    train = sorted(p for p in folder.glob("shard_*.parquet") if p.name != VAL_FILENAME)
+    return {f"train_{p.stem[6:]}": p for p in train} | {VAL_NAME: folder / VAL_FILENAME}
+
+
+def gather_user(where: Layout, tell: Progress, manifest: Manifest) -> dict[str, Path]:
+    """The user's own parquet shards where they lie, the last for validation; any other text as shards built here."""
+    files = user_files(Path(where.dataset).expanduser().resolve())
+    stats = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    fingerprint = hashlib.sha256(json.dumps(stats).encode()).hexdigest()
+    if manifest.content.get("source_sha256") != fingerprint:
+        manifest.content.pop("corpus_sha256", None)
+        manifest.content |= {"source_sha256": fingerprint, "files": {}}
+    if len(files) > 1 and all(p.suffix == ".parquet" for p in files):
+        for number, path in enumerate(files, 1):
+            if not manifest.has(path):
+                manifest.add(path)
+            tell("shards", number, len(files), "files", path.name)
+        return {f"train_{n:05d}": p for n, p in enumerate(files[:-1])} | {VAL_NAME: files[-1]}
+    if not built(where, manifest):
+        build_shards(where, split_documents(user_documents(files), 20), tell, manifest)
+    return named_shards(where.data)
+
+
+def built(where: Layout, manifest: Manifest) -> bool:
+    """Are all the shards that were built here still as they were?"""
+    return "corpus_sha256" in manifest.content and all(manifest.has(p) for p in named_shards(where.data).values())
+
+
+def gather(where: Layout, num_shards: int, tell: Progress, manifest: Manifest) -> dict[str, Path]:
+    """Have every shard of the data set on disk; its token file's name and path for each, validation last."""
+    if where.dataset == "climbmix":
+        return fetch_shards(where, num_shards, tell, manifest)
+    if where.dataset != "embedded":
+        return gather_user(where, tell, manifest)
+    if not built(where, manifest):
+        stdlib = Path(sysconfig.get_path("stdlib"))
+        build_shards(where, split_documents(stdlib_documents(stdlib), 10), tell, manifest)
+    return named_shards(where.data)
+
+
+def text_bytes(path: Path) -> int:
+    """Uncompressed size of a shard's text, from its footer. Raises PrepareError for a damaged file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        meta = pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedShardError(path, error) from None
+    return sum(meta.row_group(i).column(0).total_uncompressed_size for i in range(meta.num_row_groups))

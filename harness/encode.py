@@ -1,0 +1,214 @@
+"""How shards become a tokenizer, tokens on disk and evaluation rows. Fixed, like prepare.py, which calls `run`.
+
+The shards are tokenised once into flat uint16 arrays with document offsets, so that training starts without it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import prepare
+from corpus import (
+    ATTEMPTS,
+    FULL,
+    VAL_NAME,
+    DamagedShardError,
+    Manifest,
+    PrepareError,
+    Progress,
+    gather,
+    only_one,
+    read_shard,
+    replacing,
+    text_bytes,
+)
+from prepare import SPECIAL_TOKENS, SPLIT_PATTERN, Layout, Profile
+
+TRAIN_CHARS, DOC_CHARS = 1_000_000_000, 10_000  # what the tokenizer is trained on, as in the reference
+
+# ---------------------------------------------------------------------------
+# Tokenizer and tokens
+# ---------------------------------------------------------------------------
+
+
+def train_tokenizer(where: Layout, shards: list[Path], vocab_size: int, tell: Progress, manifest: Manifest) -> None:
+    """Train byte-level BPE on the training shards and write token_bytes.npy, then tokenizer.json."""
+    import numpy as np
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    total = sum(p.stat().st_size for p in shards) / 1e6
+
+    def texts() -> Iterator[str]:
+        left, done = TRAIN_CHARS, 0.0
+        for path in shards:
+            for text in read_shard(path):
+                if left <= 0:
+                    return
+                yield text[:DOC_CHARS]
+                left -= min(len(text), DOC_CHARS)
+            done += path.stat().st_size / 1e6
+            tell("tokenizer", done * 0.9, total, "MB")
+
+    enc = Tokenizer(models.BPE())
+    split = pre_tokenizers.Split(Regex(SPLIT_PATTERN), "isolated")
+    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    enc.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
+    enc.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    enc.train_from_iterator(
+        texts(),
+        trainers.BpeTrainer(
+            vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS), initial_alphabet=alphabet, show_progress=False
+        ),
+    )
+    if enc.get_vocab_size() != vocab_size:
+        raise PrepareError(
+            f"{where.dataset}: the training text has only {enc.get_vocab_size()} of {vocab_size} tokens in it; "
+            "add text or take a profile with a smaller vocabulary"
+        )
+    # one character of a byte-level token stands for one byte, also where the bytes are not valid UTF-8
+    names = [enc.id_to_token(i) for i in range(vocab_size)]
+    sizes = np.array([0 if name in SPECIAL_TOKENS else len(name) for name in names], np.int32)
+    with replacing(where.tokenizer / "token_bytes.npy") as partial, partial.open("wb") as f:
+        np.save(f, sizes, allow_pickle=False)
+    with replacing(where.tokenizer / "tokenizer.json") as partial:
+        partial.write_text(enc.to_str(), encoding="utf-8")
+    manifest.add(where.tokenizer / "token_bytes.npy")
+    manifest.add(where.tokenizer / "tokenizer.json")
+    tell("tokenizer", total, total, "MB")
+
+
+def tokenize_shard(source: Path, target: Path, tokenizer: Any, sizes: Any, tell: Callable[[int], None]) -> int:
+    """Write the tokens of a shard to `target` (uint16) and its document offsets to *.idx.npy (int64).
+
+    Returns the number of documents. Raises PrepareError where the tokens' bytes are not the text's, so the metric's
+    denominator is the text's size by construction.
+    """
+    import numpy as np
+
+    offsets, texts = [0], read_shard(source)
+    with replacing(target) as partial:
+        with partial.open("wb") as out:
+            while batch := list(islice(texts, 256)):
+                encoded = [np.array(ids, np.uint16) for ids in tokenizer.encode(batch)]
+                flat = np.concatenate(encoded)
+                nbytes = sum(len(text.encode()) for text in batch)
+                if int(sizes[flat].sum()) != nbytes:
+                    raise PrepareError(f"{source}: its tokens do not give its text back; delete {target.parent.parent}")
+                out.write(flat.tobytes())
+                offsets.extend((offsets[-1] + np.cumsum([len(ids) for ids in encoded])).tolist())
+                tell(nbytes)
+        with replacing(target.with_suffix(".idx.npy")) as index, index.open("wb") as f:
+            np.save(f, np.array(offsets, np.int64), allow_pickle=False)
+    return len(offsets) - 1
+
+
+def tokenize_shards(where: Layout, shards: dict[str, Path], tell: Progress, manifest: Manifest) -> None:
+    """Tokenise the shards that have not been; the library uses every core. Raises PrepareError for an empty shard."""
+    import numpy as np
+
+    tokenizer = prepare.Tokenizer.from_directory(where.tokenizer)
+    sizes = np.load(where.tokenizer / "token_bytes.npy", allow_pickle=False)
+    made_with = manifest.sha256(where.tokenizer / "tokenizer.json")
+    done = 0.0
+    total = sum(text_bytes(path) for path in shards.values()) / 1e6
+
+    def advance(nbytes: int) -> None:
+        nonlocal done
+        done += nbytes / 1e6
+        tell("tokens", min(done, total * 0.999), total, "MB")
+
+    for name, path in shards.items():
+        target = where.tokens / f"{name}.bin"
+        facts = {"source": manifest.sha256(path), "tokenizer": made_with}
+        if manifest.has(target, **facts) and manifest.has(target.with_suffix(".idx.npy"), **facts):
+            advance(text_bytes(path))
+            continue
+        if not tokenize_shard(path, target, tokenizer, sizes, advance):
+            raise PrepareError(f"{path}: no text in this shard; delete it and run this again")
+        manifest.add(target.with_suffix(".idx.npy"), **facts)
+        manifest.add(target, **facts)
+    tell("tokens", total, total, "MB")
+
+
+def write_val_rows(where: Layout, profile: Profile, tell: Progress, manifest: Manifest) -> None:
+    """Pack the validation text once into rows and keep at most `eval_tokens` of them, spread evenly over the pass."""
+    import numpy as np
+
+    target = where.tokens / prepare.val_rows_name(profile.max_seq_len, profile.eval_tokens)
+    source = manifest.sha256(where.tokens / f"{VAL_NAME}.bin")
+    if manifest.has(target, source=source):
+        return
+    tokens, offsets = prepare.load_tokens("val", where)
+    pieces = prepare.cut_documents(offsets, profile.max_seq_len)
+    once = islice(prepare.stream_pieces(pieces, None), len(pieces.length))
+    rows = list(prepare.pack_rows(once, profile.max_seq_len + 1))
+    wanted = min(len(rows), profile.eval_tokens // profile.max_seq_len)
+    rows = [rows[i * len(rows) // wanted] for i in range(wanted)]
+    out = np.empty((wanted, profile.max_seq_len + 1), np.uint16)
+    bos = prepare.Tokenizer.from_directory(where.tokenizer).get_bos_token_id()
+    prepare.fill_rows(rows, tokens, out, bos)
+    with replacing(target) as partial:
+        partial.write_bytes(out.tobytes())
+    sizes = np.load(where.tokenizer / "token_bytes.npy", allow_pickle=False)
+    manifest.add(target, source=source, rows=wanted, text_bytes=int(sizes[out[:, 1:]].sum()))
+    tell("tokens", 1, 1, "files", f"{wanted} evaluation rows")
+
+
+# ---------------------------------------------------------------------------
+# All of it
+# ---------------------------------------------------------------------------
+
+
+def prepare_all(where: Layout, profile: Profile, num_shards: int, tell: Progress) -> None:
+    """Shards, tokenizer, tokens, evaluation rows: whatever of these is not there yet."""
+    manifest = Manifest(where)
+    shards = gather(where, num_shards, tell, manifest)
+    pair = [where.tokenizer / "token_bytes.npy", where.tokenizer / "tokenizer.json"]
+    if not all(manifest.has(path) for path in pair):
+        train = [path for name, path in shards.items() if name != VAL_NAME]
+        train_tokenizer(where, train, profile.vocab_size, tell, manifest)
+    tokenize_shards(where, shards, tell, manifest)
+    write_val_rows(where, profile, tell, manifest)
+
+
+def run(where: Layout, profile: Profile, num_shards: int, as_json: bool) -> int:
+    """Prepare and tell how it went: 0 ready, 2 with one line on stderr, 130 interrupted."""
+    tell = Progress(as_json)
+    needed = num_shards % (prepare.VAL_SHARD + 1) if where.dataset == "climbmix" else 1
+    try:
+        if prepare.find_problem(where, profile, needed):
+            with only_one(where.root):
+                repair(where, profile, num_shards, tell)
+        tell("done", 1, 1, "files", str(where.root))
+        return 0
+    except PrepareError as error:
+        message = str(error)
+    except OSError as error:
+        if error.errno in FULL:
+            message = f"{where.root}: the disk is full; free some space (or set AUTORESEARCH_CACHE) and run this again"
+        else:
+            message = f"{error.filename or where.root}: {error.strerror or error}; mend it and run this again"
+    except KeyboardInterrupt:
+        tell.close()
+        return 130
+    tell.close()
+    print(message, file=sys.stderr)
+    return 2
+
+
+def repair(where: Layout, profile: Profile, num_shards: int, tell: Progress) -> None:
+    """Prepare; where a shard of ours turns out damaged, name it, take it away and go on, a few times."""
+    for attempt in range(ATTEMPTS):
+        try:
+            prepare_all(where, profile, num_shards, tell)
+            return
+        except DamagedShardError as error:
+            if not error.path.is_relative_to(where.data) or attempt + 1 == ATTEMPTS:
+                raise
+            tell("shards", 0, 1, "files", f"{error.path.name} is damaged: making it again")
+            error.path.unlink(missing_ok=True)

@@ -1,0 +1,49 @@
+"""The harness is no package: its files are loaded by path, as in a lab, with the small demo profile."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+HARNESS = Path(__file__).resolve().parents[2] / "harness"
+FILES = ("prepare", "corpus", "encode", "device", "train", "profiles")
+
+
+def fresh(cache: Path, **env: str) -> dict[str, ModuleType]:
+    """The harness's modules, imported anew under an environment of their own."""
+    saved = dict(os.environ)
+    for name in [n for n in os.environ if n.startswith("AUTORESEARCH_")]:
+        del os.environ[name]
+    os.environ |= {"AUTORESEARCH_CACHE": str(cache), "AUTORESEARCH_PROFILE": "demo"} | env
+    sys.path.insert(0, str(HARNESS))
+    try:
+        for name in FILES:
+            sys.modules.pop(name, None)
+        return {name: importlib.import_module(name) for name in FILES}
+    finally:
+        sys.path.remove(str(HARNESS))
+        os.environ.clear()
+        os.environ.update(saved)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder with the embedded corpus prepared for the demo profile."""
+    folder = tmp_path_factory.mktemp("cache")
+    modules = fresh(folder)
+    assert modules["prepare"].main([]) == 0
+    return folder
+
+
+@pytest.fixture
+def harness(cache: Path) -> Iterator[dict[str, ModuleType]]:
+    """The modules over the prepared cache; gone from sys.modules afterwards."""
+    yield fresh(cache)
+    for name in FILES:
+        sys.modules.pop(name, None)
