@@ -8,7 +8,6 @@ from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nights import pilot_test
 from textual.app import App, ComposeResult
 
 from autoresearch_tui.cockpit.widgets import diff_model as model
@@ -16,6 +15,7 @@ from autoresearch_tui.cockpit.widgets.cells import cells, cut, wrap
 from autoresearch_tui.cockpit.widgets.diff_model import Kind
 from autoresearch_tui.cockpit.widgets.diff_pane import DiffPane
 from autoresearch_tui.cockpit.widgets.python_tokens import tokens
+from tests.cockpit.nights import pilot_test
 
 OLD = [
     '"""A model."""',

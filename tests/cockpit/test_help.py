@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from nights import pilot_test
 from textual.app import App
 from textual.screen import Screen
 
 from autoresearch_tui.cockpit.screens.help import HelpScreen
 from autoresearch_tui.cockpit.screens.note import NoteScreen
 from autoresearch_tui.cockpit.screens.veto import REASONS, VetoScreen
+from tests.cockpit.nights import pilot_test
 
 
 class Host(App[None]):

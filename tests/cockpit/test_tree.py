@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 
 import pytest
-from nights import Night, long_night, pilot_test
 from textual.app import App, ComposeResult
 
 from autoresearch_tui.cockpit.widgets import tree_model as model
 from autoresearch_tui.cockpit.widgets.branch_tree import BranchTree
 from autoresearch_tui.cockpit.words import MARKS
 from autoresearch_tui.engine.state import State
+from tests.cockpit.nights import Night, long_night, pilot_test
 
 
 def picture(night: Night) -> list[str]:
