@@ -162,7 +162,22 @@ def _value(hint: Any, value: object, name: str) -> object:
 
 
 def _check(settings: Settings, where: str) -> None:
-    run, metric, review = settings.run, settings.metric, settings.review
+    _check_numbers(settings, where)
+    _check_paths(settings.lab, where)
+    if not settings.run.command:
+        raise UserError(f'{where}: `run.command` is empty; for example ["python", "train.py"]')
+    if settings.researcher.kind == "command" and not settings.researcher.command:
+        raise UserError(f'{where}: `researcher.command` is empty; for example ["claude", "-p"]')
+    try:
+        groups = re.compile(settings.metric.pattern).groups
+    except re.error as error:
+        raise UserError(f"{where}: `metric.pattern` is not a regular expression: {error}") from None
+    if groups < 1:
+        raise UserError(f"{where}: `metric.pattern` needs one group (...) around the value")
+
+
+def _check_numbers(settings: Settings, where: str) -> None:
+    run, metric = settings.run, settings.metric
     positive = {
         "run.budget_seconds": run.budget_seconds,
         "run.timeout_seconds": run.timeout_seconds,
@@ -175,27 +190,20 @@ def _check(settings: Settings, where: str) -> None:
         "run.budget_tokens": run.budget_tokens,
         "metric.keep_margin": metric.keep_margin,
         "researcher.max_usd": settings.researcher.max_usd,
-        "review.after_seconds": review.after_seconds,
+        "review.after_seconds": settings.review.after_seconds,
     }
     for name, value in not_negative.items():
         if not 0 <= value < float("inf"):
             raise UserError(f"{where}: `{name}` must not be less than 0, not {value:g}")
-    if not settings.lab.editable:
+
+
+def _check_paths(lab: LabSettings, where: str) -> None:
+    if not lab.editable:
         raise UserError(f"{where}: `lab.editable` is empty; name at least one file that a proposal may change")
-    if not run.command:
-        raise UserError(f'{where}: `run.command` is empty; for example ["python", "train.py"]')
-    if settings.researcher.kind == "command" and not settings.researcher.command:
-        raise UserError(f'{where}: `researcher.command` is empty; for example ["claude", "-p"]')
-    try:
-        groups = re.compile(metric.pattern).groups
-    except re.error as error:
-        raise UserError(f"{where}: `metric.pattern` is not a regular expression: {error}") from None
-    if groups < 1:
-        raise UserError(f"{where}: `metric.pattern` needs one group (...) around the value")
-    for name, paths in (("editable", settings.lab.editable), ("locked", settings.lab.locked)):
+    for name, paths in (("editable", lab.editable), ("locked", lab.locked)):
         for path in paths:
             if path.startswith("/") or ".." in Path(path).parts:
                 raise UserError(f"{where}: `lab.{name}` has {path!r}; paths are relative to the lab's folder")
-    both = set(settings.lab.editable) & set(settings.lab.locked)
+    both = set(lab.editable) & set(lab.locked)
     if both:
         raise UserError(f"{where}: {', '.join(sorted(both))} is both in `lab.editable` and in `lab.locked`")

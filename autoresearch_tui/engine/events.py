@@ -77,6 +77,8 @@ class ProposalFailed:
     number: int
     error: str
     retry_seconds: float | None
+    tokens: int = 0
+    usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +210,11 @@ class NoteGiven:
 
 @dataclass(frozen=True, slots=True)
 class PauseAsked:
-    """Nothing new is launched. `by`: human or engine (with the reason)."""
+    """Nothing new is launched. `by`: human or engine (with the reason). `stop_run`: the present run is put back."""
 
     by: str
     reason: str = ""
+    stop_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +229,14 @@ class StopAsked:
     """`when`: after this run, or now."""
 
     when: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRefused:
+    """What a human asked for was not done, and why."""
+
+    command: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +277,7 @@ Event = (
     | PauseAsked
     | Resumed
     | StopAsked
+    | CommandRefused
     | TroubleMet
     | TroubleCleared
 )

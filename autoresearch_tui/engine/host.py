@@ -16,6 +16,11 @@ class Host(Protocol):
         ...
 
     @property
+    def blocked(self) -> str:
+        """Why the journal cannot be written at this moment (a full disk); empty while it can."""
+        ...
+
+    @property
     def alive(self) -> bool:
         """Whether the engine is at work."""
         ...

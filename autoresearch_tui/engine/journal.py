@@ -37,9 +37,7 @@ class Scan:
 def encode(record: ev.Record) -> bytes:
     """One line. The checksum is of the JSON text before it."""
     fields = {"seq": record.seq, "time": record.time, "type": ev.type_name(record.event)}
-    text = json.dumps(
-        fields | ev.to_fields(record.event), ensure_ascii=False, separators=(",", ":"), allow_nan=False
-    )
+    text = json.dumps(fields | ev.to_fields(record.event), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     body = text.encode("utf-8", "replace")[:-1]
     return body + _CRC + f"{zlib.crc32(body):08x}".encode() + b'"}\n'
 

@@ -87,11 +87,13 @@ class State:
     failed: ev.ProposalFailed | None = None
     failed_at: str = ""
     failures: int = 0
+    failed_usd: float = 0.0
     paused: ev.PauseAsked | None = None
     stopping: str = ""
     trouble: ev.TroubleMet | None = None
     trouble_at: str = ""
     notes: tuple[str, ...] = ()
+    refused: ev.CommandRefused | None = None
 
     @property
     def best(self) -> Experiment | None:
@@ -122,8 +124,8 @@ class State:
 
     @property
     def usd(self) -> float:
-        """What the session's proposals have cost, as far as prices are known."""
-        return sum(e.usd or 0.0 for e in self.experiments)
+        """What the session's proposals have cost, failed ones included, as far as prices are known."""
+        return self.failed_usd + sum(e.usd or 0.0 for e in self.experiments)
 
 
 def fold(state: State, record: ev.Record) -> State:
@@ -150,9 +152,7 @@ def _update(state: State, number: int, **changes: object) -> State:
     if not 0 <= number < len(state.experiments):
         raise ValueError(f"there is no experiment {number}")
     changed = replace(state.experiments[number], **changes)  # type: ignore[arg-type]
-    return replace(
-        state, experiments=(*state.experiments[:number], changed, *state.experiments[number + 1 :])
-    )
+    return replace(state, experiments=(*state.experiments[:number], changed, *state.experiments[number + 1 :]))
 
 
 @singledispatch
@@ -168,9 +168,7 @@ def _(event: ev.SessionBegan, state: State, time: str) -> State:
 @_apply.register
 def _(event: ev.EngineStarted, state: State, time: str) -> State:
     # A proposer that was at work died with its engine; a stop that was asked for has happened.
-    return replace(
-        state, engine=event, stopped=None, overrides=event.overrides, asked=None, stopping="", trouble=None
-    )
+    return replace(state, engine=event, stopped=None, overrides=event.overrides, asked=None, stopping="", trouble=None)
 
 
 @_apply.register
@@ -190,7 +188,14 @@ def _(event: ev.ProposalAsked, state: State, time: str) -> State:
 
 @_apply.register
 def _(event: ev.ProposalFailed, state: State, time: str) -> State:
-    return replace(state, asked=None, failed=event, failed_at=time, failures=state.failures + 1)
+    return replace(
+        state,
+        asked=None,
+        failed=event,
+        failed_at=time,
+        failures=state.failures + 1,
+        failed_usd=state.failed_usd + (event.usd or 0.0),
+    )
 
 
 @_apply.register
@@ -230,9 +235,7 @@ def _(event: ev.ProposalApproved, state: State, time: str) -> State:
 @_apply.register
 def _(event: ev.ProposalVetoed, state: State, time: str) -> State:
     reason = f"{event.reason} (by {event.by})" if event.by != "human" else event.reason
-    return _update(
-        state, event.number, stage=Stage.DONE, outcome="vetoed", reason=reason, deadline="", ended_at=time
-    )
+    return _update(state, event.number, stage=Stage.DONE, outcome="vetoed", reason=reason, deadline="", ended_at=time)
 
 
 @_apply.register
@@ -256,9 +259,7 @@ def _(event: ev.ProposalRebased, state: State, time: str) -> State:
 
 @_apply.register
 def _(event: ev.ProposalWithdrawn, state: State, time: str) -> State:
-    return _update(
-        state, event.number, stage=Stage.DONE, outcome="withdrawn", reason=event.reason, ended_at=time
-    )
+    return _update(state, event.number, stage=Stage.DONE, outcome="withdrawn", reason=event.reason, ended_at=time)
 
 
 @_apply.register
@@ -268,9 +269,7 @@ def _(event: ev.ProposalPutBack, state: State, time: str) -> State:
 
 @_apply.register
 def _(event: ev.RunStarted, state: State, time: str) -> State:
-    return _update(
-        state, event.number, stage=Stage.RUNNING, attempt=event.attempt, started_at=time, run=None
-    )
+    return _update(state, event.number, stage=Stage.RUNNING, attempt=event.attempt, started_at=time, run=None)
 
 
 @_apply.register
@@ -316,6 +315,11 @@ def _(event: ev.Resumed, state: State, time: str) -> State:
 @_apply.register
 def _(event: ev.StopAsked, state: State, time: str) -> State:
     return replace(state, stopping=event.when)
+
+
+@_apply.register
+def _(event: ev.CommandRefused, state: State, time: str) -> State:
+    return replace(state, refused=event)
 
 
 @_apply.register

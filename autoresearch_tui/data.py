@@ -1,0 +1,121 @@
+"""The data of a lab whose `prepare.py` is the harness's: asked whether it is ready, and made ready with a bar."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoresearch_tui.errors import UserError
+from autoresearch_tui.lab import Lab
+from autoresearch_tui.text import clean_line
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+# The harness's own interface; a prepare.py without it (the reference's, a fork's) is left alone.
+_INTERFACE = "AUTORESEARCH_PROFILE"
+
+
+def preparer(lab: Lab) -> Path | None:
+    """The lab's `prepare.py`, where it can be asked for progress."""
+    for name in lab.settings.lab.locked:
+        path = lab.root / name
+        if path.name == "prepare.py" and _INTERFACE in path.read_text("utf-8", "replace"):
+            return path
+    return None
+
+
+class Check:
+    """`prepare.py --check` in a process of its own, so that a start need not wait for it."""
+
+    def __init__(self, lab: Lab) -> None:
+        path = preparer(lab)
+        self._process = _start(lab, path, ("--check",)) if path is not None else None
+
+    def problem(self) -> str:
+        """Waits for the answer: one line that says what is missing, or nothing."""
+        if self._process is None:
+            return ""
+        _, errors = self._process.communicate()
+        if self._process.returncode == 0:
+            return ""
+        lines = errors.strip().splitlines()
+        return clean_line(lines[-1]) if lines else "the data is not ready; run `autoresearch-tui prepare`"
+
+
+def prepare(lab: Lab, arguments: Sequence[str] = ()) -> None:
+    """Make data and tokenizer ready, with progress bars on stderr; nothing happens where they are.
+
+    Raises UserError with the preparer's last line.
+    """
+    path = preparer(lab)
+    if path is None:
+        raise UserError(
+            f"{lab.root}: its prepare.py has no interface for this; run it yourself, for example `uv run prepare.py`"
+        )
+    if not Check(lab).problem() and not arguments:
+        return
+    process = _start(lab, path, ("--json", *arguments))
+    assert process.stdout is not None and process.stderr is not None
+    with process.stderr, process.stdout:
+        _draw(_reports(process.stdout))
+        errors = process.stderr.read()
+    if process.wait() != 0:
+        lines = errors.strip().splitlines()
+        raise UserError(clean_line(lines[-1]) if lines else f"{path}: ended with exit code {process.returncode}")
+
+
+def _start(lab: Lab, path: Path, arguments: Sequence[str]) -> subprocess.Popen[str]:
+    # Unlike a run, preparing may use the user's network settings; the lab's own `run.env` says which data.
+    return subprocess.Popen(
+        [sys.executable, str(path), *arguments],
+        cwd=path.parent,
+        env={**os.environ, **lab.settings.run.env, "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    )
+
+
+def _reports(lines: Iterator[str]) -> Iterator[Mapping[str, object]]:
+    for line in lines:
+        try:
+            report = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(report, dict):
+            yield report
+
+
+def _draw(reports: Iterator[Mapping[str, object]]) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description:<12}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        tasks: dict[str, TaskID] = {}
+        for report in reports:
+            _show(progress, tasks, report)
+
+
+def _show(progress: Progress, tasks: dict[str, TaskID], report: Mapping[str, object]) -> None:
+    stage = clean_line(str(report.get("stage", "")))
+    total, done = (report.get(key) for key in ("total", "done"))
+    if not stage or stage == "done" or not isinstance(total, int | float) or not isinstance(done, int | float):
+        return
+    if stage not in tasks:
+        tasks[stage] = progress.add_task(stage, total=total, unit=clean_line(str(report.get("unit", ""))))
+    progress.update(tasks[stage], completed=done, total=total)

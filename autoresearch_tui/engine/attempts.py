@@ -1,0 +1,123 @@
+"""An attempt as a commit: what is shown, approved, committed and trained are the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine import risk
+from autoresearch_tui.engine.ledger import Ledger
+from autoresearch_tui.engine.merge import merge
+from autoresearch_tui.engine.proposer import Answer
+from autoresearch_tui.engine.results import write
+from autoresearch_tui.engine.review import BASELINE, flag_text
+from autoresearch_tui.engine.state import Experiment
+from autoresearch_tui.lab import Lab, SessionFiles
+from autoresearch_tui.text import clean_text, describe
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Makes commits of proposals and writes what a reader needs of them into their run folders."""
+
+    lab: Lab
+    ledger: Ledger
+    files: SessionFiles
+    tag: str
+
+    def ref(self, number: int) -> str:
+        """Where attempt `number` stays reachable."""
+        return f"refs/autoresearch/{self.tag}/{number:04d}"
+
+    def baseline(self, number: int, base: str, program: str) -> ev.ProposalMade:
+        """The unmodified start."""
+        self._show(number, base, base)
+        return ev.ProposalMade(
+            number=number,
+            commit=base,
+            base=base,
+            description="baseline",
+            hypothesis="The unmodified start, measured on this machine.",
+            author=BASELINE,
+            program=program,
+            added=0,
+            removed=0,
+        )
+
+    def made(self, answer: Answer, author: str, program: str, when: str) -> ev.ProposalMade:
+        """A researcher's proposal as a commit on its base. Idempotent for the same `when`."""
+        assert answer.proposal is not None
+        proposal = answer.proposal
+        description = describe(proposal.description)
+        message = f"{description}\n\n{clean_text(proposal.hypothesis).strip()}\n"
+        commit = self._commit(answer.base, proposal.files, message, when)
+        added, removed = self._show(answer.number, answer.base, commit)
+        flags, low_risk = self._risk(answer.base, commit)
+        return ev.ProposalMade(
+            number=answer.number,
+            commit=commit,
+            base=answer.base,
+            description=description,
+            hypothesis=clean_text(proposal.hypothesis).strip(),
+            author=author,
+            program=program,
+            added=added,
+            removed=removed,
+            flags=flags,
+            low_risk=low_risk,
+            tokens=answer.usage.input_tokens + answer.usage.output_tokens,
+            usd=answer.usage.usd,
+        )
+
+    def revised(self, experiment: Experiment, files: Mapping[str, str], when: str) -> ev.ProposalRebased:
+        """The human's text in place of the researcher's, on the same base."""
+        message = f"{experiment.description}\n\nEdited by hand before the run.\n"
+        commit = self._commit(experiment.base, files, message, when)
+        return self._moved(experiment, experiment.base, commit, changed=True)
+
+    def rebased(self, experiment: Experiment, frontier: str, when: str) -> ev.ProposalRebased | None:
+        """The proposal merged onto a new frontier; None where both changed the same lines."""
+        merged: dict[str, str] = {}
+        for path in self.ledger.changed_paths(experiment.base, experiment.commit):
+            base, ours, theirs = (
+                self.ledger.read(commit, path).decode("utf-8", "replace")
+                for commit in (experiment.base, frontier, experiment.commit)
+            )
+            text = merge(base, ours, theirs)
+            if text is None:
+                return None
+            if text != ours:
+                merged[path] = text
+        if not merged:
+            return None
+        message = f"{experiment.description}\n\n{experiment.hypothesis}\n"
+        commit = self._commit(frontier, merged, message, when)
+        before = _changed_lines(self.ledger.diff(experiment.base, experiment.commit))
+        after = _changed_lines(self.ledger.diff(frontier, commit))
+        return self._moved(experiment, frontier, commit, changed=before != after)
+
+    def _commit(self, base: str, files: Mapping[str, str], message: str, when: str) -> str:
+        return self.ledger.commit(base, {path: text.encode() for path, text in files.items()}, message, when)
+
+    def _moved(self, experiment: Experiment, base: str, commit: str, *, changed: bool) -> ev.ProposalRebased:
+        added, removed = self._show(experiment.number, base, commit)
+        flags, low_risk = self._risk(base, commit)
+        return ev.ProposalRebased(experiment.number, commit, base, changed, added, removed, flags, low_risk)
+
+    def _show(self, number: int, base: str, commit: str) -> tuple[int, int]:
+        folder = self.files.run(number)
+        write(folder.diff, self.ledger.diff(base, commit))
+        for path in self.lab.settings.lab.editable:
+            write(folder.folder / path, self.ledger.read(commit, path).decode("utf-8", "replace"))
+        return self.ledger.stat(base, commit)
+
+    def _risk(self, base: str, commit: str) -> tuple[tuple[str, ...], bool]:
+        editable = self.lab.settings.lab.editable
+        found = risk.flags(self.ledger.read_texts(base, editable), self.ledger.read_texts(commit, editable))
+        return tuple(flag_text(f.path, f.line, f.kind, f.why) for f in found), risk.low_risk(found)
+
+
+def _changed_lines(diff: str) -> list[str]:
+    """What a diff adds and removes, without the positions that a merge shifts."""
+    return [line for line in diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]

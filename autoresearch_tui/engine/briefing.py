@@ -1,0 +1,82 @@
+"""From the state and the repository to what a researcher is told."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from autoresearch_tui import lab as labs
+from autoresearch_tui.engine.ledger import Ledger
+from autoresearch_tui.engine.preflight import fingerprint
+from autoresearch_tui.engine.state import Experiment, State
+from autoresearch_tui.lab import Lab
+from autoresearch_tui.researchers.base import Attempt, Brief
+
+
+def program_version(data: bytes) -> str:
+    """The version of a program: the first 12 digits of its sha256."""
+    return hashlib.sha256(data).hexdigest()[:12]
+
+
+class Library:
+    """The texts of every attempt, read from git once each. Used from the engine's thread and the proposer's."""
+
+    def __init__(self, lab: Lab, ledger: Ledger) -> None:
+        self._lab = lab
+        self._ledger = ledger
+        self._texts: dict[str, Mapping[str, str]] = {}
+        self._prints: dict[str, str] = {}
+
+    def files(self, commit: str) -> Mapping[str, str]:
+        """The editable files at a commit."""
+        if commit not in self._texts:
+            self._texts[commit] = self._ledger.read_texts(commit, self._lab.settings.lab.editable)
+        return self._texts[commit]
+
+    def tried(self, state: State) -> dict[str, int]:
+        """The fingerprint of every attempt's code, and the experiment that it was."""
+        found: dict[str, int] = {}
+        for experiment in reversed(state.experiments):
+            if experiment.commit not in self._prints:
+                self._prints[experiment.commit] = fingerprint(self.files(experiment.commit))
+            found[self._prints[experiment.commit]] = experiment.number
+        return found
+
+    def brief(self, state: State, number: int, base: str) -> Brief:
+        """What the researcher is told for experiment `number`. Raises UserError for an unreadable program."""
+        settings = self._lab.settings
+        return Brief(
+            number=number,
+            base=base,
+            program=labs.read_program(self._lab),
+            files=self.files(base),
+            locked=self._ledger.read_texts(base, settings.lab.locked),
+            metric=settings.metric.name,
+            goal=settings.metric.goal,
+            budget_seconds=settings.run.budget_seconds,
+            history=tuple(_attempt(experiment) for experiment in state.experiments),
+            notes=state.notes,
+            files_at=self.files,
+        )
+
+
+def packages(root: Path) -> tuple[Path, ...]:
+    """Folders beside our own interpreter's in which a lab's imports may be found."""
+    return (root, *root.glob(".venv/lib/python3*/site-packages"))
+
+
+def _attempt(experiment: Experiment) -> Attempt:
+    reason = experiment.reason
+    if experiment.outcome == "crash" and experiment.run is not None and experiment.run.cause:
+        reason = "\n".join((reason, *experiment.run.cause))
+    return Attempt(
+        number=experiment.number,
+        commit=experiment.commit,
+        base=experiment.base,
+        description=experiment.description,
+        hypothesis=experiment.hypothesis,
+        outcome=experiment.outcome or "waiting",
+        value=experiment.value,
+        reason=reason,
+    )

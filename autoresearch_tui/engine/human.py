@@ -1,0 +1,104 @@
+"""What a human asks for, turned into events. A late or repeated answer does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from autoresearch_tui.engine import commands as cmd
+from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine import preflight
+from autoresearch_tui.engine.session import Session
+from autoresearch_tui.engine.state import WAITING, Experiment, Stage
+from autoresearch_tui.text import clean_text, describe
+
+HUMAN = "human"
+
+
+class Human:
+    """Obeys one command at a time, in the engine's thread."""
+
+    def __init__(self, session: Session, stop_run: Callable[[], None]) -> None:
+        self._session = session
+        self._stop_run = stop_run
+
+    def obey(self, command: cmd.Command) -> None:
+        """Journal what follows from a command. Raises OSError, GitError."""
+        match command:
+            case cmd.Approve():
+                self._approve(command)
+            case cmd.Veto():
+                self._veto(command)
+            case cmd.Revise():
+                self._revise(command)
+            case cmd.Pause():
+                self._pause(command)
+            case cmd.Resume():
+                self._session.append(ev.Resumed(HUMAN))
+            case cmd.StopRun():
+                running = self._session.state.running
+                if running is not None and running.number == command.number:
+                    self._stop_run()
+            case cmd.Note():
+                self._note(command)
+            case cmd.Stop():
+                self._stop(command)
+            case cmd.Detach():
+                pass  # the loop's own
+
+    def _approve(self, command: cmd.Approve) -> None:
+        experiment = self._asked_about(command.number, command.commit, "approve")
+        if experiment is not None and experiment.stage is not Stage.APPROVED:
+            self._session.append(ev.ProposalApproved(experiment.number, experiment.commit, HUMAN))
+
+    def _veto(self, command: cmd.Veto) -> None:
+        experiment = self._asked_about(command.number, command.commit, "veto")
+        if experiment is not None:
+            reason = describe(command.reason)
+            self._session.append(ev.ProposalVetoed(experiment.number, experiment.commit, HUMAN, reason))
+
+    def _revise(self, command: cmd.Revise) -> None:
+        experiment = self._asked_about(command.number, command.commit, "revise")
+        if experiment is None:
+            return
+        session = self._session
+        before = session.library.files(experiment.base)
+        strangers = sorted(set(command.files) - set(before))
+        problem: str | None = f"{', '.join(strangers)}: not editable" if strangers else None
+        if problem is None:
+            after = {**before, **command.files}
+            problem = preflight.check(before, after, tried={}, python_path=session.python_path)
+        if problem is not None:
+            session.append(ev.CommandRefused("revise", problem))
+            return
+        revised = session.attempts.revised(experiment, command.files, session.now())
+        session.append(revised)
+        session.point_ref(experiment.number)
+        session.append(ev.ProposalApproved(experiment.number, revised.commit, f"{HUMAN}, edited"))
+
+    def _pause(self, command: cmd.Pause) -> None:
+        self._session.append(ev.PauseAsked(HUMAN, stop_run=command.stop_run))
+        if command.stop_run:
+            self._stop_run()
+
+    def _note(self, command: cmd.Note) -> None:
+        text = clean_text(command.text).strip()
+        if text:
+            self._session.append(ev.NoteGiven(text))
+
+    def _stop(self, command: cmd.Stop) -> None:
+        self._session.append(ev.StopAsked("now" if command.now else "after"))
+        if command.now:
+            self._stop_run()
+
+    def _asked_about(self, number: int, commit: str, what: str) -> Experiment | None:
+        """The proposal that was on the screen, if it still waits and is still the same commit."""
+        experiments = self._session.state.experiments
+        experiment = experiments[number] if 0 <= number < len(experiments) else None
+        if experiment is None or experiment.stage not in WAITING:
+            why = "it is not waiting any more"
+        elif experiment.commit != commit:
+            why = "it changed meanwhile; look at the new diff"
+        else:
+            return experiment
+        self._session.append(ev.CommandRefused(what, f"#{number}: {why}"))
+        return None

@@ -1,0 +1,116 @@
+"""A run's folder and environment: a fresh copy of the commit, and nothing of the user's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoresearch_tui.engine import runner
+from autoresearch_tui.engine.ledger import Ledger
+from autoresearch_tui.engine.state import Experiment
+from autoresearch_tui.errors import UserError
+from autoresearch_tui.lab import Lab, RunFiles
+
+
+class LaunchRefused(Exception):
+    """The bytes to be trained are not the bytes that were approved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """Prepares and starts runs of one lab."""
+
+    lab: Lab
+    ledger: Ledger
+
+    def prepare(self, experiment: Experiment, files: RunFiles) -> None:
+        """A clean run folder with the commit's tree in `work`. Safe to repeat; a run that left traces is kept aside.
+
+        Raises LaunchRefused where the exported bytes differ from the approved commit's.
+        """
+        _set_aside(files.folder)
+        shutil.rmtree(files.work, ignore_errors=True)
+        self.ledger.export(experiment.commit, files.work)
+        for path in (*self.lab.settings.lab.editable, *self.lab.settings.lab.locked):
+            # Byte for byte what the commit has: a checkout may convert line ends or run filters.
+            approved = self.ledger.read(experiment.commit, path)
+            file = self.cwd(files) / path
+            if not file.is_file() or file.is_symlink() or file.read_bytes() != approved:
+                raise LaunchRefused(
+                    f"{path} as exported is not {path} of commit {experiment.commit[:7]}; "
+                    "a filter or a line-end setting in .gitattributes changes it: remove that for the lab's files"
+                )
+
+    def start(self, files: RunFiles) -> None:
+        """Start the prepared run under its supervisor. Does nothing where it is running or has ended."""
+        settings = self.lab.settings.run
+        cwd = self.cwd(files).relative_to(files.folder)
+        runner.start(
+            files.folder,
+            runner.RunSpec(
+                command=settings.command,
+                cwd=str(cwd),
+                env=self.environment(files),
+                timeout_seconds=settings.timeout_seconds,
+            ),
+        )
+
+    def cwd(self, files: RunFiles) -> Path:
+        """Where the training command runs: the lab's place in the exported tree."""
+        return files.work / self.ledger.prefix
+
+    def environment(self, files: RunFiles) -> dict[str, str]:
+        """The whole environment of a run."""
+        return environment(self.lab, files.folder / "scratch")
+
+
+def environment(lab: Lab, scratch: Path) -> dict[str, str]:
+    """What a run may see: system paths, the lab's `run.env`, the budget, the data cache. Never the user's own."""
+    settings = lab.settings.run
+    env = runner.base_environment(settings.env, python_bin=Path(sys.executable), scratch=scratch)
+    cache = os.environ.get("AUTORESEARCH_CACHE") or str(Path.home() / ".cache" / "autoresearch")
+    env["AUTORESEARCH_CACHE"] = str(Path(cache).expanduser().absolute())
+    env["AUTORESEARCH_TIME_BUDGET"] = f"{settings.budget_seconds:g}"
+    if settings.budget_tokens:
+        env["AUTORESEARCH_TOKEN_BUDGET"] = str(settings.budget_tokens)
+    venv = lab.root / ".venv"
+    if venv.is_dir():
+        # `uv run` in an exported copy would build a second environment, over the network.
+        env |= {"UV_PROJECT_ENVIRONMENT": str(venv), "UV_NO_SYNC": "1", "UV_OFFLINE": "1"}
+    return env
+
+
+def check_command(lab: Lab) -> None:
+    """Raises UserError where the training command is not there."""
+    command = lab.settings.run.command[0]
+    if "/" in command:
+        found = (lab.root / command).is_file()
+    else:
+        path = environment(lab, lab.state_folder)["PATH"]
+        found = shutil.which(command, path=path) is not None
+    if not found:
+        raise UserError(
+            f"{lab.root}: the training command `{command}` is not there; install it, "
+            f'or set `run.command` in autoresearch.toml, for example ["python", "{lab.settings.lab.editable[0]}"]'
+        )
+
+
+def tidy(files: RunFiles) -> None:
+    """Remove the run's working copy; log, diff, score and the files as trained stay."""
+    shutil.rmtree(files.work, ignore_errors=True)
+    shutil.rmtree(files.folder / "scratch", ignore_errors=True)
+
+
+def _set_aside(folder: Path) -> None:
+    runner.put_aside(folder)
+    if runner.look(folder).state is not runner.RunState.ENDED:
+        return
+    aside = folder / f"earlier-{1 + sum(1 for _ in folder.glob('earlier-*'))}"
+    aside.mkdir()
+    # exit.json last: until then the run has ended, and this can be repeated.
+    for name in ("run.log", "started.json", "exit.json"):
+        if (folder / name).exists():
+            (folder / name).replace(aside / name)

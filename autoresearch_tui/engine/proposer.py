@@ -1,0 +1,128 @@
+"""Asks the researcher, in a thread of its own, beside the accelerator and never on its time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from autoresearch_tui.engine import preflight
+from autoresearch_tui.errors import UserError
+from autoresearch_tui.researchers.base import Brief, Proposal, Researcher, ResearcherError, Usage
+from autoresearch_tui.text import clean_text
+
+REPAIRS = 3
+_LOG_LIMIT = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of asking for experiment `number`: a checked proposal, or why there is none.
+
+    `usage` is what all the asking cost. `retry_after` and `fatal` are the researcher's own word.
+    """
+
+    number: int
+    base: str
+    proposal: Proposal | None
+    error: str = ""
+    fatal: bool = False
+    retry_after: float | None = None
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request; `brief` and `tried` are made in the proposer's thread, for they read the repository."""
+
+    number: int
+    base: str
+    program: str
+    brief: Callable[[], Brief]
+    tried: Callable[[], dict[str, int]]
+    python_path: tuple[Path, ...]
+
+
+class Proposer:
+    """At most one question at a time; answers are delivered from its thread."""
+
+    def __init__(self, researcher: Researcher, log: Path, deliver: Callable[[Answer], None]) -> None:
+        self._researcher = researcher
+        self._log = log
+        self._deliver = deliver
+        self._cancelled = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def ask(self, question: Question) -> None:
+        """Begin. The answer comes through `deliver`, unless cancelled."""
+        self._cancelled = threading.Event()
+        self._thread = threading.Thread(
+            target=self._work, args=(question, self._cancelled), name="proposer", daemon=True
+        )
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """The answer is no longer wanted; it is not delivered."""
+        self._cancelled.set()
+
+    def _work(self, question: Question, cancelled: threading.Event) -> None:
+        try:
+            answer = self._converse(question, cancelled)
+        except ResearcherError as error:
+            answer = _failed(question, str(error), fatal=error.fatal, retry_after=error.retry_after)
+        except UserError as error:
+            answer = _failed(question, str(error), fatal=True)
+        except Exception as error:  # a researcher is somebody's plug-in: its fault must not end the loop
+            answer = _failed(question, f"the researcher failed: {type(error).__name__}: {error}")
+        if not cancelled.is_set():
+            self._deliver(answer)
+
+    def _converse(self, question: Question, cancelled: threading.Event) -> Answer:
+        brief, tried = question.brief(), question.tried()
+        usage = Usage()
+        self._say(f"\n── experiment {question.number} ──\n")
+        for _ in range(REPAIRS + 1):
+            proposal = self._researcher.propose(brief, self._say, cancelled)
+            if proposal is None:
+                return _failed(question, "the researcher had no proposal", usage=usage)
+            usage = _sum(usage, proposal.usage)
+            problem = self._check(question, brief, proposal, tried)
+            if problem is None:
+                return Answer(question.number, question.base, proposal, usage=usage)
+            self._say(f"preflight: {problem}\n")
+            brief = replace(brief, complaint=problem)
+        return _failed(question, f"preflight refused {REPAIRS + 1} proposals; the last: {problem}", usage=usage)
+
+    def _check(self, question: Question, brief: Brief, proposal: Proposal, tried: dict[str, int]) -> str | None:
+        strangers = sorted(set(proposal.files) - set(brief.files))
+        if strangers:
+            return f"{', '.join(strangers)}: not editable; a proposal may change {', '.join(brief.files)} only"
+        after = {**brief.files, **proposal.files}
+        return preflight.check(brief.files, after, tried=tried, python_path=question.python_path)
+
+    def _say(self, text: str) -> None:
+        # For watching only: a full disk must not cost a proposal.
+        try:
+            if self._log.exists() and self._log.stat().st_size > _LOG_LIMIT:
+                self._log.replace(self._log.with_suffix(".old.log"))
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(clean_text(text))
+        except OSError:
+            pass
+
+
+def _failed(
+    question: Question,
+    error: str,
+    *,
+    fatal: bool = False,
+    retry_after: float | None = None,
+    usage: Usage | None = None,
+) -> Answer:
+    return Answer(question.number, question.base, None, error, fatal, retry_after, usage or Usage())
+
+
+def _sum(one: Usage, two: Usage) -> Usage:
+    usd = None if one.usd is None and two.usd is None else (one.usd or 0.0) + (two.usd or 0.0)
+    return Usage(one.input_tokens + two.input_tokens, one.output_tokens + two.output_tokens, usd)

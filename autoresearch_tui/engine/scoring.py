@@ -1,0 +1,125 @@
+"""From a run that ended to a score, and from a score to a verdict. The decision is pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine import runlog
+from autoresearch_tui.engine.results import write
+from autoresearch_tui.engine.state import Experiment, State, better
+from autoresearch_tui.lab import RunFiles
+from autoresearch_tui.settings import Settings
+
+SELF_REPORTED = "self-reported"
+REFEREE = "referee"
+_TAIL = 1 << 20
+
+
+def hashes(folder: Path, paths: tuple[str, ...]) -> dict[str, str]:
+    """The sha256 of each file's bytes; empty for a file that is not there or not a plain one."""
+    found: dict[str, str] = {}
+    for path in paths:
+        file = folder / path
+        plain = file.is_file() and not file.is_symlink()
+        found[path] = hashlib.sha256(file.read_bytes()).hexdigest() if plain else ""
+    return found
+
+
+def score(
+    number: int, files: RunFiles, cwd: Path, settings: Settings, locked: Mapping[str, str], env: Mapping[str, str]
+) -> ev.RunScored:
+    """The score of a run that finished, written to score.json as well. Slow where the lab has a referee.
+
+    `cwd` is the folder that the training command ran in, whose locked files must still be the session's.
+    """
+    text = _tail(files.log)
+    summary = dict(runlog.parse_summary(text))
+    touched = [path for path, digest in hashes(cwd, tuple(locked)).items() if digest != locked[path]]
+    if touched:
+        value, source = None, SELF_REPORTED
+        problem = f"{', '.join(touched)} was changed during the run"
+    elif settings.metric.referee:
+        value, problem = _ask_referee(settings, files, cwd, env)
+        source = REFEREE
+    else:
+        value = runlog.last_match(text, settings.metric.pattern)
+        problem = "" if value is not None else f"the log has no {settings.metric.name}"
+        source = SELF_REPORTED
+    scored = ev.RunScored(number, value, _memory_gb(summary), source, problem, summary)
+    write(files.score, json.dumps({"metric": settings.metric.name, **ev.to_fields(scored)}, indent=2) + "\n")
+    return scored
+
+
+def verdict(experiment: Experiment, state: State) -> ev.VerdictGiven:
+    """Keep, discard, crash or invalid, with the reason in words. Pure."""
+    run, scored = experiment.run, experiment.score
+    assert run is not None
+    number = experiment.number
+    if run.reason != "finished":
+        return ev.VerdictGiven(number, "crash", None, 0.0, _why_crashed(run))
+    assert scored is not None
+    if scored.value is None:
+        # A run that ended well but printed no score is a crash, as in the reference; a refused score is invalid.
+        kind = "crash" if scored.source == SELF_REPORTED and scored.problem.startswith("the log") else "invalid"
+        return ev.VerdictGiven(number, kind, None, scored.memory_gb, scored.problem)
+    value, best = scored.value, state.best
+    if best is None or best.value is None:
+        return ev.VerdictGiven(number, "keep", value, scored.memory_gb, "the baseline")
+    change = f"{value:.6f} against {best.value:.6f} (#{best.number})"
+    if experiment.commit == best.commit:
+        return ev.VerdictGiven(number, "discard", value, scored.memory_gb, f"a repeat: {change}")
+    if better(state, value):
+        return ev.VerdictGiven(number, "keep", value, scored.memory_gb, change)
+    return ev.VerdictGiven(number, "discard", value, scored.memory_gb, change)
+
+
+def _why_crashed(run: ev.RunEnded) -> str:
+    last = run.cause[-1] if run.cause else ""
+    return f"{run.reason}: {last}" if last else run.reason
+
+
+def _memory_gb(summary: Mapping[str, str]) -> float:
+    try:
+        memory = float(summary.get("peak_vram_mb", "0")) / 1024
+    except ValueError:
+        return 0.0
+    return memory if math.isfinite(memory) and memory >= 0 else 0.0
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _TAIL))
+            return file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+
+
+def _ask_referee(settings: Settings, files: RunFiles, cwd: Path, env: Mapping[str, str]) -> tuple[float | None, str]:
+    """Run the lab's trusted scorer; its last match of `metric.pattern` on stdout is the score."""
+    try:
+        done = subprocess.run(
+            list(settings.metric.referee),
+            cwd=cwd,
+            env={**env, "AUTORESEARCH_RUN": str(files.folder)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=settings.run.timeout_seconds,
+            check=False,
+        )
+    except FileNotFoundError:
+        return None, f"the referee's command is not there: {settings.metric.referee[0]}"
+    except subprocess.TimeoutExpired:
+        return None, f"the referee did not end within {settings.run.timeout_seconds:g} s"
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        return None, f"the referee refused: {said[-1] if said else f'exit code {done.returncode}'}"
+    value = runlog.last_match(done.stdout.decode("utf-8", "replace"), settings.metric.pattern)
+    return value, "" if value is not None else f"the referee printed no {settings.metric.name}"

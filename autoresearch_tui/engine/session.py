@@ -1,0 +1,228 @@
+"""One session as its engine holds it: the journal and everything that must agree with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Mapping
+from datetime import date
+
+from autoresearch_tui import __version__
+from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine import journal, launch, results
+from autoresearch_tui.engine.attempts import Attempts
+from autoresearch_tui.engine.briefing import Library, packages, program_version
+from autoresearch_tui.engine.launch import Launcher
+from autoresearch_tui.engine.ledger import NO_COMMIT, GitError, Ledger
+from autoresearch_tui.engine.scoring import hashes
+from autoresearch_tui.engine.state import fold, fold_all
+from autoresearch_tui.errors import UserError
+from autoresearch_tui.lab import STATE_FOLDER, Lab
+
+
+class BranchMoved(GitError):
+    """Somebody else moved the session's branch."""
+
+
+class Session:
+    """Journal, state, branch, refs and tables of one tag. The caller holds the lab's lock."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        tag: str,
+        *,
+        overrides: Mapping[str, str] | None = None,
+        listen: Callable[[bytes], None] | None = None,
+    ) -> None:
+        """`listen` gets every journal line after it is on disk. Raises JournalDamaged."""
+        self.lab = lab
+        self.tag = tag
+        self.files = lab.session(tag)
+        self.ledger = Ledger(lab.root)
+        self.attempts = Attempts(lab, self.ledger, self.files, tag)
+        self.launcher = Launcher(lab, self.ledger)
+        self.library = Library(lab, self.ledger)
+        self.python_path = packages(lab.root)
+        self.blocked = ""
+        self._overrides = dict(overrides or {})
+        self._listen = listen
+        self._table = results.LabTable(lab.results, lab.state_folder / "results.sha256")
+        self._journal = journal.Journal(self.files.journal)
+        self.state = fold_all(self._journal.records)
+
+    @property
+    def branch(self) -> str:
+        """The session's branch, without `refs/heads/`."""
+        return f"autoresearch/{self.tag}"
+
+    def now(self) -> str:
+        """The time as the journal has it."""
+        return journal.now()
+
+    def append(self, event: ev.Event) -> None:
+        """Journal an event; on disk, and folded into :attr:`state`, when this returns."""
+        record, line = self._journal.append(event)
+        self.blocked = ""
+        self.state = fold(self.state, record)
+        if self._listen is not None:
+            self._listen(line)
+
+    def begin(self, *, headless: bool) -> None:
+        """Begin the session or take it up again: make true whatever the journal says. Safe to repeat."""
+        self.ledger.ignore((f"{STATE_FOLDER}/", "results.tsv"))
+        if self.state.session is None:
+            self.append(self._first())
+        self._mend_branch()
+        self._mend_refs()
+        self._tidy_runs()
+        self.publish_table()
+        settings = self.lab.settings
+        self.append(
+            ev.EngineStarted(
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                headless=headless,
+                version=__version__,
+                researcher=settings.researcher.kind,
+                review=settings.review.mode,
+                unattended=settings.review.unattended,
+                after_seconds=settings.review.after_seconds,
+                timeout_seconds=settings.run.timeout_seconds,
+                overrides=self._overrides,
+            )
+        )
+
+    def end(self, why: str, detail: str) -> None:
+        """Let go. What cannot be written now is found again at the next start."""
+        with contextlib.suppress(OSError):
+            self.append(ev.EngineStopped(why, detail))
+        self._journal.close()
+
+    def publish_verdict(self) -> None:
+        """After a verdict: the branch and the tables say what the journal says."""
+        self._mend_branch()
+        self.publish_table()
+
+    def point_ref(self, number: int) -> None:
+        """Keep attempt `number` reachable for good."""
+        self.ledger.set_ref(self.attempts.ref(number), self.state.experiments[number].commit)
+
+    def publish_table(self) -> None:
+        """Both results.tsv; a foreign one at the lab's top is left alone, and said so once."""
+        text = results.render(self.state)
+        results.write(self.files.results, text)
+        if not self._table.write(text) and not self._told_of_foreign_table():
+            note = f"results.tsv was not written by this session; it is left as it is, ours is {self.files.results}"
+            self.append(ev.CommandRefused("results.tsv", note))
+
+    def program_version(self) -> str:
+        """The version of program.md on disk."""
+        return program_version(self.lab.program.read_bytes())
+
+    def meet_trouble(self, what: str, remedy: str, seconds: float) -> None:
+        """Journal trouble once; where the journal itself is the trouble, :attr:`blocked` carries it."""
+        told = self.state.trouble
+        try:
+            if told is None or told.what != what:
+                self.append(ev.TroubleMet(what, remedy, seconds))
+        except OSError as error:
+            self.blocked = f"{error.strerror or error}: {remedy}"
+
+    def clear_trouble(self) -> None:
+        """It works again."""
+        if self.state.trouble is not None:
+            self.append(ev.TroubleCleared(self.state.trouble.what))
+
+    def _first(self) -> ev.SessionBegan:
+        settings = self.lab.settings
+        names = (*settings.lab.editable, *settings.lab.locked)
+        base = self.ledger.head()
+        changed = {
+            name: data for name in names if (data := (self.lab.root / name).read_bytes()) != self._committed(base, name)
+        }
+        if changed:
+            # The user's uncommitted work is the start that they mean; their checkout stays as it is.
+            message = f"Uncommitted changes of {', '.join(changed)} at the start of {self.branch}\n"
+            base = self.ledger.commit(base, changed, message, self.now())
+        return ev.SessionBegan(
+            tag=self.tag,
+            branch=self.branch,
+            base=base,
+            metric=settings.metric.name,
+            goal=settings.metric.goal,
+            keep_margin=settings.metric.keep_margin,
+            budget_seconds=settings.run.budget_seconds,
+            editable=settings.lab.editable,
+            locked=hashes(self.lab.root, settings.lab.locked),
+        )
+
+    def _committed(self, base: str, name: str) -> bytes | None:
+        try:
+            return self.ledger.read(base, name)
+        except GitError:
+            return None
+
+    def _mend_branch(self) -> None:
+        state = self.state
+        assert state.session is not None
+        ref, wanted = f"refs/heads/{state.session.branch}", state.frontier_commit
+        present = self.ledger.resolve(ref)
+        if present == wanted:
+            return
+        ours = {state.session.base, *(e.commit for e in state.experiments if e.outcome == "keep")}
+        if present is not None and present not in ours:
+            raise BranchMoved(
+                f"branch {state.session.branch} was moved to {present[:7]} by somebody else; "
+                f"move it back with `git branch -f {state.session.branch} {wanted[:7]}`, or start with --new"
+            )
+        self.ledger.set_ref(ref, wanted, present or NO_COMMIT)
+
+    def _mend_refs(self) -> None:
+        present = self.ledger.refs(f"refs/autoresearch/{self.tag}/")
+        for experiment in self.state.experiments:
+            if present.get(self.attempts.ref(experiment.number)) != experiment.commit:
+                self.point_ref(experiment.number)
+
+    def _tidy_runs(self) -> None:
+        for work in (self.files.folder / "runs").glob("*/work"):
+            number = int(work.parent.name)
+            if number >= len(self.state.experiments) or self.state.experiments[number].outcome:
+                launch.tidy(self.files.run(number))
+
+    def _told_of_foreign_table(self) -> bool:
+        told = self.state.refused
+        return told is not None and told.command == "results.tsv"
+
+
+def choose_tag(lab: Lab, tag: str, *, new: bool, today: date | None = None) -> str:
+    """The tag to open: the one asked for, the latest session's, or a new one named after the date.
+
+    Raises UserError for a tag that cannot be a branch's name, or whose branch is not a session's.
+    """
+    ledger = Ledger(lab.root)
+    ledger.head()
+    tags = lab.tags()
+    if tag:
+        _check_tag(lab, ledger, tag, known=tag in tags, new=new)
+        return tag
+    if tags and not new:
+        return tags[-1]
+    day = today or date.today()  # noqa: DTZ011 (the user's own calendar day)
+    stem = f"{day:%b}".lower() + str(day.day)
+    taken = set(tags) | {name.removeprefix("autoresearch/") for name in ledger.branches()}
+    candidates = (stem if n == 1 else f"{stem}-{n}" for n in range(1, len(taken) + 2))
+    return next(name for name in candidates if name not in taken)
+
+
+def _check_tag(lab: Lab, ledger: Ledger, tag: str, *, known: bool, new: bool) -> None:
+    if not ledger.valid_branch(f"autoresearch/{tag}") or "/" in tag or tag.startswith((".", "-")):
+        raise UserError(f"--tag {tag}: cannot be part of a branch's name; use letters, digits and dashes")
+    if known and new:
+        raise UserError(f"--tag {tag}: that session exists; choose another tag, or leave out --new to go on with it")
+    branch = f"autoresearch/{tag}"
+    if not known and branch in ledger.branches():
+        raise UserError(f"--tag {tag}: branch {branch} exists but is no session of this lab; choose another tag")
+    if branch in ledger.checked_out():
+        raise UserError(f"--tag {tag}: branch {branch} is checked out in {lab.root}; check out another branch first")

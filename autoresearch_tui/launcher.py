@@ -1,0 +1,171 @@
+"""Brings engine, screen and terminal together: open, watch, replay, without a screen, and what follows a detach."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autoresearch_tui import data
+from autoresearch_tui.engine.lock import LabBusy
+from autoresearch_tui.errors import UserError
+from autoresearch_tui.lab import Lab
+
+if TYPE_CHECKING:
+    from autoresearch_tui.engine.loop import Engine
+    from autoresearch_tui.engine.service import EngineThread
+
+_EXIT_CODES = {"finished": 0, "stopped": 0, "detached": 0, "failed": 1, "interrupted": 130}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the command line said of the session."""
+
+    tag: str
+    new: bool
+    overrides: Mapping[str, str]
+
+
+def existing_tag(lab: Lab, tag: str) -> str:
+    """A session that exists: the one named, or the latest. Raises UserError."""
+    tags = lab.tags()
+    if not tags:
+        raise UserError(f"{lab.root}: no session yet; `autoresearch-tui {lab.root}` begins one")
+    if tag and tag not in tags:
+        raise UserError(f"--tag {tag}: no such session in {lab.root}; there are {', '.join(tags)}")
+    return tag or tags[-1]
+
+
+def headless(lab: Lab, choice: Choice, *, prepare: bool) -> int:
+    """The engine without a screen; one JSON event a line on stdout. Returns the exit code."""
+    from autoresearch_tui.engine import service
+    from autoresearch_tui.engine.journal import JournalDamaged
+    from autoresearch_tui.engine.session import choose_tag
+    from autoresearch_tui.researchers import choose
+
+    _require_data(lab, data.Check(lab), prepare=prepare)
+    tag = choose_tag(lab, choice.tag, new=choice.new)
+    try:
+        lock = service.take_lock(lab, tag, headless=True)
+    except LabBusy as busy:
+        raise UserError(f"{lab.root}: {busy}; `autoresearch-tui watch` shows it") from None
+    try:
+        engine = service.make_engine(lab, tag, choice.overrides, choose.make, headless=True, listen=_print_line)
+        outcome = service.run_headless(engine)
+    except JournalDamaged as error:
+        raise UserError(str(error)) from None
+    finally:
+        lock.release()
+    paused = engine.state.paused
+    if outcome == "failed" and paused is not None:
+        print(f"autoresearch-tui: {paused.reason}", file=sys.stderr)
+    return _EXIT_CODES[outcome]
+
+
+def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
+    """The engine in a worker thread of the screen's process. Returns the exit code."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UserError("the cockpit needs a terminal; --headless runs without one")
+    check = data.Check(lab)
+    from autoresearch_tui.engine import service
+    from autoresearch_tui.engine.launch import check_command
+    from autoresearch_tui.engine.session import choose_tag
+    from autoresearch_tui.researchers import choose
+
+    tag = choose_tag(lab, choice.tag, new=choice.new)
+    try:
+        lock = service.take_lock(lab, tag, headless=False)
+    except LabBusy as busy:
+        return watch(lab, busy.holder.tag or tag, why=str(busy))
+    try:
+        shown, _ = service.with_overrides(lab, tag, choice.overrides)
+        check_command(shown)
+        choose.make(shown.settings, os.environ)
+        _require_data(lab, check, prepare=prepare)
+    except UserError:
+        lock.release()
+        raise
+
+    def make() -> Engine:
+        return service.make_engine(lab, tag, choice.overrides, choose.make, headless=False)
+
+    return _show(shown, tag, service.EngineThread(lock, make))
+
+
+def watch(lab: Lab, tag: str, why: str = "") -> int:
+    """A read-only cockpit on a session that others drive."""
+    from autoresearch_tui.cockpit.app import Cockpit
+
+    Cockpit(lab, tag, None, read_only_reason=why or "watching only").run()
+    return 0
+
+
+def replay(lab: Lab, tag: str, speed: float) -> int:
+    """A recorded session through the same cockpit."""
+    from autoresearch_tui.cockpit.app import Cockpit
+    from autoresearch_tui.replay import Replay
+
+    player = Replay(lab, tag, speed)
+    player.start()
+    try:
+        Cockpit(player.lab, tag, None, read_only_reason=f"replay, {speed:g} times as fast").run()
+    finally:
+        player.stop()
+    return 0
+
+
+def _show(lab: Lab, tag: str, host: EngineThread) -> int:
+    from autoresearch_tui.cockpit.app import Cockpit
+
+    app = Cockpit(lab, tag, host)
+    # Textual has no handler for a terminal that goes away: the process would die, and the loop with it.
+    signal.signal(signal.SIGHUP, lambda _signal, _frame: _abandon(lab, tag, host))
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: _abandon(lab, tag, host))
+    app.run()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    host.detach()
+    if host.failure:
+        print(f"autoresearch-tui: {host.failure}", file=sys.stderr)
+        return 1
+    if host.outcome != "detached":
+        return _EXIT_CODES.get(host.outcome, 0)
+    pid = _go_on(lab, tag)
+    print(f"The loop goes on without a screen (process {pid}).")
+    print(f"Come back:  autoresearch-tui {lab.root}")
+    print(f"Stop it:    kill -INT {pid}")
+    return 0
+
+
+def _abandon(lab: Lab, tag: str, host: EngineThread) -> None:
+    """The terminal is gone: hand the session to an engine without a screen, and end at once."""
+    with contextlib.suppress(OSError):
+        host.detach()
+        if host.outcome == "detached":
+            _go_on(lab, tag)
+    os._exit(0)
+
+
+def _go_on(lab: Lab, tag: str) -> int:
+    from autoresearch_tui.engine.service import spawn_headless
+
+    return spawn_headless(lab, tag)
+
+
+def _require_data(lab: Lab, check: data.Check, *, prepare: bool) -> None:
+    problem = check.problem()
+    if problem and prepare:
+        data.prepare(lab)
+    elif problem:
+        raise UserError(problem)
+
+
+def _print_line(line: bytes) -> None:
+    # A reader that went away is no reason to stop an experiment.
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()

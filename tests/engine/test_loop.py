@@ -1,0 +1,373 @@
+"""The loop through its public surface: real git, real runs, a scripted researcher."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from autoresearch_tui import lab as labs
+from autoresearch_tui.engine import commands as cmd
+from autoresearch_tui.engine.loop import Engine
+from autoresearch_tui.engine.session import Session
+from autoresearch_tui.engine.state import Stage, State
+from autoresearch_tui.researchers.base import Brief, Proposal, Researcher, ResearcherError
+from tests.conftest import SETTINGS, TRAIN, git
+from tests.history import problems, state_of
+
+Move = Callable[[Brief], Proposal | None]
+ASK = SETTINGS.replace('mode = "auto"', 'mode = "ask"')
+
+
+def turn(name: str, value: object) -> Move:
+    """A proposal that gives one constant another value."""
+
+    def move(brief: Brief) -> Proposal:
+        text = re.sub(rf"^{name} = .*$", f"{name} = {value!r}", brief.files["train.py"], flags=re.MULTILINE)
+        return Proposal(f"{name} to {value}", "because", {"train.py": text})
+
+    return move
+
+
+class Script:
+    """A researcher that plays moves in turn, and then has no idea any more. Briefs are kept for looking at."""
+
+    def __init__(self, *moves: Move) -> None:
+        self.moves = list(moves)
+        self.briefs: list[Brief] = []
+
+    def propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
+        self.briefs.append(brief)
+        if not self.moves:
+            cancelled.wait(60)
+            return None
+        return self.moves.pop(0)(brief)
+
+
+class Driver:
+    """An engine in a thread, as a cockpit would host it."""
+
+    def __init__(self, folder: Path, researcher: Researcher, rows: int = 0) -> None:
+        self.folder = folder
+        self.engine = Engine(Session(labs.find(folder), "t"), researcher, headless=False, rows=rows)
+        self.outcome = ""
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        self.outcome = self.engine.run()
+
+    @property
+    def state(self) -> State:
+        return self.engine.state
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wait(self, condition: Callable[[State], object], seconds: float = 20) -> State:
+        """Until the state is as wanted; fails with the state otherwise."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if condition(self.state):
+                return self.state
+            time.sleep(0.01)
+        raise AssertionError(f"never happened; the state is {self.state}")
+
+    def join(self, seconds: float = 20) -> str:
+        self._thread.join(seconds)
+        assert not self._thread.is_alive()
+        return self.outcome
+
+    def detach(self) -> str:
+        self.engine.send(cmd.Detach())
+        return self.join()
+
+
+@contextmanager
+def running(folder: Path, researcher: Researcher, rows: int = 0) -> Iterator[Driver]:
+    driver = Driver(folder, researcher, rows)
+    driver.start()
+    try:
+        yield driver
+    finally:
+        if driver.outcome == "":
+            driver.engine.send(cmd.Stop(now=True))
+            driver.join()
+
+
+def rows(folder: Path) -> list[list[str]]:
+    return [line.split("\t") for line in (folder / "results.tsv").read_text().splitlines()]
+
+
+def test_the_whole_loop_keeps_discards_and_crashes(lab_folder: Path) -> None:
+    head, status = git(lab_folder, "rev-parse", "HEAD"), git(lab_folder, "status", "--porcelain")
+    script = Script(turn("RATE", 0.25), turn("WIDTH", 4), turn("FAIL", "out of luck"), turn("WIDTH", 16))
+    with running(lab_folder, script, rows=5) as driver:
+        assert driver.join() == "finished"
+    table = rows(lab_folder)
+    assert table[0] == ["commit", "val_bpb", "memory_gb", "status", "description"]
+    assert [row[3] for row in table[1:]] == ["keep", "keep", "discard", "crash", "keep"]
+    assert [row[1] for row in table[1:]] == ["1.204625", "1.079625", "1.159625", "0.000000", "1.015625"]
+    assert [row[2] for row in table[1:]] == ["2.0", "2.0", "2.0", "0.0", "2.0"]
+    assert table[1][0] == head[:7]
+    assert table[1][4] == "baseline"
+    assert problems(lab_folder, "t") == []
+    crashed = state_of(lab_folder, "t").experiments[3]
+    assert "RuntimeError: out of luck" in crashed.reason
+    assert git(lab_folder, "rev-parse", "HEAD") == head
+    assert git(lab_folder, "branch", "--show-current") == "main"
+    assert git(lab_folder, "status", "--porcelain") == status == ""
+    assert git(lab_folder, "log", "--format=%s", "autoresearch/t").splitlines()[:2] == ["WIDTH to 16", "RATE to 0.25"]
+
+
+def test_what_the_researcher_is_told(lab_folder: Path) -> None:
+    script = Script(turn("FAIL", "no"), turn("RATE", 0.25), lambda _: None)
+    with running(lab_folder, script) as driver:
+        driver.wait(lambda s: len(s.table) == 3 and len(script.briefs) == 4)
+    brief = script.briefs[3]
+    assert brief.number == 3
+    assert "RATE = 0.25" in brief.files["train.py"]
+    assert brief.locked == {"prepare.py": "MAX_SEQ_LEN = 8\n"}
+    assert [a.outcome for a in brief.history] == ["keep", "crash", "keep"]
+    assert "RuntimeError: no" in brief.history[1].reason
+    assert brief.program.startswith("# Program")
+    assert 'FAIL = "no"' in brief.files_at(brief.history[1].commit)["train.py"].replace("'", '"')
+
+
+def test_the_next_proposal_is_made_while_a_run_is_under_way(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 3.0"))
+    with running(folder, Script(turn("RATE", 0.25))) as driver:
+        state = driver.wait(lambda s: len(s.experiments) == 2 and s.experiments[1].stage is Stage.APPROVED)
+        assert state.experiments[0].stage is Stage.RUNNING
+
+
+def test_uncommitted_work_is_the_start_and_stays_as_it_is(lab_folder: Path) -> None:
+    text = (lab_folder / "train.py").read_text().replace("RATE = 0.5", "RATE = 0.4")
+    (lab_folder / "train.py").write_text(text)
+    with running(lab_folder, Script(), rows=1) as driver:
+        assert driver.join() == "finished"
+    assert (lab_folder / "train.py").read_text() == text
+    assert git(lab_folder, "status", "--porcelain") == "M train.py"
+    assert rows(lab_folder)[1][1] == "1.139625"
+    assert git(lab_folder, "show", "autoresearch/t:train.py") == text.strip()
+
+
+def test_a_veto_is_recorded_with_its_reason_and_told(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(settings=ASK)
+    script = Script(turn("RATE", 0.25), turn("WIDTH", 9))
+    with running(folder, script) as driver:
+        state = driver.wait(lambda s: any(e.stage is Stage.REVIEW for e in s.experiments))
+        first = state.experiments[1]
+        driver.engine.send(cmd.Veto(1, first.commit, "not the\nrate"))
+        state = driver.wait(lambda s: len(s.experiments) == 3 and s.experiments[2].stage is Stage.REVIEW)
+    assert state.experiments[1].outcome == "vetoed"
+    assert script.briefs[1].history[1].reason == "not the rate"
+    assert [row[3] for row in rows(folder)[1:]] == ["keep"]
+    assert problems(folder, "t") == []
+
+
+def test_an_answer_to_another_diff_does_nothing(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(settings=ASK)
+    with running(folder, Script(turn("RATE", 0.25))) as driver:
+        state = driver.wait(lambda s: any(e.stage is Stage.REVIEW for e in s.experiments))
+        driver.engine.send(cmd.Approve(1, "0" * 40))
+        state = driver.wait(lambda s: s.refused)
+        assert state.experiments[1].stage is Stage.REVIEW
+        driver.engine.send(cmd.Approve(1, state.experiments[1].commit))
+        state = driver.wait(lambda s: s.experiments[1].outcome)
+        assert state.experiments[1].approved_by == "human"
+
+
+def test_a_proposal_edited_by_hand_is_what_is_trained(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(settings=ASK)
+    with running(folder, Script(turn("RATE", 0.25))) as driver:
+        state = driver.wait(lambda s: any(e.stage is Stage.REVIEW for e in s.experiments))
+        waiting = state.experiments[1]
+        text = git(folder, "show", f"{waiting.commit}:train.py") + "\n"
+        broken = {"train.py": text + "def f(:\n"}
+        driver.engine.send(cmd.Revise(1, waiting.commit, broken))
+        driver.wait(lambda s: s.refused and s.refused.command == "revise")
+        better = {"train.py": text.replace("RATE = 0.25", "RATE = 0.125")}
+        driver.engine.send(cmd.Revise(1, waiting.commit, better))
+        state = driver.wait(lambda s: s.experiments[1].outcome)
+    assert state.experiments[1].value == pytest.approx(1.064)
+    assert state.experiments[1].approved_by == "human, edited"
+    assert problems(folder, "t") == []
+
+
+@pytest.mark.parametrize(("policy", "outcome"), [("approve-low-risk", "keep"), ("veto", "vetoed")])
+def test_when_nobody_answers_the_policy_decides(new_lab: Callable[..., Path], policy: str, outcome: str) -> None:
+    folder = new_lab(settings=f'{ASK}unattended = "{policy}"\nafter_seconds = 0.2\n')
+    with running(folder, Script(turn("RATE", 0.25))) as driver:
+        state = driver.wait(lambda s: len(s.experiments) > 1 and s.experiments[1].outcome)
+    assert state.experiments[1].outcome == outcome
+    assert policy in state.experiments[1].approved_by + state.experiments[1].reason
+
+
+def test_hold_waits_for_ever(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(settings=f"{ASK}after_seconds = 0\n")
+    with running(folder, Script(turn("RATE", 0.25))) as driver:
+        driver.wait(lambda s: s.best and len(s.experiments) > 1 and s.experiments[1].stage is Stage.REVIEW)
+        seq = driver.state.seq
+        time.sleep(0.8)  # three of the loop's own idle rounds
+        assert driver.state.seq == seq
+
+
+def test_a_waiting_proposal_is_carried_to_the_new_frontier(lab_folder: Path) -> None:
+    script = Script(turn("RATE", 0.25), turn("WIDTH", 16))
+    with running(lab_folder, script, rows=3) as driver:
+        driver.join()
+    best = state_of(lab_folder, "t").best
+    assert best is not None
+    text = git(lab_folder, "show", f"{best.commit}:train.py")
+    assert "RATE = 0.25" in text
+    assert "WIDTH = 16" in text
+    assert problems(lab_folder, "t") == []
+
+
+def test_detaching_leaves_the_run_and_the_next_engine_takes_it_up(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.5"))
+    first = Driver(folder, Script())
+    first.start()
+    first.wait(lambda s: s.running)
+    assert first.detach() == "detached"
+    started = (folder / ".autoresearch/t/runs/0000/started.json").read_text()
+    with running(folder, Script(), rows=1) as second:
+        assert second.join() == "finished"
+    assert (folder / ".autoresearch/t/runs/0000/started.json").read_text() == started
+    assert [row[3] for row in rows(folder)[1:]] == ["keep"]
+    assert problems(folder, "t") == []
+
+
+def test_pausing_lets_the_run_finish_and_launches_nothing(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(settings=ASK)
+    with running(folder, Script(turn("RATE", 0.25))) as driver:
+        state = driver.wait(lambda s: len(s.experiments) > 1 and s.experiments[1].stage is Stage.REVIEW and s.best)
+        driver.engine.send(cmd.Pause())
+        driver.wait(lambda s: s.paused)
+        driver.engine.send(cmd.Approve(1, state.experiments[1].commit))
+        driver.wait(lambda s: s.experiments[1].stage is Stage.APPROVED)
+        time.sleep(0.6)  # two idle rounds in which nothing may start
+        assert driver.state.experiments[1].stage is Stage.APPROVED
+        driver.engine.send(cmd.Resume())
+        driver.wait(lambda s: s.experiments[1].outcome)
+
+
+def test_pausing_with_a_stop_puts_the_proposal_back(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 30"))
+    with running(folder, Script(turn("PAUSE", 0.0))) as driver:
+        driver.wait(lambda s: s.running and (folder / ".autoresearch/t/runs/0000/run.log").exists())
+        driver.engine.send(cmd.Pause(stop_run=True))
+        state = driver.wait(lambda s: s.paused and s.experiments[0].stage is Stage.APPROVED)
+        assert state.running is None
+        assert state.table == ()
+
+
+def test_stopping_one_run_is_a_crash_with_its_reason(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(train=TRAIN)
+    with running(folder, Script(turn("PAUSE", 30.0))) as driver:
+        driver.wait(lambda s: s.running and s.running.number == 1)
+        driver.engine.send(cmd.StopRun(1))
+        state = driver.wait(lambda s: s.experiments[1].outcome)
+    assert state.experiments[1].outcome == "crash"
+    assert state.experiments[1].reason.startswith("killed")
+
+
+def test_a_researcher_in_trouble_is_asked_again_and_a_hopeless_one_pauses_the_loop(lab_folder: Path) -> None:
+    def overloaded(_brief: Brief) -> Proposal | None:
+        raise ResearcherError("overloaded", retry_after=0.1)
+
+    def refused(_brief: Brief) -> Proposal | None:
+        raise ResearcherError("no API key", fatal=True)
+
+    with running(lab_folder, Script(overloaded, turn("RATE", 0.25), refused)) as driver:
+        state = driver.wait(lambda s: s.paused)
+    assert state.experiments[1].description == "RATE to 0.25"
+    assert state.paused is not None
+    assert state.paused.reason == "no API key"
+
+
+def test_a_researcher_that_raises_anything_does_not_end_the_loop(lab_folder: Path) -> None:
+    def broken(_brief: Brief) -> Proposal | None:
+        raise ZeroDivisionError("oops")
+
+    with running(lab_folder, Script(broken)) as driver:
+        state = driver.wait(lambda s: s.failed)
+    assert state.failed is not None
+    assert "ZeroDivisionError: oops" in state.failed.error
+    assert state.failed.retry_seconds
+
+
+def test_a_proposal_outside_the_editable_files_is_sent_back_with_the_reason(lab_folder: Path) -> None:
+    script = Script(lambda _: Proposal("sneaky", "", {"prepare.py": "MAX_SEQ_LEN = 1\n"}), turn("RATE", 0.25))
+    with running(lab_folder, script) as driver:
+        driver.wait(lambda s: len(s.experiments) > 1)
+    assert "prepare.py: not editable" in script.briefs[1].complaint
+
+
+def test_the_same_code_is_never_run_twice(lab_folder: Path) -> None:
+    script = Script(turn("RATE", 0.9), turn("RATE", 0.9), turn("RATE", 0.25))
+    with running(lab_folder, script, rows=3) as driver:
+        driver.join()
+    assert "experiment 1" in script.briefs[2].complaint
+    assert [row[4] for row in rows(lab_folder)[1:]] == ["baseline", "RATE to 0.9", "RATE to 0.25"]
+
+
+def test_a_run_that_touches_a_locked_file_is_invalid(new_lab: Callable[..., Path]) -> None:
+    train = TRAIN.replace("steps = 5\n", "steps = 5\nif WIDTH == 9:\n    open('prepare.py', 'w').write('x = 1')\n")
+    folder = new_lab(train=train)
+    with running(folder, Script(turn("WIDTH", 9)), rows=2) as driver:
+        driver.join()
+    assert [row[3] for row in rows(folder)[1:]] == ["keep", "invalid"]
+    assert "prepare.py was changed" in state_of(folder, "t").experiments[1].reason
+
+
+def test_a_baseline_without_a_score_pauses_with_what_to_do(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(train="raise SystemExit('no data')\n")
+    with running(folder, Script()) as driver:
+        state = driver.wait(lambda s: s.paused)
+    assert state.paused is not None
+    assert "no data" in state.paused.reason
+    assert "--new" in state.paused.reason
+
+
+def test_a_table_that_somebody_else_wrote_is_left_alone(lab_folder: Path) -> None:
+    (lab_folder / "results.tsv").write_text("commit\tval_bpb\nmine\t1.0\n")
+    with running(lab_folder, Script(), rows=1) as driver:
+        driver.join()
+    assert (lab_folder / "results.tsv").read_text() == "commit\tval_bpb\nmine\t1.0\n"
+    assert len((lab_folder / ".autoresearch/t/results.tsv").read_text().splitlines()) == 2
+
+
+def test_notes_and_an_edited_program_reach_the_next_request(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(settings=ASK)
+    script = Script(turn("RATE", 0.25))
+    with running(folder, script) as driver:
+        state = driver.wait(lambda s: len(s.experiments) > 1 and s.experiments[1].stage is Stage.REVIEW)
+        (folder / "program.md").write_text("# Another program\n")
+        driver.engine.send(cmd.Note("try the width"))
+        driver.engine.send(cmd.Veto(1, state.experiments[1].commit, "no"))
+        driver.wait(lambda s: len(script.briefs) > 1)
+    assert script.briefs[1].program == "# Another program\n"
+    assert script.briefs[1].notes == ("try the width",)
+    assert driver.state.program != state.program
+
+
+def test_a_branch_that_somebody_moved_is_explained_not_overwritten(lab_folder: Path) -> None:
+    with running(lab_folder, Script(), rows=1) as driver:
+        driver.join()
+    git(lab_folder, "commit", "--quiet", "--allow-empty", "--message=other")
+    git(lab_folder, "branch", "-f", "autoresearch/t", "main")
+    moved = git(lab_folder, "rev-parse", "autoresearch/t")
+    again = Driver(lab_folder, Script(turn("RATE", 0.25)))
+    again.start()
+    state = again.wait(lambda s: s.trouble)
+    again.detach()
+    assert state.trouble is not None
+    assert "moved" in state.trouble.what
+    assert "git branch -f" in state.trouble.what
+    assert git(lab_folder, "rev-parse", "autoresearch/t") == moved

@@ -1,0 +1,112 @@
+"""autoresearch.toml: defaults, and mistakes named with the nearest known key."""
+
+from pathlib import Path
+
+import pytest
+
+from autoresearch_tui import settings
+from autoresearch_tui.errors import UserError
+
+
+def load(tmp_path: Path, text: str) -> settings.Settings:
+    (tmp_path / "autoresearch.toml").write_text(text)
+    return settings.load(tmp_path)
+
+
+def test_the_defaults_fit_the_reference(tmp_path: Path) -> None:
+    defaults = settings.load(tmp_path)
+    assert defaults.lab.editable == ("train.py",)
+    assert defaults.run.command == ("uv", "run", "train.py")
+    assert (defaults.run.budget_seconds, defaults.run.timeout_seconds) == (300, 600)
+    assert (defaults.review.mode, defaults.review.unattended) == ("ask", "hold")
+    assert defaults.researcher.kind == "claude"
+
+
+def test_every_key_of_the_documented_file_is_known(tmp_path: Path) -> None:
+    text = """
+    [lab]
+    program = "p.md"
+    editable = ["a.py"]
+    locked = ["b.py"]
+    [run]
+    command = ["python", "a.py"]
+    budget_seconds = 10
+    budget_tokens = 5
+    timeout_seconds = 20.5
+    env = { A = "1" }
+    [metric]
+    name = "mse"
+    pattern = '^METRIC:mse=(\\S+)'
+    goal = "maximize"
+    referee = ["judge"]
+    keep_margin = 0.1
+    baseline_runs = 3
+    [researcher]
+    kind = "command"
+    model = "m"
+    command = ["claude", "-p"]
+    max_usd = 4
+    [review]
+    mode = "auto"
+    unattended = "veto"
+    after_seconds = 5
+    """
+    loaded = load(tmp_path, text)
+    assert loaded.run.env == {"A": "1"}
+    assert loaded.metric.goal == "maximize"
+    assert loaded.researcher.command == ("claude", "-p")
+    assert loaded.review.after_seconds == 5.0
+
+
+def test_pyproject_may_hold_the_same_table(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.autoresearch.run]\nbudget_seconds = 7\n")
+    assert settings.load(tmp_path).run.budget_seconds == 7
+
+
+def test_autoresearch_toml_wins_over_pyproject(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.autoresearch.run]\nbudget_seconds = 7\n")
+    assert load(tmp_path, "[run]\nbudget_seconds = 8\n").run.budget_seconds == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[run]\nbudget_second = 3", ("run.budget_second", "did you mean `run.budget_seconds`")),
+        ("[rum]\nx = 1", ("unknown key `rum`", "`run`")),
+        ("[run]\nzzz = 1", ("unknown key `run.zzz`", "known keys", "budget_tokens")),
+        ('[run]\nbudget_seconds = "3"', ("run.budget_seconds", "a number")),
+        ("[run]\nbudget_seconds = true", ("run.budget_seconds", "a number")),
+        ("[run]\nbudget_seconds = 0", ("run.budget_seconds", "more than 0")),
+        ("[run]\nbudget_seconds = nan", ("run.budget_seconds",)),
+        ("[run]\nbudget_tokens = 1.5", ("run.budget_tokens", "a whole number")),
+        ("[run]\ncommand = []", ("run.command", "empty")),
+        ('[run]\ncommand = "python"', ("run.command", "list of strings")),
+        ("[run]\nenv = { A = 1 }", ("run.env", "table of strings")),
+        ('[metric]\ngoal = "lowest"', ("metric.goal", "'minimize'", "'maximize'")),
+        ('[metric]\npattern = "("', ("metric.pattern", "regular expression")),
+        ('[metric]\npattern = "x"', ("metric.pattern", "one group")),
+        ("[metric]\nkeep_margin = -1", ("metric.keep_margin", "less than 0")),
+        ('[researcher]\nkind = "gpt"', ("researcher.kind", "'claude'", "'search'")),
+        ('[researcher]\nkind = "command"', ("researcher.command", "empty")),
+        ("[lab]\neditable = []", ("lab.editable", "empty")),
+        ('[lab]\neditable = ["/etc/passwd"]', ("lab.editable", "relative")),
+        ('[lab]\neditable = ["../x.py"]', ("lab.editable", "relative")),
+        ('[lab]\nlocked = ["train.py"]', ("train.py", "both")),
+        ("lab = 3", ("[lab]", "table")),
+        ("[run", ("not valid TOML",)),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_file_and_key(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+    with pytest.raises(UserError) as caught:
+        load(tmp_path, text)
+    message = str(caught.value)
+    assert "autoresearch.toml" in message
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    (tmp_path / "autoresearch.toml").write_bytes(b"# \xff\n")
+    with pytest.raises(UserError, match="not UTF-8 at byte 2"):
+        settings.load(tmp_path)
