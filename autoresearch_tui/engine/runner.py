@@ -1,0 +1,354 @@
+"""Starts, observes and stops runs. A run belongs to its supervisor; nothing here has to stay alive for it.
+
+A run is a folder. Its state is read from that folder alone, so whoever starts next finds it as it is:
+`exit.json` readable = ended; else `run.lock` held = running; else a trace of a start = lost; else not
+started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import errno
+import fcntl
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from autoresearch_tui.engine import runlog, supervisor
+
+START_SECONDS = 10.0
+# Names every process of a run, so that those which outlive a killed supervisor can be found.
+MARK = "AUTORESEARCH_RUN"
+LOG_TAIL_BYTES = 64 * 1024
+_CAUSE_WIDTH = 300
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_SECRET = re.compile(r"(?:^|_|[A-Z])(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:_|$)")
+_DRIVER = re.compile(
+    r"(?:CUDA_VISIBLE_DEVICES|CUDA_DEVICE_ORDER|CUDA_HOME|CUDA_PATH|NVIDIA_\w+|ROCR_\w+|ROCM_PATH"
+    r"|HIP_VISIBLE_DEVICES|HSA_OVERRIDE_GFX_VERSION|LD_LIBRARY_PATH)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """One execution. `env` is the run's whole environment; `cwd` is relative to the run's folder."""
+
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str = "work"
+    timeout_seconds: float = 600
+    log_limit_bytes: int = 64 * 2**20
+    min_free_bytes: int = 256 * 2**20
+    niceness: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """`started.json`. It exists before the trainer's first instruction; `time` is UTC, ISO 8601."""
+
+    supervisor_pid: int
+    trainer_pid: int
+    boot_id: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """`exit.json`. `reason`: finished, crashed, out of memory, timed out, killed. `note` is for the human."""
+
+    reason: str
+    exit_code: int | None
+    signal: int | None
+    seconds: float
+    log_bytes: int
+    strays: int
+    note: str
+    time: str
+
+
+class RunState(enum.Enum):
+    """Where a run stands. LOST: it was started, nobody owns it any more, and it left no readable end."""
+
+    NOT_STARTED = "not started"
+    RUNNING = "running"
+    ENDED = "ended"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """What the folder says. `exit` is set exactly when the run has ended."""
+
+    state: RunState
+    started: Started | None = None
+    exit: Exit | None = None
+
+
+def start(folder: Path, spec: RunSpec) -> None:
+    """Starts the run of `folder` under a supervisor of its own, and returns when it has begun.
+
+    Does nothing where it runs or has ended; of several callers at once, one starts it. A lost run has to be
+    put aside first. Raises OSError with the reason where it cannot be started (after 10 s at most).
+    """
+    state = look(folder).state
+    if state is RunState.LOST:
+        raise OSError(errno.EEXIST, f"a lost run is in the way in {folder}")
+    if state is not RunState.NOT_STARTED:
+        return
+    _make_folders(folder, spec)
+    _write_spec(folder, spec)
+    answer = _launch(folder)
+    if answer == "started" or (not answer and look(folder).state in (RunState.RUNNING, RunState.ENDED)):
+        return
+    number, _, reason = answer.partition(" ")
+    reason = reason or _last_error(folder) or "its supervisor ended without a word"
+    raise OSError(int(number) if number.isdigit() else errno.EIO, f"the run in {folder} did not start: {reason}")
+
+
+def look(folder: Path) -> RunStatus:
+    """The run's state, from its files and its lock alone. Never raises for what they contain."""
+    for _ in range(2):
+        started = _read(folder / supervisor.STARTED, Started)
+        ended = _read(folder / supervisor.EXIT, Exit)
+        if ended:
+            return RunStatus(RunState.ENDED, started, ended)
+        traced = any((folder / name).exists() for name in (supervisor.STARTED, supervisor.EXIT))
+        if started and started.boot_id != supervisor.boot_id():
+            return RunStatus(RunState.LOST, started)
+        if _lock_held(folder):
+            return RunStatus(RunState.RUNNING, started)
+        if not traced:
+            return RunStatus(RunState.NOT_STARTED)
+        # Free, and yet there was a start: the end may have been written after it was looked for.
+    return RunStatus(RunState.LOST, started)
+
+
+def stop(folder: Path) -> None:
+    """Asks the run's owner to end it: SIGTERM to the tree, 2 s, SIGKILL. Returns at once; harmless twice."""
+    if look(folder).state is not RunState.RUNNING:
+        return
+    try:
+        pid = int((folder / supervisor.LOCK).read_text("ascii"))
+    except (OSError, ValueError):
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError), _process(pid) as send:
+        # The owner lives as long as the lock is held: checked after the process was pinned, the pid is its.
+        if _lock_held(folder):
+            send(signal.SIGTERM)
+
+
+def sweep(folder: Path) -> int:
+    """Ends what a killed supervisor left behind (Linux; elsewhere nothing is found). Returns how many."""
+    if look(folder).state is RunState.RUNNING:
+        return 0
+    mark = f"{MARK}={folder.resolve()}".encode()
+    ended = 0
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark not in (entry / "environ").read_bytes().split(b"\0"):
+                continue
+            with _process(int(entry.name)) as send:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    send(signal.SIGKILL)
+                    ended += 1
+        except OSError:
+            continue
+    return ended
+
+
+def put_aside(folder: Path) -> None:
+    """Makes a lost run's folder startable again: what it left goes to `lost-N/`, its processes are ended."""
+    if look(folder).state is not RunState.LOST:
+        return
+    sweep(folder)
+    number = 1 + sum(1 for _ in folder.glob("lost-*"))
+    aside = folder / f"lost-{number}"
+    aside.mkdir(exist_ok=True)
+    # started.json last: until then the run stays lost, and this can be repeated.
+    for name in (supervisor.LOG, supervisor.EXIT, supervisor.BALLAST, supervisor.STARTED):
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).replace(aside / name)
+
+
+def last_lines(folder: Path, n: int = 8) -> tuple[str, ...]:
+    """The cause of a crash, for a human: the tail of the last traceback, or the last lines of the log.
+
+    Cleaned, progress left out, at most `n`; the supervisor's note where the log says nothing.
+    """
+    try:
+        with (folder / supervisor.LOG).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+            text = file.read(LOG_TAIL_BYTES).decode(errors="replace")
+    except OSError:
+        text = ""
+    lines = [line for line in runlog.split_lines(text) if line and not runlog.parse_progress(line)]
+    lines = _traceback(lines) or lines
+    if not lines and (ended := look(folder).exit) and ended.note:
+        lines = [ended.note]
+    return tuple(line[:_CAUSE_WIDTH] for line in lines[-n:])
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable of this name is kept from every run: keys, tokens, secrets, passwords."""
+    return _SECRET.search(name.upper()) is not None
+
+
+def base_environment(
+    lab_env: Mapping[str, str],
+    *,
+    python_bin: Path,
+    scratch: Path,
+    inherited: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The environment of a run, to which the caller adds AUTORESEARCH_*.
+
+    `lab_env` is what the lab asks for, `python_bin` the interpreter, `scratch` a folder of this run (an
+    absolute path) for HOME and TMPDIR; :func:`start` makes them where they are inside the run's folder. Of the
+    user's own environment (`inherited`, by default os.environ) only what an accelerator's driver needs is
+    passed on; secrets are passed on from neither.
+    """
+    own = os.environ if inherited is None else inherited
+    env = {
+        "PATH": f"{python_bin.parent}:{_SYSTEM_PATH}",
+        "HOME": str(scratch / "home"),
+        "TMPDIR": str(scratch / "tmp"),
+        "USER": "autoresearch",
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # glibc gives big tensors back to the system at every step otherwise: 1.7 times slower on a CPU
+        "MALLOC_MMAP_THRESHOLD_": "4294967296",
+        "MALLOC_TRIM_THRESHOLD_": "8589934592",
+    }
+    env |= {name: value for name, value in own.items() if _DRIVER.fullmatch(name)}
+    env |= lab_env
+    return {name: value for name, value in env.items() if not is_secret(name)}
+
+
+def _make_folders(folder: Path, spec: RunSpec) -> None:
+    """The working folder, and HOME and TMPDIR where they are inside the run's folder."""
+    (folder / spec.cwd).mkdir(parents=True, exist_ok=True)
+    for name in ("HOME", "TMPDIR"):
+        path = Path(spec.env.get(name, ""))
+        if path.is_relative_to(folder):
+            path.mkdir(parents=True, exist_ok=True)
+
+
+def _write_spec(folder: Path, spec: RunSpec) -> None:
+    values = dataclasses.asdict(spec)
+    values["env"] = {**spec.env, MARK: str(folder.resolve())}
+    temporary = folder / f"{supervisor.SPEC}.{os.getpid()}.{time.monotonic_ns()}"
+    temporary.write_text(json.dumps(values), "utf-8")
+    temporary.replace(folder / supervisor.SPEC)
+
+
+def _launch(folder: Path) -> str:
+    """The supervisor's first line: `started`, or an error number and text; empty where it just ended."""
+    command = [sys.executable, "-I", "-S", "-B", str(Path(supervisor.__file__)), str(folder)]
+    env = {"PATH": _SYSTEM_PATH, "LANG": "C.UTF-8"}
+    with (folder / "supervisor.err").open("ab") as errors:
+        process = subprocess.Popen(
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    with process.stdout as answers:
+        ready, _, _ = select.select([answers], [], [], START_SECONDS)
+        answer = os.read(answers.fileno(), 4096) if ready else b""
+    if not ready:
+        process.kill()
+        answer = f"{errno.ETIMEDOUT} no answer after {START_SECONDS:g} s".encode()
+    process.wait()
+    return answer.decode(errors="replace").strip()
+
+
+def _last_error(folder: Path) -> str:
+    try:
+        lines = (folder / "supervisor.err").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
+
+
+def _lock_held(folder: Path) -> bool:
+    """Asks with a shared lock, released at once; a starting supervisor tries again when it meets one."""
+    try:
+        descriptor = os.open(folder / supervisor.LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+T = TypeVar("T", Started, Exit)
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    """The record, or None where it is missing, torn or something else."""
+    try:
+        values: Any = json.loads(path.read_bytes())
+        record = kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if isinstance(record, Exit) and not isinstance(record.reason, str):
+        return None
+    return record
+
+
+class _Send:
+    """Sends a signal to one process, and to no later one of the same number where the system has pidfds."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._descriptor = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+
+    def __call__(self, number: signal.Signals) -> None:
+        if self._descriptor is None:
+            os.kill(self._pid, number)
+        else:
+            signal.pidfd_send_signal(self._descriptor, number)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+
+@contextlib.contextmanager
+def _process(pid: int) -> Iterator[_Send]:
+    send = _Send(pid)
+    try:
+        yield send
+    finally:
+        send.close()
+
+
+def _traceback(lines: list[str]) -> list[str]:
+    """The last traceback and its exception, without what was printed after it; empty where there is none."""
+    starts = [index for index, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    if not starts:
+        return []
+    block = lines[starts[-1] :]
+    for index, line in enumerate(block[1:], start=1):
+        if not line.startswith(" "):
+            return block[: index + 1]
+    return block

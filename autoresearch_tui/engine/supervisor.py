@@ -1,0 +1,519 @@
+"""The owner of one run: starts the trainer, holds the deadline, ends its whole tree, writes `exit.json`.
+
+`runner.py` starts this file as a script (`python -I -S -B supervisor.py RUN_FOLDER`). It imports nothing of
+the package, so that it is up in milliseconds, stays small, and outlives whatever started it. It reads
+`run.json` and writes, in the same folder, `started.json` (before the trainer's first instruction), `run.log`
+and `exit.json`. It holds `run.lock` as long as it lives: the kernel itself says whether the run has an owner.
+
+The trainer writes into a pipe that is copied to `run.log` here: it can neither rewrite what it has said nor
+exceed the limit. (RLIMIT_FSIZE would also stop checkpoints, shared memory and memfds.)
+"""
+
+# ruff: noqa: PTH104, PTH108, PTH110, PTH116, PTH123, PTH208
+# (pathlib would cost more than all the rest of the start)
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+
+LOCK, SPEC, STARTED, EXIT = "run.lock", "run.json", "started.json", "exit.json"
+LOG, BALLAST = "run.log", "ballast"
+GRACE_SECONDS = 2.0
+SWEEP_SECONDS = 10.0
+LOCK_SECONDS = 1.0
+DISK_CHECK_SECONDS = 1.0
+BALLAST_BYTES = 64 * 1024
+READ_BYTES = 64 * 1024
+SIGNATURE_BYTES = 64 * 1024
+OUT_OF_MEMORY = (
+    b"torch.OutOfMemoryError",
+    b"CUDA out of memory",
+    b"HIP out of memory",
+    b"MPS backend out of memory",
+    b"RESOURCE_EXHAUSTED",
+    b"MemoryError",
+    b"Cannot allocate memory",
+    b"can't allocate memory",
+    b"std::bad_alloc",
+)
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
+
+
+def prctl(option: int, value: int) -> None:
+    """Linux only; elsewhere, and where the kernel refuses, nothing happens."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def now_utc() -> str:
+    """UTC, ISO 8601, microseconds, `Z`."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06d}Z"
+
+
+def boot_id() -> str:
+    """Names this boot of the machine; empty where the system has no such name."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def write_file(name: str, data: bytes) -> None:
+    """On disk when it returns. Raises OSError."""
+    with open(name, "wb", buffering=0) as file:
+        while data:
+            data = data[file.write(data) :]
+        os.fsync(file.fileno())
+
+
+def write_json(name: str, value: dict[str, object]) -> None:
+    """Atomic, and on disk when it returns. Raises OSError (a full disk)."""
+    temporary = f"{name}.tmp"
+    write_file(temporary, json.dumps(value).encode())
+    os.rename(temporary, name)
+    folder = os.open(".", os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def take_lock() -> int | None:
+    """The descriptor of the held lock, with this pid in the file; None where the run has or had an owner.
+
+    A cockpit that looks holds the lock (shared) for an instant, so a refusal is final only after a while.
+    """
+    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            if os.path.exists(STARTED) or time.monotonic() > deadline:
+                return None
+            time.sleep(0.002)
+    if os.path.exists(STARTED) or os.path.exists(EXIT):
+        return None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def descendants(root: int) -> dict[int, int]:
+    """pid → process group of every living process below `root`; empty where there is no /proc."""
+    parents: dict[int, tuple[int, int]] = {}
+    dead: set[int] = set()
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return {}
+    for name in names:
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            continue
+        parents[int(name)] = int(fields[1]), int(fields[2])
+        if fields[0] in b"ZX":
+            dead.add(int(name))
+    found: dict[int, int] = {}
+    below = {root}
+    while below:
+        below = {pid for pid, (parent, _) in parents.items() if parent in below and pid not in found}
+        found.update((pid, parents[pid][1]) for pid in below)
+    return {pid: group for pid, group in found.items() if pid not in dead}
+
+
+def children() -> list[int]:
+    """This process's own children, in microseconds; empty where the kernel keeps no such list."""
+    me = os.getpid()
+    try:
+        with open(f"/proc/{me}/task/{me}/children", "rb") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:
+        return []
+
+
+def oom_kills() -> int:
+    """How often the kernel has ended a process for want of memory: here, or in this cgroup."""
+    total = 0
+    for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
+        try:
+            with open(path, "rb") as file:
+                total += sum(int(line.split()[1]) for line in file if line.startswith(b"oom_kill "))
+        except OSError:
+            continue
+    return total
+
+
+def in_words(count: int) -> str:
+    """Bytes, for a human."""
+    return f"{count / 2**20:.0f} MiB" if count >= 2**20 else f"{count / 1024:.0f} KiB"
+
+
+def send(target: int, number: int) -> None:
+    """A signal to a process, or (negative) to a group, where there is one."""
+    try:
+        os.kill(target, number)
+    except OSError:
+        pass
+
+
+class Spec:
+    """`run.json`, as `runner.py` writes it. Raises KeyError, TypeError or ValueError for anything else."""
+
+    def __init__(self, command: list[str], env: dict[str, str], cwd: str, **limits: float) -> None:
+        self.command, self.env, self.cwd = command, env, cwd
+        self.timeout = limits["timeout_seconds"]
+        self.log_limit, self.min_free = int(limits["log_limit_bytes"]), int(limits["min_free_bytes"])
+        self.niceness = int(limits["niceness"])
+
+
+class Run:
+    """The trainer and everything below it, from fork to the last process gone."""
+
+    def __init__(self, spec: Spec, wakeup: int, stop_asked: list[int]) -> None:
+        self.spec, self.wakeup, self.stop_asked = spec, wakeup, stop_asked
+        self.status: int | None = None
+        self.strays: set[int] = set()
+        self.log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self.log_bytes = os.fstat(self.log).st_size
+        self.log_error = ""
+        self.oom_kills = oom_kills()
+        self.output, output_end = os.pipe()
+        gate, self.gate = os.pipe()
+        self.problem, problem_end = os.pipe()
+        self.trainer = os.fork()
+        if self.trainer == 0:
+            self._become_trainer(gate, output_end, problem_end)
+        for descriptor in (gate, output_end, problem_end):
+            os.close(descriptor)
+        os.set_blocking(self.output, False)
+        self.open = True
+        self.began = self.ended = time.monotonic()
+
+    def _become_trainer(self, gate: int, output: int, problem: int) -> None:
+        """In the child: waits until `started.json` is on disk, then turns into the command. Never returns."""
+        code = 126
+        try:
+            os.close(self.gate)
+            os.setsid()
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if not os.read(gate, 1):
+                os._exit(1)
+            harden(self.spec.niceness)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            os.chdir(self.spec.cwd)
+            code = 127
+            os.execvpe(self.spec.command[0], self.spec.command, self.spec.env)
+        except (OSError, ValueError) as error:
+            if code == 127 and isinstance(error, FileNotFoundError | NotADirectoryError):
+                text = f"command not found: {self.spec.command[0]}"
+            else:
+                text = f"cannot run {self.spec.command[0]} in {self.spec.cwd}: {error}"
+                code = 126
+            os.write(2, f"{text}\n".encode())
+            os.write(problem, text.encode())
+        finally:
+            os._exit(code)
+
+    def release(self) -> str:
+        """Lets the trainer go. Returns what kept the command from starting, or an empty string."""
+        self.began = self.ended = time.monotonic()
+        os.write(self.gate, b"1")
+        os.close(self.gate)
+        text = b""
+        while part := os.read(self.problem, 4096):
+            text += part
+        os.close(self.problem)
+        return " ".join(text.decode(errors="replace").split())
+
+    def abandon(self) -> None:
+        """Lets the trainer, which waits for its release, go without it."""
+        os.close(self.gate)
+        os.waitpid(self.trainer, 0)
+
+    def watch(self) -> tuple[str, str] | None:
+        """Copies output until the trainer ends by itself (None) or has to be ended (reason, note)."""
+        next_check = self.began
+        while True:
+            now = time.monotonic()
+            if self.status is not None:
+                return None
+            if self.stop_asked:
+                return "killed", "stopped"
+            if now >= self.began + self.spec.timeout:
+                return "timed out", f"not done after {self.spec.timeout:g} s"
+            if self.log_error:
+                return "killed", self.log_error
+            if now >= next_check:
+                if low := self._low_disk():
+                    return "killed", low
+                next_check = now + DISK_CHECK_SECONDS
+            self._wait(min(next_check, self.began + self.spec.timeout) - now)
+
+    def end_tree(self) -> str:
+        """SIGTERM, a moment, SIGKILL. Returns a note where somebody could not be ended."""
+        self._signal_tree(signal.SIGTERM)
+        self._signal_tree(signal.SIGCONT)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while self.reap() and (rest := deadline - time.monotonic()) > 0:
+            self._wait(rest)
+        return self.sweep()
+
+    def sweep(self) -> str:
+        """SIGKILL to everything below this process, daemons too, until the kernel knows no child of it."""
+        deadline = time.monotonic() + SWEEP_SECONDS
+        if sys.platform != "linux":  # orphans are not ours there: at least the trainer's group
+            self._signal_tree(signal.SIGKILL)
+        while self.reap():
+            living = self._signal_tree(signal.SIGKILL)
+            self.strays |= living - {self.trainer}
+            if time.monotonic() > deadline:
+                return f"{len(living)} processes could not be ended"
+            self._chase()
+            self._wait(0.02)
+        return ""
+
+    def _chase(self) -> None:
+        """Ends those that fork and exit faster than /proc can be read: orphaned, they are children of ours."""
+        for _ in range(200):
+            if not self.reap():
+                return
+            for pid in children():
+                send(pid, signal.SIGKILL)
+
+    def reap(self) -> bool:
+        """Collects the dead. True while there is a child left, which on Linux includes every orphan below."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self.trainer:
+                self.status = status
+                self.ended = time.monotonic()
+
+    def close_log(self) -> None:
+        """What is left in the pipe, and the whole log on disk: `exit.json` depends on it."""
+        while self.open and self._copy():
+            pass
+        try:
+            os.fsync(self.log)
+        except OSError:
+            pass
+
+    def _signal_tree(self, number: int) -> set[int]:
+        """By process group, which no fork can race, and once each. Returns the processes that were alive."""
+        living = descendants(os.getpid())
+        groups = set(living.values())
+        if self.status is None or sys.platform != "linux":
+            groups.add(self.trainer)
+        for group in groups - {0, os.getpgrp()}:
+            send(-group, number)
+        return set(living)
+
+    def _wait(self, seconds: float) -> None:
+        """Until output, a signal, or `seconds` have passed."""
+        sources = [self.wakeup, self.output] if self.open else [self.wakeup]
+        ready, _, _ = select.select(sources, [], [], max(0.0, seconds))
+        if self.wakeup in ready:
+            os.read(self.wakeup, 4096)
+            self.reap()
+        if self.output in ready:
+            self._copy()
+
+    def _copy(self) -> bool:
+        """One piece of output to the log, up to its limit. False when there is no more at present."""
+        try:
+            data = os.read(self.output, READ_BYTES)
+        except BlockingIOError:
+            return False
+        if not data:
+            self.open = False
+            return False
+        data = data[: max(0, self.spec.log_limit - self.log_bytes)]
+        try:
+            while data and not self.log_error:
+                written = os.write(self.log, data)
+                self.log_bytes += written
+                data = data[written:]
+        except OSError as error:
+            self.log_error = f"the log cannot be written: {error.strerror}"
+        if self.log_bytes >= self.spec.log_limit and not self.log_error:
+            self.log_error = f"log limit reached ({in_words(self.spec.log_limit)})"
+        return True
+
+    def _low_disk(self) -> str:
+        for folder in {".", self.spec.cwd}:
+            try:
+                free = os.statvfs(folder)
+            except OSError:
+                continue
+            if (left := free.f_bavail * free.f_frsize) < self.spec.min_free:
+                return f"free disk space low: {in_words(left)} left, {in_words(self.spec.min_free)} needed"
+        return ""
+
+
+def harden(niceness: int) -> None:
+    """In the trainer: plain signals, no new privileges, no cores, first to go when memory runs out."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    prctl(PR_SET_DUMPABLE, 1)  # or /proc/self would belong to root, until exec
+    try:
+        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(descriptor, b"1000")
+        os.close(descriptor)
+    except OSError:
+        pass
+    if niceness:
+        os.nice(niceness)
+
+
+def ran_out_of_memory(run: Run, code: int | None, number: int | None) -> bool:
+    """A known message near the end of the log, or the kernel's killer was at work and it was a SIGKILL."""
+    if (number == signal.SIGKILL or code == 128 + signal.SIGKILL) and oom_kills() > run.oom_kills:
+        return True
+    with open(LOG, "rb") as file:
+        file.seek(max(0, run.log_bytes - SIGNATURE_BYTES))
+        tail = file.read(SIGNATURE_BYTES)
+    return any(signature in tail for signature in OUT_OF_MEMORY)
+
+
+def outcome(run: Run, ended: tuple[str, str] | None, notes: list[str]) -> dict[str, object]:
+    """The content of `exit.json`."""
+    status = run.status if run.status is not None else 0
+    number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+    code = os.WEXITSTATUS(status) if run.status is not None and number is None else None
+    reason = "finished"
+    if ended:
+        reason = ended[0]
+        notes = [ended[1], *notes]
+    elif run.log_error:
+        reason = "killed"
+        notes = [run.log_error, *notes]
+    elif code != 0:
+        reason = "out of memory" if ran_out_of_memory(run, code, number) else "crashed"
+        if number is not None:
+            notes = [f"ended by {signal.strsignal(number)} (signal {number})", *notes]
+    return {
+        "reason": reason,
+        "exit_code": code,
+        "signal": number,
+        "seconds": round(run.ended - run.began, 6),
+        "log_bytes": run.log_bytes,
+        "strays": len(run.strays),
+        "note": "; ".join(note for note in notes if note),
+        "time": now_utc(),
+    }
+
+
+def drop_ballast() -> None:
+    """It kept room for `exit.json` on a disk that the trainer may have filled."""
+    try:
+        os.unlink(BALLAST)
+    except OSError:
+        pass
+
+
+def record_exit(values: dict[str, object]) -> None:
+    """Until it is on disk, or the folder is gone: the lock stays held, so nobody takes the run for lost."""
+    pause = 0.05
+    while os.stat(".").st_nlink:
+        try:
+            write_json(EXIT, values)
+            break
+        except OSError:
+            drop_ballast()
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
+    drop_ballast()
+
+
+def detach() -> None:
+    """A session of its own, and no parent to wait for it or to be killed with."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def tell(text: str) -> None:
+    """One line to whoever started the run, who may be gone; then nothing more."""
+    try:
+        os.write(1, f"{text}\n".encode())
+    except OSError:
+        pass
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def supervise() -> None:
+    """A supervisor's whole life, in the run's folder. Raises OSError where the run could not be begun."""
+    wakeup, wakeup_end = os.pipe()
+    os.set_blocking(wakeup_end, False)
+    signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
+    stop_asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: stop_asked.append(number))
+    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    with open(SPEC, encoding="utf-8") as file:
+        spec = Spec(**json.load(file))
+    write_file(BALLAST, b"\0" * BALLAST_BYTES)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    run = Run(spec, wakeup, stop_asked)
+    owner = {"supervisor_pid": os.getpid(), "trainer_pid": run.trainer, "boot_id": boot_id()}
+    try:
+        write_json(STARTED, {**owner, "time": now_utc()})
+    except OSError:
+        run.abandon()
+        raise
+    tell("started")
+    problem = run.release()
+    ended = run.watch()
+    stuck = run.end_tree() if ended else run.sweep()
+    run.close_log()
+    record_exit(outcome(run, ended, [problem, stuck]))
+
+
+def main(folder: str) -> int:
+    """0, also where another supervisor has the run; 1 with a line on stdout where it could not be begun."""
+    prctl(PR_SET_DUMPABLE, 0)  # the trainer, of the same user, neither reads nor writes this process
+    detach()
+    lock = None
+    try:
+        os.chdir(folder)
+        if (lock := take_lock()) is not None:
+            supervise()
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        if lock is not None:
+            os.close(lock)  # whoever reads the line may start again at once
+        number = error.errno if isinstance(error, OSError) and error.errno else errno.EINVAL
+        tell(f"{number} {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,247 @@
+"""The log as it grows: the same lines whatever the pieces, the reference's numbers, and text meant to harm."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoresearch_tui.engine.runlog import (
+    FRAME_CHARS,
+    Chunk,
+    LogTail,
+    Progress,
+    Splitter,
+    clean,
+    last_match,
+    parse_progress,
+    parse_summary,
+)
+
+REFERENCE = (
+    "step 00123 (4.1%) | loss: 3.123456 | lrm: 1.00 | dt: 251ms | tok/sec: 1,043,824 | mfu: 45.5% "
+    "| epoch: 1 | remaining: 287s"
+)
+SUMMARY = "---\nval_bpb:          0.997900\ntraining_seconds: 300.1\npeak_vram_mb:     45060.2\nnum_steps: 953\n"
+
+
+def joined(chunks: list[Chunk]) -> tuple[list[str], list[Progress], str]:
+    lines = [line for chunk in chunks for line in chunk.lines]
+    progress = [found for chunk in chunks for found in chunk.progress]
+    return lines, progress, chunks[-1].frame if chunks else ""
+
+
+def read_all(tail: LogTail, limit: int = 1 << 18) -> list[Chunk]:
+    chunks = [tail.read(limit)]
+    while chunks[-1].behind:
+        chunks.append(tail.read(limit))
+    return chunks
+
+
+def test_reference_line() -> None:
+    assert parse_progress(REFERENCE) == Progress(123, 3.123456, 4.1, 1.0, 251, 1043824, 45.5, 1, 287)
+
+
+@pytest.mark.parametrize(
+    ("frame", "expected"),
+    [
+        ("step 5 | loss: 2.5", Progress(5, 2.5)),
+        ("loss: 2.5 | step: 5", Progress(5, 2.5)),
+        ("Step 5/100 | train_loss=2.5 | lr: 3e-4", Progress(5, 2.5)),
+        ("step 5 (10%) | loss: 1e-3 | grad: 7 | dt: 0.25s", Progress(5, 0.001, percent=10, dt_ms=250)),
+        ("step 00001 | loss: nan", Progress(1, math.nan)),
+        ("step 00001 | loss: inf", Progress(1, math.inf)),
+        ("step 7 | loss: 2.5 | remaining: 4m", Progress(7, 2.5, remaining_seconds=240)),
+        ("step 7 | tok/s: 12,345 | loss: .5", Progress(7, 0.5, tokens_per_second=12345)),
+    ],
+)
+def test_forks_of_the_reference_line(frame: str, expected: Progress) -> None:
+    assert parse_progress(frame) == expected
+
+
+@pytest.mark.parametrize("frame", ["", "step", "step 5", "loss: 3", "step x | loss: y", "stepping 5 | loss: 3", "…"])
+def test_other_lines_are_no_progress(frame: str) -> None:
+    assert parse_progress(frame) is None
+
+
+@given(st.text(max_size=300))
+def test_no_text_breaks_the_parsers(text: str) -> None:
+    parse_progress("step " + text)
+    parse_summary("---\n" + text)
+    assert not set(clean(text)) & {"\x1b", "\x00", "\x7f", "\x9b", "\r", "\n", "\u202e"}
+
+
+def test_long_hostile_frames_are_quick() -> None:
+    began = time.process_time()
+    for filler in ("1" * 8000, "a" * 8000, "1," * 4000, "(" * 8000, "step " * 1600, "e" * 8000 + "1" * 100):
+        parse_progress("step 1 | " + filler)
+    assert time.process_time() - began < 2
+
+
+def test_carriage_returns_rewrite_a_line() -> None:
+    splitter = Splitter()
+    chunk = splitter.feed(b"hello\r\n\rstep 1 | loss: 3\rstep 2 | loss: 2")
+    assert chunk.lines == ("hello",)
+    assert chunk.progress == (Progress(1, 3),)
+    assert chunk.frame == "step 2 | loss: 2"
+    assert chunk.current == Progress(2, 2)
+    chunk = splitter.feed(b"   \n---\n")
+    assert chunk.lines == ("step 2 | loss: 2", "---")
+    assert chunk.progress == (Progress(2, 2),)
+    assert chunk.frame == ""
+
+
+def test_a_frame_that_ends_in_a_carriage_return_stays_shown() -> None:
+    assert Splitter().feed(b"step 1 | loss: 3\r").frame == "step 1 | loss: 3"
+
+
+def test_escape_sequences_and_foreign_bytes_are_harmless() -> None:
+    chunk = Splitter().feed(b"\x1b[31mred\x1b[0m \x1b]52;c;ZXZpbA==\x07\x00 \xff caf\xc3\xa9 \xe2\x80\xae!\n")
+    assert chunk.lines == ("red · \ufffd café ·!",)
+
+
+def test_endless_line_is_capped() -> None:
+    splitter = Splitter()
+    for _ in range(64):
+        assert len(splitter.feed(b"x" * 4096).frame) <= FRAME_CHARS
+    assert splitter.feed(b"\n").lines == ("x" * FRAME_CHARS,)
+
+
+PIECES = st.sampled_from(
+    [b"\r", b"\n", b"\r\n", b"step 1 | loss: 2", b"\xc3", b"\xa9", b"\xf0\x9f\x8c\x8d", b"\x1b[31m", b"\x00", b"ab "]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.one_of(PIECES, st.binary(max_size=8)), max_size=40), st.lists(st.integers(0, 400), max_size=12))
+def test_any_split_gives_the_same(pieces: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(pieces)
+    whole = joined([Splitter().feed(data)])
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    splitter = Splitter()
+    parts = [splitter.feed(data[a:b]) for a, b in itertools.pairwise(edges)]
+    assert joined(parts) == whole
+
+
+def test_split_of_a_capped_line_gives_the_same() -> None:
+    data = b"y" * (FRAME_CHARS * 2) + b"\rshort\n" + b"z" * (FRAME_CHARS + 1)
+    whole = joined([Splitter().feed(data)])
+    for size in (1000, 4096, FRAME_CHARS, FRAME_CHARS + 1):
+        splitter = Splitter()
+        assert joined([splitter.feed(data[at : at + size]) for at in range(0, len(data), size)]) == whole
+
+
+def test_tail_follows_by_offset(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    tail = LogTail(path)
+    assert tail.read() == Chunk()
+    with path.open("ab", buffering=0) as log:
+        log.write(b"one\ntw")
+        assert tail.read().lines == ("one",)
+        log.write(b"o\n")
+        assert tail.read().lines == ("two",)
+        assert tail.offset == 8
+        assert tail.read() == Chunk()
+
+
+def test_tail_is_bounded_per_call(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    path.write_bytes(b"0123456789\n" * 1000)
+    tail = LogTail(path)
+    first = tail.read(100)
+    assert first.behind
+    assert len(first.lines) == 9
+    assert len(joined([first, *read_all(tail, 1000)])[0]) == 1000
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_tail_starts_again_when_the_log_is_cut_or_replaced(tmp_path: Path, replace: bool) -> None:
+    path = tmp_path / "run.log"
+    path.write_bytes(b"old line\nhalf a li")
+    tail = LogTail(path)
+    tail.read()
+    if replace:
+        other = tmp_path / "other"
+        other.write_bytes(b"new line, longer than the old ones were\n")
+        other.replace(path)
+    else:
+        os.truncate(path, 0)
+        path.write_bytes(b"new line\n")
+    chunk = tail.read()
+    assert chunk.restarted
+    assert chunk.lines[0].startswith("new line")
+    assert not tail.read().restarted
+
+
+def test_summary_is_the_block_after_the_last_mark() -> None:
+    text = "a: 1\n---\nval_bpb: 2\n" + SUMMARY + "depth:            8\nextra_key:  some words\nnot a pair\n"
+    found = parse_summary(text)
+    assert found["val_bpb"] == "0.997900"
+    assert found["depth"] == "8"
+    assert found["extra_key"] == "some words"
+    assert "a" not in found
+    assert parse_summary("val_bpb: 1\n") == {}
+    assert parse_summary("") == {}
+
+
+def test_summary_of_a_hostile_log_is_bounded_and_clean() -> None:
+    text = "---\n" + "".join(f"key{n}: \x1b[2J{'v' * 10_000}\n" for n in range(1000))
+    found = parse_summary(text)
+    assert len(found) <= 64
+    assert all(len(value) <= 200 and value.isprintable() for value in found.values())
+
+
+PATTERN = r"^val_bpb:\s+(\S+)"
+
+
+def test_last_match_decides() -> None:
+    assert last_match("val_bpb: 2.5\n" + SUMMARY, PATTERN) == 0.9979
+    assert last_match("score=7 score=8", r"score=(\d+)") == 8
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999", "garbage", "1.5x", "[0.5]"])
+def test_what_is_no_number_is_none(value: str) -> None:
+    assert last_match(f"val_bpb: 0.5\nval_bpb: {value}\n", PATTERN) is None
+
+
+def test_no_match_is_none() -> None:
+    assert last_match("nothing here", PATTERN) is None
+    assert last_match("x", r"x(\d)?") is None
+    assert last_match("lone surrogate \udc80 val_bpb: 1", PATTERN) is None
+
+
+def test_a_pattern_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autoresearch_tui.engine.runlog.MATCH_SECONDS", 0.3)
+    assert last_match("a" * 60 + "!", r"^(a+)+$") is None
+
+
+def test_only_the_last_mebibyte_is_searched() -> None:
+    assert last_match("val_bpb: 1\n" + "x\n" * 2**20, PATTERN) is None
+
+
+def test_real_log(tmp_path: Path) -> None:
+    frames = "".join(f"\r{REFERENCE.replace('00123', f'{n:05d}')}    " for n in range(87))
+    path = tmp_path / "run.log"
+    path.write_text("Device: mps\nGradient accumulation steps: 4\n" + frames + "\n" + SUMMARY)
+    lines, progress, frame = joined(read_all(LogTail(path), 777))
+    assert [p.step for p in progress] == list(range(87))
+    assert lines[:2] == ["Device: mps", "Gradient accumulation steps: 4"]
+    assert lines[2].startswith("step 00086")
+    assert lines[3] == "---"
+    assert frame == ""
+
+
+def test_a_night_of_frames(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    path.write_bytes(("\r" + REFERENCE + "    ").encode() * 200_000)
+    began = time.perf_counter()
+    chunks = read_all(LogTail(path))
+    print(f"{path.stat().st_size / 1e6:.0f} MB, 200,000 frames: {time.perf_counter() - began:.2f} s")
+    assert sum(len(chunk.progress) for chunk in chunks) == 199_999
+    assert chunks[-1].current == parse_progress(REFERENCE)
