@@ -5,19 +5,19 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 
+from autoresearch_tui import syntax
 from autoresearch_tui.researchers.knobs import Value, number
 
 
-def parsed(text: str) -> ast.Module | None:
-    """The syntax tree, or None for text that is not Python."""
-    try:
-        return ast.parse(text.removeprefix("\ufeff"))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
 def _trees(texts: Mapping[str, str]) -> list[ast.Module]:
-    return [tree for tree in map(parsed, texts.values()) if tree]
+    return [tree for tree in map(_parsed, texts.values()) if tree]
+
+
+def _parsed(text: str) -> ast.Module | None:
+    try:
+        return syntax.parse(text)
+    except SyntaxError:
+        return None
 
 
 def choices(texts: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
@@ -79,7 +79,7 @@ def computed_arguments(texts: Mapping[str, str]) -> set[str]:
 
 def rebound(text: str) -> set[str]:
     """Names that the module binds more than once, or that a function binds for it: counters, not constants."""
-    tree = parsed(text)
+    tree = _parsed(text)
     if tree is None:
         return set()
     seen: set[str] = set()

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from autoresearch_tui import syntax
+
 Value = bool | int | float | str
 
 MODULE, LOCAL, BARE = "module", "local", "bare"  # how directly a literal is meant to be turned
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,23}")
-_STARTS = re.compile(r"(?!(?:else|elif|except|finally|case)\b)[A-Za-z_@]")
 _OPERATIONS: Mapping[type[ast.operator], Callable[..., int | float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -68,7 +69,7 @@ class Reading:
 def read(path: str, text: str) -> Reading | None:
     """The skeleton and the knobs of a file; None where it is not Python."""
     pieces: list[tuple[int, _Piece]] = []
-    for first, chunk in _chunks(text):
+    for first, chunk in syntax.chunks(text):
         piece = _piece(chunk)
         if piece is None:
             whole = _piece(text)
@@ -162,30 +163,13 @@ class _Piece:
     places: tuple[_Place, ...]
 
 
-def _chunks(text: str) -> Iterator[tuple[int, str]]:
-    """Runs of lines that begin with a statement at the margin: most versions of a file share nearly all of them."""
-    lines = text.removeprefix("\ufeff").split("\n")
-    start, decorated = 0, False
-    for index, line in enumerate(lines):
-        if not _STARTS.match(line):
-            continue
-        if not decorated and index > start:
-            yield start, "\n".join(lines[start:index])
-            start = index
-        decorated = line.startswith("@")
-    yield start, "\n".join(lines[start:])
-
-
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def _piece(chunk: str) -> _Piece | None:
     try:
-        tree = ast.parse(chunk.removeprefix("\ufeff"))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = syntax.parse(chunk)
+    except SyntaxError:
         return None
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [s for s in body if not _is_text(s)]  # type: ignore[attr-defined]
+    syntax.drop_texts(tree)
     lines = chunk.removeprefix("\ufeff").split("\n")
     found = list(_named(tree, "", MODULE)) or list(_bare(tree))
     places: list[_Place] = []
@@ -209,10 +193,6 @@ def _knobs(path: str, pieces: list[tuple[int, _Piece]]) -> Iterator[Knob]:
             reach = p.reach if p.reach != BARE or not named else "hidden"
             ends = (p.line + first, p.column, p.end_line + first, p.end_column)
             yield Knob(path, name, reach, p.value, p.source, *ends)
-
-
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _place(name: str, reach: str, node: ast.expr, lines: list[str]) -> _Place:

@@ -1,0 +1,171 @@
+"""Static checks of a proposal, before it may cost accelerator time. Nothing of the lab is imported or executed."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from autoresearch_tui import syntax
+
+
+def check(
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+    *,
+    tried: Mapping[str, int],
+    python_path: Sequence[Path] = (),
+) -> str | None:
+    """What is wrong with the change from `before` to `after`, in one line that says how to mend it; None if nothing.
+
+    `tried` has the :func:`fingerprint` of every earlier attempt and its number; imports are looked up in this
+    interpreter and in `python_path`, which should name the lab's folder and its own packages.
+    """
+    changed = sorted(path for path in after if after[path] != before.get(path))
+    if not changed:
+        return f"nothing changes in {', '.join(sorted(after)) or 'any file'}; a proposal must change an editable file"
+    for path in changed:
+        if path.endswith(".py"):
+            problem = _compiles(path, after[path]) or _names(path, before.get(path, ""), after[path])
+            if problem:
+                return problem
+    own = {Path(path).stem for path in after if path.endswith(".py")}
+    for path in changed:
+        if path.endswith(".py") and (problem := _imports(path, before, after, own, python_path)):
+            return problem
+    print_ = fingerprint(after)
+    if print_ == fingerprint(before):
+        return f"{', '.join(changed)}: only comments, docstrings or layout change; the code stays the same"
+    if print_ in tried:
+        return f"the same code as experiment {tried[print_]}; propose something that has not been tried"
+    return None
+
+
+def fingerprint(files: Mapping[str, str]) -> str:
+    """A sha256 that is the same for the same code: comments, docstrings and layout of Python files do not count."""
+    digest = hashlib.sha256()
+    for path, text in sorted(files.items()):
+        form = syntax.normal_form(text) if path.endswith(".py") else None
+        if form is None:
+            form = "\n".join(line.rstrip() for line in text.rstrip().splitlines())
+        for part in (path, form):
+            digest.update(f"{len(part)}:{part}".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _compiles(path: str, text: str) -> str | None:
+    try:
+        tree = syntax.parse(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(tree, path, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return f"{path}:{error.lineno or 1}: {_shown(error)}; mend the syntax"
+    except (ValueError, RecursionError, MemoryError) as error:
+        return f"{path}:1: cannot be compiled ({error}); simplify it"
+    return None
+
+
+def _shown(error: SyntaxError) -> str:
+    line = " ".join((error.text or "").split())
+    return f"{error.msg} in `{line[:80]}`" if line else error.msg
+
+
+def _names(path: str, before: str, after: str) -> str | None:
+    """A name that is used and bound nowhere, unless it was so before."""
+    known = {name for _, name in _undefined(before)}
+    for line, name in _undefined(after):
+        if name not in known:
+            return f"{path}:{line}: undefined name `{name}`; define or import it before it is used"
+    return None
+
+
+def _undefined(text: str) -> list[tuple[int, str]]:
+    from pyflakes import messages  # type: ignore[import-untyped]
+    from pyflakes.checker import Checker  # type: ignore[import-untyped]
+
+    try:
+        found = Checker(syntax.parse(text)).messages
+    except (SyntaxError, RecursionError):
+        return []
+    kinds = (messages.UndefinedName, messages.UndefinedLocal, messages.UndefinedExport)
+    return sorted((m.lineno, str(m.message_args[0])) for m in found if isinstance(m, kinds))
+
+
+def _imports(
+    path: str, before: Mapping[str, str], after: Mapping[str, str], own: set[str], python_path: Sequence[Path]
+) -> str | None:
+    """An import that cannot work, unless it was there before (the lab may run on packages that we cannot see)."""
+    known = {(module, name) for text in before.values() for _, module, name in _imported(text)}
+    known_modules = {module for module, _ in known}
+    for line, module, name in _imported(after[path]):
+        top = module.partition(".")[0]
+        if top not in own and module not in known_modules and not _resolves(top, python_path):
+            return f"{path}:{line}: no module named `{top}` is installed; use what the lab already imports"
+        if name and (module, name) not in known:
+            offered = _offered(module, after, python_path)
+            if offered is not None and name not in offered:
+                return f"{path}:{line}: `{module}` has no name `{name}`; import something that it defines"
+    return None
+
+
+def _imported(text: str) -> list[tuple[int, str, str]]:
+    """Line, module and name of each import that is not guarded by `try`."""
+    try:
+        tree = syntax.parse(text)
+    except SyntaxError:
+        return []
+    return list(_import_statements(tree))
+
+
+def _import_statements(node: ast.AST) -> Iterator[tuple[int, str, str]]:
+    match node:
+        case ast.Try(handlers=[_, *_]):
+            return
+        case ast.Import(names=names, lineno=line):
+            yield from ((line, alias.name, "") for alias in names)
+        case ast.ImportFrom(module=str(module), names=names, level=0, lineno=line):
+            yield from ((line, module, "" if alias.name == "*" else alias.name) for alias in names)
+    for child in ast.iter_child_nodes(node):
+        yield from _import_statements(child)
+
+
+def _resolves(top: str, python_path: Sequence[Path]) -> bool:
+    if top in sys.stdlib_module_names or top == "__main__":
+        return True
+    try:
+        # Of a name without dots, neither look-up imports anything.
+        return bool(importlib.util.find_spec(top) or PathFinder.find_spec(top, [str(p) for p in python_path]))
+    except (ImportError, ValueError):
+        return True
+
+
+def _offered(module: str, files: Mapping[str, str], python_path: Sequence[Path]) -> set[str] | None:
+    """The names that a module of the lab defines; None for other modules, and where only running it would tell."""
+    text = files.get(f"{module}.py")
+    if text is None and python_path and "." not in module:
+        try:
+            text = (python_path[0] / f"{module}.py").read_text("utf-8")
+        except (OSError, ValueError):
+            return None
+    if text is None:
+        return None
+    try:
+        tree = syntax.parse(text)
+    except SyntaxError:
+        return None
+    names: set[str] = {"__name__", "__file__", "__doc__"}
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                names.add(name)
+            case ast.Name(id=name, ctx=ast.Store()):
+                names.add(name)
+            case ast.alias(name=name, asname=asname):
+                names.add(asname or name.partition(".")[0])
+    return None if names & {"*", "__getattr__"} else names

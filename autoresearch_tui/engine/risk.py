@@ -1,0 +1,87 @@
+"""What a human should look at twice in a proposal: constructs on the lines of a diff that could bend the score.
+
+Found in the syntax tree, so a name in a comment or a docstring raises nothing. A flag is a reason to read, not a
+proof; what is not flagged here still runs in the sandbox and is still scored by the referee.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from autoresearch_tui import syntax
+from autoresearch_tui.engine.suspects import Finding, findings
+
+KINDS = (
+    "evaluation",
+    "data",
+    "seed",
+    "clock",
+    "files",
+    "network",
+    "processes",
+    "imports",
+    "metrics",
+    "code",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One reason to look: `kind` is one of KINDS, `line` counts from 1 in the new text."""
+
+    path: str
+    line: int
+    kind: str
+    why: str
+
+
+def flags(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Flag, ...]:
+    """The risks on the lines that change between two versions of the editable files, in order of path and line."""
+    found: dict[tuple[str, int, str], Flag] = {}  # one of a kind on a line is enough to make somebody look
+    for path in sorted(before.keys() | after.keys()):
+        old, new = before.get(path, ""), after.get(path, "")
+        if old == new:
+            continue
+        if path.endswith(".py"):
+            for line, kind, why in _compare(old, new):
+                found.setdefault((path, line, kind), Flag(path, line, kind, why))
+        else:
+            found[path, 1, "files"] = Flag(path, 1, "files", "is not Python, so nothing here can judge it")
+    return tuple(found[key] for key in sorted(found))
+
+
+def low_risk(flags: Iterable[Flag]) -> bool:
+    """Whether nobody needs to look: not one flag."""
+    return not any(True for _ in flags)
+
+
+def _compare(old: str, new: str) -> Iterator[tuple[int, str, str]]:
+    try:
+        there = findings(syntax.parse(new))
+    except SyntaxError as error:
+        yield error.lineno or 1, "code", "is not valid Python, so nothing here can judge it"
+        return
+    try:
+        gone = findings(syntax.parse(old))
+    except SyntaxError:
+        gone = []
+    a, b = old.splitlines(), new.splitlines()
+    matcher = difflib.SequenceMatcher(None, a, b, autojunk=False)
+    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
+        if tag == "equal":
+            continue
+        added = [(line, found) for found in there if (line := _within(found, j1, j2))]
+        yield from ((line, found.kind, found.why) for line, found in added)
+        # What a hunk still does after the change has been said; what it no longer does is said at its place.
+        still = {(found.kind, found.why) for _, found in added}
+        for found in gone:
+            if _within(found, i1, i2) and (found.kind, found.why) not in still:
+                yield max(1, min(j1 + 1, len(b))), found.kind, f"removed or changed: {found.why}"
+
+
+def _within(found: Finding, start: int, end: int) -> int | None:
+    """The first line of a finding that lies in the lines after `start` up to `end`, counted from 1."""
+    first, last = max(found.first, start + 1), min(found.last, end)
+    return first if first <= last else None
