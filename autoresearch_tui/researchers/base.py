@@ -74,20 +74,22 @@ class ResearcherError(Exception):
 
     `fatal`: asking again cannot help (a wrong key, a spend limit, nothing left to try): the loop pauses and says so.
     `retry_after`: seconds that the other side asked to wait, where it did.
+    `usage`: what the attempt cost all the same.
     """
 
-    def __init__(self, message: str, *, fatal: bool = False, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, fatal: bool = False, retry_after: float | None = None, usage: Usage | None = None
+    ) -> None:
         super().__init__(message)
         self.fatal = fatal
         self.retry_after = retry_after
+        self.usage = usage or Usage()
 
 
 class Researcher(Protocol):
     """Called from a worker thread, one call at a time."""
 
-    def propose(
-        self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event
-    ) -> Proposal | None:
+    def propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
         """One proposal, or None where the researcher had no idea this time.
 
         `say` takes pieces of text (thinking, tool calls, an agent's stdout) for the human to watch; `cancelled` is

@@ -65,6 +65,7 @@ class Command:
         self._environ = environment(environ)
         self._limits = limits
         self._wrap = wrap
+        self._last: tuple[int, Mapping[str, str]] = (-1, {})
 
     def propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
         """What the agent left in the editable files, or None where it changed nothing."""
@@ -85,6 +86,7 @@ class Command:
             if not files:
                 return None
             description, hypothesis = _words(folder, finished)
+        self._last = (brief.number, files)
         return Proposal(description, hypothesis, files)
 
     def _run(
@@ -95,7 +97,9 @@ class Command:
         say: Callable[[str], None],
         cancelled: threading.Event,
     ) -> Finished | None:
-        prompt_path.write_text(prompt.build(brief, "folder").text, "utf-8", newline="")
+        number, files = self._last
+        request = prompt.build(brief, "folder", refused=files if number == brief.number else None)
+        prompt_path.write_text(request.text, "utf-8", newline="")
         environ = {
             **self._environ,
             "AUTORESEARCH_RESULT": str(folder.result),

@@ -7,7 +7,7 @@ human's notes, and last what was wrong with the answer before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -102,12 +102,22 @@ class Prompt:
         return f"{self.system}\n{self.body}\n"
 
 
-def build(brief: Brief, answer: Answer = "tool", *, history_share: float = 1.0) -> Prompt:
-    """The request for `brief`; `history_share` below 1 shortens the history for a server with less room."""
+def build(
+    brief: Brief,
+    answer: Answer = "tool",
+    *,
+    refused: Mapping[str, str] | None = None,
+    history_share: float = 1.0,
+) -> Prompt:
+    """The request for `brief`.
+
+    `refused` are the new files of the answer that the brief complains about, where they are still known;
+    `history_share` below 1 shortens the history for a server with less room.
+    """
     system = _COMMON + (_BY_TOOL if answer == "tool" else _BY_FOLDER)
     program = Block(_program(brief), stable=not brief.locked)
     fixed = [program, *_locked(brief, answer), _editable(brief, answer)]
-    asked = [Block(text) for text in (_plateau(brief), _notes(brief.notes), _task(brief)) if text]
+    asked = [Block(text) for text in (_plateau(brief), _notes(brief.notes), _task(brief, refused or {})) if text]
     size = len(system) + sum(len(block.text) for block in fixed)
     limit = int(_allowance(brief, size) * history_share)
     history = prompt_history.render(brief.history, brief.goal, brief.files_at, limit)
@@ -177,7 +187,7 @@ def _notes(notes: Sequence[str]) -> str:
     return "Notes from the human, oldest first; the last one counts most:\n" + "\n".join(kept) if kept else ""
 
 
-def _task(brief: Brief) -> str:
+def _task(brief: Brief, refused: Mapping[str, str]) -> str:
     better = "higher" if brief.goal == "maximize" else "lower"
     task = (
         f"Propose experiment {brief.number}. The score is {brief.metric}; {better} is better. "
@@ -186,4 +196,6 @@ def _task(brief: Brief) -> str:
     if not brief.complaint.strip():
         return task
     complaint = clean_text(brief.complaint).strip()[:_COMPLAINT_CHARS]
-    return f"{task}\nYour answer just before could not be used. Why:\n{fenced('complaint', complaint)}"
+    task += f"\nYour answer just before could not be used. Why:\n{fenced('complaint', complaint)}"
+    change = prompt_history.diff(brief.files, {**brief.files, **refused}, _COMPLAINT_CHARS)
+    return f"{task}\nIts change, which is not in the files above:\n{fenced('change', change)}" if change else task

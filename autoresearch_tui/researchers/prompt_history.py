@@ -104,7 +104,7 @@ def kept_changes(attempts: Sequence[Attempt], files_at: FilesAt, limit: int) -> 
     parts: list[str] = []
     room = limit
     for attempt in reversed(kept):
-        text = _diff(files_at(attempt.base), files_at(attempt.commit))
+        text = diff(files_at(attempt.base), files_at(attempt.commit), _DIFF_CHARS)
         if not text:
             continue
         part = f"The change of #{attempt.number}:\n{text}"
@@ -115,14 +115,15 @@ def kept_changes(attempts: Sequence[Attempt], files_at: FilesAt, limit: int) -> 
     return "\n".join(parts)
 
 
-def _diff(old: Mapping[str, str], new: Mapping[str, str]) -> str:
+def diff(old: Mapping[str, str], new: Mapping[str, str], limit: int) -> str:
+    """What changed between two sets of files, each line marked as data, cut at about `limit` characters."""
     lines: list[str] = []
     for path in sorted(new):
         before, after = old.get(path, ""), new[path]
         lines += difflib.unified_diff(before.splitlines(), after.splitlines(), path, path, n=1, lineterm="")
     text = "\n".join(f"  | {line}" for line in clean_text("\n".join(lines)).split("\n") if line)
-    if len(text) > _DIFF_CHARS:
-        text = text[:_DIFF_CHARS].rsplit("\n", 1)[0] + "\n  | (cut here)"
+    if len(text) > limit:
+        text = text[:limit].rsplit("\n", 1)[0] + "\n  | (cut here)"
     return text
 
 

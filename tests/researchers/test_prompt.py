@@ -169,6 +169,14 @@ def test_vetoes_and_waiting_ones_do_not_make_a_plateau() -> None:
     assert not prompt_history.on_plateau(history)
 
 
+def test_a_complaint_comes_with_the_change_that_it_is_about() -> None:
+    refused = {"train.py": "LR = 0.08\n"}
+    asked = brief(complaint="that was #3")
+    assert "  | -LR = 0.04\n  | +LR = 0.08" in prompt.build(asked, refused=refused).blocks[-1].text
+    assert "LR = 0.08" not in prompt.build(brief(), refused=refused).body
+    assert "which is not in the files" not in prompt.build(asked).body
+
+
 def test_goal_budget_and_number_are_told() -> None:
     body = prompt.build(brief(goal="maximize", budget_seconds=20)).body
     assert "experiment 7" in body and "higher is better" in body and "20 seconds" in body
