@@ -45,11 +45,9 @@ def headless(lab: Lab, choice: Choice, *, prepare: bool) -> int:
     """The engine without a screen; one JSON event a line on stdout. Returns the exit code."""
     from autoresearch_tui.engine import service
     from autoresearch_tui.engine.journal import JournalDamaged
-    from autoresearch_tui.engine.session import choose_tag
     from autoresearch_tui.researchers import choose
 
-    _require_data(lab, data.Check(lab), prepare=prepare)
-    tag = choose_tag(lab, choice.tag, new=choice.new)
+    tag, _ = _ready(lab, choice, prepare=prepare)
     try:
         lock = service.take_lock(lab, tag, headless=True)
     except LabBusy as busy:
@@ -69,32 +67,41 @@ def headless(lab: Lab, choice: Choice, *, prepare: bool) -> int:
 
 def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
     """The engine in a worker thread of the screen's process. Returns the exit code."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UserError("the cockpit needs a terminal; --headless runs without one")
-    check = data.Check(lab)
     from autoresearch_tui.engine import service
-    from autoresearch_tui.engine.launch import check_command
-    from autoresearch_tui.engine.session import choose_tag
     from autoresearch_tui.researchers import choose
 
-    tag = choose_tag(lab, choice.tag, new=choice.new)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UserError("the cockpit needs a terminal; --headless runs without one")
+    tag, shown = _ready(lab, choice, prepare=prepare)
     try:
         lock = service.take_lock(lab, tag, headless=False)
     except LabBusy as busy:
         return watch(lab, busy.holder.tag or tag, why=str(busy))
-    try:
-        shown, _ = service.with_overrides(lab, tag, choice.overrides)
-        check_command(shown)
-        choose.make(shown.settings, os.environ)
-        _require_data(lab, check, prepare=prepare)
-    except UserError:
-        lock.release()
-        raise
 
     def make() -> Engine:
         return service.make_engine(lab, tag, choice.overrides, choose.make, headless=False)
 
     return _show(shown, tag, service.EngineThread(lock, make))
+
+
+def _ready(lab: Lab, choice: Choice, *, prepare: bool) -> tuple[str, Lab]:
+    """The session's tag and the lab with its settings: checked before anything is written. Raises UserError."""
+    check = data.Check(lab)
+    from autoresearch_tui.engine.launch import check_command
+    from autoresearch_tui.engine.service import with_overrides
+    from autoresearch_tui.engine.session import choose_tag
+    from autoresearch_tui.researchers import choose
+
+    tag = choose_tag(lab, choice.tag, new=choice.new)
+    shown, _ = with_overrides(lab, tag, choice.overrides)
+    check_command(shown)
+    choose.make(shown.settings, os.environ)
+    problem = check.problem()
+    if problem and prepare:
+        data.prepare(lab)
+    elif problem:
+        raise UserError(problem)
+    return tag, shown
 
 
 def watch(lab: Lab, tag: str, why: str = "") -> int:
@@ -154,14 +161,6 @@ def _go_on(lab: Lab, tag: str) -> int:
     from autoresearch_tui.engine.service import spawn_headless
 
     return spawn_headless(lab, tag)
-
-
-def _require_data(lab: Lab, check: data.Check, *, prepare: bool) -> None:
-    problem = check.problem()
-    if problem and prepare:
-        data.prepare(lab)
-    elif problem:
-        raise UserError(problem)
 
 
 def _print_line(line: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 from autoresearch_tui.engine import events as ev
@@ -58,7 +59,7 @@ def _git(lab: Path, tag: str, state: State) -> list[str]:
     if refs != wanted:
         found.append(f"refs are {refs}, attempts are {wanted}")
     keeps = [e for e in state.experiments if e.outcome == "keep"]
-    for older, newer in zip(keeps, keeps[1:], strict=False):
+    for older, newer in pairwise(keeps):
         assert older.value is not None
         assert newer.value is not None
         if not newer.value < older.value:

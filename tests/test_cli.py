@@ -1,0 +1,209 @@
+"""The command line: what a script, or a person who mistypes, gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SETTINGS, TRAIN, git, make_lab
+from tests.history import problems
+
+
+def run(*words: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, without a terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", "autoresearch_tui", *words],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_headless_prints_the_journal_and_ends_by_itself(lab_folder: Path) -> None:
+    done = run(str(lab_folder), "--headless", "--tag", "t", "--experiments", "5")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert all(event["time"].endswith("Z") and event["type"] == event["type"].lower() for event in events)
+    assert done.stdout == (lab_folder / ".autoresearch/t/journal.jsonl").read_text()
+    table = (lab_folder / "results.tsv").read_text().splitlines()
+    assert len(table) == 6
+    assert table[1].split("\t")[3:] == ["keep", "baseline"]
+    scored = [line.split("\t") for line in table[1:] if line.split("\t")[3] == "keep"]
+    best = min(scored, key=lambda row: float(row[1]))
+    assert git(lab_folder, "rev-parse", "--short=7", "autoresearch/t") == best[0]
+    assert problems(lab_folder, "t") == []
+
+
+def test_a_second_start_goes_on_and_a_new_session_begins_afresh(lab_folder: Path) -> None:
+    assert run(str(lab_folder), "--headless", "--experiments", "2").returncode == 0
+    again = run("--headless", "--experiments", "3", cwd=lab_folder)
+    assert again.returncode == 0
+    assert '"seq":1,' not in again.stdout.splitlines()[0]
+    assert run(str(lab_folder), "--headless", "--new", "--experiments", "1").returncode == 0
+    folders = sorted(path.parent.name for path in lab_folder.glob(".autoresearch/*/journal.jsonl"))
+    assert len(folders) == 2
+    assert folders[1] == f"{folders[0]}-2"
+    assert len((lab_folder / "results.tsv").read_text().splitlines()) == 2
+
+
+def test_overrides_hold_for_the_session(lab_folder: Path) -> None:
+    done = run(str(lab_folder), "--headless", "--tag", "t", "--budget", "7.5", "--experiments", "1")
+    assert done.returncode == 0
+    again = run(str(lab_folder), "--headless", "--tag", "t", "--experiments", "2")
+    assert again.returncode == 0
+    started = [json.loads(line) for line in again.stdout.splitlines() if '"engine_started"' in line]
+    assert started[0]["overrides"] == {"budget": "7.5", "experiments": "2"}
+    assert "training_seconds: 7.5" in (lab_folder / ".autoresearch/t/runs/0001/run.log").read_text()
+
+
+def test_the_run_sees_nothing_of_the_users_environment(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(train=TRAIN + "print(dict(os.environ))\n")
+    secret = {"ANTHROPIC_API_KEY": "sk-very-secret", "SOMETHING": "of-mine", "CUDA_VISIBLE_DEVICES": "1"}
+    assert run(str(folder), "--headless", "--tag", "t", "--experiments", "1", env=secret).returncode == 0
+    log = (folder / ".autoresearch/t/runs/0000/run.log").read_text()
+    assert "'CUDA_VISIBLE_DEVICES': '1'" in log
+    assert "sk-very-secret" not in log
+    assert "of-mine" not in log
+    everything = b"".join(path.read_bytes() for path in (folder / ".autoresearch").rglob("*") if path.is_file())
+    assert b"sk-very-secret" not in everything
+
+
+def broken(kind: str, folder: Path) -> Path:
+    """A lab, or what somebody took for one, with one thing wrong."""
+    if kind == "no git":
+        folder.mkdir()
+        return folder
+    make_lab(folder)
+    settings = folder / "autoresearch.toml"
+    match kind:
+        case "no train.py":
+            (folder / "train.py").unlink()
+        case "unknown key":
+            settings.write_text("[run]\nbudget_secnds = 1\n")
+        case "program not utf-8":
+            (folder / "program.md").write_bytes(b"# \xff\xfe\n")
+        case "no command":
+            settings.write_text(SETTINGS.replace('"python"', '"no-such-trainer"'))
+        case "no key":
+            settings.write_text(SETTINGS.replace('"search"', '"claude"'))
+        case "no tokenizer":
+            text = "import sys\n# AUTORESEARCH_PROFILE\nsys.exit('no tokenizer: run `autoresearch-tui prepare`')\n"
+            (folder / "prepare.py").write_text(text)
+        case "link":
+            (folder / "train.py").unlink()
+            (folder / "train.py").symlink_to("prepare.py")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("no git", ("git repository", "init")),
+        ("no train.py", ("train.py", "restore")),
+        ("unknown key", ("run.budget_secnds", "did you mean `run.budget_seconds`")),
+        ("program not utf-8", ("program.md", "not UTF-8 at byte 2")),
+        ("no command", ("no-such-trainer", "run.command")),
+        ("no key", ("ANTHROPIC_API_KEY", "search")),
+        ("no tokenizer", ("no tokenizer", "autoresearch-tui prepare")),
+        ("link", ("train.py", "plain file")),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(tmp_path: Path, kind: str, words: tuple[str, ...]) -> None:
+    folder = broken(kind, tmp_path / "lab")
+    before = sorted(path.name for path in folder.iterdir())
+    without_key = {"ANTHROPIC_API_KEY": "", "ANTHROPIC_BASE_URL": "", "HOME": str(tmp_path)}
+    done = run(str(folder), "--headless", env=without_key)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("nowhere",), "no such folder"),
+        (("--tag", "a/b", "LAB", "--headless"), "branch's name"),
+        (("--tag", "..", "LAB", "--headless"), "branch's name"),
+        (("LAB",), "needs a terminal"),
+        (("watch", "LAB"), "no session yet"),
+        (("report", "LAB"), "no session yet"),
+        (("init", "LAB"), "not empty"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(lab_folder: Path, words: tuple[str, ...], said: str) -> None:
+    done = run(*(str(lab_folder) if word == "LAB" else word for word in words), cwd=lab_folder.parent)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_branch_that_is_checked_out_is_not_moved(lab_folder: Path) -> None:
+    assert run(str(lab_folder), "--headless", "--tag", "t", "--experiments", "1").returncode == 0
+    git(lab_folder, "checkout", "--quiet", "autoresearch/t")
+    done = run(str(lab_folder), "--headless", "--tag", "t", "--experiments", "2")
+    assert done.returncode == 2
+    assert "checked out" in done.stderr
+
+
+def test_two_engines_started_at_once(lab_folder: Path) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "autoresearch_tui",
+        str(lab_folder),
+        "--headless",
+        "--tag",
+        "t",
+        "--experiments",
+        "3",
+    ]
+    for _ in range(8):
+        both = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        ends = sorted((process.wait(60), process.communicate()[1]) for process in both)
+        assert ends[0] == (0, "")
+        # The loser came either beside the winner, and is told who has the lab, or after it, and found nothing to do.
+        assert ends[1][0] == 0 or "has this lab" in ends[1][1]
+    assert problems(lab_folder, "t") == []
+
+
+def test_a_baseline_that_fails_ends_a_headless_session_with_1(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(train="raise SystemExit('no luck')\n")
+    done = run(str(folder), "--headless", "--tag", "t")
+    assert done.returncode == 1
+    assert "no luck" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_interrupt_stops_the_run_and_exits_with_130(new_lab: Callable[..., Path]) -> None:
+    import signal
+
+    folder = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 60"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "autoresearch_tui", str(folder), "--headless", "--tag", "t"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if '"run_started"' in line:
+            break
+    process.send_signal(signal.SIGINT)
+    rest = process.stdout.read()
+    assert process.wait(20) == 130
+    assert '"proposal_put_back"' in rest
+    assert (folder / ".autoresearch/t/runs/0000/exit.json").exists()
