@@ -1,0 +1,225 @@
+"""Pure: the three answers of the status line: what is happening, what happens next, does it wait for me."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from autoresearch_tui.cockpit.words import clock, seconds_of
+from autoresearch_tui.engine.state import Experiment, Stage, State
+from autoresearch_tui.text import clean_line
+
+_POLICY = {"hold": "held", "approve-low-risk": "approved if low risk", "veto": "vetoed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What a run's log says: `remaining` seconds of training at the time `seen`."""
+
+    number: int
+    remaining: float | None = None
+    seen: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything that the status line is made from. `now` is seconds since 1970."""
+
+    state: State
+    now: float
+    live: Live | None = None
+    failure: str = ""
+    problem: str = ""
+    read_only: str = ""
+    reading: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One answer: a glyph, a tone, and words."""
+
+    glyph: str
+    tone: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The three answers."""
+
+    now: Part
+    next: Part
+    wait: Part
+
+
+def status(view: View, room: tuple[int, int] = (80, 80)) -> Status:
+    """The status line of this moment. In `room` cells for the first two answers descriptions give way, times do not."""
+    return Status(_now(view, max(10, room[0] - 30)), _next(view, room[1]), _wait(view))
+
+
+def title(experiment: Experiment, limit: int = 0) -> str:
+    """`#7 MATRIX_LR 0.04→0.02`."""
+    text = clean_line(experiment.description) or "no description"
+    if limit and len(text) > limit:
+        text = text[: limit - 1].rstrip() + "…"
+    return f"#{experiment.number} {text}"
+
+
+def time_left(view: View, experiment: Experiment) -> tuple[str, float]:
+    """What the seconds stand for, and how many: of training left, or of a start-up or evaluation so far."""
+    elapsed = max(0.0, view.now - seconds_of(experiment.started_at))
+    live = view.live
+    if live and live.number == experiment.number and live.remaining is not None:
+        left = live.remaining - max(0.0, view.now - live.seen)
+        if left > 0.5:
+            return "left", left
+        return "evaluating", max(0.0, view.now - live.seen - live.remaining)
+    return "starting", elapsed
+
+
+def run_seconds(state: State) -> float | None:
+    """How long a whole run takes, start-up to exit, from the last finished ones; else the budget."""
+    done = [e.run.seconds for e in state.experiments if e.run and e.run.reason == "finished"]
+    if done:
+        return statistics.median(done[-9:])
+    return state.session.budget_seconds if state.session else None
+
+
+def countdown(view: View, experiment: Experiment) -> str:
+    """`held in 4:12`: what the policy does with a proposal at the gate, and when; empty where nothing is set."""
+    word = _POLICY.get(experiment.policy)
+    if word is None or not experiment.deadline:
+        return ""
+    left = seconds_of(experiment.deadline) - view.now
+    if left > 0:
+        return f"{word} in {clock(left)}"
+    return "held until you decide" if experiment.policy == "hold" else f"{word} now"
+
+
+def _now(view: View, limit: int) -> Part:
+    state = view.state
+    if view.failure:
+        return Part("✗", "bad-strong", f"the engine failed: {clean_line(view.failure)}")
+    if view.problem:
+        return Part("✗", "bad-strong", clean_line(view.problem))
+    if view.reading is not None:
+        return Part("…", "dim", f"reading the session's journal · {view.reading:.0%}")
+    if state.session is None:
+        return Part("○", "dim", "the session begins")
+    if state.running is not None:
+        return _run_part(view, state.running, limit)
+    if state.engine is None:
+        why = state.stopped
+        words = {"detached": "detached; another engine takes over", "finished": "the session is finished"}
+        text = words.get(why.why, f"the engine is {why.why}") if why else "no engine is at work"
+        detail = f": {clean_line(why.detail)}" if why and why.detail else ""
+        return Part("■", "bad" if why and why.why == "failed" else "dim", text + detail)
+    if state.trouble is not None:
+        return _trouble_part(view)
+    if state.paused is not None:
+        return Part("‖", "warn", _paused(state))
+    if state.asked is not None:
+        spent = clock(view.now - seconds_of(state.asked_at))
+        again = f", attempt {state.asked.attempt}" if state.asked.attempt > 1 else ""
+        return Part("✎", "second", f"the researcher works on #{state.asked.number}{again} · {spent}")
+    if state.failed is not None:
+        return Part("!", "warn", f"no proposal: {clean_line(state.failed.error)}")
+    review = next((e for e in state.waiting if e.stage is Stage.REVIEW), None)
+    if review is not None:
+        return Part("●", "warn", f"{title(review, limit)} is at the gate")
+    return Part("○", "dim", "between two runs")
+
+
+def _run_part(view: View, experiment: Experiment, limit: int) -> Part:
+    name = title(experiment, limit)
+    if experiment.stage is Stage.ENDED:
+        return Part("▶", "accent", f"scoring {name}")
+    if experiment.stage is Stage.SCORED:
+        return Part("▶", "accent", f"deciding on {name}")
+    what, seconds = time_left(view, experiment)
+    again = f" (attempt {experiment.attempt})" if experiment.attempt > 1 else ""
+    if what == "left":
+        return Part("▶", "accent", f"training {name}{again} · {clock(seconds)} left")
+    return Part("▶", "accent", f"{what} {name}{again} · {clock(seconds)}")
+
+
+def _trouble_part(view: View) -> Part:
+    trouble = view.state.trouble
+    assert trouble is not None
+    text = f"{clean_line(trouble.what)}: {clean_line(trouble.remedy)}"
+    if trouble.retry_seconds is not None:
+        text += f" · tried again {_in(seconds_of(view.state.trouble_at) + trouble.retry_seconds - view.now)}"
+    return Part("!", "bad", text)
+
+
+def _paused(state: State) -> str:
+    paused = state.paused
+    assert paused is not None
+    who = "paused" if paused.by == "human" else f"paused by the {clean_line(paused.by)}"
+    return f"{who}: {clean_line(paused.reason)}" if paused.reason else who
+
+
+def _in(seconds: float) -> str:
+    return f"in {clock(seconds)}" if seconds > 0.5 else "now"
+
+
+def _next(view: View, room: int) -> Part:
+    state = view.state
+    if view.failure or view.problem or state.session is None or view.reading is not None:
+        return Part("", "dim", "")
+    if state.engine is None and state.running is None:
+        return Part("", "dim", "start the command again to go on")
+    if state.stopping:
+        when = "after this run" if state.running and state.stopping != "now" else "now"
+        return Part("■", "warn", f"then: the session ends {when}")
+    if state.paused is not None:
+        return Part("‖", "warn", f"then: {_paused(state)}" if state.running else "then: nothing until p resumes")
+    if state.waiting:
+        return _next_proposal(view, room)
+    if state.asked is not None and state.running is not None:
+        spent = clock(view.now - seconds_of(state.asked_at))
+        return Part("✎", "second", f"next: #{state.asked.number} is being proposed · {spent}")
+    if state.asked is not None:
+        return Part("○", "dim", "next: preflight, review, run")
+    if state.failed is not None:
+        retry = state.failed.retry_seconds
+        if retry is None:
+            return Part("!", "bad", "next: nothing, until p tries again")
+        left = seconds_of(state.failed_at) + retry - view.now
+        return Part("↻", "warn", f"next: asked again {_in(left)}")
+    return Part("○", "dim", "next: the researcher is asked")
+
+
+def _next_proposal(view: View, room: int) -> Part:
+    state = view.state
+    after = f" when #{state.running.number} ends" if state.running else " at once"
+    for experiment in state.waiting:
+        if experiment.stage is Stage.APPROVED:
+            by = "" if experiment.approved_by == "human" else f" by {clean_line(experiment.approved_by)}"
+            return Part(
+                "◉", "accent", f"next: {title(experiment, max(8, room - 34 - len(by)))}, approved{by}, starts{after}"
+            )
+    experiment = state.waiting[0]
+    if experiment.stage is Stage.REVIEW:
+        end = countdown(view, experiment) or "waits for review"
+        return Part("●", "warn", f"next: {title(experiment, max(8, room - 14 - len(end)))} · {end}")
+    return Part("○", "text", f"next: {title(experiment, max(8, room - 34))}, on its way to the gate")
+
+
+def _wait(view: View) -> Part:
+    state = view.state
+    if view.failure:
+        return Part("●", "bad", "q leaves; the same command starts from the journal")
+    if view.read_only:
+        return Part("◌", "dim", f"read only: {clean_line(view.read_only)}")
+    if state.trouble is not None:
+        return _trouble_part(view) if state.running else Part("●", "bad", "waits for you: mend it, then p")
+    review = next((e for e in state.waiting if e.stage is Stage.REVIEW), None)
+    if review is not None:
+        return Part("●", "warn-strong", f"#{review.number} waits for you: a approves · v vetoes · r reviews")
+    if state.paused is not None:
+        by_engine = state.paused.by != "human"
+        return Part("●", "warn-strong" if by_engine else "warn", "waits for you: p resumes")
+    if state.failed is not None and state.failed.retry_seconds is None:
+        return Part("●", "bad", "waits for you: p tries again")
+    return Part("✓", "good-dim", "nothing waits for you")

@@ -1,0 +1,127 @@
+"""How busy the machine is: every accelerator, the processor, the memory; now and over the last minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.geometry import Size
+
+from autoresearch_tui.cockpit.widgets.canvas import Canvas, Cells, Row, fit, length
+from autoresearch_tui.cockpit.words import bar, size, spark
+from autoresearch_tui.monitor import Device, Sample
+from autoresearch_tui.text import clean_line
+
+_LABEL = 5
+
+
+class LoadPanel(Canvas, can_focus=True):
+    """The more height, the more of it: gauges first, then details, then who holds the memory."""
+
+    def __init__(self) -> None:
+        super().__init__(id="load")
+        self._samples: list[Sample] = []
+
+    def show(self, samples: list[Sample]) -> None:
+        """The history up to now."""
+        self._samples = samples
+        self.repaint()
+
+    def paint(self, size: Size) -> Sequence[Row]:
+        """Gauges of all devices, then as many details as there is height for."""
+        width, height = size
+        if not self._samples:
+            return [[(" Load appears here within a second.", "dim")]]
+        now = self._samples[-1]
+        gauges: list[Row] = []
+        details: list[Row] = []
+        for place, device in enumerate(now.devices):
+            busy = [(s.devices[place].busy or 0.0) if place < len(s.devices) else 0.0 for s in self._samples]
+            gauges.append(_gauge(_name(device, now), device.busy, _percent(device.busy), busy, width))
+            gauges.append(_memory("vram", device.memory_used, device.memory_total, width))
+            details += _details(device, width)
+        cpu = [s.cpu or 0.0 for s in self._samples]
+        host: list[Row] = [
+            _gauge("cpu", now.cpu, _percent(now.cpu), cpu, width),
+            _memory("ram", now.memory_used, now.memory_total, width),
+        ]
+        rows = [*gauges, *host] if len(gauges) + 2 <= height or not gauges else gauges
+        rest = height - len(rows)
+        facts = [*details, *_host_details(now, width)]
+        return [*rows, *facts[: max(0, rest)]]
+
+
+def _name(device: Device, now: Sample) -> str:
+    return f"gpu{device.index}" if len(now.devices) > 1 else "gpu"
+
+
+def _percent(share: float | None) -> str:
+    return "n/a" if share is None else f"{share:4.0%}"
+
+
+def _tone(share: float | None) -> str:
+    return "dim" if share is None else "accent" if share < 0.97 else "warn"
+
+
+def _gauge(name: str, share: float | None, value: str, history: list[float], width: int) -> Row:
+    """`gpu  ████▌     45 %  ▁▂▅▇`."""
+    bar_width = max(6, min(24, (width - _LABEL - 8) // 2))
+    full, empty = bar(share or 0.0, bar_width)
+    cells: list[Cells] = [
+        (f" {name:<{_LABEL}}", "dim"),
+        (full, "accent"),
+        (empty.replace(" ", "░"), "faint"),
+        (f" {value:>5} ", "strong"),
+    ]
+    room = width - length(cells) - 1
+    return [*cells, (spark(history, room), "second-dim")] if room >= 4 else cells
+
+
+def _memory(name: str, used: int | None, total: int | None, width: int) -> Row:
+    if used is None or not total:
+        return [(f" {name:<{_LABEL}}", "dim"), ("n/a", "dim")]
+    share = used / total
+    bar_width = max(6, min(24, (width - _LABEL - 8) // 2))
+    full, empty = bar(share, bar_width)
+    return [
+        (f" {name:<{_LABEL}}", "dim"),
+        (full, "second" if share < 0.95 else "warn"),
+        (empty.replace(" ", "░"), "faint"),
+        (f" {share:5.0%} ", "strong"),
+        (f"{size(used)} of {size(total)}", "dim"),
+    ]
+
+
+def _details(device: Device, width: int) -> list[Row]:
+    power = "n/a" if device.power is None else f"{device.power:.0f} W"
+    if device.power is not None and device.power_limit:
+        power += f" of {device.power_limit:.0f}"
+    heat = "n/a" if device.temperature is None else f"{device.temperature} °C"
+    clock = "n/a" if device.clock is None else f"{device.clock} MHz"
+    if device.clock is not None and device.clock_limit:
+        clock += f" of {device.clock_limit}"
+    rows: list[Row] = [
+        [(" " * (_LABEL + 1), ""), (fit(f"{clean_line(device.name)} · {heat} · {power} · {clock}", width - 7), "dim")]
+    ]
+    if device.throttled:
+        rows.append([(" " * (_LABEL + 1), ""), (f"! slowed down by {device.throttled}", "warn")])
+    for holder in device.holders[:4]:
+        held = "n/a" if holder.memory is None else size(holder.memory)
+        rows.append(
+            [(" " * (_LABEL + 1), ""), (fit(f"{held:>10}  {holder.pid} {clean_line(holder.name)}", width - 7), "dim")]
+        )
+    return rows
+
+
+def _host_details(now: Sample, width: int) -> list[Row]:
+    rows: list[Row] = []
+    words = []
+    if now.load is not None:
+        words.append(f"load {now.load:.2f} on {len(now.cores)} cores")
+    if now.temperature is not None:
+        words.append(f"{now.temperature:.0f} °C")
+    if words:
+        rows.append([(" " * (_LABEL + 1), ""), (" · ".join(words), "dim")])
+    if len(now.cores) > 1:
+        bars = "".join(" ▁▂▃▄▅▆▇█"[min(8, int(share * 8.999))] for share in now.cores)
+        rows.append([(f" {'cores':<{_LABEL}}", "dim"), (bars[: width - _LABEL - 1], _tone(now.cpu))])
+    return rows

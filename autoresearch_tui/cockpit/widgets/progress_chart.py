@@ -1,0 +1,77 @@
+"""Every experiment as a point, the best so far as a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.geometry import Size
+
+from autoresearch_tui.cockpit.braille import Dots, ticks
+from autoresearch_tui.cockpit.widgets.canvas import Canvas, Row
+from autoresearch_tui.engine.state import Experiment, State
+
+_AXIS = 9
+
+
+class ProgressChart(Canvas):
+    """Points far off the line, as a failed change gives them, lie on the chart's edge."""
+
+    def __init__(self) -> None:
+        super().__init__(id="chart")
+        self._state = State()
+
+    def show(self, state: State) -> None:
+        """Another state."""
+        if state.experiments is not self._state.experiments:
+            self._state = state
+            self.repaint()
+
+    def paint(self, size: Size) -> Sequence[Row]:
+        """Axis, points, frontier."""
+        width, height = size
+        scored = [e for e in self._state.experiments if e.value is not None]
+        if not scored:
+            return [[(" The session's progress appears here with the first score.", "dim")]]
+        goal = self._state.session.goal if self._state.session else "minimize"
+        dots = Dots(max(1, width - _AXIS), max(1, height - 1))
+        low, high = _range(scored, goal)
+        last = max(1, self._state.experiments[-1].number)
+        wide, tall = dots.width * 2 - 1, dots.height * 4 - 1
+
+        def place(number: int, value: float) -> tuple[int, int]:
+            return round(number / last * wide), min(tall, max(0, round((high - value) / (high - low) * tall)))
+
+        for experiment in scored:
+            if experiment.outcome != "keep":
+                dots.dot(*place(experiment.number, experiment.value or 0.0), "dim")
+        line: list[tuple[int, int]] = []
+        for experiment in scored:
+            if experiment.outcome == "keep":
+                x, y = place(experiment.number, experiment.value or 0.0)
+                line += [(x, line[-1][1])] if line else []
+                line.append((x, y))
+        if line:
+            dots.line([*line, (wide, line[-1][1])], "good")
+        labels = {
+            round((high - v) / (high - low) * (dots.height - 1)): v for v in ticks(low, high, max(2, dots.height // 2))
+        }
+        rows: list[Row] = []
+        for y, cells in enumerate(dots.rows()):
+            label = f"{labels[y]:.4f}" if y in labels else ""
+            rows.append([(f"{label:>{_AXIS - 2}} ", "dim"), ("┤" if y in labels else "│", "faint"), *cells])
+        numbers = f"#0{'':{max(0, dots.width - 3 - len(str(last)))}}#{last}"
+        return [*rows, [(" " * _AXIS + numbers, "dim")]]
+
+
+def _range(scored: list[Experiment], goal: str) -> tuple[float, float]:
+    """The frontier's span and as much again on the bad side: there the points matter little."""
+    kept = [e.value or 0.0 for e in scored if e.outcome == "keep"] or [e.value or 0.0 for e in scored]
+    values = [e.value or 0.0 for e in scored]
+    low, high = min(kept), max(kept)
+    span = max(high - low, abs(high) * 0.002, 1e-9)
+    if goal == "minimize":
+        high = min(max(values), high + span)
+    else:
+        low = max(min(values), low - span)
+    room = 0.06 * max(high - low, abs(high) * 1e-4, 1e-9)
+    return low - room, high + room

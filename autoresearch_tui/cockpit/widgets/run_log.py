@@ -1,0 +1,207 @@
+"""The present run: how far it is, and what it prints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+from textual.geometry import Size
+
+from autoresearch_tui.cockpit.runfeed import Line, RunFeed
+from autoresearch_tui.cockpit.widgets.canvas import Canvas, Cells, Row, length, wrap
+from autoresearch_tui.cockpit.widgets.scroller import Scroller
+from autoresearch_tui.cockpit.words import clock, count
+from autoresearch_tui.engine.runlog import Progress
+
+_TONES = {"": "text", "error": "bad", "warn": "warn", "skip": "dim"}
+_NO_LOG = "Output of the training command appears here when a run starts."
+
+
+class ProgressRow(Canvas):
+    """The progress line in place: a bar, the time left, and the figures beside it."""
+
+    def __init__(self) -> None:
+        super().__init__(id="progress")
+        self._progress: Progress | None = None
+        self._fraction: float | None = None
+        self._left: float | None = None
+        self._live = False
+
+    def show(self, progress: Progress | None, fraction: float | None, left: float | None, live: bool) -> None:
+        """The newest progress line; `left` seconds of training; `live` while the run is going on."""
+        self._progress, self._fraction, self._left, self._live = progress, fraction, left, live
+        self.repaint()
+
+    def paint(self, size: Size) -> Sequence[Row]:
+        """Bar and figures, on one row."""
+        width = size.width
+        progress = self._progress
+        if progress is None:
+            text = "starting up: no progress line yet" if self._live else ""
+            return [[(f" {text}", "dim")]]
+        figures = _figures(progress)
+        fraction = self._fraction or 0.0
+        end: list[Cells] = [(f" {fraction:4.0%}", "strong")]
+        if self._left is not None and self._live:
+            end.append((f" {clock(self._left)} left", "text"))
+        while figures and length(figures) + length(end) + 12 > width:
+            figures.pop()
+        bar_width = max(4, min(30, width - length(figures) - length(end) - 2))
+        full = min(bar_width, round(fraction * bar_width))
+        bar: list[Cells] = [(" " + "━" * full, "accent"), ("─" * (bar_width - full), "faint")]
+        return [[*bar, *end, *figures]]
+
+
+def _figures(progress: Progress) -> list[Cells]:
+    """The most telling first; the last ones give way where the row is narrow."""
+    cells: list[Cells] = []
+    if not math.isnan(progress.loss):
+        cells.append((f"  loss {progress.loss:.4f}", "strong"))
+    else:
+        cells.append(("  loss nan", "bad-strong"))
+    if progress.tokens_per_second is not None:
+        cells.append((f"  {count(progress.tokens_per_second)} tok/s", "text"))
+    if progress.mfu_percent is not None:
+        cells.append((f"  mfu {progress.mfu_percent:.1f}%", "text"))
+    cells.append((f"  step {progress.step}", "dim"))
+    if progress.dt_ms is not None:
+        cells.append((f"  {progress.dt_ms:.0f} ms", "dim"))
+    return cells
+
+
+class RunLog(Scroller):
+    """Follows the end of the log until the reader scrolls up; then says how much came meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__(id="log")
+        self._feed = RunFeed(Path())
+        self.following = True
+        self._seen_total = 0
+        self._first = 0
+        self.query_text = ""
+        self._match: int | None = None
+
+    @property
+    def count(self) -> int:
+        """Kept lines, and the one that is being written where it is not the progress line."""
+        return len(self._feed.lines) + bool(self._tail())
+
+    @property
+    def feed(self) -> RunFeed:
+        """What is shown."""
+        return self._feed
+
+    def show(self, feed: RunFeed) -> None:
+        """Another moment, or another run."""
+        if feed is not self._feed:
+            self._feed = feed
+            self.top, self.left, self._first, self._match = 0, 0, feed.first, None
+            self.following = True
+        elif feed.first < self._first:
+            self._first = feed.first
+            self.following = True
+        if self.following:
+            self.top = self.last_top
+            self._seen_total = feed.total
+        else:
+            # Lines that fell out at the beginning must not move what is being read.
+            self.top = max(0, self.top - (feed.first - self._first))
+        self._first = feed.first
+        self.repaint()
+
+    def moved(self) -> None:
+        """At the end it follows again."""
+        self.following = self.top >= self.last_top
+        if self.following:
+            self._seen_total = self._feed.total
+
+    def toggle_follow(self) -> bool:
+        """Follow, or stand still; whether it follows now."""
+        self.following = not self.following
+        self._seen_total = self._feed.total
+        self.show(self._feed)
+        return self.following
+
+    def _tail(self) -> str:
+        feed = self._feed
+        return "" if not feed.frame or feed.progress is not None else feed.frame
+
+    def rows(self, start: int, end: int, width: int) -> Sequence[Row]:
+        """Lines, the found text marked in them."""
+        lines = list(islice(self._feed.lines, start, end))
+        tail = self._tail()
+        if tail and end > len(self._feed.lines):
+            lines.append(Line(tail))
+        if not lines:
+            return [[(f" {line}", "dim")] for line in wrap(_NO_LOG, width - 2)]
+        return [self._row(line, self._feed.first + start + y) for y, line in enumerate(lines)]
+
+    def _row(self, line: Line, number: int) -> Row:
+        tone = _TONES[line.kind]
+        mark = "✗" if line.kind == "error" else "!" if line.kind == "warn" else " "
+        if number == self._match:
+            mark = "▶"
+        text = line.text[self.left : self.left + 500]
+        head: Cells = (mark, tone if number != self._match else "accent")
+        if not self.query_text:
+            return [head, (text, tone)]
+        cells: list[Cells] = [head]
+        low, query = text.lower(), self.query_text.lower()
+        at = 0
+        while len(low) == len(text) and (found := low.find(query, at)) >= 0:
+            cells += [(text[at:found], tone), (text[found : found + len(query)], "warn-block")]
+            at = found + len(query)
+        return [*cells, (text[at:], tone)]
+
+    def footer(self, width: int) -> Row | None:
+        """How many lines came since the reader stopped following."""
+        if self.following:
+            return None
+        fresh = self._feed.total - self._seen_total
+        text = f" ▼ {fresh} new lines · f follows " if fresh else " standing still · f follows "
+        return [(" " * max(0, width - len(text)), ""), (text, "accent-block")]
+
+    # -- finding ---------------------------------------------------------------------------------------------
+
+    def find(self, text: str) -> int:
+        """Mark `text` and go to its last occurrence; how many lines have it."""
+        self.query_text = text
+        self._match = None
+        found = self._matches()
+        if found:
+            self._go(found[-1])
+        else:
+            self.repaint()
+        return len(found)
+
+    def find_step(self, step: int) -> bool:
+        """To the next or the previous occurrence; whether there is one."""
+        found = self._matches()
+        here = self._match if self._match is not None else self._feed.total
+        beyond = [n for n in found if (n > here if step > 0 else n < here)]
+        if beyond:
+            self._go(beyond[0] if step > 0 else beyond[-1])
+        return bool(beyond)
+
+    def first_error(self) -> bool:
+        """To the first line that looks like an error; whether there is one."""
+        for number, line in enumerate(self._feed.lines, self._feed.first):
+            if line.kind == "error":
+                self._go(number)
+                return True
+        return False
+
+    def _matches(self) -> list[int]:
+        if not self.query_text:
+            return []
+        query, first = self.query_text.lower(), self._feed.first
+        return [first + at for at, line in enumerate(self._feed.lines) if query in line.text.lower()]
+
+    def _go(self, number: int) -> None:
+        self._match = number
+        self.following = False
+        self._seen_total = self._feed.total
+        self.top = max(0, min(self.last_top, number - self._feed.first - self.page // 2))
+        self.repaint()

@@ -1,0 +1,202 @@
+"""The rows around the panes: whose session this is, the three answers, the tabs, the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual import events
+from textual.geometry import Size
+from textual.message import Message
+
+from autoresearch_tui.cockpit.actions import Action, key_name
+from autoresearch_tui.cockpit.status import Part, Status
+from autoresearch_tui.cockpit.widgets.canvas import Canvas, Cells, Row, cut, length, spread
+from autoresearch_tui.cockpit.words import delta
+from autoresearch_tui.engine.state import TABLED, State
+from autoresearch_tui.text import clean_line
+
+_SEPARATOR: Cells = (" │ ", "faint")
+
+
+class TitleBar(Canvas):
+    """The lab, the session, its best score, and how many experiments it took."""
+
+    def __init__(self, lab: str, tag: str) -> None:
+        super().__init__(id="title")
+        self._lab, self._tag = clean_line(lab), clean_line(tag)
+        self._state = State()
+
+    def show(self, state: State) -> None:
+        """Follow the session."""
+        self._state = state
+        self.repaint()
+
+    def paint(self, size: Size) -> Sequence[Row]:
+        """One row."""
+        width = size.width
+        left: list[Cells] = [(" autoresearch ", "accent-block"), (f" {self._lab}", "text"), (f" · {self._tag}", "dim")]
+        return [spread(left, _score(self._state, width - length(left)), width)]
+
+
+def _score(state: State, room: int) -> Row:
+    if state.session is None:
+        return []
+    done = [e for e in state.experiments if e.outcome in TABLED]
+    kept = sum(e.outcome == "keep" for e in done)
+    long: list[Cells] = [(f"{kept} kept of {len(done)}", "dim"), (" ", "")]
+    if state.usd:
+        long = [(f"${state.usd:.2f}", "dim"), (" · ", "faint"), *long]
+    best = state.best
+    if best is None or best.value is None:
+        return long if length(long) < room else []
+    score: list[Cells] = [(f"{clean_line(state.session.metric)} ", "dim"), (f"{best.value:.4f}", "strong")]
+    first = state.experiments[0].value
+    if best.number and first is not None:
+        text, tone = delta(best.value, first, state.session.goal)
+        score += [(f" {text}", tone)]
+    whole = [*score, (" · ", "faint"), *long]
+    return whole if length(whole) < room else [*score, (" ", "")]
+
+
+class StatusBar(Canvas):
+    """What is happening, what happens next, does it wait for me: on one, two or three rows."""
+
+    def __init__(self) -> None:
+        super().__init__(id="status")
+        nothing = Part("", "dim", "")
+        self._status = Status(nothing, nothing, nothing)
+
+    def show(self, status: Status) -> None:
+        """Another moment."""
+        self._status = status
+        self.repaint()
+
+    @property
+    def answers(self) -> Status:
+        """What is shown."""
+        return self._status
+
+    def paint(self, size: Size) -> Sequence[Row]:
+        """As many rows as there is height for; the answer that waits for somebody is never cut away."""
+        width, height = size
+        now, then, wait = self._status.now, self._status.next, self._status.wait
+        if height >= 3:
+            return [_answer(part, width) for part in (now, then, wait)]
+        if height == 2:
+            right = _answer(wait, width * 3 // 5)
+            return [_answer(now, width), spread(_answer(then, width - length(right) - 2), [*right, (" ", "")], width)]
+        right = _answer(wait, width // 2)
+        room = width - length(right) - 8
+        left = _answer(now, max(room // 2, room - length(_answer(then, width))))
+        middle = _answer(then, room - length(left))
+        return [spread([*left, _SEPARATOR, *middle], [_SEPARATOR, *right, (" ", "")], width)]
+
+
+def _answer(part: Part, width: int) -> Row:
+    if not part.text:
+        return []
+    tone = part.tone
+    text = cut(part.text, width - 3)
+    soft = tone in {"accent", "second"}
+    return [(f" {part.glyph or ' '} ", tone), (text, "text" if soft else tone)]
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A name in the row of tabs; `mark` where something in it wants to be seen."""
+
+    number: int
+    name: str
+    mark: bool = False
+
+
+class TabBar(Canvas):
+    """Which pane is on the screen where there is room for one only."""
+
+    class Picked(Message):
+        """A tab was clicked."""
+
+        def __init__(self, number: int) -> None:
+            self.number = number
+            super().__init__()
+
+    def __init__(self) -> None:
+        super().__init__(id="tabs")
+        self._tabs: tuple[Tab, ...] = ()
+        self._current = 1
+
+    def show(self, tabs: tuple[Tab, ...], current: int) -> None:
+        """Another set of tabs, or another one in front."""
+        self._tabs, self._current = tabs, current
+        self.repaint()
+
+    def _cells(self, width: int) -> list[list[Cells]]:
+        full = sum(len(tab.name) + 5 for tab in self._tabs) <= width
+        made = []
+        for tab in self._tabs:
+            front = tab.number == self._current
+            name = tab.name if full or front else tab.name[:4]
+            mark = "●" if tab.mark else " "
+            tone = "accent-block" if front else "dim"
+            made.append([(f" {tab.number} {name}", tone), (mark, tone if front else "warn")])
+        return made
+
+    def paint(self, size: Size) -> Sequence[Row]:
+        """One row."""
+        width = size.width
+        return [[cell for cells in self._cells(width) for cell in cells]]
+
+    def on_click(self, event: events.Click) -> None:
+        """The tab under the pointer comes to the front."""
+        end = 0
+        for tab, cells in zip(self._tabs, self._cells(self.content_size.width), strict=True):
+            end += length(cells)
+            if event.x < end:
+                self.post_message(self.Picked(tab.number))
+                return
+
+
+class KeyBar(Canvas):
+    """The keys that make sense just now, the most pressing first."""
+
+    def __init__(self) -> None:
+        super().__init__(id="keys")
+        self._actions: list[Action] = []
+        self._urgent = False
+
+    def show(self, actions: list[Action], urgent: bool) -> None:
+        """Another situation; `urgent` where a decision waits."""
+        self._actions, self._urgent = actions, urgent
+        self.repaint()
+
+    def _cells(self, width: int) -> list[tuple[Action, list[Cells]]]:
+        """The session's own keys keep their place at the end; the least pressing of the others give way."""
+        always = [(a, self._cell(a)) for a in self._actions if a.group == "Session"]
+        room = width - sum(length(cells) for _, cells in always)
+        made = []
+        for action in self._actions:
+            cells = self._cell(action)
+            room -= length(cells)
+            if action.group != "Session" and room >= 0:
+                made.append((action, cells))
+        return [*made, *always]
+
+    def _cell(self, action: Action) -> list[Cells]:
+        pressing = self._urgent and action.group == "Decide" and action.bar <= 3
+        key: Cells = (f" {key_name(action)}", "warn-strong" if pressing else "key")
+        return [key, (f" {action.short} ", "text" if pressing else "dim")]
+
+    def paint(self, size: Size) -> Sequence[Row]:
+        """One row."""
+        width = size.width
+        return [[cell for _, cells in self._cells(width) for cell in cells]]
+
+    async def on_click(self, event: events.Click) -> None:
+        """A click on a word is its key."""
+        end = 0
+        for action, cells in self._cells(self.content_size.width):
+            end += length(cells)
+            if event.x < end:
+                await self.screen.run_action(action.call)
+                return

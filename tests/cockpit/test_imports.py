@@ -1,0 +1,32 @@
+"""What the process that draws the screen may have imported before it has drawn."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+HEAVY = ("torch", "numpy", "pyarrow", "anthropic", "libcst", "git", "tokenizers", "httpx", "pydantic", "tree_sitter")
+
+
+def loaded(code: str) -> set[str]:
+    out = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return set(out.stdout.split())
+
+
+def test_the_cockpit_is_light() -> None:
+    modules = loaded("import autoresearch_tui.cockpit.app")
+    assert not modules & set(HEAVY)
+    late = {"pynvml", "psutil", "watchdog", "autoresearch_tui.cockpit.screens.review", "textual.widgets._text_area"}
+    assert not modules & late
+    assert not {name for name in modules if name.startswith("autoresearch_tui.researchers")}
+
+
+def test_the_monitor_does_not_know_the_screen() -> None:
+    assert not {name for name in loaded("import autoresearch_tui.monitor") if name.startswith(("textual", "rich"))}
+
+
+def test_what_textual_reads_at_import_is_set_before() -> None:
+    modules = loaded("import autoresearch_tui.cockpit.app\nfrom textual import constants\nprint(constants.MAX_FPS)")
+    assert "40" in modules
