@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import sys
@@ -48,14 +49,14 @@ class Progress:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
-        self.last = 0.0
+        self.last, self.stage = 0.0, ""
         self.open_line = False
 
-    def __call__(self, stage: str, done: float, total: float, unit: str, note: str = "") -> None:
+    def __call__(self, stage: str, done: float, total: float, unit: str, note: str = "", always: bool = False) -> None:
         now = time.monotonic()
-        if now - self.last < 0.1 and done < total and not note:
+        if now - self.last < 0.1 and done < total and stage == self.stage and not always:
             return
-        self.last = now
+        self.last, self.stage = now, stage
         if self.as_json:
             record = {"stage": stage, "done": round(done, 1), "total": round(total, 1), "unit": unit, "note": note}
             print(json.dumps(record), flush=True)
@@ -291,13 +292,23 @@ def fetch_shards(where: Layout, num_shards: int, tell: Progress, manifest: Manif
         path = where.data / name
         if not manifest.has(path):
             if path.exists() and not is_parquet(path):
-                tell("download", number, len(names), "files", f"{name} is damaged: fetching it again")
+                tell("download", number, len(names), "files", f"{name} is damaged: fetching it again", True)
                 path.unlink()
             if not path.exists():
-                fetch(path, lambda done, total, at=number: tell("download", at + done / total, len(names), "files"))
+                fetch(path, partly(tell, number, len(names), name))
             manifest.add(path)
         tell("download", number + 1, len(names), "files", name)
     return named_shards(where.data)
+
+
+def partly(tell: Progress, number: int, total: int, name: str) -> Callable[[int, int], None]:
+    """Progress inside one file, as a part of all files."""
+
+    def inside(done: int, size: int) -> None:
+        note = f"{name} {done / 1e6:.0f} of {size / 1e6:.0f} MB"
+        tell("download", number + 0.999 * done / size, total, "files", note)
+
+    return inside
 
 
 def is_parquet(path: Path) -> bool:
@@ -309,37 +320,54 @@ def is_parquet(path: Path) -> bool:
 
 
 def fetch(path: Path, tell: Callable[[int, int], None]) -> None:
-    """Download one shard through huggingface_hub, which resumes what it had; the size is checked against the hub's.
+    """Download one shard with huggingface_hub, going on where an earlier attempt or process left off.
 
-    Raises PrepareError after ATTEMPTS failures.
+    Its size, and its SHA-256 where the hub gives that, are checked. Raises PrepareError after ATTEMPTS failures.
     """
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     try:
-        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+        from huggingface_hub.utils.logging import set_verbosity_error
     except ImportError:
         raise PrepareError("climbmix needs huggingface_hub: pip install 'autoresearch-tui[data]'") from None
+    set_verbosity_error()
     url = hf_hub_url(HUB_REPO, path.name, repo_type="dataset")
     problem = ""
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(2**attempt / 2)
         try:
-            size = get_hf_file_metadata(url).size or 0
-            staging = path.parent / ".download"
-            got = Path(hf_hub_download(HUB_REPO, path.name, repo_type="dataset", local_dir=staging))
-            tell(got.stat().st_size, max(size, 1))
-            if size and got.stat().st_size != size:
-                problem = f"{got.stat().st_size} bytes in place of {size}"
-                got.unlink()
-                continue
-            got.replace(path)
+            found = get_hf_file_metadata(url)
+            download(url, path, found.size or 0, found.etag or "", tell)
             return
-        except OSError as error:  # the hub's and the network's errors are OSErrors too
-            if error.errno in FULL:
+        except Exception as error:  # the hub's, the network's and the disk's errors have no parent in common
+            if isinstance(error, OSError) and error.errno in FULL:
                 raise
             problem = str(error).splitlines()[0] if str(error) else type(error).__name__
     raise PrepareError(f"{path.name}: {ATTEMPTS} attempts failed ({problem}); check the network and run this again")
+
+
+def download(url: str, path: Path, size: int, etag: str, tell: Callable[[int, int], None]) -> None:
+    """Add to what is there of this version of the file, and put it in place when it is whole and right."""
+    from huggingface_hub.file_download import http_get
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{hashlib.sha256(etag.encode()).hexdigest()[:12]}.partial")
+    if partial.exists() and partial.stat().st_size > size:
+        partial.unlink()
+
+    class Told(io.BufferedWriter):
+        def write(self, data: bytes) -> int:
+            written = super().write(data)
+            tell(self.tell(), max(size, 1))
+            return written
+
+    with Told(io.FileIO(partial, "ab")) as f:
+        http_get(url, f, resume_size=partial.stat().st_size, expected_size=size or None)
+    if len(etag) == 64 and prepare.file_sha256(partial) != etag:
+        partial.unlink()
+        raise OSError("its contents are not what the hub has")
+    partial.replace(path)
 
 
 def user_files(path: Path) -> list[Path]:

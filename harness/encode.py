@@ -210,5 +210,5 @@ def repair(where: Layout, profile: Profile, num_shards: int, tell: Progress) -> 
         except DamagedShardError as error:
             if not error.path.is_relative_to(where.data) or attempt + 1 == ATTEMPTS:
                 raise
-            tell("shards", 0, 1, "files", f"{error.path.name} is damaged: making it again")
+            tell("shards", 0, 1, "files", f"{error.path.name} is damaged: making it again", True)
             error.path.unlink(missing_ok=True)

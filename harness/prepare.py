@@ -170,6 +170,13 @@ def verify_manifest(where: Layout = LAYOUT) -> list[str]:
     return [name for name, entry in files.items() if file_sha256(where.root / name) != entry["sha256"]]
 
 
+def data_id(where: Layout = LAYOUT) -> str:
+    """Name of the data set and the first digits of a hash of its shards; scores compare only where it is equal."""
+    files = load_manifest(where).get("files", {})
+    shards = sorted(entry["sha256"] for name, entry in files.items() if name.endswith(".parquet"))
+    return f"{Path(where.dataset).name} {hashlib.sha256(' '.join(shards).encode()).hexdigest()[:12]}"
+
+
 def file_sha256(path: Path) -> str:
     """Hex digest of a file, empty where it cannot be read."""
     try:

@@ -19,7 +19,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Any
 
 os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
@@ -43,6 +44,7 @@ SHORT_WINDOW = 8  # the short window is the sequence length over this
 ROPE_BASE = 200000  # slowest rotary wavelength
 SOFTCAP = 15.0  # logits stay between plus and minus this
 INIT_SCALE = 0.68  # standard deviation of the matrices, times 1/sqrt(width)
+BIGRAM_BUCKETS = 0  # hashed embeddings of token pairs, added to the token's; 0 is none
 X0_INIT = 0.05  # how much of the embedding flows into every layer at first
 
 # Optimisation
@@ -54,6 +56,7 @@ MATRIX_LR = 0.04  # Muon
 SCALAR_LR = 0.5  # AdamW, per-layer scalars
 WEIGHT_DECAY = 0.2  # Muon, falls to zero over the run
 EMBEDDING_WEIGHT_DECAY = 0.001  # token embeddings
+BIGRAM_LR_FRAC = 1.0  # learning rate of the pairs' embeddings, times EMBEDDING_LR
 VALUE_WEIGHT_DECAY = 0.003  # value embeddings
 UNEMBEDDING_WEIGHT_DECAY = 0.01  # output layer
 ADAM_BETAS = (0.8, 0.95)  # momentum and variance
@@ -101,6 +104,12 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary positions for x of (B, T, H, D); cos and sin are (T, 1, D / 2)."""
     a, b = x.chunk(2, dim=-1)
     return torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1)
+
+
+def bigram_buckets(idx: Tensor) -> Tensor:
+    """(B, T) bucket of each token together with the one before it; a row's first has none before it."""
+    before = F.pad(idx[:, :-1], (1, 0))
+    return (before * 1000003 + idx * 8191) % 2147483647 % BIGRAM_BUCKETS
 
 
 def has_value_embedding(layer: int, n_layer: int) -> bool:
@@ -161,13 +170,59 @@ class Block(nn.Module):
         return x + self.mlp(norm(x))
 
 
+def capped_losses(
+    x: Tensor, weight: Tensor, targets: Tensor, grads: tuple[Tensor, Tensor] | None = None, chunk: int = 128
+) -> Tensor:
+    """Cross-entropy of SOFTCAP * tanh(x W' / SOFTCAP), a few rows at a time.
+
+    The logits of a whole batch would go through memory a dozen times; those of a chunk stay in the cache. The cap
+    bounds them, so their exponentials need no shift by the maximum. x: (N, width), weight: (vocab, width), targets:
+    (N,) int64. Returns losses in nats, (N,) fp32, 0 where the target is -1. `grads`, shaped like x and weight and
+    zero at first, receive the gradients of the losses' sum.
+    """
+    losses = x.new_empty(len(x), dtype=torch.float32)
+    for at in range(0, len(x), chunk):
+        rows = x[at : at + chunk]
+        real = (targets[at : at + chunk] >= 0).float()
+        target = targets[at : at + chunk].clamp_min(0)[:, None]
+        tanh = (rows @ weight.T).float().mul_(1 / SOFTCAP).tanh_()
+        chance = (tanh * SOFTCAP).exp_()
+        total = chance.sum(dim=1)
+        losses[at : at + chunk] = (total.log() - SOFTCAP * tanh.gather(1, target)[:, 0]) * real
+        if grads:
+            chance.mul_((real / total)[:, None]).scatter_add_(1, target, -real[:, None])
+            slope = chance.addcmul_(chance, tanh.square_(), value=-1).to(x.dtype)
+            torch.mm(slope, weight, out=grads[0][at : at + chunk])
+            grads[1].addmm_(slope.T, rows)
+    return losses
+
+
+class CappedCrossEntropy(torch.autograd.Function):
+    """Mean of capped_losses over the targets that count; its gradient is computed on the way (as Liger's is)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        grads = (torch.empty_like(x), torch.zeros_like(weight))
+        losses = capped_losses(x, weight, targets, grads)
+        number = (targets >= 0).sum().clamp_min(1)
+        ctx.save_for_backward(*grads, number)
+        return losses.sum() / number
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        x_grad, weight_grad, number = ctx.saved_tensors
+        return x_grad * (grad / number), weight_grad * (grad / number), None
+
+
 class GPT(nn.Module):
     """The reference's decoder: value embeddings, a path from the embedding to every layer, capped logits."""
 
     def __init__(self, config: GPTConfig, attend: hardware.Attend = hardware.sdpa_attention) -> None:
         super().__init__()
         self.config, self.attend = config, attend
+        self.chunked = True  # off where the compiler fuses the loss
         self.embed = nn.Embedding(config.vocab_size, config.n_embd)
+        self.bigram = nn.Embedding(BIGRAM_BUCKETS, config.n_embd) if BIGRAM_BUCKETS else None
         self.blocks = nn.ModuleList(Block(config, i) for i in range(config.n_layer))
         self.head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         self.resid_lambdas = nn.Parameter(torch.empty(config.n_layer))
@@ -189,6 +244,8 @@ class GPT(nn.Module):
         bound = 3**0.5 * INIT_SCALE * self.config.n_embd**-0.5  # a uniform with the deviation of a normal
         self.embed.weight.normal_()
         self.head.weight.normal_(std=0.001)
+        if self.bigram is not None:
+            self.bigram.weight.zero_()
         for block in self.blocks:
             for layer in (block.attn.q, block.attn.k, block.attn.v, block.mlp.up):
                 layer.weight.uniform_(-bound, bound)
@@ -212,22 +269,38 @@ class GPT(nn.Module):
         Targets of -1 do not count; reduction is that of F.cross_entropy.
         """
         T = idx.size(1)
-        x = x0 = norm(self.embed(idx))
+        x = self.embed(idx)
+        if self.bigram is not None:
+            x = x + self.bigram(bigram_buckets(idx))
+        x = x0 = norm(x)
         cos, sin = self.cos[:T].to(x.dtype), self.sin[:T].to(x.dtype)
         for i, block in enumerate(self.blocks):
             x = self.resid_lambdas[i] * x + self.x0_lambdas[i] * x0
             value = self.values[str(i)](idx) if str(i) in self.values else None
             x = block(x, value, cos, sin, self.attend)
-        logits = self.head(norm(x)).float()
+        x = norm(x)
+        if targets is not None and self.chunked and (reduction == "mean" or not torch.is_grad_enabled()):
+            return self.chunked_loss(x.flatten(0, 1), targets.flatten(), reduction)
+        logits = self.head(x).float()
         logits = SOFTCAP * torch.tanh(logits / SOFTCAP)
         if targets is None:
             return logits
         return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1), ignore_index=-1, reduction=reduction)
 
+    def chunked_loss(self, x: Tensor, targets: Tensor, reduction: str) -> Tensor:
+        """The same loss without the logits of the whole batch; in autocast's number format where it is on."""
+        kind = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
+        x, weight = x.to(kind), self.head.weight.to(kind)
+        if torch.is_grad_enabled():
+            return CappedCrossEntropy.apply(x, weight, targets)
+        losses = capped_losses(x, weight, targets)
+        return losses if reduction == "none" else losses.sum() / (targets >= 0).sum().clamp_min(1)
+
     def parameter_counts(self) -> dict[str, int]:
         """Parameters of each part, and their total."""
         count = {
             "embed": self.embed.weight.numel(),
+            "bigram": self.bigram.weight.numel() if self.bigram is not None else 0,
             "value_embeds": sum(p.numel() for p in self.values.parameters()),
             "head": self.head.weight.numel(),
             "matrices": sum(p.numel() for p in self.blocks.parameters()),
@@ -308,6 +381,9 @@ class AdamW:
         self.variance = [torch.zeros_like(p) for p in self.params]
         self.steps = [torch.zeros((), device=p.device) for p in self.params]
 
+    def state(self) -> list[Tensor]:
+        return [*self.mean, *self.variance, *self.steps]
+
     @torch.no_grad()
     def step(self, multiplier: float) -> None:
         """Step at `multiplier` times the initial learning rate."""
@@ -325,17 +401,22 @@ class Muon:
 
     def __init__(self, params: list[Tensor], initial_lr: float, compiled: bool, dtype: torch.dtype) -> None:
         self.params, self.dtype = params, dtype
+        self.scalars_on = "cpu" if compiled else params[0].device  # the compiler takes them from there without a copy
         rows, columns = params[0].shape
         self.initial_lr = initial_lr * max(1.0, rows / columns) ** 0.5
         self.momentum = torch.zeros_like(torch.stack(params))
         self.variance = self.momentum.new_zeros(len(params), *((rows, 1) if rows >= columns else (1, columns)))
         self.step_stack = torch.compile(muon_step, dynamic=False, fullgraph=True) if compiled else muon_step
 
+    def state(self) -> list[Tensor]:
+        return [self.momentum, self.variance]
+
     @torch.no_grad()
     def step(self, multiplier: float, momentum: float, weight_decay: float) -> None:
         """Step at `multiplier` times the initial learning rate."""
         stack, grads = torch.stack(self.params), torch.stack([p.grad for p in self.params])
-        lr, beta, decay = (stack.new_tensor(x) for x in (self.initial_lr * multiplier, momentum, weight_decay))
+        numbers = (self.initial_lr * multiplier, momentum, weight_decay)
+        lr, beta, decay = (torch.tensor(x, device=self.scalars_on) for x in numbers)
         self.step_stack(stack, grads, self.momentum, self.variance, lr, beta, decay, self.dtype)
         torch._foreach_copy_(self.params, list(stack.unbind()))
 
@@ -353,6 +434,8 @@ class Optimizers:
             AdamW([model.resid_lambdas], SCALAR_LR * 0.01),
             AdamW([model.x0_lambdas], SCALAR_LR, betas=(0.96, 0.95)),
         ]
+        if model.bigram is not None:
+            self.adam.append(AdamW([model.bigram.weight], EMBEDDING_LR * BIGRAM_LR_FRAC * scale))
         matrices = list(model.blocks.parameters())
         shapes = sorted({p.shape for p in matrices})
         stacks = [[p for p in matrices if p.shape == shape] for shape in shapes]
@@ -366,9 +449,19 @@ class Optimizers:
             adam.step(multiplier)
         for muon in self.muon:
             muon.step(multiplier, (1 - warm) * 0.85 + warm * MUON_MOMENTUM, WEIGHT_DECAY * (1 - progress))
+        self.drop_gradients()
+        return multiplier
+
+    def drop_gradients(self) -> None:
         for p in self.params:
             p.grad = None
-        return multiplier
+
+    def reset(self) -> None:
+        """Forget every step taken."""
+        self.drop_gradients()
+        for optimizer in [*self.adam, *self.muon]:
+            for tensor in optimizer.state():
+                tensor.zero_()
 
 
 def lr_multiplier(progress: float) -> float:
@@ -438,27 +531,65 @@ class Meter:
         )
 
 
-Batches = Iterator[tuple[Tensor, Tensor, int]]
+def fit_rows(try_step: Callable[[int], None], rows: int) -> int:
+    """The most rows, halving from `rows`, with which a step fits into memory. Raises the error of one that does not."""
+    while True:
+        try:
+            try_step(rows)
+            return rows
+        except torch.OutOfMemoryError:
+            if rows == 1:
+                raise
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        print(f"Out of memory at DEVICE_BATCH_SIZE = {rows}: going on with {rows // 2}", flush=True)
+        rows //= 2
 
 
-def train(model: Callable[..., Tensor], optimizers: Optimizers, batches: Batches, meter: Meter,
-          rows: int, autocast: contextlib.AbstractContextManager[object], device: torch.device) -> None:  # fmt: skip
+@dataclass
+class Run:
+    """What a training run works with."""
+
+    model: GPT
+    forward: Callable[..., Tensor]  # the model, compiled where that pays
+    optimizers: Optimizers
+    autocast: contextlib.AbstractContextManager[object]
+    device: torch.device
+
+    def step(self, x: Tensor, y: Tensor, passes: int) -> Tensor:
+        """Forward and backward of one micro-batch. Returns its loss, on the device."""
+        with self.autocast:
+            loss = self.forward(x, y)
+        (loss / passes).backward()
+        return loss.detach()
+
+    def warm_up(self, rows: int) -> None:
+        """A step and an evaluation on made-up tokens: compiles and finds the memory's limit outside the budget."""
+        x = torch.zeros(rows, MAX_SEQ_LEN, dtype=torch.int64, device=self.device)
+        try:
+            self.step(x, x, 1)
+            self.optimizers.step(0.0, 0)
+            with torch.no_grad(), self.autocast:
+                self.forward(x, x, reduction="none")
+            hardware.synchronize(self.device)
+        finally:
+            self.optimizers.reset()
+
+
+def train(run: Run, batches: Iterator[tuple[Tensor, Tensor, int]], meter: Meter, passes: int) -> None:
     """Train until the budget is spent. Leaves with FAIL and exit code 1 where the loss is NaN or above 100."""
-    passes = TOTAL_BATCH_SIZE // (rows * MAX_SEQ_LEN)
     x, y, epoch = next(batches)
     while meter.progress < 1:
         began = time.perf_counter()
         for _ in range(passes):
-            with autocast:
-                loss = model(x, y)
-            (loss / passes).backward()
+            loss = run.step(x, y, passes)
             x, y, epoch = next(batches)
-        multiplier = optimizers.step(meter.progress, meter.steps)
+        multiplier = run.optimizers.step(meter.progress, meter.steps)
         value = loss.item()
         if math.isnan(value) or value > 100:
             print("\nFAIL", flush=True)
             sys.exit(1)
-        hardware.synchronize(device)
+        hardware.synchronize(run.device)
         meter.update(value, time.perf_counter() - began, multiplier, epoch)
         if meter.steps == 1:  # the collector's pauses cost more than what it would find
             gc.collect()
@@ -467,46 +598,61 @@ def train(model: Callable[..., Tensor], optimizers: Optimizers, batches: Batches
     print(flush=True)
 
 
+def set_up(tokenizer: Tokenizer) -> tuple[Run, int, Meter]:
+    """Model, optimisers and rows of a micro-batch for this machine; says what the knobs came to."""
+    device = hardware.pick_device()
+    dtype = hardware.pick_dtype(device)
+    attention = hardware.choose_attention(device, dtype, HEAD_DIM)
+    compiled = device.type == "cuda"  # on two CPU cores it costs half a minute and gives a tenth
+    if compiled:
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(prepare.CACHE_DIR / "compile"))
+    config = build_config(tokenizer.get_vocab_size())
+    model = GPT(config, attention.attend).to(device)
+    model.chunked = not compiled
+    model.init_weights()
+    optimizers = Optimizers(model, compiled, torch.bfloat16 if compiled else torch.float32)
+    autocast = torch.autocast(device.type, dtype) if dtype != torch.float32 else contextlib.nullcontext()
+    run = Run(model, torch.compile(model, dynamic=False) if compiled else model, optimizers, autocast, device)
+    print(f"Device: {device}, {str(dtype).removeprefix('torch.')}, attention: {attention.name}")
+    print(f"Model: {config}")
+    print(
+        "Parameters: " + ", ".join(f"{name} {number:,}" for name, number in model.parameter_counts().items()),
+        flush=True,
+    )
+    rows = max(1, min(DEVICE_BATCH_SIZE, TOTAL_BATCH_SIZE // MAX_SEQ_LEN))
+    if device.type != "cpu":
+        rows = fit_rows(run.warm_up, rows)
+    if TOTAL_BATCH_SIZE % (rows * MAX_SEQ_LEN):
+        sys.exit(f"TOTAL_BATCH_SIZE = {TOTAL_BATCH_SIZE} is not a multiple of {rows} rows of {MAX_SEQ_LEN} tokens")
+    return run, rows, Meter(model.flops_per_token(), hardware.peak_flops(device, dtype))
+
+
 def main() -> None:
     """Set up, train, evaluate, print the summary."""
     prepare.require_ready()
     keep_memory()
     torch.set_float32_matmul_precision("high")
-    device = hardware.pick_device()
-    dtype = hardware.pick_dtype(device)
     tokenizer = Tokenizer.from_directory()
-    config = build_config(tokenizer.get_vocab_size())
-    attention = hardware.choose_attention(device, dtype, HEAD_DIM)
-    compiled = device.type == "cuda"
+    run, rows, meter = set_up(tokenizer)
     torch.manual_seed(SEED)
-    model = GPT(config, attention.attend).to(device)
-    model.init_weights()
-    count = model.parameter_counts()
-    rows = min(DEVICE_BATCH_SIZE, TOTAL_BATCH_SIZE // MAX_SEQ_LEN)
-    if TOTAL_BATCH_SIZE % (rows * MAX_SEQ_LEN):
-        sys.exit(f"TOTAL_BATCH_SIZE = {TOTAL_BATCH_SIZE} is not a multiple of {rows} rows of {MAX_SEQ_LEN} tokens")
-    optimizers = Optimizers(model, compiled, torch.bfloat16 if device.type == "cuda" else torch.float32)
-    meter = Meter(model.flops_per_token(), hardware.peak_flops(device, dtype))
-    print(f"Device: {device} {str(dtype).removeprefix('torch.')}, attention: {attention.name}")
-    print(f"Model config: {asdict(config)}")
-    print("Parameters: " + ", ".join(f"{name} {number:,}" for name, number in count.items()), flush=True)
-    autocast = torch.autocast(device.type, dtype) if dtype != torch.float32 else contextlib.nullcontext()
-    fast = torch.compile(model, dynamic=False) if compiled else model
-    batches = make_dataloader(tokenizer, rows, MAX_SEQ_LEN, "train", seed=SEED, device=device)
-    train(fast, optimizers, batches, meter, rows, autocast, device)
-    model.eval()
-    with autocast:
-        val_bpb = evaluate_bpb(fast, tokenizer, rows)
+    run.model.init_weights()
+    batches = make_dataloader(tokenizer, rows, MAX_SEQ_LEN, "train", seed=SEED, device=run.device)
+    train(run, batches, meter, TOTAL_BATCH_SIZE // (rows * MAX_SEQ_LEN))
+    run.model.eval()
+    with run.autocast:
+        val_bpb = evaluate_bpb(run.forward, tokenizer, rows)
     print("---")
     print(f"val_bpb:          {val_bpb:.6f}")
     print(f"training_seconds: {meter.seconds:.1f}")
     print(f"total_seconds:    {hardware.process_seconds():.1f}")
-    print(f"peak_vram_mb:     {hardware.peak_memory_mb(device):.1f}")
+    print(f"peak_vram_mb:     {hardware.peak_memory_mb(run.device):.1f}")
     print(f"mfu_percent:      {meter.mfu(meter.tokens, meter.seconds):.2f}")
     print(f"total_tokens_M:   {meter.tokens / 1e6:.1f}")
     print(f"num_steps:        {meter.steps}")
-    print(f"num_params_M:     {count['total'] / 1e6:.1f}")
-    print(f"depth:            {DEPTH}", flush=True)
+    print(f"num_params_M:     {run.model.parameter_counts()['total'] / 1e6:.1f}")
+    print(f"depth:            {DEPTH}")
+    print(f"device_batch:     {rows}")
+    print(f"data:             {prepare.data_id()}", flush=True)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ HARNESS = Path(__file__).resolve().parents[2] / "harness"
 FILES = ("prepare", "corpus", "encode", "device", "train", "profiles")
 
 
-def fresh(cache: Path, **env: str) -> dict[str, ModuleType]:
-    """The harness's modules, imported anew under an environment of their own."""
+def fresh(cache: Path, names: tuple[str, ...] = FILES, **env: str) -> dict[str, ModuleType]:
+    """Modules of the harness, imported anew under an environment of their own."""
     saved = dict(os.environ)
     for name in [n for n in os.environ if n.startswith("AUTORESEARCH_")]:
         del os.environ[name]
@@ -25,11 +25,16 @@ def fresh(cache: Path, **env: str) -> dict[str, ModuleType]:
     try:
         for name in FILES:
             sys.modules.pop(name, None)
-        return {name: importlib.import_module(name) for name in FILES}
+        return {name: importlib.import_module(name) for name in names}
     finally:
         sys.path.remove(str(HARNESS))
         os.environ.clear()
         os.environ.update(saved)
+
+
+def load(name: str) -> ModuleType:
+    """One module of the harness on its own, for tests that need no prepared data."""
+    return fresh(Path("/nonexistent"), (name,))[name]
 
 
 @pytest.fixture(scope="session")

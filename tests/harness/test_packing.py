@@ -1,0 +1,122 @@
+"""Packing against a slow packer that is obviously right, and the loader against its own promises."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from .conftest import load
+
+prepare = load("prepare")
+
+
+def slow_pack(pieces: list[tuple[int, int, int, int]], capacity: int, buffer_size: int) -> list[list[tuple]]:
+    """Best fit by looking at everything, in the order that pack_rows promises."""
+    waiting, buffer, rows = list(pieces), [], []
+    while waiting or buffer:
+        row, room = [], capacity
+        while room and (waiting or buffer):
+            if len(buffer) < buffer_size:
+                buffer, waiting = buffer + waiting[:buffer_size], waiting[buffer_size:]
+            fitting = [piece for piece in buffer if piece[0] + 1 <= room]
+            if fitting:
+                piece = max(fitting)
+                buffer.remove(piece)
+            else:
+                length, serial, shard, start = max(buffer)
+                buffer.remove((length, serial, shard, start))
+                buffer.append((length - (room - 1), serial, shard, start + room - 1))
+                piece = (room - 1, serial, shard, start)
+            row.append(piece)
+            room -= piece[0] + 1
+        rows.append(row)
+    return rows
+
+
+def number(lengths: list[int]) -> list[tuple[int, int, int, int]]:
+    return [(length, i, i % 3, 100 * i) for i, length in enumerate(lengths)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.integers(1, 16), max_size=60),
+    st.integers(17, 24),
+    st.integers(1, 12),
+)
+def test_packing_equals_the_slow_packer(lengths: list[int], capacity: int, buffer_size: int) -> None:
+    fast = list(prepare.pack_rows(number(lengths), capacity, buffer_size))
+    assert fast == slow_pack(number(lengths), capacity, buffer_size)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 90), min_size=1, max_size=40), st.integers(2, 16))
+def test_every_token_is_used_once_and_rows_are_full(sizes: list[int], longest: int) -> None:
+    offsets = [np.cumsum([0, *sizes])]
+    pieces = prepare.cut_documents(offsets, longest)
+    if not len(pieces.length):
+        assert sum(sizes) == 0
+        return
+    stream = prepare.stream_pieces(pieces, None)
+    rows = list(prepare.pack_rows([next(stream) for _ in pieces.length], longest + 1, 5))
+    used = [t for row in rows for length, _, _, start in row for t in range(start, start + length)]
+    assert sorted(used) == list(range(sum(sizes)))
+    assert all(sum(piece[0] + 1 for piece in row) == longest + 1 for row in rows[:-1])
+
+
+def test_rows_hold_bos_and_the_documents_tokens() -> None:
+    shards = [np.arange(10, 30, dtype=np.uint16), np.arange(50, 60, dtype=np.uint16)]
+    out = np.empty((2, 8), np.uint16)
+    rows = [[(4, 0, 0, 3), (2, 1, 1, 5)], [(3, 2, 1, 0)]]
+    prepare.fill_rows(rows, shards, out, bos=1)
+    assert out.tolist() == [[1, 13, 14, 15, 16, 1, 55, 56], [1, 50, 51, 52, 1, 1, 1, 1]]
+
+
+def take(harness: dict[str, ModuleType], batches: int, **options: object) -> list[tuple]:
+    prepare = harness["prepare"]
+    loader = prepare.make_dataloader(prepare.Tokenizer.from_directory(), 4, 64, "train", device="cpu", **options)
+    return [next(loader) for _ in range(batches)]
+
+
+def test_loader_repeats_under_a_seed_and_differs_under_another(harness: dict[str, ModuleType]) -> None:
+    first, again, other = (take(harness, 20, seed=seed) for seed in (3, 3, 4))
+    assert all(bool((a[0] == b[0]).all()) and bool((a[1] == b[1]).all()) for a, b in zip(first, again, strict=True))
+    assert any(bool((a[0] != b[0]).any()) for a, b in zip(first, other, strict=True))
+
+
+def test_loader_gives_bos_aligned_rows_and_shifted_targets(harness: dict[str, ModuleType]) -> None:
+    bos = harness["prepare"].Tokenizer.from_directory().get_bos_token_id()
+    for x, y, epoch in take(harness, 3):
+        assert x.shape == y.shape == (4, 64)
+        assert x.is_contiguous()
+        assert y.is_contiguous()
+        assert (x[:, 0] == bos).all()
+        assert (x[:, 1:] == y[:, :-1]).all()
+        assert epoch == 1
+
+
+def test_loader_counts_epochs(harness: dict[str, ModuleType]) -> None:
+    prepare = harness["prepare"]
+    pieces = prepare.cut_documents([np.array([0, 5, 9])], 8)
+    stream = prepare.stream_pieces(pieces, 0)
+    serials = [next(stream)[1] for _ in range(6)]
+    assert serials == [0, 1, 2, 3, 4, 5]
+
+
+def test_unknown_split_is_an_error(harness: dict[str, ModuleType]) -> None:
+    with pytest.raises(ValueError, match="train or val"):
+        next(harness["prepare"].make_dataloader(None, 1, 8, "test"))
+
+
+def test_errors_of_the_thread_are_raised_by_the_loader() -> None:
+    def broken():
+        yield 1
+        raise OSError("gone")
+
+    items = prepare.prefetch(broken())
+    assert next(items) == 1
+    with pytest.raises(OSError, match="gone"):
+        next(items)
