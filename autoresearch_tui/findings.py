@@ -86,25 +86,29 @@ def spread(state: State) -> float | None:
     return statistics.median(apart) if apart else None
 
 
-def gain(state: State, experiment: Experiment) -> float | None:
-    """How much better than its base it scored; negative: worse. None where either has no score."""
-    base = next((e for e in state.experiments if e.commit == experiment.base and e.number < experiment.number), None)
-    if base is None or base.value is None or experiment.value is None:
-        return None
-    change = experiment.value - base.value
-    return change if state.session and state.session.goal == "maximize" else -change
+def gains(state: State) -> dict[int, float]:
+    """For each scored experiment on a scored base how much better it is than that; negative: worse."""
+    sign = 1 if state.session and state.session.goal == "maximize" else -1
+    scored: dict[str, float] = {}
+    found: dict[int, float] = {}
+    for experiment in state.experiments:
+        base = scored.get(experiment.base)
+        if experiment.value is None:
+            continue
+        if base is not None:
+            found[experiment.number] = sign * (experiment.value - base)
+        scored.setdefault(experiment.commit, experiment.value)
+    return found
 
 
 def near_noise(state: State) -> tuple[Experiment, ...]:
     """Kept experiments that gained less than equal runs come apart: a second run may turn them round."""
     measured = spread(state)
+    won = gains(state)
     found = []
     for experiment in state.experiments:
-        if experiment.outcome != "keep":
-            continue
-        won = gain(state, experiment)
         limit = measured if measured is not None else TYPICAL_SPREAD * abs(experiment.value or 0.0)
-        if won is not None and won < limit:
+        if experiment.outcome == "keep" and experiment.number in won and won[experiment.number] < limit:
             found.append(experiment)
     return tuple(found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
+import timeit
 from itertools import pairwise
 
 from hypothesis import given, settings
@@ -177,9 +178,10 @@ def test_six_hundred_lines_parse_well_within_the_bar() -> None:
     old = [f"    self.value_{n} = nn.Linear(config.width, {n}, bias=False)  # layer {n}" for n in range(600)]
     new = [line.replace("False", "True") if n % 2 else line for n, line in enumerate(old)]
     text = unified(old, new)
-    started = time.process_time()
-    model.lay_out(model.parse(text), split=True)
-    assert time.process_time() - started < 0.08
+    once = timeit.repeat(
+        lambda: model.lay_out(model.parse(text), split=True), number=1, repeat=5, timer=time.process_time
+    )
+    assert min(once) < 0.08
 
 
 class PaneApp(App[None]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import timeit
 
 import pytest
 from textual.app import App, ComposeResult
@@ -104,9 +105,7 @@ def test_every_experiment_has_one_row_also_in_a_wild_history() -> None:
 
 def test_two_thousand_nodes_are_built_without_delay() -> None:
     state = long_night(2000).state
-    started = time.process_time()
-    model.build(state)
-    assert time.process_time() - started < 0.05
+    assert min(timeit.repeat(lambda: model.build(state), number=1, repeat=5, timer=time.process_time)) < 0.05
 
 
 class TreeApp(App[None]):

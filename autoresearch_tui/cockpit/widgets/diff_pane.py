@@ -73,7 +73,7 @@ class DiffPane(ScrollView, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n,right_square_bracket", "next_hunk", "Next hunk", id="diff.next"),
+        Binding("n,right_square_bracket", "next_hunk", "Next hunk", show=False, id="diff.next"),
         Binding("N,left_square_bracket", "previous_hunk", "Previous hunk", show=False, id="diff.previous"),
         Binding("f", "next_flag", "Next risk", show=False, id="diff.flag"),
         Binding("u", "toggle_split", "Unified / side by side", show=False, id="diff.split"),

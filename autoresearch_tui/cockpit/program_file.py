@@ -1,0 +1,132 @@
+"""`program.md` on disk: read with its version, written whole or not at all, watched for another editor's hand."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from watchdog.observers.api import BaseObserver
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A text and the bytes it came from, by their hash. `version` is what the journal calls them."""
+
+    text: str
+    digest: str
+
+    @property
+    def version(self) -> str:
+        """The first 12 digits of the sha256, as in ProgramRead."""
+        return self.digest[:12]
+
+
+class Changed(Exception):
+    """The file is not what it was when it was loaded."""
+
+
+def load(path: Path) -> Loaded:
+    """The file as it is. Raises OSError, and ValueError with one clear line where it is not UTF-8."""
+    data = path.read_bytes()
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path.name}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    return Loaded(text, hashlib.sha256(data).hexdigest())
+
+
+def digest_of(path: Path) -> str:
+    """The hash of what is on disk; empty where there is nothing to read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def save(path: Path, text: str, expected: str) -> Loaded:
+    """Replaces the file, if it still has the hash `expected`; its mode stays. Raises Changed, OSError."""
+    data = text.encode("utf-8", "replace")
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(path.stat().st_mode & 0o7777 if path.exists() else 0o644)
+        # The last thing before the rename, so that the gap is as small as a file system allows.
+        if digest_of(path) != expected:
+            raise Changed
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return Loaded(data.decode("utf-8"), hashlib.sha256(data).hexdigest())
+
+
+def both(mine: str, theirs: str) -> str:
+    """Both texts with what differs side by side between marks, for a human to settle."""
+    old, new = mine.splitlines(keepends=True), theirs.splitlines(keepends=True)
+    lines: list[str] = []
+    for tag, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if tag == "equal":
+            lines += old[a:b]
+        else:
+            lines += [
+                "<<<<<<< yours\n",
+                *map(_ended, old[a:b]),
+                "=======\n",
+                *map(_ended, new[c:d]),
+                ">>>>>>> on disk\n",
+            ]
+    return "".join(lines)
+
+
+def _ended(line: str) -> str:
+    return line if line.endswith("\n") else line + "\n"
+
+
+class Watch:
+    """Calls back, in another thread, when the file may have changed. `start` says whether that works here."""
+
+    def __init__(self, path: Path, changed: Callable[[], None]) -> None:
+        self._path = path
+        self._changed = changed
+        self._observer: BaseObserver | None = None
+
+    def start(self) -> bool:
+        """False where the system has no watches left, or none at all: then the caller has to look by itself."""
+        from watchdog.events import FileSystemEvent, FileSystemEventHandler
+        from watchdog.observers import Observer
+
+        names = {str(self._path), str(self._path.resolve())}
+        changed = self._changed
+
+        class Handler(FileSystemEventHandler):
+            def on_any_event(self, event: FileSystemEvent) -> None:
+                # Opening and reading it, as this program does, is no change.
+                if event.event_type in ("modified", "created", "moved", "deleted", "closed") and (
+                    {os.fsdecode(event.src_path), os.fsdecode(event.dest_path)} & names
+                ):
+                    changed()
+
+        observer = Observer()
+        try:
+            observer.schedule(Handler(), str(self._path.parent), recursive=False)
+            observer.start()
+        except (OSError, RuntimeError):
+            return False
+        self._observer = observer
+        return True
+
+    def stop(self) -> None:
+        """Ends the watching thread without waiting for it: a quit is never held up."""
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer = None

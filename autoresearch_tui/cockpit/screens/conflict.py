@@ -1,0 +1,66 @@
+"""Two editors changed the program: what to do is the human's choice, with both texts in sight."""
+
+from __future__ import annotations
+
+import difflib
+from typing import ClassVar, Literal
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+from autoresearch_tui.cockpit.widgets.diff_pane import DiffPane
+
+Choice = Literal["merge", "theirs", "mine", "both"]
+
+
+class ConflictScreen(Screen[Choice | None]):
+    """Ends with the choice; None: not now, and nothing was written."""
+
+    DEFAULT_CSS = """
+    ConflictScreen {
+        & > Static { height: auto; padding: 0 1; background: $warning 30%; }
+        & > DiffPane { height: 1fr; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("m", "choose('merge')", "Merge and save"),
+        Binding("b", "choose('both')", "Both, to edit"),
+        Binding("t", "choose('theirs')", "Take the one on disk"),
+        Binding("y", "choose('mine')", "Save yours over it"),
+        Binding("escape", "dismiss(None)", "Back"),
+    ]
+
+    def __init__(self, mine: str, theirs: str, merges: bool) -> None:
+        super().__init__()
+        self._mine = mine
+        self._theirs = theirs
+        self._merges = merges
+
+    def compose(self) -> ComposeResult:
+        """What differs, from the file on disk to the text in the editor."""
+        how = "the changes do not touch each other" if self._merges else "both changed the same lines"
+        yield Static(Content(f"program.md was changed on disk while you edited; {how}. - on disk, + yours"))
+        yield DiffPane()
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """The diff has the keys."""
+        lines = difflib.unified_diff(
+            self._theirs.splitlines(), self._mine.splitlines(), "a/program.md", "b/program.md", lineterm=""
+        )
+        pane = self.query_one(DiffPane)
+        pane.show("\n".join(lines))
+        pane.focus()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A merge is offered only where it is one."""
+        if action == "choose" and parameters == ("merge",) and not self._merges:
+            return False
+        return super().check_action(action, parameters)
+
+    def action_choose(self, choice: Choice) -> None:
+        """Ends with the choice."""
+        self.dismiss(choice)

@@ -1,0 +1,104 @@
+"""A proposal's files in an editor, to run another version of them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Footer, Static, TabbedContent, TabPane, TextArea
+
+from autoresearch_tui.cockpit.widgets.text_editor import TextEditor, plain, python
+from autoresearch_tui.text import clean_line
+
+
+class EditScreen(Screen[dict[str, str] | None]):
+    """Ends with the texts of all files as edited; None where nothing is to be sent."""
+
+    DEFAULT_CSS = """
+    EditScreen {
+        & > Static { height: auto; background: $panel; padding: 0 1; }
+        & > .trouble { background: $error 30%; display: none; }
+        & TabPane { padding: 0; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "save", "Run this version", priority=True),
+        Binding("escape", "leave", "Back", priority=True),
+    ]
+
+    def __init__(self, files: Mapping[str, str], title: str) -> None:
+        super().__init__()
+        self._before = dict(files)
+        self._heading = title
+        self._warned: dict[str, str] = {}
+
+    def compose(self) -> ComposeResult:
+        """One file fills the screen; several have tabs."""
+        yield Static(Content(clean_line(self._heading)))
+        yield Static("", classes="trouble")
+        if len(self._before) == 1:
+            yield from (self._area(path, text) for path, text in self._before.items())
+        else:
+            with TabbedContent():
+                for path, text in self._before.items():
+                    with TabPane(path):
+                        yield self._area(path, text)
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Straight into the text."""
+        self.query(TextArea).first().focus()
+
+    def action_save(self) -> None:
+        """Checked first; a mistake in the syntax is shown, and a second save of the same text sends it anyway."""
+        files = self._texts()
+        if files == self._before:
+            self._say("nothing was changed; Esc goes back")
+            return
+        problem = syntax_problem(files)
+        if problem and files != self._warned:
+            self._warned = files
+            self._say(f"{problem}; ctrl+s again sends it as it is")
+            return
+        self.dismiss(files)
+
+    def action_leave(self) -> None:
+        """Back; a second Esc throws edits away."""
+        files = self._texts()
+        if files == self._before or files == self._warned:
+            self.dismiss(None)
+            return
+        self._warned = files
+        self._say("not sent yet: ctrl+s sends it, Esc again throws the edit away")
+
+    def _texts(self) -> dict[str, str]:
+        areas = self.query(TextArea)
+        return {path: area.text for path, area in zip(self._before, areas, strict=True)}
+
+    def _say(self, text: str) -> None:
+        line = self.query_one(".trouble", Static)
+        line.update(Content(clean_line(text)))
+        line.display = True
+
+    @staticmethod
+    def _area(path: str, text: str) -> TextEditor:
+        return TextEditor(text, python if path.endswith(".py") else plain, soft_wrap=False)
+
+
+def syntax_problem(files: Mapping[str, str]) -> str:
+    """The first Python file that does not parse, and where; empty where all do."""
+    for path, text in files.items():
+        if not path.endswith(".py"):
+            continue
+        try:
+            ast.parse(text)
+        except SyntaxError as error:
+            return f"{path}:{error.lineno}: {error.msg}"
+        except (ValueError, RecursionError, MemoryError) as error:
+            return f"{path}: {error}"
+    return ""
