@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.researchers.base import Researcher
 from autoresearch_tui.settings import Settings
 
+Wrap = Callable[[Sequence[str], Path], Sequence[str]]
 
-def make(settings: Settings, environ: Mapping[str, str]) -> Researcher:
+
+def make(settings: Settings, environ: Mapping[str, str], *, wrap: Wrap | None = None) -> Researcher:
     """The researcher of `settings.researcher.kind`. Raises UserError where it could not propose anything.
 
-    The API's package takes seconds to import and is not imported here.
+    `wrap` puts an agent's command into a sandbox: the command and the folder that it works in, to the command to
+    start. The API's package takes seconds to import and is not imported here.
     """
     chosen = settings.researcher
     if chosen.kind == "claude":
         return _claude(settings, environ)
     if chosen.kind == "command":
-        return _command(settings, environ)
+        return _command(settings, environ, wrap)
     from autoresearch_tui.researchers.search import Search
 
     return Search()
@@ -33,7 +37,7 @@ def _claude(settings: Settings, environ: Mapping[str, str]) -> Researcher:
     return Claude(settings.researcher, environ=environ)
 
 
-def _command(settings: Settings, environ: Mapping[str, str]) -> Researcher:
+def _command(settings: Settings, environ: Mapping[str, str], wrap: Wrap | None) -> Researcher:
     from autoresearch_tui.researchers.command import Command, find
 
     command = settings.researcher.command
@@ -41,4 +45,4 @@ def _command(settings: Settings, environ: Mapping[str, str]) -> Researcher:
         raise UserError('`researcher.command` is empty; for example ["claude", "-p"]')
     if find(command, environ) is None:
         raise UserError(f"`researcher.command`: {command[0]!r} is not on PATH; install it, or give its whole path")
-    return Command(command, environ=environ)
+    return Command(command, environ=environ, wrap=wrap)

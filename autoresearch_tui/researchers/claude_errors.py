@@ -39,7 +39,7 @@ def translate(error: Exception, model: str, host: str) -> ResearcherError:
     if isinstance(error, ResearcherError):
         return error
     if isinstance(error, anthropic.APIStatusError):
-        return _status(error, model)
+        return _status(error, model, host)
     if isinstance(error, anthropic.CredentialsError) or (
         isinstance(error, TypeError) and "authentication" in str(error)
     ):
@@ -54,7 +54,7 @@ def translate(error: Exception, model: str, host: str) -> ResearcherError:
     return ResearcherError(f"the answer from {host} was cut off: {type(error).__name__}")
 
 
-def _status(error: object, model: str) -> ResearcherError:
+def _status(error: object, model: str, host: str) -> ResearcherError:
     """From a status, or from an error event in mid-stream, which comes with status 200."""
     kind = str(getattr(error, "type", "") or "")
     status = int(getattr(error, "status_code", 0))
@@ -68,7 +68,7 @@ def _status(error: object, model: str) -> ResearcherError:
     if status == 403 or kind == "permission_error":
         return ResearcherError(f"the key has no permission for this {named}: {words}", fatal=True)
     if status == 404 or kind == "not_found_error":
-        return ResearcherError(f"unknown model {model!r} {named}; set researcher.model: {words}", fatal=True)
+        return ResearcherError(f"{host} has no model {model!r} {named}; set researcher.model: {words}", fatal=True)
     if status == 413 or _TOO_LONG.search(words):
         return TooLong(f"the request is too long for {model} {named}: {words}", fatal=True)
     if status in {400, 422} or kind == "invalid_request_error":

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui.researchers import prompt
-from autoresearch_tui.researchers.base import Brief, Proposal, ResearcherError
+from autoresearch_tui.researchers.base import Brief, Proposal, ResearcherError, Usage
 from autoresearch_tui.researchers.command_files import Manifest, read_text, take, unwanted
-from autoresearch_tui.researchers.command_run import DEFAULT_LIMITS, Finished, Limits, run
+from autoresearch_tui.researchers.command_run import DEFAULT_LIMITS, OWNER, Finished, Limits, end_orphans, owner, run
 from autoresearch_tui.text import clean_text, describe
 
 PASSED_ON = (
@@ -71,6 +71,7 @@ class Command:
         """What the agent left in the editable files, or None where it changed nothing."""
         if cancelled.is_set():
             return None
+        end_orphans()
         try:
             return self._propose(brief, say, cancelled)
         except OSError as error:
@@ -87,7 +88,7 @@ class Command:
                 return None
             description, hypothesis = _words(folder, finished)
         self._last = (brief.number, files)
-        return Proposal(description, hypothesis, files)
+        return Proposal(description, hypothesis, files, cost(finished.headline))
 
     def _run(
         self,
@@ -103,6 +104,7 @@ class Command:
         environ = {
             **self._environ,
             "AUTORESEARCH_RESULT": str(folder.result),
+            OWNER: owner(),
             # an agent needs no accelerator and should not find one
             "CUDA_VISIBLE_DEVICES": "",
             "NO_COLOR": "1",
@@ -154,30 +156,49 @@ def _collect(folder: _Folder, brief: Brief) -> dict[str, str]:
 
 def _words(folder: _Folder, finished: Finished) -> tuple[str, str]:
     """Description and hypothesis: the agent's own, else its last line of stdout."""
-    text = read_text(folder.result, _RESULT_LIMIT)
-    try:
-        answer = json.loads(text) if text else {}
-    except (ValueError, RecursionError):
-        answer = {}
-    items = answer.items() if isinstance(answer, dict) else ()
-    given = {key: value for key, value in items if isinstance(value, str)}
+    answer = _event(read_text(folder.result, _RESULT_LIMIT) or "")
+    given = {key: value for key, value in answer.items() if isinstance(value, str)}
     description = given.get("description", "").strip() or headline(finished.headline) or "no description given"
     return describe(description), clean_text(given.get("hypothesis", "")).strip()[:2_000]
 
 
 def headline(line: str) -> str:
     """The words of a last line: the last line of the text in it, where it is an agent's JSON event."""
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        return line
-    if not isinstance(event, dict):
+    event = _event(line)
+    if not event:
         return line
     for key in ("result", "response", "text", "message"):
         value = event.get(key)
         if isinstance(value, str) and value.strip():
             return value.strip().splitlines()[-1]
     return ""
+
+
+def cost(line: str) -> Usage:
+    """Tokens and dollars, where the last line is an event that has them, as Claude Code's has."""
+    event = _event(line)
+    counts = event.get("usage")
+    counts = counts if isinstance(counts, dict) else {}
+    sent = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    usd = event.get("total_cost_usd")
+    return Usage(
+        sum(_count(counts.get(name)) for name in sent),
+        _count(counts.get("output_tokens")),
+        float(usd) if isinstance(usd, int | float) and 0 <= usd < float("inf") else None,
+    )
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and value >= 0 else 0
+
+
+def _event(line: str) -> dict[str, object]:
+    """A line of JSON events, or an empty one."""
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return event if isinstance(event, dict) else {}
 
 
 def find(command: Sequence[str], environ: Mapping[str, str]) -> str | None:

@@ -21,11 +21,15 @@ import psutil
 from autoresearch_tui.researchers.base import ResearcherError
 from autoresearch_tui.text import clean_line, describe
 
+OWNER = "AUTORESEARCH_OWNER"
+"""The variable by which an agent is known after its loop has died."""
+
 _LAST = 12
 _LINE = 2_000
 _CHUNK = 64 * 1024
 _READS = 32
 _SWEEPS = 5
+_CLOCK_STEP = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +218,34 @@ def _signal_group(group: int, number: signal.Signals) -> None:
     # gone already, or, on macOS, only zombies left
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
+
+
+def owner() -> str:
+    """This process, told apart from a later one with the same number."""
+    process = psutil.Process()
+    return f"{process.pid}:{process.create_time():.0f}"
+
+
+def end_orphans() -> None:
+    """Ends agents whose own loop was killed: starting again is the way to recover, and they cost money."""
+    living: dict[str, bool] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            name = process.environ().get(OWNER)
+            if name is None:
+                continue
+            if name not in living:
+                living[name] = _lives(name)
+            if not living[name]:
+                process.kill()
+
+
+def _lives(name: str) -> bool:
+    number, _, began = name.partition(":")
+    try:
+        return abs(psutil.Process(int(number)).create_time() - float(began)) < _CLOCK_STEP
+    except (psutil.Error, ValueError, OverflowError):
+        return False
 
 
 def _strays(marker: str) -> Iterator[psutil.Process]:

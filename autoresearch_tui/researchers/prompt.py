@@ -21,7 +21,7 @@ RESULT_NAME = ".autoresearch-result.json"
 TOOL_NAME = "submit_experiment"
 
 _FIRST = 50
-_GROWTH = 0.15
+_GROWTH = 0.2
 _NOTES_CHARS = 8_000
 _COMPLAINT_CHARS = 4_000
 
@@ -121,7 +121,7 @@ def build(
     size = len(system) + sum(len(block.text) for block in fixed)
     limit = int(_allowance(brief, size) * history_share)
     history = prompt_history.render(brief.history, brief.goal, brief.files_at, limit)
-    return Prompt(system, (*fixed, Block(fenced("history", history), stable=True), *asked))
+    return Prompt(system, (*fixed, Block(fenced("history", history)), *asked))
 
 
 def fenced(tag: str, text: str, **attributes: str) -> str:

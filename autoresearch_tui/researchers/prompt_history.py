@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from autoresearch_tui.researchers.base import Attempt
 from autoresearch_tui.text import clean_text, describe
 
-CEILING = 24_000
-"""Characters that the history may take at most: about 6,000 tokens."""
+CEILING = 32_000
+"""Characters that the history may take at most: about 8,000 tokens."""
 
 RECENT = 30
 NEWEST = 10
@@ -67,34 +67,32 @@ def _wanted(attempts: Sequence[Attempt]) -> Iterator[tuple[int, str]]:
     """Entries in the order of their worth; a long one is followed by its short form, lest it does not fit."""
     newest_first = list(enumerate(attempts))[::-1]
     for index, attempt in newest_first[:NEWEST]:
-        yield index, _long(attempt)
-        yield index, _short(attempt)
-    for index, attempt in newest_first[NEWEST:]:
-        if attempt.outcome in {"keep", "vetoed"}:
-            yield index, _short(attempt)
+        yield index, _entry(attempt, 160, _LOG_LINES, hypothesis=True)
+        yield index, _entry(attempt, 100, 1)
     for index, attempt in newest_first[NEWEST:RECENT]:
-        yield index, _long(attempt)
-    for index, attempt in newest_first[NEWEST:]:
-        yield index, _short(attempt)
+        yield index, _entry(attempt, 100, 1)
+    older = newest_first[RECENT:]
+    for index, attempt in older:
+        if attempt.outcome in {"keep", "vetoed"}:
+            yield index, _entry(attempt, 64)
+    for index, attempt in older:
+        yield index, _entry(attempt, 64)
 
 
-def _short(attempt: Attempt) -> str:
+def _entry(attempt: Attempt, width: int, log_lines: int = 0, *, hypothesis: bool = False) -> str:
+    """One line, and for a failure the last lines of its log. No text in it is wider than `width`."""
     line = f"#{attempt.number} {describe(attempt.outcome, 12)}"
     if attempt.value is not None:
         line += f" {_score(attempt.value)}"
-    line += f": {describe(attempt.description, 120)}"
+    line += f": {describe(attempt.description, width)}"
     if attempt.outcome == "vetoed":
-        line += f" | vetoed because: {describe(attempt.reason, 160)}"
-    return line
-
-
-def _long(attempt: Attempt) -> str:
-    lines = [_short(attempt)]
-    if attempt.hypothesis.strip():
-        lines.append(f"  | idea: {describe(attempt.hypothesis, 200)}")
-    if attempt.reason.strip() and attempt.outcome not in {"vetoed", "keep", "discard"}:
-        tail = [line for line in clean_text(attempt.reason).split("\n") if line.strip()][-_LOG_LINES:]
-        lines += [f"  | {line.strip()[:200]}" for line in tail]
+        line += f" | vetoed because: {describe(attempt.reason, width)}"
+    lines = [line]
+    if hypothesis and attempt.hypothesis.strip():
+        lines.append(f"  | idea: {describe(attempt.hypothesis, width)}")
+    if log_lines and attempt.outcome in {"crash", "invalid", "withdrawn"}:
+        log = [text.strip() for text in clean_text(attempt.reason).split("\n") if text.strip()]
+        lines += [f"  | {text[:width]}" for text in log[-log_lines:]]
     return "\n".join(lines)
 
 
@@ -137,7 +135,7 @@ def near_misses(attempts: Sequence[Attempt], goal: str) -> str:
     """The discarded experiments that came closest, best first."""
     scored = [(a.value, a) for a in attempts if a.outcome == "discard" and a.value is not None]
     scored.sort(key=lambda pair: pair[0], reverse=goal == "maximize")
-    return "\n".join(_short(attempt) for _, attempt in scored[:NEAR_MISSES])
+    return "\n".join(_entry(attempt, 100) for _, attempt in scored[:NEAR_MISSES])
 
 
 def _score(value: float | None) -> str:

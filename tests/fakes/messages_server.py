@@ -309,7 +309,7 @@ def prompt_of(request: Event) -> str:
 
 def editable_of(prompt: str) -> dict[str, str]:
     """The editable files in a prompt of ours, by path."""
-    part = prompt.partition("The editable files")[2]
+    part = prompt.rpartition("The editable files as they stand")[2]
     fences = re.finditer(r'<(file(?:-\d+)?) path="([^"]+)">\n(.*?)</\1>', part, re.S)
     return {fence[2]: fence[3] for fence in fences}
 

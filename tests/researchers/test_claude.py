@@ -297,7 +297,7 @@ def test_three_repairs_and_no_more(bench: MakeBench) -> None:
         (fake.status(400, "invalid_request_error", "Your credit balance is too low"), True, "end of the credit"),
         (fake.status(429, "rate_limit_error", cause="enforced_spend_limit_reached"), True, "spend limit"),
         (fake.status(429, "rate_limit_error", cause="contract_spend_limit_reached"), True, "spend limit"),
-        (fake.status(404, "not_found_error", "model: x"), True, "unknown model 'claude-opus-5'"),
+        (fake.status(404, "not_found_error", "model: x"), True, "has no model 'claude-opus-5'"),
         (fake.status(400, "invalid_request_error", "messages: nonsense"), True, "refused the request"),
         (fake.status(429, "rate_limit_error"), False, "too many requests"),
         (fake.status(529, "overloaded_error"), False, "overloaded"),

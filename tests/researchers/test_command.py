@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import threading
@@ -18,8 +19,8 @@ import pytest
 
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.researchers import choose
-from autoresearch_tui.researchers.base import Attempt, Brief, Proposal, ResearcherError
-from autoresearch_tui.researchers.command import Command, environment, headline
+from autoresearch_tui.researchers.base import Attempt, Brief, Proposal, ResearcherError, Usage
+from autoresearch_tui.researchers.command import Command, cost, environment, headline
 from autoresearch_tui.researchers.command_run import Limits
 from autoresearch_tui.settings import ResearcherSettings, Settings
 
@@ -265,6 +266,23 @@ def test_a_daemon_left_behind_is_ended_and_does_not_hold_the_proposal(run: Run, 
     assert alive(marker) == []
 
 
+def test_an_agent_whose_loop_was_killed_is_ended_by_the_next(run: Run, tmp_path: Path) -> None:
+    marker = f"marker-{os.getpid()}-orphan"
+    loop = (
+        "import os, threading; from tests.researchers.test_command import BRIEF, Command; "
+        f"Command(['sh', '-c', 'sleep 60; :', '{marker}'], environ=os.environ)"
+        ".propose(BRIEF, print, threading.Event())"
+    )
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", loop], cwd=DOCS.parents[1], env=environ) as process:
+        _await(lambda: len(alive(marker)) >= 1)
+        process.kill()
+    assert len(alive(marker)) == 1
+    run("true")
+    _await(lambda: not alive(marker))
+    assert alive(marker) == []
+
+
 def test_cancelled_before_it_began_starts_nothing() -> None:
     cancelled = threading.Event()
     cancelled.set()
@@ -286,6 +304,23 @@ def test_a_sandbox_can_be_put_around_it() -> None:
     agent = Command(["agent"], environ=os.environ, wrap=wrap)
     proposal = agent.propose(BRIEF, lambda _: None, threading.Event())
     assert proposal is not None and proposal.description == "wrapped" and seen[0].name == "work"
+
+
+@pytest.mark.parametrize(
+    ("line", "usage"),
+    [
+        (
+            '{"type": "result", "total_cost_usd": 0.25, "usage": {"input_tokens": 5, "cache_read_input_tokens": 7, '
+            '"output_tokens": 9}}',
+            Usage(12, 9, 0.25),
+        ),
+        ('{"total_cost_usd": NaN, "usage": {"input_tokens": -5, "output_tokens": "9"}}', Usage()),
+        ('{"total_cost_usd": "much", "usage": [1]}', Usage()),
+        ("plain words", Usage()),
+    ],
+)
+def test_what_an_agent_says_it_cost(line: str, usage: Usage) -> None:
+    assert cost(line) == usage
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_what_matters_most_survives_the_cut() -> None:
     history = night(500)
     text = prompt.build(brief(history=history)).body
     shown = [a for a in history if f"#{a.number} " in text]
-    assert all(a in shown for a in history[-10:])
+    assert all(a in shown for a in history[-30:])
     kept = [a for a in history if a.outcome == "keep"]
     assert sum(a in shown for a in kept) > len(kept) / 3
     assert max(kept, key=lambda a: a.number) in shown
