@@ -13,7 +13,8 @@ from autoresearch_tui.errors import UserError
 
 NAMES = ("gpt", "sine", "sort")
 DEMO_PROFILE = "demo"
-_GPT_FILES = ("prepare.py", "corpus.py", "device.py")
+# Of `harness/`: what a lab's train.py is not, and what only makes labs.
+_EDITABLE, _NOT_FOR_LABS = "train.py", frozenset({"profiles.py"})
 
 _GPT_SETTINGS = """\
 # A lab of autoresearch-tui. Every key is optional; `autoresearch-tui doctor` says what is in force.
@@ -80,12 +81,13 @@ def _fill_gpt(folder: Path, *, demo: bool) -> None:
     profiles = _load_profiles(source / "profiles.py")
     name = DEMO_PROFILE if demo else str(profiles.detect())
     knobs = profiles.load()[name].knobs
-    for file in _GPT_FILES:
-        shutil.copyfile(source / file, folder / file)
-    train = (source / "train.py").read_text("utf-8")
-    (folder / "train.py").write_text(profiles.apply(train, knobs), "utf-8")
+    locked = [path for path in sorted(source.glob("*.py")) if path.name not in _NOT_FOR_LABS | {_EDITABLE}]
+    for path in locked:
+        shutil.copyfile(path, folder / path.name)
+    train = (source / _EDITABLE).read_text("utf-8")
+    (folder / _EDITABLE).write_text(profiles.apply(train, knobs), "utf-8")
     shutil.copyfile(assets() / "program.md", folder / "program.md")
-    values: dict[str, object] = {"locked": ", ".join(f'"{file}"' for file in _GPT_FILES), "profile": name}
+    values: dict[str, object] = {"locked": ", ".join(f'"{path.name}"' for path in locked), "profile": name}
     if demo:
         values |= {"budget": 45, "timeout": 300, "researcher": "search", "mode": "ask"}
         values |= {"unattended": "approve-low-risk", "after": 20}

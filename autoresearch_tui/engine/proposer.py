@@ -13,6 +13,7 @@ from autoresearch_tui.researchers.base import Brief, Proposal, Researcher, Resea
 from autoresearch_tui.text import clean_text
 
 REPAIRS = 3
+CANCEL_SECONDS = 0.4
 _LOG_LIMIT = 4 << 20
 
 
@@ -38,7 +39,6 @@ class Question:
 
     number: int
     base: str
-    program: str
     brief: Callable[[], Brief]
     tried: Callable[[], dict[str, int]]
     python_path: tuple[Path, ...]
@@ -63,8 +63,10 @@ class Proposer:
         self._thread.start()
 
     def cancel(self) -> None:
-        """The answer is no longer wanted; it is not delivered."""
+        """The answer is no longer wanted; it is not delivered. An agent's processes get a moment to be ended."""
         self._cancelled.set()
+        if self._thread is not None:
+            self._thread.join(CANCEL_SECONDS)
 
     def _work(self, question: Question, cancelled: threading.Event) -> None:
         try:

@@ -19,10 +19,8 @@ def at_gate(experiment: Experiment, settings: ReviewSettings, now: datetime) -> 
     """
     if experiment.stage is Stage.PROPOSED:
         return _open(experiment, settings, now)
-    if experiment.stage is Stage.REVIEW and experiment.deadline:
-        if datetime.fromisoformat(experiment.deadline) <= now:
-            return _policy(experiment)
-    return None
+    due = experiment.deadline and datetime.fromisoformat(experiment.deadline) <= now
+    return _policy(experiment) if experiment.stage is Stage.REVIEW and due else None
 
 
 def _open(experiment: Experiment, settings: ReviewSettings, now: datetime) -> ev.Event:

@@ -150,8 +150,7 @@ def run_headless(engine: Engine) -> str:
 
 def spawn_headless(lab: Lab, tag: str) -> int:
     """Start the successor that goes on without a screen. Returns its process id."""
-    errors = Path(lab.state_folder, "engine.err").open("ab")
-    with errors:
+    with Path(lab.state_folder, "engine.err").open("ab") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "autoresearch_tui", str(lab.root), "--tag", tag, "--headless"],
             stdin=subprocess.DEVNULL,

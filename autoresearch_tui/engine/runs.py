@@ -1,0 +1,133 @@
+"""An experiment from its launch to its verdict."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine import runner, scoring
+from autoresearch_tui.engine.clock import since
+from autoresearch_tui.engine.launch import LaunchRefused, tidy
+from autoresearch_tui.engine.review import BASELINE
+from autoresearch_tui.engine.session import Session
+from autoresearch_tui.engine.state import Experiment, Stage
+
+LOST_ATTEMPTS = 2
+
+
+class Runs:
+    """Launches, follows and judges; one step at a time, in the engine's thread. Raises OSError, GitError."""
+
+    def __init__(self, session: Session, deliver: Callable[[ev.RunScored | OSError], None]) -> None:
+        """`deliver` takes a score, or why there is none yet, from the scoring thread to the engine's."""
+        self._session = session
+        self._deliver = deliver
+        self._scoring: threading.Thread | None = None
+        self._untidy: list[Experiment] = []
+
+    def launch(self, experiment: Experiment) -> None:
+        """Start an approved experiment. Where its bytes are not the approved ones, the loop pauses instead."""
+        try:
+            self._start(experiment)
+        except LaunchRefused as refused:
+            self._session.append(ev.PauseAsked("engine", str(refused)))
+
+    def stop(self) -> None:
+        """Ask the present run to end; what follows from that is decided when it has."""
+        running = self._session.state.running
+        if running is not None and running.stage is Stage.RUNNING:
+            runner.stop(self._session.files.run(running.number).folder)
+
+    def step(self) -> bool:
+        """Bring the experiment in flight forward; False where there is nothing to do now."""
+        running = self._session.state.running
+        if running is None:
+            return False
+        if running.stage is Stage.RUNNING:
+            return self._look(running)
+        if running.stage is Stage.ENDED:
+            return self._after_end(running)
+        self._judge(running)
+        return True
+
+    def take_score(self, scored: ev.RunScored | OSError) -> None:
+        """What the scoring thread delivered. Raises the OSError that it met: it is tried again."""
+        self._scoring = None
+        if isinstance(scored, OSError):
+            raise scored
+        self._session.append(scored)
+
+    def tidy(self) -> None:
+        """Remove working copies of judged runs; after the next launch, for they may be large."""
+        while self._untidy:
+            tidy(self._session.files.run(self._untidy.pop().number))
+
+    def _start(self, experiment: Experiment) -> None:
+        files = self._session.files.run(experiment.number)
+        self._session.launcher.prepare(experiment, files)
+        self._session.append(ev.RunStarted(experiment.number, experiment.commit, experiment.attempt + 1))
+        self._session.launcher.start(files)
+
+    def _look(self, running: Experiment) -> bool:
+        files = self._session.files.run(running.number)
+        status = runner.look(files.folder)
+        if status.state is runner.RunState.NOT_STARTED:
+            # The engine died between its intent and the launch.
+            self._session.launcher.start(files)
+            return False
+        if status.state is runner.RunState.RUNNING:
+            return False
+        ended = status.exit
+        if ended is None:
+            self._session.append(ev.RunEnded(running.number, "lost", None, since(running.started_at)))
+            return True
+        cause: tuple[str, ...] = ()
+        if ended.reason != "finished":
+            cause = runner.last_lines(files.folder)
+            cause = (*cause, ended.note) if ended.note and ended.note not in cause else cause
+        self._session.append(ev.RunEnded(running.number, ended.reason, ended.exit_code, ended.seconds, cause))
+        return True
+
+    def _after_end(self, ended: Experiment) -> bool:
+        assert ended.run is not None
+        state = self._session.state
+        put_back = (state.paused is not None and state.paused.stop_run) or state.stopping == "now"
+        if ended.run.reason == "killed" and put_back:
+            self._session.append(ev.ProposalPutBack(ended.number))
+        elif ended.run.reason == "lost" and ended.attempt < LOST_ATTEMPTS:
+            self._start(ended)
+        elif ended.run.reason == "finished":
+            self._score(ended)
+            return False
+        else:
+            self._judge(ended)
+        return True
+
+    def _score(self, ended: Experiment) -> None:
+        """In a thread of its own: a referee may take minutes, and the human is not to wait for it."""
+        if self._scoring is not None:
+            return
+        session, launcher = self._session.state.session, self._session.launcher
+        files = self._session.files.run(ended.number)
+        assert session is not None
+
+        def work() -> None:
+            try:
+                cwd, env = launcher.cwd(files), launcher.environment(files)
+                settings = self._session.lab.settings
+                self._deliver(scoring.score(ended.number, files, cwd, settings, session.locked, env))
+            except OSError as error:
+                self._deliver(error)
+
+        self._scoring = threading.Thread(target=work, name="scoring", daemon=True)
+        self._scoring.start()
+
+    def _judge(self, experiment: Experiment) -> None:
+        verdict = scoring.verdict(experiment, self._session.state)
+        self._session.append(verdict)
+        self._session.publish_verdict()
+        self._untidy.append(experiment)
+        if experiment.author == BASELINE and verdict.verdict not in ("keep", "discard"):
+            reason = f"the baseline gave no score ({verdict.reason}); mend the lab, commit, and start with --new"
+            self._session.append(ev.PauseAsked("engine", reason))
