@@ -175,8 +175,8 @@ def test_the_trainer_cannot_rewrite_its_log(tmp_path: Path) -> None:
 
 def test_stop_gives_time_to_end_well(tmp_path: Path) -> None:
     code = (
-        "import signal, time\n"
-        "def bye(*_): print('saved', flush=True); raise SystemExit(0)\n"
+        "import os, signal, time\n"
+        "def bye(*_): os.write(1, b'saved'); raise SystemExit(0)\n"
         "signal.signal(signal.SIGTERM, bye); print('ready', flush=True); time.sleep(60)\n"
     )
     begin(tmp_path, code)
