@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from autoresearch_tui.researchers import claude_client, claude_errors, claude_models, claude_prices, claude_tool
@@ -94,10 +95,16 @@ class Claude:
         """One proposal, or None where it was cancelled. Raises ResearcherError, with what it cost."""
         if cancelled.is_set():
             return None
+        # read in this thread, as the repository is not for the other one, which may be left behind
+        brief = replace(brief, files_at=cache(brief.files_at))
+        number, files = self._last
+        refused = files if number == brief.number else {}
+        prompt = build(brief, refused=refused)
         call = _Call(brief, lambda text: say(self._redact(text)), cancelled, self._clock)
         call.begin()
         try:
-            proposal = watched(lambda: self._converse(call), lambda: self._trouble(call), self._limits.tick)
+            work = partial(self._converse, call, prompt, refused)
+            proposal = watched(work, partial(self._trouble, call), self._limits.tick)
         except GivenUp as reason:
             if str(reason) == _CANCELLED:
                 self._unbilled = _sum(self._unbilled, call.usage)
@@ -132,15 +139,13 @@ class Claude:
         usage, self._unbilled = _sum(self._unbilled, call.usage), Usage(usd=0.0)
         return usage
 
-    async def _converse(self, call: _Call) -> Proposal:
+    async def _converse(self, call: _Call, prompt: Prompt, refused: Mapping[str, str]) -> Proposal:
         async with claude_client.connect(self._environ, self._limits.wall) as client:
             if self._dialect is None:
                 call.begin()
                 self._dialect = await self._introduce(client)
-            number, files = self._last
-            refused = files if number == call.brief.number else {}
             try:
-                return await self._rounds(client, call, build(call.brief, refused=refused))
+                return await self._rounds(client, call, prompt)
             except claude_errors.TooLong:
                 call.hear("\n[too long: once more with a shorter history]\n")
                 return await self._rounds(client, call, build(call.brief, refused=refused, history_share=_SHORTER))
@@ -158,13 +163,13 @@ class Claude:
                 info = claude_models.choose([model.to_dict() for model in page.data or ()])
         except anthropic.APIStatusError as error:
             if error.status_code not in _NO_LIST:
-                raise claude_errors.translate(error, self._wanted, self._host) from None
+                raise self._translated(error, self._wanted) from None
             if not self._wanted:
                 raise ResearcherError(
                     f"{self._host} does not list its models; set researcher.model", fatal=True
                 ) from None
         except Exception as error:
-            raise claude_errors.translate(error, self._wanted, self._host) from None
+            raise self._translated(error, self._wanted) from None
         return claude_models.dialect(self._wanted or str(info and info["id"]), info, self._effort)
 
     async def _rounds(self, client: AsyncAnthropic, call: _Call, prompt: Prompt) -> Proposal:
@@ -206,10 +211,13 @@ class Claude:
                     call.hear(collector.feed(event.to_dict(warnings=False)))
             answer = collector.answer()
         except Exception as error:
-            raise claude_errors.translate(error, str(body["model"]), self._host) from None
+            raise self._translated(error, str(body["model"])) from None
         finally:
             call.usage = _sum(call.usage, self._cost(collector.tokens))
         return _whole(answer, collector.complete)
+
+    def _translated(self, error: Exception, model: str) -> ResearcherError:
+        return claude_errors.translate(error, model, self._host, self._redact)
 
     def _cost(self, tokens: claude_prices.Tokens) -> Usage:
         rates = claude_prices.find(self._prices, self._dialect.model if self._dialect else "")

@@ -6,7 +6,7 @@ import email.utils
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from autoresearch_tui.researchers.base import ResearcherError
 from autoresearch_tui.researchers.claude_client import NO_KEY
@@ -32,14 +32,17 @@ class UnknownParameter(ResearcherError):
     """The server does not know a parameter of the request."""
 
 
-def translate(error: Exception, model: str, host: str) -> ResearcherError:
-    """What to raise instead of `error`, which came from the package or below it."""
+def translate(error: Exception, model: str, host: str, redact: Callable[[str], str]) -> ResearcherError:
+    """What to raise instead of `error`, which came from the package or below it.
+
+    `redact` takes secrets out of its words before they are shortened: half a key is still too much of it.
+    """
     import anthropic
 
     if isinstance(error, ResearcherError):
         return error
     if isinstance(error, anthropic.APIStatusError):
-        return _status(error, model, host)
+        return _status(error, model, host, redact)
     if isinstance(error, anthropic.CredentialsError) or (
         isinstance(error, TypeError) and "authentication" in str(error)
     ):
@@ -48,17 +51,17 @@ def translate(error: Exception, model: str, host: str) -> ResearcherError:
         return ResearcherError(f"{host} did not answer in time")
     if isinstance(error, anthropic.APIConnectionError):
         cause = error.__cause__ or error
-        return ResearcherError(f"cannot reach {host}: {describe(str(cause) or type(cause).__name__)}")
+        return ResearcherError(f"cannot reach {host}: {describe(redact(str(cause)) or type(cause).__name__)}")
     if isinstance(error, ValueError | LookupError | TypeError | AttributeError):
-        return ResearcherError(f"{host} sent broken data: {describe(str(error), 120)}")
+        return ResearcherError(f"{host} sent broken data: {describe(redact(str(error)), 120)}")
     return ResearcherError(f"the answer from {host} was cut off: {type(error).__name__}")
 
 
-def _status(error: object, model: str, host: str) -> ResearcherError:
+def _status(error: object, model: str, host: str, redact: Callable[[str], str]) -> ResearcherError:
     """From a status, or from an error event in mid-stream, which comes with status 200."""
     kind = str(getattr(error, "type", "") or "")
     status = int(getattr(error, "status_code", 0))
-    words = describe(str(getattr(error, "api_message", None) or getattr(error, "message", "")))
+    words = describe(redact(str(getattr(error, "api_message", None) or getattr(error, "message", ""))))
     code = str(getattr(error, "error_code", "") or "")
     named = f"({status})" if status != 200 else f"({kind or 'in mid-stream'})"
     if status == 402 or kind == "billing_error" or "spend_limit" in code or _NO_CREDIT.search(words):

@@ -513,6 +513,12 @@ def test_a_key_that_the_server_repeats_is_taken_out(bench: MakeBench) -> None:
     assert KEY not in "".join(b.said) and KEY not in repr(claude) and KEY not in str(error.args)
 
 
+@pytest.mark.parametrize("place", range(280, 300, 4))
+def test_not_even_half_a_key_is_left_where_words_are_cut(bench: MakeBench, place: int) -> None:
+    error = bench(fake.status(500, "api_error", "x" * place + KEY)).fails()
+    assert KEY[:6] not in str(error)
+
+
 def test_a_key_that_cannot_be_sent_is_said_without_it(bench: MakeBench) -> None:
     b = bench()
     error = b.fails(b.claude(ANTHROPIC_API_KEY=KEY + "\nX: é"))
