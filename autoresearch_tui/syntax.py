@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator
 from functools import lru_cache
 
 _BOM = "\ufeff"
 _STARTS = re.compile(r"(?!(?:else|elif|except|finally|case)\b)[A-Za-z_@]")
+_LONGEST = 100  # lines at the margin within one statement, before the file is taken whole
+_REMEMBERED = 4096
 
 
 def parse(text: str) -> ast.Module:
@@ -32,40 +33,54 @@ def drop_texts(tree: ast.AST) -> None:
             node.body = [s for s in body if not _is_text(s)]  # type: ignore[attr-defined]
 
 
-def chunks(text: str) -> Iterator[tuple[int, str]]:
-    """Runs of lines that begin with a statement at the margin, each with the number of lines before it.
+def chunks(text: str) -> list[tuple[int, str]] | None:
+    """Runs of whole statements, each with the number of lines before it; None for what is not Python.
 
-    Versions of a file share nearly all of them, so work on a chunk is worth remembering. A chunk that does not parse
-    by itself (the margin ran through a long string) means that the text has to be taken whole.
+    Versions of a file share nearly all of their chunks, so work on a chunk is worth remembering. Joined with line
+    feeds they are the text again, less a byte order mark.
     """
-    lines = text.removeprefix(_BOM).split("\n")
-    start, decorated = 0, False
-    for index, line in enumerate(lines):
-        if not _STARTS.match(line):
-            continue
-        if not decorated and index > start:
-            yield start, "\n".join(lines[start:index])
-            start = index
-        decorated = line.startswith("@")
-    yield start, "\n".join(lines[start:])
+    text = text.removeprefix(_BOM)
+    lines = text.split("\n")
+    starts = [index for index, line in enumerate(lines) if index and _STARTS.match(line)]
+    found: list[tuple[int, str]] = []
+    begin, tries = 0, 0
+    for end in [*starts, len(lines)]:
+        chunk = "\n".join(lines[begin:end])
+        # Closed brackets and strings, then a word at the margin: a new statement. Else the margin lies within one.
+        if parses(chunk):
+            found.append((begin, chunk))
+            begin, tries = end, 0
+        elif (tries := tries + 1) > _LONGEST:
+            break
+    if begin == len(lines):
+        return found
+    return [(0, text)] if parses(text) else None
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def parses(text: str) -> bool:
+    """Whether a text is Python."""
+    try:
+        parse(text)
+    except SyntaxError:
+        return False
+    return True
 
 
 def normal_form(text: str) -> str | None:
     """The same string for the same code, whatever its comments, docstrings and layout; None for what is not Python."""
-    forms = [_form(chunk) for _, chunk in chunks(text)]
-    if None in forms:
-        return _form(text)
-    return "".join(filter(None, forms))
+    found = chunks(text)
+    return None if found is None else "".join(_form(chunk) for _, chunk in found)
 
 
-@lru_cache(maxsize=4096)
-def _form(text: str) -> str | None:
+@lru_cache(maxsize=_REMEMBERED)
+def _form(text: str) -> str:
+    tree = parse(text)
+    drop_texts(tree)
     try:
-        tree = parse(text)
-        drop_texts(tree)
         return "".join(map(ast.dump, tree.body))
-    except (SyntaxError, RecursionError):
-        return None
+    except RecursionError:  # parsed in C, too deep for Python
+        return text
 
 
 def _is_text(node: ast.AST) -> bool:

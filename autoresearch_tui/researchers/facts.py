@@ -4,39 +4,41 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
 from autoresearch_tui import syntax
 from autoresearch_tui.researchers.knobs import Value, number
 
 
-def _trees(texts: Mapping[str, str]) -> list[ast.Module]:
-    return [tree for tree in map(_parsed, texts.values()) if tree]
+def _nodes(texts: Mapping[str, str]) -> Iterator[ast.AST]:
+    for text in texts.values():
+        yield from _flat(text)
 
 
-def _parsed(text: str) -> ast.Module | None:
+@lru_cache(maxsize=16)
+def _flat(text: str) -> tuple[ast.AST, ...]:
     try:
-        return syntax.parse(text)
-    except SyntaxError:
-        return None
+        return tuple(ast.walk(syntax.parse(text)))
+    except (SyntaxError, RecursionError):
+        return ()
 
 
 def choices(texts: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """The values that the files compare each name with, and under "" the alphabets they look letters up in."""
     found: dict[str, set[str]] = {}
-    for tree in _trees(texts):
-        for node in ast.walk(tree):
-            match node:
-                case ast.Compare(left=left, ops=[ast.Eq() | ast.NotEq() | ast.In() | ast.NotIn()], comparators=[right]):
-                    texts_in = _texts(right)
-                    found.setdefault(_name(left), set()).update(texts_in)
-                    if len(texts_in) == 1 and isinstance(node.ops[0], ast.In | ast.NotIn):
-                        found.setdefault("", set()).add(texts_in[0])
-                case ast.Subscript(value=ast.Dict() as table, slice=index):
-                    found.setdefault(_name(index), set()).update(_texts(table))
-                case ast.Dict():
-                    keys = _texts(node)
-                    if keys and all(len(key) == 1 for key in keys):
-                        found.setdefault("", set()).add("".join(keys))
+    for node in _nodes(texts):
+        match node:
+            case ast.Compare(left=left, ops=[ast.Eq() | ast.NotEq() | ast.In() | ast.NotIn()], comparators=[right]):
+                values = _texts(right)
+                found.setdefault(_name(left), set()).update(values)
+                if len(values) == 1 and isinstance(node.ops[0], ast.In | ast.NotIn):
+                    found.setdefault("", set()).add(values[0])
+            case ast.Subscript(value=ast.Dict() as table, slice=index):
+                found.setdefault(_name(index), set()).update(_texts(table))
+            case ast.Dict() | ast.Set():
+                letters = _texts(node)
+                if letters and all(len(letter) == 1 for letter in letters):
+                    found.setdefault("", set()).add("".join(letters))
     return {name: tuple(sorted(values)) for name, values in found.items()}
 
 
@@ -56,14 +58,13 @@ def _name(node: ast.expr) -> str:
 def read_names(texts: Mapping[str, str]) -> set[str]:
     """Every name that some file reads, imports or takes from a module."""
     found: set[str] = set()
-    for tree in _trees(texts):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-                found.add(node.id)
-            elif isinstance(node, ast.Attribute):
-                found.add(node.attr)
-            elif isinstance(node, ast.alias):
-                found.add(node.name)
+    for node in _nodes(texts):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.alias):
+            found.add(node.name)
     return found
 
 
@@ -71,20 +72,17 @@ def computed_arguments(texts: Mapping[str, str]) -> set[str]:
     """Names of arguments that a caller computes: their defaults say nothing."""
     return {
         node.arg
-        for tree in _trees(texts)
-        for node in ast.walk(tree)
+        for node in _nodes(texts)
         if isinstance(node, ast.keyword) and node.arg and not isinstance(node.value, ast.Constant | ast.Tuple)
     }
 
 
 def rebound(text: str) -> set[str]:
     """Names that the module binds more than once, or that a function binds for it: counters, not constants."""
-    tree = _parsed(text)
-    if tree is None:
-        return set()
+    nodes = _flat(text)
     seen: set[str] = set()
-    again = {n for node in ast.walk(tree) if isinstance(node, ast.Global) for n in node.names}
-    waiting: list[ast.AST] = [tree]
+    again = {n for node in nodes if isinstance(node, ast.Global) for n in node.names}
+    waiting = list(nodes[:1])
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -102,15 +100,14 @@ class Rules:
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._tests: list[tuple[ast.expr, bool]] = []
         self._bound: dict[str, ast.expr] = {}
-        for tree in _trees(texts):
-            for node in ast.walk(tree):
-                match node:
-                    case ast.Assert(test=test):
-                        self._tests.append((test, True))
-                    case ast.If(test=test, body=[ast.Raise(), *_]):
-                        self._tests.append((test, False))
-                    case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                        self._bound.setdefault(name, value)
+        for node in _nodes(texts):
+            match node:
+                case ast.Assert(test=test):
+                    self._tests.append((test, True))
+                case ast.If(test=test, body=[ast.Raise(), *_]):
+                    self._tests.append((test, False))
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    self._bound.setdefault(name, value)
         self._broken_at_first = {index for index, _ in self._failing({})}
 
     def kept(self, setting: Mapping[str, Value]) -> bool:

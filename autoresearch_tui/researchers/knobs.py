@@ -68,16 +68,10 @@ class Reading:
 
 def read(path: str, text: str) -> Reading | None:
     """The skeleton and the knobs of a file; None where it is not Python."""
-    pieces: list[tuple[int, _Piece]] = []
-    for first, chunk in syntax.chunks(text):
-        piece = _piece(chunk)
-        if piece is None:
-            whole = _piece(text)
-            if whole is None:
-                return None
-            pieces = [(0, whole)]
-            break
-        pieces.append((first, piece))
+    chunks = syntax.chunks(text)
+    if chunks is None:
+        return None
+    pieces = [(first, _piece(chunk)) for first, chunk in chunks]
     digest = hashlib.sha256("".join(piece.skeleton for _, piece in pieces).encode()).hexdigest()
     return Reading(digest, tuple(_knobs(path, pieces)))
 
@@ -102,16 +96,27 @@ def number(node: ast.expr, names: Mapping[str, Value] | None = None) -> int | fl
 
 def edit(text: str, changes: Mapping[Knob, Value]) -> str:
     """The text with the given literals changed and every other byte as it was."""
+    mark = "\ufeff" if text.startswith("\ufeff") else ""
+    parts = []
+    for first, chunk in syntax.chunks(text) or ():
+        lines = range(first + 1, first + chunk.count("\n") + 2)
+        wanted = {
+            (knob.line - first, knob.column, knob.end_line - first, knob.end_column): written(knob.source, value)
+            for knob, value in changes.items()
+            if knob.line in lines
+        }
+        # libcst takes a second for a long file: it sees only the statements that change.
+        parts.append(_rewritten(chunk, wanted) if wanted else chunk)
+    return mark + "\n".join(parts)
+
+
+def _rewritten(chunk: str, wanted: Mapping[tuple[int, int, int, int], str]) -> str:
     import libcst
     from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
 
-    mark = "\ufeff" if text.startswith("\ufeff") else ""
-    wrapper = MetadataWrapper(libcst.parse_module(text[len(mark) :]), unsafe_skip_copy=True)
+    # With a line end of its own: at the end of a file libcst would take a lone \r for one.
+    wrapper = MetadataWrapper(libcst.parse_module(chunk + "\n"), unsafe_skip_copy=True)
     positions = wrapper.resolve(PositionProvider)
-    wanted = {
-        (knob.line, knob.column, knob.end_line, knob.end_column): written(knob.source, value)
-        for knob, value in changes.items()
-    }
 
     class Writer(libcst.CSTTransformer):
         def on_leave(self, original_node, updated_node):  # type: ignore[no-untyped-def]
@@ -123,7 +128,7 @@ def edit(text: str, changes: Mapping[Knob, Value]) -> str:
                     return new.with_changes(lpar=updated_node.lpar, rpar=updated_node.rpar)
             return updated_node
 
-    return mark + str(wrapper.module.visit(Writer()).code)
+    return str(wrapper.module.visit(Writer()).code)[:-1]
 
 
 def written(source: str, value: Value) -> str:
@@ -164,13 +169,10 @@ class _Piece:
 
 
 @lru_cache(maxsize=4096)
-def _piece(chunk: str) -> _Piece | None:
-    try:
-        tree = syntax.parse(chunk)
-    except SyntaxError:
-        return None
+def _piece(chunk: str) -> _Piece:
+    tree = syntax.parse(chunk)
     syntax.drop_texts(tree)
-    lines = chunk.removeprefix("\ufeff").split("\n")
+    lines = chunk.split("\n")
     found = list(_named(tree, "", MODULE)) or list(_bare(tree))
     places: list[_Place] = []
     taken: dict[str, int] = {}

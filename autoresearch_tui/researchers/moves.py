@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from autoresearch_tui.researchers import facts
 from autoresearch_tui.researchers.knobs import BARE, LOCAL, MODULE, Knob, Value
@@ -30,8 +31,9 @@ _UNTOUCHED = _words(
 _RATES = _words("lr rate eps wd decay scale std gain lambda lambdas alpha softcap cap base theta init clip")
 _FRACTIONS = _words("ratio frac fraction prob dropout warmup warmdown cooldown rampup portion share")
 _BETAS = _words("beta betas beta1 beta2 momentum ema")
-_POWERS = _words("batch seq context block ctx")
+_POWERS = _words("batch seq context block ctx window")
 _WIDTHS = _words("dim width embd embed hidden channels size features aspect window bins")
+_TABLES = _words("buckets bins entries table vocabulary")
 _STRUCTURE = _words("depth layer layers head heads steps ns kernel expansion mult pattern degree")
 _TELLING = _RATES | _FRACTIONS | _BETAS | _WIDTHS | _STRUCTURE
 
@@ -49,6 +51,7 @@ class Step:
     direction: str
 
 
+@lru_cache(maxsize=1024)
 def words(name: str) -> frozenset[str]:
     """The lower-case words of the last part of a knob's name."""
     last = re.sub(r"[\[#].*", "", name).split(".")[-1]
@@ -70,7 +73,7 @@ def usable(knobs: Iterable[Knob], texts: Mapping[str, str]) -> list[list[Knob]]:
             continue
         if knob.reach == MODULE and name not in rebound.get(knob.path, ()) and name in reads:
             groups[0 if name.isupper() else 1].append(knob)
-        elif knob.reach == LOCAL and name.split(".")[-1] not in passed and parts & _TELLING:
+        elif knob.reach == LOCAL and name.split(".")[-1] not in passed and parts & _TELLING and _telling(knob):
             groups[2].append(knob)
         elif knob.reach == BARE:
             groups[3].append(knob)
@@ -97,11 +100,19 @@ def scale(knob: Knob, choices: Iterable[str]) -> str | None:
     return "rate" if parts & _RATES or (value > 0 and knob.reach == MODULE) else "coefficient"
 
 
+def _telling(knob: Knob) -> bool:
+    """Not an axis (dim=-1) nor a counter that starts at nought."""
+    value = knob.value
+    return isinstance(value, float | str) or value > (3 if words(knob.name) == {"dim"} else 0)
+
+
 def _integer_scale(value: int, parts: frozenset[str], source: str) -> str:
     if "**" in source or "<<" in source or (value >= 8 and value & (value - 1) == 0 and parts & _POWERS):
         return "power"
     if {"head", "dim"} <= parts and value & (value - 1) == 0:
         return "power"
+    if parts & _TABLES and (value == 0 or value >= 256):
+        return "table"
     if abs(value) <= 12 or parts & {"depth", "layer", "layers", "heads"}:
         return "count"
     return "size" if value < 1000 or parts & _WIDTHS else "large"
@@ -165,9 +176,9 @@ def _numbers(kind: str, value: int | float, level: int, even: bool) -> Iterator[
     digits = 2 if level < 2 else 3
     if kind == "fraction":
         part = _PARTS[min(level + 1, LEVELS - 1)] if value == 0 else _PARTS[level]
-        # Nought and one are a different method, not a further step.
-        lower = value - part if value > part else value / 2
-        yield from (_tidy(v, 3) for v in (value + part, lower) if 0 < v < 1)
+        # Nought and one are a different method, not a further step: half of what is left at most.
+        higher = min(value + part, (1 + value) / 2, 3 * value or part)
+        yield from (_tidy(v, 3) for v in (higher, max(value - part, value / 2)) if 0 < v < 1)
     elif kind == "beta":
         for rest in ((1 - value) * _FACTORS[level], (1 - value) / _FACTORS[level]):
             if 0 < _tidy(rest, digits) < 1:
@@ -190,6 +201,9 @@ def _integers(kind: str, value: int, level: int, even: bool) -> Iterator[int]:
     elif kind == "count":
         stride = (level + 1) * (2 if even and value % 2 == 0 and value > 2 else 1)
         yield from (value + stride, value - stride)
+    elif kind == "table":
+        if level < 3:
+            yield from (value << (level + 1), value >> (level + 1)) if value else (1024 << (2 * level),)
     elif kind == "size":
         grain = next(g for g in (8, 4, 2, 1) if value % g == 0)
         for wanted in (value * _SIZES[level], value / _SIZES[level]):

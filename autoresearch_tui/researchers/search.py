@@ -25,7 +25,7 @@ Identity = tuple[str, frozenset[tuple[str, Value]]]
 _FOLLOW = 0.8  # how often a direction that was just kept is followed at once
 _PAIR = 0.12
 _PLATEAU = 8  # experiments without a keep
-_PAIR_ON_PLATEAU = 0.35
+_PAIR_ON_PLATEAU = 0.25
 _FEW = 3  # knobs
 _WANDERINGS = 200
 
@@ -48,23 +48,22 @@ class Search:
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
         self._settings: dict[str, _Setting] = {}
-        self._answered: dict[tuple[int, str], list[Identity]] = {}
+        self._asked: tuple[int, str] | None = None
+        self._answers: list[Identity] = []  # to that question so far
 
     def propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
         """The next step of the search. Raises ResearcherError where no constant can be found or none is left to try."""
-        key = (brief.number, brief.base)
-        refused: list[Identity] = []
-        if brief.complaint:
-            refused = self._answered.setdefault(key, [])
-            if not refused:
-                first = _Plan(self, brief, self._seed, "", []).best(cancelled)
-                refused += [first[1]] if first else []
+        asked = (brief.number, brief.base)
+        refused = self._answers if brief.complaint and self._asked == asked else []
+        if brief.complaint and not refused:  # after a restart: what was refused is what it would have said
+            first = _Plan(self, brief, self._seed, "", []).best(cancelled)
+            refused = [first[1]] if first else []
         plan = _Plan(self, brief, self._seed, brief.complaint, refused)
         found = plan.best(cancelled)
         if found is None:
             return None
         move, identity, files = found
-        self._answered[key] = [*refused, identity]
+        self._asked, self._answers = asked, [*refused, identity]
         proposal = Proposal(
             wording.description(move), wording.hypothesis(move, plan.trials, plan.kinds, brief.metric), files
         )
@@ -129,16 +128,15 @@ class _Plan:
         belief = Belief([k for g in self._groups for k in g], self.kinds, self.trials, self._rng)
         singles = self._valid((s,) for knob in knobs_now for s in self._open_steps(knob))
         singles.sort(key=belief.score, reverse=True)
-        pairs = self._valid(self._pairs(belief))
-        pairs.sort(key=belief.score, reverse=True)
-        if pairs and self._rng.random() < (_PAIR_ON_PLATEAU if self._stale() >= _PLATEAU else _PAIR):
-            yield from pairs
+        paired = self._rng.random() < (_PAIR_ON_PLATEAU if self._stale() >= _PLATEAU else _PAIR)
+        if paired:
+            yield from self._paired(belief)
         yield from self._followed(singles)
         known = {key for trial in self.trials for key in trial.changes}
         refine = deeper(self.trials, self._rng)
         yield from (m for m in singles if (m[0].knob.key in known) == refine)
         yield from singles
-        yield from pairs
+        yield from self._paired(belief)
         everything = [knob for group in self._groups for knob in group]
         again = self._valid((s,) for knob in everything for s in self._steps(knob))
         yield from sorted(again, key=belief.score, reverse=True)
@@ -182,6 +180,9 @@ class _Plan:
             return
         kept = {key: moves.direction(*change) for key, change in decided[-1].changes.items()}
         yield from (m for m in singles if kept.get(m[0].knob.key) == m[0].direction)
+
+    def _paired(self, belief: Belief) -> list[Move]:
+        return sorted(self._valid(self._pairs(belief)), key=belief.score, reverse=True)
 
     def _pairs(self, belief: Belief) -> Iterator[Move]:
         """Near misses together, and directions that were kept together."""

@@ -31,7 +31,7 @@ _EXPECTED: tuple[tuple[frozenset[str], float], ...] = (
     (frozenset({"unembedding", "lr"}), 0.4),
     (frozenset({"warmup"}), -0.5),
 )
-# How much there is to find, as the prior's spread; 0.8 for the rest.
+# How much there is to find, as the prior's spread; 0.6 for the rest.
 _SPREAD: tuple[tuple[frozenset[str], float], ...] = (
     (frozenset({"batch"}), 1.3),
     (frozenset({"depth"}), 1.1),
@@ -66,6 +66,7 @@ class Bounds:
         self._crashed: dict[tuple[str, str], float] = {}
         self._crashed_values: set[tuple[str, Value]] = set()
         self._spent: set[tuple[str, Value, Value]] = set()
+        self._left: set[tuple[str, Value]] = set()
         self._lost: dict[tuple[str, Value, str], float] = {}
         self._kinds = kinds
         for trial in trials:
@@ -74,7 +75,8 @@ class Bounds:
             if key := trial.single:
                 before, after = trial.changes[key]
                 self._spent.add((key, before, after))
-                self._spent.add((key, after, before))
+                if trial.outcome == "keep":
+                    self._left.add((key, before))
                 if trial.outcome in ("discard", "crash", "invalid"):
                     lost = (key, before, direction(before, after))
                     self._lost[lost] = min(self._far(key, before, after), self._lost.get(lost, math.inf))
@@ -106,9 +108,9 @@ class Bounds:
         return at is not None and sign * coordinate(self._kinds.get(key, "coefficient"), step.after) >= at - 1e-9
 
     def spent(self, step: Step) -> bool:
-        """Whether this change or its undoing was tried, or a shorter one lost, whatever the other knobs were."""
+        """Whether this was tried or goes back to what was bettered, or a shorter step lost, whatever the rest was."""
         key, before = step.knob.key, step.knob.value
-        if (key, before, step.after) in self._spent:
+        if (key, before, step.after) in self._spent or (key, step.after) in self._left:
             return True
         lost = self._lost.get((key, before, step.direction), math.inf)
         return not isinstance(before, str) and self._far(key, before, step.after) > lost + 1e-9
@@ -130,7 +132,7 @@ class Belief:
         means: list[float] = []
         spreads: list[float] = []
         for knob in knobs:
-            up, spread = expected(knob), _named(_SPREAD, knob, 0.8)
+            up, spread = expected(knob), _named(_SPREAD, knob, 0.6)
             if isinstance(knob.value, bool | str):
                 continue
             self._columns[knob.key, "slope"] = len(means)

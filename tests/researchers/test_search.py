@@ -19,7 +19,10 @@ from hypothesis import strategies as st
 from autoresearch_tui.researchers.base import Attempt, Brief, Proposal, ResearcherError
 from autoresearch_tui.researchers.search import Search
 
-TRAIN = '''"""Trains a small model."""
+TRAIN = '''"""Trains a small model.
+
+A line at the margin, with a WORD = 3 that is no constant.
+"""
 import torch
 from prepare import MAX_SEQ_LEN, TIME_BUDGET
 
