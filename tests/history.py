@@ -18,8 +18,9 @@ ENDS = (ev.VerdictGiven, ev.ProposalVetoed, ev.ProposalWithdrawn)
 
 
 def state_of(lab: Path, tag: str) -> State:
-    """What the session's journal amounts to."""
-    return fold_all(read(lab / ".autoresearch" / tag / "journal.jsonl"))
+    """What the session's journal amounts to; nothing while there is none."""
+    path = lab / ".autoresearch" / tag / "journal.jsonl"
+    return fold_all(read(path)) if path.exists() else State()
 
 
 def problems(lab: Path, tag: str, *, at_rest: bool = True) -> list[str]:

@@ -71,8 +71,6 @@ class Proposer:
     def _work(self, question: Question, cancelled: threading.Event) -> None:
         try:
             answer = self._converse(question, cancelled)
-        except ResearcherError as error:
-            answer = _failed(question, str(error), fatal=error.fatal, retry_after=error.retry_after)
         except UserError as error:
             answer = _failed(question, str(error), fatal=True)
         except Exception as error:  # a researcher is somebody's plug-in: its fault must not end the loop
@@ -85,7 +83,11 @@ class Proposer:
         usage = Usage()
         self._say(f"\n── experiment {question.number} ──\n")
         for _ in range(REPAIRS + 1):
-            proposal = self._researcher.propose(brief, self._say, cancelled)
+            try:
+                proposal = self._researcher.propose(brief, self._say, cancelled)
+            except ResearcherError as error:
+                spent = _sum(usage, error.usage)
+                return _failed(question, str(error), fatal=error.fatal, retry_after=error.retry_after, usage=spent)
             if proposal is None:
                 return _failed(question, "the researcher had no proposal", usage=usage)
             usage = _sum(usage, proposal.usage)

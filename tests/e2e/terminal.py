@@ -1,0 +1,122 @@
+"""A real pseudo-terminal with a screen that can be read: what a person at the keyboard sees and does."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import pexpect
+import pyte
+
+
+class Terminal:
+    """One command in a terminal of its own."""
+
+    def __init__(self, *words: str, columns: int = 120, lines: int = 32, env: dict[str, str] | None = None) -> None:
+        self._screen = pyte.Screen(columns, lines)
+        self._stream = pyte.ByteStream(self._screen)
+        self.bytes_received = 0
+        self._gone = False
+        self.process = pexpect.spawn(
+            sys.executable,
+            ["-m", "autoresearch_tui", *words],
+            dimensions=(lines, columns),
+            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})},
+            timeout=None,
+        )
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._gone:
+            self.process.close(force=True)
+
+    def drain(self) -> bool:
+        """Take in what was drawn; False once the program has gone."""
+        try:
+            data = self.process.read_nonblocking(1 << 16, timeout=0.02)
+        except pexpect.TIMEOUT:
+            return True
+        except pexpect.EOF:
+            return False
+        self.bytes_received += len(data)
+        self._stream.feed(data)
+        return True
+
+    @property
+    def text(self) -> str:
+        """The screen as it is."""
+        return "\n".join(line.rstrip() for line in self._screen.display)
+
+    def wait(self, wanted: str | Callable[[str], object], seconds: float = 20) -> str:
+        """Until the screen shows `wanted`; fails with the screen otherwise."""
+        deadline = time.monotonic() + seconds
+        alive = True
+        while time.monotonic() < deadline:
+            alive = alive and self.drain()
+            shown = self.text
+            if wanted in shown if isinstance(wanted, str) else wanted(shown):
+                return shown
+            if not alive:
+                break
+        raise AssertionError(
+            f"never seen: {wanted}; {'' if alive else 'the program ended; '}the screen is\n{self.text}"
+        )
+
+    def press(self, keys: str) -> None:
+        """Type."""
+        self.process.send(keys)
+
+    def press_until(self, keys: str, wanted: str | Callable[[str], object], seconds: float = 20) -> str:
+        """Type again every second: keys do not count in the first half second of a new proposal."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self.press(keys)
+            try:
+                return self.wait(wanted, 1.0)
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
+
+    def ended(self, seconds: float = 20) -> int:
+        """Wait for the end of the program; its exit code."""
+        deadline = time.monotonic() + seconds
+        while self.drain():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"never ended; the screen is\n{self.text}")
+        self.process.wait()
+        assert self.process.exitstatus is not None, f"ended by signal {self.process.signalstatus}"
+        return self.process.exitstatus
+
+    def hang_up(self) -> None:
+        """The line drops: the kernel sends SIGHUP to the programs of this terminal."""
+        os.close(self.process.child_fd)
+        self._gone = True
+
+        def dead() -> bool:
+            return os.waitpid(self.process.pid, os.WNOHANG)[0] != 0
+
+        wait_for(dead, what="the program's end after its terminal had gone")
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20, what: str = "it") -> None:
+    """Until a condition holds outside the terminal."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{what} never happened")
+
+
+def rows(lab: Path) -> list[list[str]]:
+    """The table at the lab's top, without its header."""
+    path = lab / "results.tsv"
+    return [line.split("\t") for line in path.read_text().splitlines()[1:]] if path.exists() else []

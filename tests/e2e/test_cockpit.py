@@ -1,0 +1,96 @@
+"""The story of a night on a real pseudo-terminal: approve, veto, edit the program, leave, come back."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autoresearch_tui.engine.lock import held, read_holder
+from tests.conftest import SETTINGS, TRAIN
+from tests.e2e.terminal import Terminal, rows, wait_for
+from tests.history import problems, state_of
+
+ASK = SETTINGS.replace('mode = "auto"', 'mode = "ask"')
+SLOW = TRAIN.replace("PAUSE = 0.0", "PAUSE = 2.0")
+
+
+def stop_headless(lab: Path) -> None:
+    """End the engine that goes on without a screen, as its farewell says."""
+    import os
+
+    lock = lab / ".autoresearch" / "engine.lock"
+    wait_for(lambda: held(lock) and read_holder(lock).headless, what="the take-over by a headless engine")
+    os.kill(read_holder(lock).pid, signal.SIGINT)
+    wait_for(lambda: not held(lock), what="the engine's end")
+
+
+def test_approve_veto_and_stop(new_lab: Callable[..., Path]) -> None:
+    lab = new_lab(settings=ASK)
+    with Terminal(str(lab), "--tag", "t") as terminal:
+        terminal.wait("a approves")
+        terminal.wait(lambda _: len(state_of(lab, "t").table) == 1)
+        first = state_of(lab, "t").experiments[1]
+        terminal.press_until("a", lambda _: state_of(lab, "t").experiments[1].approved_by)
+        terminal.wait(lambda _: state_of(lab, "t").experiments[1].outcome)
+        assert state_of(lab, "t").experiments[1].commit == first.commit
+        assert state_of(lab, "t").experiments[1].approved_by == "human"
+        terminal.wait("#2")
+        wait_for(lambda: len(state_of(lab, "t").experiments) > 2)
+        terminal.press_until("v", "or in your own words")
+        terminal.press("\r")
+        wait_for(lambda: state_of(lab, "t").experiments[2].outcome == "vetoed", what="the veto")
+        terminal.press("Q")
+        terminal.wait("stop for good")
+        terminal.press("x")
+        assert terminal.ended() == 0
+    assert problems(lab, "t") == []
+
+
+def test_leaving_goes_on_without_a_screen_and_coming_back_takes_over(new_lab: Callable[..., Path]) -> None:
+    lab = new_lab(train=SLOW)
+    with Terminal(str(lab), "--tag", "t") as terminal:
+        terminal.wait("training #0")
+        terminal.press("q")
+        assert terminal.ended() == 0
+        assert f"autoresearch-tui {lab}" in terminal.text
+    wait_for(lambda: len(rows(lab)) >= 2, 30, "a verdict without a screen")
+    with Terminal(str(lab)) as terminal:
+        terminal.wait("training #")
+        assert not read_holder(lab / ".autoresearch" / "engine.lock").headless
+        terminal.press("q")
+        assert terminal.ended() == 0
+    stop_headless(lab)
+    assert problems(lab, "t") == []
+
+
+@pytest.mark.parametrize("moment", ["training", "review"])
+def test_a_dropped_line_is_the_same_as_leaving(new_lab: Callable[..., Path], moment: str) -> None:
+    lab = new_lab(train=SLOW, settings=ASK)
+    with Terminal(str(lab), "--tag", "t") as terminal:
+        terminal.wait("training #0" if moment == "training" else "a approves")
+        terminal.hang_up()
+    lock = lab / ".autoresearch" / "engine.lock"
+    wait_for(lambda: held(lock) and read_holder(lock).headless, what="the take-over by a headless engine")
+    wait_for(lambda: rows(lab), what="the baseline's verdict")
+    assert [e.outcome for e in state_of(lab, "t").experiments if e.number] in ([], [""])
+    stop_headless(lab)
+    assert problems(lab, "t") == []
+
+
+def test_a_second_cockpit_only_watches(new_lab: Callable[..., Path]) -> None:
+    lab = new_lab(settings=ASK)
+    with Terminal(str(lab), "--tag", "t") as first:
+        first.wait("a approves")
+        with Terminal(str(lab)) as second:
+            second.wait("has this lab")
+            second.press("a")
+            second.press("q")
+            assert second.ended() == 0
+        assert state_of(lab, "t").experiments[1].approved_by == ""
+        first.press("Q")
+        first.wait("stop for good")
+        first.press("x")
+        assert first.ended() == 0
