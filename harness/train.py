@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin bring a shared machine to a halt
 
 import device as hardware
 import prepare
@@ -220,7 +221,7 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig, attend: hardware.Attend = hardware.sdpa_attention) -> None:
         super().__init__()
         self.config, self.attend = config, attend
-        self.chunked = True  # off where the compiler fuses the loss
+        self.chunked = True  # off where the compiler fuses the loss, or for comparison
         self.embed = nn.Embedding(config.vocab_size, config.n_embd)
         self.bigram = nn.Embedding(BIGRAM_BUCKETS, config.n_embd) if BIGRAM_BUCKETS else None
         self.blocks = nn.ModuleList(Block(config, i) for i in range(config.n_layer))

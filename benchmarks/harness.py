@@ -1,0 +1,221 @@
+"""The harness's figures, each with its method. CPU only; what needs a GPU is listed as not yet measured.
+
+    python benchmarks/harness.py loader waste start prepare     # a minute or two
+    python benchmarks/harness.py cpu --seconds 60 --repeats 2   # 60-second runs against the reference's settings
+
+Every figure goes to stdout as a row of a Markdown table. Times are wall-clock on whatever else the machine is doing, so
+the two sides of a comparison take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from bisect import bisect_right, insort
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+HARNESS = Path(__file__).resolve().parents[1] / "harness"
+sys.path.insert(0, str(HARNESS))
+os.environ.setdefault("AUTORESEARCH_PROFILE", "cpu")
+
+import prepare  # noqa: E402
+import profiles  # noqa: E402
+
+# The best of the reference's settings on two cores in fp32, from the public record of 30 of them; see
+# reference_train.py for the rest of what makes the reference's speed.
+REFERENCE_KNOBS = {
+    "DEPTH": 2,
+    "ASPECT_RATIO": 64,
+    "HEAD_DIM": 64,
+    "WINDOW_PATTERN": "L",
+    "ROPE_BASE": 10000,
+    "INIT_SCALE": 1.0,
+    "BIGRAM_BUCKETS": 0,
+    "X0_INIT": 0.1,
+    "TOTAL_BATCH_SIZE": 2048,
+    "DEVICE_BATCH_SIZE": 16,
+    "EMBEDDING_LR": 0.6,
+    "UNEMBEDDING_LR": 0.004,
+    "MATRIX_LR": 0.02,
+    "SCALAR_LR": 0.5,
+    "WEIGHT_DECAY": 0.2,
+    "EMBEDDING_WEIGHT_DECAY": 0.0,
+    "VALUE_WEIGHT_DECAY": 0.0,
+    "UNEMBEDDING_WEIGHT_DECAY": 0.0,
+    "MOMENTUM_WARMUP_STEPS": 50,
+    "WARMDOWN_RATIO": 0.5,
+    "FINAL_LR_FRAC": 0.0,
+}
+
+
+def row(figure: str, value: str, method: str) -> None:
+    print(f"| {figure} | {value} | {method} |", flush=True)
+
+
+def web_lengths(documents: int = 11_063, mean: float = 658.0, sigma: float = 1.1) -> np.ndarray:
+    """Document lengths in tokens as on the web: log-normal with the mean of the record's corpus."""
+    rng = np.random.default_rng(0)
+    return np.maximum(1, rng.lognormal(np.log(mean) - sigma**2 / 2, sigma, documents)).astype(np.int64)
+
+
+def loader() -> None:
+    """Tokens a second of the packed batches alone, best of five spells of a second."""
+    lengths = web_lengths()
+    offsets = [np.concatenate(([0], np.cumsum(lengths)))]
+    tokens = [np.random.default_rng(1).integers(4, 8192, offsets[0][-1]).astype(np.uint16)]
+    prepare.load_tokens = lambda *_: (tokens, offsets)
+    for rows, length in ((128, 2048), (32, 512)):
+        batches = prepare.packed_batches("train", rows, length, 0, 1000, 0)
+        next(batches)
+        speeds = []
+        for _ in range(5):
+            began, done = time.perf_counter(), 0
+            while time.perf_counter() - began < 1:
+                next(batches)
+                done += 1
+            speeds.append(done * rows * length / (time.perf_counter() - began) / 1e6)
+        row(f"loader, {rows} rows of {length}", f"{max(speeds):.0f} M tokens/s", "web-like lengths, one thread")
+
+
+def cropped(lengths: Iterator[int], capacity: int, tokens: int, buffer_size: int = 1000) -> tuple[int, int]:
+    """Tokens read and tokens thrown away by the reference's packing: best fit, else the shortest is cropped."""
+    buffer: list[int] = []
+    read = lost = 0
+    while read < tokens:
+        room = capacity
+        while room:
+            while len(buffer) < buffer_size:
+                insort(buffer, next(lengths) + 1)
+            at = bisect_right(buffer, room)
+            taken = buffer.pop(at - 1 if at else 0)
+            read += taken
+            lost += max(0, taken - room)
+            room -= min(taken, room)
+    return read, lost
+
+
+def waste() -> None:
+    """Share of the tokens read that no row holds: the reference's cropping, and ours, which has to be nothing."""
+    lengths = web_lengths()
+    for capacity in (513, 2049):
+        read, lost = cropped(itertools.cycle(lengths.tolist()), capacity, 5 * int(lengths.sum()))
+        pieces = prepare.cut_documents([np.concatenate(([0], np.cumsum(lengths)))], capacity - 1)
+        stream = itertools.islice(prepare.stream_pieces(pieces, 0), len(pieces.length))
+        used = sum(piece[0] for packed in prepare.pack_rows(stream, capacity) for piece in packed)
+        text = f"{100 * (1 - used / lengths.sum()):.1f} % (cropping: {100 * lost / read:.1f} %)"
+        row(f"tokens thrown away, rows of {capacity - 1}", text, "web-like lengths, one pass")
+
+
+def make_lab(folder: Path, profile: str, knobs: dict[str, object], script: str = "train.py") -> Path:
+    """The harness's files with a profile's knobs, as in a new lab."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in HARNESS.glob("*.py"):
+        shutil.copy(path, folder)
+    source = (HARNESS / "train.py").read_text(encoding="utf-8")
+    text = profiles.apply(source, {**profiles.load()[profile].knobs, **knobs})
+    (folder / "train.py").write_text(text, encoding="utf-8")
+    if script != "train.py":
+        shutil.copy(Path(__file__).with_name(script), folder)
+    return folder
+
+
+def run_lab(lab: Path, script: str, env: dict[str, str]) -> tuple[str, float]:
+    """Output of one run, and seconds from the start of the process to its first progress line."""
+    began, first, output = time.perf_counter(), 0.0, b""
+    process = subprocess.Popen([sys.executable, script], cwd=lab, env=os.environ | env, stdout=subprocess.PIPE)
+    assert process.stdout
+    while chunk := os.read(process.stdout.fileno(), 65536):
+        output += chunk
+        if not first and b"step 00000" in output:
+            first = time.perf_counter() - began
+    if process.wait():
+        raise SystemExit(output.decode()[-500:])
+    return output.decode(), first
+
+
+def number(output: str, key: str) -> float:
+    return float(re.findall(rf"^{key}:\s+(\S+)", output, re.MULTILINE)[-1])
+
+
+def start(folder: Path) -> None:
+    """From the start of the process to the end of the first training step, a second run; `import torch` beside it."""
+    lab = make_lab(folder / "start", "cpu", {})
+    firsts, imports = [], []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import torch"], check=True)
+        imports.append(time.perf_counter() - began)
+        firsts.append(run_lab(lab, "train.py", {"AUTORESEARCH_TOKEN_BUDGET": "1"})[1])
+    text = f"{min(firsts):.2f} s (median {statistics.median(firsts):.2f}; `import torch` alone: {min(imports):.2f})"
+    row("start of the process to the first step, CPU profile", text, "best of 5 after one warm run")
+
+
+def timed_prepare(folder: Path) -> None:
+    """Everything for the demo profile from an empty cache, and again when it is ready."""
+    env = os.environ | {"AUTORESEARCH_CACHE": str(folder / "fresh"), "AUTORESEARCH_PROFILE": "demo"}
+    for label in ("prepare, demo profile, empty cache", "prepare, nothing to do"):
+        began = time.perf_counter()
+        command = [sys.executable, str(HARNESS / "prepare.py"), "--json"]
+        subprocess.run(command, env=env, check=True, stdout=subprocess.DEVNULL)
+        row(label, f"{time.perf_counter() - began:.2f} s", "one run")
+
+
+def cpu(folder: Path, seconds: float, repeats: int) -> None:
+    """val_bpb after the same seconds of training on the same rows: our CPU profile and the reference's, in turns."""
+    ours = make_lab(folder / "ours", "cpu", {})
+    theirs = make_lab(folder / "theirs", "cpu", REFERENCE_KNOBS, "reference_train.py")
+    scores: dict[str, list[float]] = {"ours": [], "reference": []}
+    env = {"AUTORESEARCH_TIME_BUDGET": str(seconds), "AUTORESEARCH_TOKEN_BUDGET": "0"}
+    for _ in range(repeats):
+        for name, lab, script in (("ours", ours, "train.py"), ("reference", theirs, "reference_train.py")):
+            output, _ = run_lab(lab, script, env)
+            scores[name].append(number(output, "val_bpb"))
+            text = f"{scores[name][-1]:.4f} ({number(output, 'total_tokens_M'):.2f} M tokens)"
+            row(f"val_bpb after {seconds:g} s, {name}", text, "embedded corpus, same rows")
+    gain = statistics.mean(scores["reference"]) - statistics.mean(scores["ours"])
+    row("gain over the reference's best CPU setting", f"{gain:.4f}", f"mean of {repeats}")
+
+
+def gpu() -> None:
+    """What the bars of a GPU ask for."""
+    for figure in ("val_bpb after 300 s, climbmix, H100", "MFU there", "overhead around the 300 s there, second run"):
+        row(figure, "not yet measured", "needs an H100 or H200")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    choices = ("loader", "waste", "start", "prepare", "cpu", "gpu")
+    parser.add_argument("figures", nargs="+", choices=choices)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--repeats", type=int, default=1)
+    args = parser.parse_args()
+    print("| figure | value | method |\n|---|---|---|")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if {"start", "cpu"} & set(args.figures):
+            subprocess.run([sys.executable, str(HARNESS / "prepare.py"), "--json"], check=True, stdout=sys.stderr)
+        jobs: dict[str, Callable[[], None]] = {
+            "loader": loader,
+            "waste": waste,
+            "start": lambda: start(folder),
+            "prepare": lambda: timed_prepare(folder),
+            "cpu": lambda: cpu(folder, args.seconds, args.repeats),
+            "gpu": gpu,
+        }
+        for figure in args.figures:
+            jobs[figure]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The reference's way of training on a CPU, for comparison: runs in a lab of benchmarks/harness.py beside train.py.
+
+Same model code, with the knobs of the public record. What differs from train.py is what differs in the reference:
+documents are cropped to fill a row, the loss goes through the logits of the whole batch, AdamW is written with plain
+tensor operations, and the first eleven steps are not counted. In the reference's favour: tokens come from disk (it
+tokenises on the way), memory is kept between steps, and the orthogonalisation is in fp32 (it has bf16, which a CPU
+without the units for it emulates).
+"""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right, insort
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import numpy as np
+import prepare
+import torch
+import train
+
+FREE_STEPS = 11
+
+
+def cropped_rows(length: int, bos: int, buffer_size: int = 1000) -> Iterator[list[int]]:
+    """Best fit, else the shortest document cropped; the order of the reference, found by bisection."""
+    tokens, offsets = prepare.load_tokens("train")
+    documents = [(t, a, b) for t, bounds in zip(tokens, offsets, strict=True) for a, b in pairwise(bounds.tolist())]
+    buffer: list[tuple[int, int]] = []
+    read = 0
+    while True:
+        row: list[int] = []
+        while len(row) < length:
+            while len(buffer) < buffer_size:
+                _, a, b = documents[read % len(documents)]
+                insort(buffer, (b - a + 1, read % len(documents)))
+                read += 1
+            at = bisect_right(buffer, (length - len(row), sys.maxsize))
+            _, number = buffer.pop(at - 1 if at else 0)
+            source, a, b = documents[number]
+            row += [bos, *source[a:b].tolist()][: length - len(row)]
+        yield row
+
+
+def make_dataloader(tokenizer: prepare.Tokenizer, count: int, length: int, *_: object, **__: object) -> Iterator[tuple]:
+    """The reference's loader, on tokens from disk."""
+    rows = cropped_rows(length + 1, tokenizer.get_bos_token_id())
+    while True:
+        block = torch.from_numpy(np.array([next(rows) for _ in range(count)], np.int64))
+        yield block[:, :-1].contiguous(), block[:, 1:].contiguous(), 1
+
+
+@torch.no_grad()
+def plain_adamw(self: train.AdamW, multiplier: float) -> None:
+    """AdamW with one tensor operation after the other."""
+    lr = self.initial_lr * multiplier
+    for p, mean, variance, steps in zip(self.params, self.mean, self.variance, self.steps, strict=True):
+        steps.add_(1)
+        p.mul_(1 - lr * self.weight_decay)
+        mean.lerp_(p.grad, 1 - self.betas[0])
+        variance.lerp_(p.grad.square(), 1 - self.betas[1])
+        width = (variance / (1 - self.betas[1] ** steps.item())).sqrt() + 1e-10
+        p.add_(mean / width, alpha=-lr / (1 - self.betas[0] ** steps.item()))
+
+
+def plain_loss(self: train.GPT, x: torch.Tensor, targets: torch.Tensor, reduction: str) -> torch.Tensor:
+    """The loss through the logits of the whole batch."""
+    logits = train.SOFTCAP * torch.tanh(self.head(x).float() / train.SOFTCAP)
+    return torch.nn.functional.cross_entropy(logits, targets, ignore_index=-1, reduction=reduction)
+
+
+class LenientMeter(train.Meter):
+    """Leaves the first steps out of the count, as the reference does."""
+
+    def update(self, loss: float, seconds: float, multiplier: float, epoch: int) -> None:
+        super().update(loss, seconds, multiplier, epoch)
+        if self.steps <= FREE_STEPS:
+            self.seconds = 0.0
+
+
+if __name__ == "__main__":
+    train.make_dataloader = make_dataloader
+    train.AdamW.step = plain_adamw
+    train.Meter = LenientMeter
+    train.GPT.chunked_loss = plain_loss
+    train.main()
