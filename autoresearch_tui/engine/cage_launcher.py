@@ -93,6 +93,13 @@ PRETENDED = {
     "futimesat": (261, -1),
     "utimensat": (280, 88),
 }
+# What one run could leave for the next where they share the kernel's IPC.
+SHARED = {
+    "shmget": (29, 194),
+    "semget": (64, 190),
+    "msgget": (68, 186),
+    "mq_open": (240, 180),
+}
 UNSUPPORTED = {
     "setxattr": (188, 5),
     "lsetxattr": (189, 6),
@@ -188,7 +195,7 @@ def build_filter(machine: str, alone: bool) -> bytes:
         program += [instruction(0x35, 0x40000000, 0, 1), refuse]
     groups = [(FORBIDDEN, errno.EPERM), (ABSENT, errno.ENOSYS)]
     if alone:
-        groups += [(PRETENDED, 0), (UNSUPPORTED, errno.EOPNOTSUPP)]
+        groups += [(PRETENDED, 0), (SHARED, errno.EPERM), (UNSUPPORTED, errno.EOPNOTSUPP)]
     for calls, number in groups:
         for numbers in calls.values():
             if numbers[column] >= 0:
@@ -219,7 +226,7 @@ def close_the_cage(policy: dict[str, object]) -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
         limit = processes if hard == resource.RLIM_INFINITY else min(processes, hard)
         resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
-    if alone or landlock_abi():
+    if alone or landlock_abi() >= 2:  # the first version forbids every move between folders
         paths = [policy[name] for name in ("read", "write", "devices")]
         restrict_files(*[[str(path) for path in group] for group in paths if isinstance(group, list)])
     drop_capabilities()

@@ -94,7 +94,7 @@ def overwrite(name: str) -> None:
     def by_link() -> None:
         Path("linked").hardlink_to(path)
 
-    first_success([by_opening, by_replacing, path.unlink, by_link, lambda: path.parent.rename(name + ".old")])
+    first_success([by_opening, by_replacing, path.unlink, by_link, lambda: path.parent.rename(f"{path.parent}.old")])
 
 
 def change_mode(name: str) -> None:
@@ -138,15 +138,15 @@ def accelerator() -> None:
 
 
 def first_success(attempts: Iterable[Callable[[], object]]) -> None:
-    last: OSError | None = None
+    """Returns at the first attempt that works; raises the first one's OSError where none does."""
+    errors: list[OSError] = []
     for attempt in attempts:
         try:
             attempt()
             return
         except OSError as error:
-            last = error
-    if last:
-        raise last
+            errors.append(error)
+    raise errors[0]
 
 
 def report(name: str, attempt: Callable[[], object]) -> None:

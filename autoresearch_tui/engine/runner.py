@@ -42,7 +42,10 @@ _DRIVER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """One execution. `env` is the run's whole environment; `cwd` is relative to the run's folder."""
+    """One execution. `env` is the run's whole environment; `cwd` is relative to the run's folder.
+
+    `grace_seconds` lie between SIGTERM and SIGKILL when the run has to be ended.
+    """
 
     command: tuple[str, ...]
     env: Mapping[str, str]
@@ -51,6 +54,7 @@ class RunSpec:
     log_limit_bytes: int = 64 * 2**20
     min_free_bytes: int = 256 * 2**20
     niceness: int = 0
+    grace_seconds: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,7 @@ def look(folder: Path) -> RunStatus:
 
 
 def stop(folder: Path) -> None:
-    """Asks the run's owner to end it: SIGTERM to the tree, 2 s, SIGKILL. Returns at once; harmless twice."""
+    """Asks the run's owner to end it: SIGTERM to the tree, then SIGKILL. Returns at once; harmless twice."""
     if look(folder).state is not RunState.RUNNING:
         return
     try:

@@ -26,7 +26,6 @@ import time
 
 LOCK, SPEC, STARTED, EXIT = "run.lock", "run.json", "started.json", "exit.json"
 LOG, BALLAST = "run.log", "ballast"
-GRACE_SECONDS = 2.0
 SWEEP_SECONDS = 10.0
 LOCK_SECONDS = 1.0
 DISK_CHECK_SECONDS = 1.0
@@ -179,7 +178,7 @@ class Spec:
         self.command, self.env, self.cwd = command, env, cwd
         self.timeout = limits["timeout_seconds"]
         self.log_limit, self.min_free = int(limits["log_limit_bytes"]), int(limits["min_free_bytes"])
-        self.niceness = int(limits["niceness"])
+        self.niceness, self.grace = int(limits["niceness"]), limits["grace_seconds"]
 
 
 class Run:
@@ -271,7 +270,7 @@ class Run:
         """SIGTERM, a moment, SIGKILL. Returns a note where somebody could not be ended."""
         self._signal_tree(signal.SIGTERM)
         self._signal_tree(signal.SIGCONT)
-        deadline = time.monotonic() + GRACE_SECONDS
+        deadline = time.monotonic() + self.spec.grace
         while self.reap() and (rest := deadline - time.monotonic()) > 0:
             self._wait(rest)
         return self.sweep()
@@ -413,8 +412,10 @@ def outcome(run: Run, ended: tuple[str, str] | None, notes: list[str]) -> dict[s
         notes = [run.log_error, *notes]
     elif code != 0:
         reason = "out of memory" if ran_out_of_memory(run, code, number) else "crashed"
-        if number is not None:
-            notes = [f"ended by {signal.strsignal(number)} (signal {number})", *notes]
+        # A cage reports its command's signal as a shell does.
+        by = number or (code - 128 if code and 128 < code < 160 else 0)
+        if by:
+            notes = [f"ended by {signal.strsignal(by)} (signal {by})", *notes]
     return {
         "reason": reason,
         "exit_code": code,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -153,6 +155,36 @@ def test_lost_run_is_put_aside_and_started_again(tmp_path: Path) -> None:
     until(lambda: ended(tmp_path))
     assert (tmp_path / "run.log").read_text() == "again\n"
     assert sorted(path.name for path in tmp_path.glob("lost-*")) == ["lost-1", "lost-2"]
+
+
+def test_supervisor_killed_at_any_moment(tmp_path: Path) -> None:
+    seed = random.randrange(2**32)
+    print("seed", seed)
+    moments = random.Random(seed)
+    for number in range(10):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        work = spec(folder, "open('count', 'a').write('x'); import time; time.sleep(0.02)")
+
+        def go(folder: Path = folder, work: RunSpec = work) -> None:
+            with contextlib.suppress(OSError):
+                runner.start(folder, work)
+
+        starter = threading.Thread(target=go)
+        starter.start()
+        until(lambda folder=folder: (folder / "run.lock").exists() and (folder / "run.lock").read_text())
+        time.sleep(moments.random() * 0.05)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int((folder / "run.lock").read_text()), signal.SIGKILL)
+        starter.join()
+        until(lambda folder=folder: runner.look(folder).state is not RunState.RUNNING)
+        state = runner.look(folder).state
+        count = folder / "work" / "count"
+        assert state is not RunState.NOT_STARTED or not count.exists()
+        runner.put_aside(folder)
+        runner.start(folder, work)
+        until(lambda folder=folder: ended(folder))
+        assert len(count.read_text()) <= 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes through /proc")

@@ -204,7 +204,7 @@ def start(folder: Path, mechanism: Sandbox, packages: tuple[Path, ...], code: st
     env = runner.base_environment({}, python_bin=PYTHON, scratch=scratch)
     cage = Cage(writable=(work, scratch), readable=packages, cwd=work)
     command = sandbox.wrap([str(PYTHON), "-c", code], cage, mechanism)
-    runner.start(folder, RunSpec(tuple(command), env, timeout_seconds=timeout, min_free_bytes=0))
+    runner.start(folder, RunSpec(tuple(command), env, timeout_seconds=timeout, min_free_bytes=0, grace_seconds=0.2))
 
 
 def end(folder: Path) -> Exit:
@@ -243,6 +243,13 @@ def test_caged_run_ends_well(tmp_path: Path, mechanism: Sandbox, packages: tuple
     ended = end(tmp_path)
     assert (ended.reason, ended.exit_code) == ("finished", 0), (tmp_path / "run.log").read_text()
     assert marked(tmp_path) == []
+
+
+def test_caged_crash_keeps_its_reason(tmp_path: Path, mechanism: Sandbox, packages: tuple[Path, ...]) -> None:
+    start(tmp_path, mechanism, packages, "import os; os.kill(os.getpid(), 11)")
+    ended = end(tmp_path)
+    assert ended.reason == "crashed"
+    assert "signal 11" in ended.note
 
 
 def test_caged_run_times_out(tmp_path: Path, mechanism: Sandbox, packages: tuple[Path, ...]) -> None:
@@ -334,6 +341,8 @@ def test_filter_on_every_machine(machine: str, alone: bool) -> None:
         assert ask(call) == refuse
     for call in cage_launcher.ABSENT.values():
         assert ask(call) == cage_launcher.ERROR | errno.ENOSYS
+    for call in cage_launcher.SHARED.values():
+        assert ask(call) == (refuse if alone else allow)
     for call in cage_launcher.PRETENDED.values():
         if call[column] >= 0:
             assert ask(call) == (cage_launcher.ERROR if alone else allow)
