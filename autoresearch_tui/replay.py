@@ -50,8 +50,9 @@ class Replay:
         self._monotonic = monotonic
         self._stopping = threading.Event()
         self._wait = wait or self._stopping.wait
-        self._root = Path(tempfile.mkdtemp(prefix="autoresearch-replay-"))
-        self.lab = Lab(self._root, lab.settings)
+        self._folder = Path(tempfile.mkdtemp(prefix="autoresearch-replay-"))
+        # It bears the lab's name, which is on the screen.
+        self.lab = Lab(self._folder / lab.root.name, lab.settings)
         self._target = self.lab.session(tag)
         self._target.folder.mkdir(parents=True)
         _copy(lab.program, self.lab.program)
@@ -74,7 +75,7 @@ class Replay:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(timeout=2)
-        shutil.rmtree(self._root, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _play(self) -> None:
         try:

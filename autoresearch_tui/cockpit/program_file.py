@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -90,6 +92,43 @@ def both(mine: str, theirs: str) -> str:
 
 def _ended(line: str) -> str:
     return line if line.endswith("\n") else line + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Unsaved:
+    """An edit that was never saved, and the text that it was made from."""
+
+    base: Loaded
+    text: str
+
+
+class Draft:
+    """An edit in progress, on disk, so that no way of ending the cockpit loses it. A net: it never complains."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def keep(self, base: str, text: str) -> None:
+        """Remembers the edit."""
+        with contextlib.suppress(OSError, ValueError):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            beside = self._path.with_suffix(".new")
+            beside.write_text(json.dumps({"base": base, "text": text}), "utf-8")
+            beside.replace(self._path)
+
+    def drop(self) -> None:
+        """It was saved, or is not wanted."""
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def take(self) -> Unsaved | None:
+        """What was kept, if anything."""
+        try:
+            found = json.loads(self._path.read_text("utf-8"))
+            base, text = str(found["base"]), str(found["text"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return Unsaved(Loaded(base, hashlib.sha256(base.encode("utf-8", "replace")).hexdigest()), text)
 
 
 class Watch:

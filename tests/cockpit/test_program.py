@@ -22,6 +22,7 @@ from autoresearch_tui.cockpit.screens.program import ProgramScreen
 from autoresearch_tui.cockpit.screens.unsaved import UnsavedScreen
 from autoresearch_tui.cockpit.widgets.text_editor import TextEditor
 from autoresearch_tui.engine import events as ev
+from autoresearch_tui.settings import Settings
 from tests.cockpit.nights import Night, pilot_test
 
 TEXT = "# Program\n\nBe bold.\n\nNever stop.\n"
@@ -53,7 +54,7 @@ class Desk(App[None]):
         editor: Callable[[Sequence[Path]], str] | None = None,
     ) -> None:
         super().__init__()
-        lab = labs.Lab(root, labs.settings_module.Settings())
+        lab = labs.Lab(root, Settings())
         self.path = lab.program
         self.watches: list[Watch] = []
 
@@ -106,7 +107,7 @@ async def test_saving_is_whole_keeps_the_mode_and_names_the_version(root: Path) 
         await pilot.press(*"So: ", "ctrl+s")
         assert app.path.read_text() == "So: " + TEXT
         assert app.path.stat().st_mode & 0o777 == 0o600
-        assert [path.name for path in root.iterdir()] == ["program.md"]
+        assert [path.name for path in root.iterdir() if path.is_file()] == ["program.md"]
         version = hashlib.sha256(app.path.read_bytes()).hexdigest()[:12]
         assert f"the next experiment, 0000, will have {version}" in app.picture()
         await pilot.press("escape")
@@ -235,7 +236,7 @@ async def test_a_disk_that_refuses_keeps_the_text(root: Path, monkeypatch: pytes
         await pilot.press("x", "ctrl+s")
         assert "not saved: program.md: No space left on device" in app.picture()
         assert app.shown.unsaved and app.path.read_text() == TEXT
-        assert [path.name for path in root.iterdir()] == ["program.md"]
+        assert [path.name for path in root.iterdir() if path.is_file()] == ["program.md"]
 
 
 @pilot_test
@@ -259,6 +260,48 @@ async def test_line_ends_and_other_bytes_survive(root: Path) -> None:
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("down", "down", *"c", "ctrl+s")
         assert app.path.read_bytes() == "\ufeffä\r\nb\r\nc".encode()
+
+
+@pilot_test
+async def test_an_unsaved_edit_outlives_the_cockpit(root: Path) -> None:
+    app = Desk(root)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press(*"My ")
+    assert app.path.read_text() == TEXT
+    app = Desk(root)
+    async with app.run_test(size=(100, 30)) as pilot:
+        assert app.text == "My " + TEXT and app.shown.unsaved
+        assert "was not saved when the cockpit closed" in app.picture()
+        await pilot.press("escape", "d")
+    app = Desk(root)
+    async with app.run_test(size=(100, 30)) as pilot:
+        assert app.text == TEXT and not app.shown.unsaved
+
+
+@pilot_test
+async def test_an_unsaved_edit_is_on_disk_while_the_cockpit_lives(root: Path) -> None:
+    app = Desk(root)
+    draft = root / ".autoresearch" / "program.draft.json"
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("x")
+        await until(pilot, draft.exists)
+        await pilot.press("ctrl+s")
+        assert not draft.exists()
+
+
+@pilot_test
+async def test_an_unsaved_edit_of_a_file_that_changed_is_a_conflict(root: Path) -> None:
+    app = Desk(root)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press(*"My ")
+    app.path.write_text(TEXT + "Their line.\n")
+    app = Desk(root)
+    async with app.run_test(size=(100, 30)) as pilot:
+        assert "changed on disk by another editor" in app.picture()
+        await pilot.press("ctrl+s")
+        assert isinstance(app.screen, ConflictScreen)
+        await pilot.press("m")
+        assert app.path.read_text() == "My " + TEXT + "Their line.\n"
 
 
 def test_versions_and_the_best_under_each() -> None:

@@ -94,6 +94,15 @@ async def test_asking_for_another_is_a_veto_and_a_note() -> None:
 
 
 @pilot_test
+async def test_a_reader_without_an_engine_decides_nothing() -> None:
+    app = Gate(*at_gate(), read_only="watching only")
+    async with app.run_test(size=(80, 24)) as pilot:
+        assert "read only: watching only" in app.picture()
+        await pilot.press("a", "v", "n", "e")
+        assert app.answers == [] and app.screen is app.shown
+
+
+@pilot_test
 async def test_escape_leaves_it_at_the_gate() -> None:
     app = Gate(*at_gate())
     async with app.run_test(size=(80, 24)) as pilot:

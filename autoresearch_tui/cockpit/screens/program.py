@@ -17,7 +17,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static, TextArea
 
 from autoresearch_tui.cockpit import program_file
-from autoresearch_tui.cockpit.program_file import Loaded, Watch
+from autoresearch_tui.cockpit.program_file import Draft, Loaded, Watch
 from autoresearch_tui.cockpit.screens import program_text
 from autoresearch_tui.cockpit.screens.conflict import Choice, ConflictScreen
 from autoresearch_tui.cockpit.screens.external_editor import Editor, suspended
@@ -69,13 +69,17 @@ class ProgramScreen(Screen[None]):
         super().__init__()
         self._path = lab.program
         self._session = state
+        self._draft = Draft(lab.state_folder / "program.draft.json")
         self._editor = editor
         self._watch = watch(self._path, self._touched)
         self._loaded = Loaded("", "")
         # What the text area makes of the file: it may write line ends its own way.
         self._shown = ""
+        self._text = ""
         self._theirs: Loaded | None = None
         self._trouble = ""
+        self._note = ""
+        self._discarded = False
 
     @property
     def unsaved(self) -> bool:
@@ -93,19 +97,50 @@ class ProgramScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Reads the file and begins to watch it."""
+        self._drafting = self.set_interval(0.5, self._drafted, pause=True)
         self._reload()
+        self._take_draft()
         self._area.focus()
         if not self._watch.start():
             self.set_interval(1, self._look)
 
     def on_unmount(self) -> None:
-        """Nobody is watching any more."""
+        """Nobody is watching any more. An edit that was neither saved nor thrown away is there the next time."""
         self._watch.stop()
+        self._keep_draft()
+
+    def _take_draft(self) -> None:
+        found = self._draft.take()
+        if found is None or self._area.read_only or found.text == self._loaded.text:
+            return
+        # On the text that it was made from: where the file has changed since, that is a conflict as any other.
+        self._show(found.base, found.text)
+        self._note = "this edit was not saved when the cockpit closed: ctrl+s saves it, Esc leaves or discards it"
+        self._look()
+
+    def _drafted(self) -> None:
+        self._drafting.pause()
+        self._keep_draft()
+
+    def _keep_draft(self) -> None:
+        if self._discarded or self._shown == self._text:
+            self._draft.drop()
+        else:
+            self._draft.keep(self._loaded.text, self._text)
+
+    @on(TextArea.Changed)
+    def _edited(self) -> None:
+        self._text = self._area.text
+        self._draw()
+        # Also for a terminal that goes away without a word; a moment after the last key.
+        self._drafting.reset()
+        self._drafting.resume()
 
     def refresh_state(self, state: State) -> None:
         """The session went on."""
         self._session = state
-        self._draw()
+        if self.is_mounted:
+            self._draw()
 
     # -- the file --------------------------------------------------------------------------------------------
 
@@ -145,7 +180,7 @@ class ProgramScreen(Screen[None]):
         if text is not None:
             area.load_text(text)
         area.move_cursor(where)
-        self._theirs, self._trouble = None, ""
+        self._theirs, self._trouble, self._note = None, "", ""
 
     def _see_theirs(self) -> None:
         try:
@@ -174,7 +209,8 @@ class ProgramScreen(Screen[None]):
             self._trouble = f"not saved: {_line(error)}"
             self._draw()
             return False
-        self._loaded, self._shown, self._theirs, self._trouble = loaded, text, None, ""
+        self._loaded, self._shown, self._theirs, self._trouble, self._note = loaded, text, None, "", ""
+        self._draft.drop()
         self.notify(f"saved; {program_text.next_line(self._session, loaded.version)}", markup=False)
         self._draw()
         return True
@@ -194,7 +230,7 @@ class ProgramScreen(Screen[None]):
             self._show(theirs)
         elif choice == "both":
             self._show(theirs, program_file.both(mine, theirs.text))
-            self._trouble = "both texts are here, between marks: settle them, then ctrl+s"
+            self._note = "both texts are here, between marks: settle them, then ctrl+s"
         else:
             self._show(theirs, mine if choice == "mine" else merge(base, mine, theirs.text))
             self._save()
@@ -220,7 +256,8 @@ class ProgramScreen(Screen[None]):
             self.dismiss(None)
 
     def _leave(self, way: Way | None) -> None:
-        if way == "discard" or (way == "save" and self._save()):
+        self._discarded = way == "discard"
+        if self._discarded or (way == "save" and self._save()):
             self.dismiss(None)
 
     # -- drawing ---------------------------------------------------------------------------------------------
@@ -229,7 +266,6 @@ class ProgramScreen(Screen[None]):
     def _area(self) -> TextEditor:
         return self.query_one(TextEditor)
 
-    @on(TextArea.Changed)
     def _draw(self) -> None:
         version = self._loaded.version
         on_disk = (self._theirs or self._loaded).version
@@ -240,8 +276,9 @@ class ProgramScreen(Screen[None]):
             head.append(f"  {program_text.next_line(self._session, on_disk)}", style="not bold dim")
         self.query_one("#program-head", Static).update(head)
         trouble = self.query_one("#program-trouble", Static)
-        trouble.update(Content(f"! {clean_line(self._trouble)}"))
-        trouble.display = bool(self._trouble)
+        said = self._trouble or self._note
+        trouble.update(Content(f"! {clean_line(said)}"))
+        trouble.display = bool(said)
         self.query_one("#program-history", Static).update(program_text.history(self._session, on_disk))
 
 

@@ -76,6 +76,7 @@ class ReviewScreen(Screen[Answer | None]):
         state: State,
         read_files: Callable[[], Mapping[str, str]] | None,
         *,
+        read_only: str = "",
         grace: float = INPUT_GRACE,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -86,6 +87,7 @@ class ReviewScreen(Screen[Answer | None]):
         self._diff_text = diff_text
         self._session = state
         self._read_files = read_files
+        self._read_only = read_only
         self._grace = grace
         self._clock = clock
         self._now = now
@@ -120,12 +122,14 @@ class ReviewScreen(Screen[Answer | None]):
     def refresh_state(self, state: State) -> None:
         """The session went on: the answer may no longer be wanted, or be about another diff."""
         self._session = state
-        self._draw_gate()
-        self.refresh_bindings()
+        if self.is_mounted:
+            self._draw_gate()
+            self.refresh_bindings()
 
     def outdated(self) -> str:
-        """Why the proposal on the screen is no longer the one at the gate; empty while it is."""
-        return review_text.outdated(self._experiment, self._session)
+        """Why an answer would not count: another diff is at the gate by now, or nobody here decides."""
+        why = review_text.outdated(self._experiment, self._session)
+        return why or (f"read only: {self._read_only}" if self._read_only else "")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that cannot do anything are shown dimmed."""
