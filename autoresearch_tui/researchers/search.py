@@ -17,7 +17,7 @@ from autoresearch_tui.researchers import facts, knobs, moves, wording
 from autoresearch_tui.researchers.base import Attempt, Brief, Proposal, ResearcherError
 from autoresearch_tui.researchers.knobs import Knob, Value
 from autoresearch_tui.researchers.moves import LEVELS, Step
-from autoresearch_tui.researchers.steering import Belief, Bounds, Trial, deeper, kinds, spread_of
+from autoresearch_tui.researchers.steering import DECIDED, Belief, Bounds, Trial, deeper, kinds, spread_of, worthwhile
 
 Move = tuple[Step, ...]
 Identity = tuple[str, frozenset[tuple[str, Value]]]
@@ -152,7 +152,7 @@ class _Plan:
 
     def _stale(self) -> int:
         """Decided experiments since the last one that was kept."""
-        decided = [t.outcome for t in reversed(self.trials) if t.outcome in ("keep", "discard", "crash", "invalid")]
+        decided = [t.outcome for t in reversed(self.trials) if t.outcome in DECIDED]
         return next((i for i, outcome in enumerate(decided) if outcome == "keep"), len(decided))
 
     def _steps(self, knob: Knob) -> Iterator[Step]:
@@ -174,9 +174,11 @@ class _Plan:
         return []
 
     def _followed(self, singles: Sequence[Move]) -> Iterator[Move]:
-        """Further in the direction that was kept last, most of the time."""
-        decided = [t for t in self.trials if t.outcome in ("keep", "discard", "crash", "invalid")]
+        """Further in the direction that was kept last, most of the time, while it still pays."""
+        decided = [t for t in self.trials if t.outcome in DECIDED]
         if not decided or decided[-1].outcome != "keep" or self._rng.random() > _FOLLOW:
+            return
+        if not worthwhile(decided[-1], decided):
             return
         kept = {key: moves.direction(*change) for key, change in decided[-1].changes.items()}
         yield from (m for m in singles if kept.get(m[0].knob.key) == m[0].direction)

@@ -18,8 +18,11 @@ from dataclasses import dataclass
 from autoresearch_tui.researchers.knobs import Knob, Value
 from autoresearch_tui.researchers.moves import Step, coordinate, direction, scale, words
 
+DECIDED = ("keep", "discard", "crash", "invalid")  # outcomes of attempts that were run
+
 _FAR = 3.0  # coordinates: beyond this a parabola fitted near the frontier says nothing
 _NOISE = 0.4  # of the typical gain
+_WORTH = 0.3  # of the best of the last keeps
 _OTHER_MEAN, _OTHER_SPREAD = -0.2, 0.6  # of a word or a pattern in place of another
 
 # What public tables of the reference's runs have in common, in typical gains for a coarse step up: the prior mean.
@@ -113,7 +116,9 @@ class Bounds:
         if (key, before, step.after) in self._spent or (key, step.after) in self._left:
             return True
         lost = self._lost.get((key, before, step.direction), math.inf)
-        return not isinstance(before, str) and self._far(key, before, step.after) > lost + 1e-9
+        # Of counts the even may lose where the odd win, so there a lost step says nothing about a longer one.
+        graded = not isinstance(before, str) and self._kinds.get(key) != "count"
+        return graded and self._far(key, before, step.after) > lost + 1e-9
 
     def _far(self, key: str, before: Value, after: Value) -> float:
         kind = self._kinds.get(key, "coefficient")
@@ -227,18 +232,26 @@ def spread_of(trials: Iterable[Trial]) -> float:
     return statistics.median(sizes) if sizes else 1.0
 
 
+def worthwhile(trial: Trial, trials: Sequence[Trial]) -> bool:
+    """Whether a kept trial gained enough beside the keeps just before it: less is the end of a slope."""
+    if trial.outcome != "keep":
+        return False
+    before = [t.gain for t in trials if t.outcome == "keep" and t.gain is not None and t.number <= trial.number]
+    return trial.gain is None or trial.gain >= _WORTH * max(before[-5:])
+
+
 def deeper(trials: Sequence[Trial], rng: random.Random) -> bool:
     """Whether to refine a knob that was turned before, rather than a new one: by what each has earned so far."""
     won, lost = {True: 1.0, False: 2.0}, {True: 1.0, False: 1.0}
     turned: set[str] = set()
     for trial in trials:
-        if trial.outcome not in ("keep", "discard", "crash", "invalid"):
+        if trial.outcome not in DECIDED:
             continue
         known = bool(trial.changes) and all(key in turned for key in trial.changes)
         turned.update(trial.changes)
         for counts in (won, lost):
             counts[known] *= 0.95  # what worked early need not work late
-        (won if trial.outcome == "keep" else lost)[known] += 1
+        (won if worthwhile(trial, trials) else lost)[known] += 1
     return rng.betavariate(won[True], lost[True]) > rng.betavariate(won[False], lost[False])
 
 

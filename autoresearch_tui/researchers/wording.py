@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from autoresearch_tui.researchers.knobs import written
 from autoresearch_tui.researchers.moves import Step, coordinate, direction, words
-from autoresearch_tui.researchers.steering import Trial, expected
+from autoresearch_tui.researchers.steering import DECIDED, Trial, expected
 from autoresearch_tui.text import describe
 
-_DECIDED = ("keep", "discard")
 # Why a knob might matter, by a word of its name; the first that fits is said.
 _REASONS: tuple[tuple[str, str], ...] = (
     ("warmdown", "how long the rate decays shapes the end of a short run"),
@@ -49,14 +48,17 @@ def hypothesis(steps: Sequence[Step], trials: Sequence[Trial], kinds: Mapping[st
 
 def _single(step: Step, trials: Sequence[Trial], kinds: Mapping[str, str], metric: str) -> str:
     name, key = step.knob.name, step.knob.key
-    mine = [t for t in trials if t.single == key and t.outcome in (*_DECIDED, "crash", "invalid")]
-    kept = [t for t in mine if t.outcome == "keep" and direction(*t.changes[key]) == step.direction]
+    mine = [t for t in trials if t.single == key and t.outcome in DECIDED]
+    kept = [t for t in trials if t.outcome == "keep" and key in t.changes]
+    kept = [t for t in kept if direction(*t.changes[key]) == step.direction]
     same = [t for t in mine if t.outcome != "keep" and direction(*t.changes[key]) == step.direction]
     other = [t for t in mine if t.outcome != "keep" and direction(*t.changes[key]) != step.direction]
     failed = [t for t in mine if t.outcome != "keep" and t.changes[key][0] == step.knob.value]
     if kept and kept[-1].changes[key][1] == step.knob.value and not any(t in failed for t in same):
         trial = kept[-1]
-        return f"{_act(trial, key)} in #{trial.number} gave {_told(trial, metric)}; keep going"
+        others = ", ".join(other.partition(":")[2] for other in trial.changes if other != key)
+        together = f" together with {others}" if others else ""
+        return f"{_act(trial, key)}{together} in #{trial.number} gave {_told(trial, metric)}; keep going"
     if same and same[-1].outcome in ("crash", "invalid"):
         return f"{name}: {_act(same[-1], key)} failed in #{same[-1].number}; a smaller step may hold"
     if same and _shorter(step, same[-1], kinds):
@@ -69,14 +71,12 @@ def _single(step: Step, trials: Sequence[Trial], kinds: Mapping[str, str], metri
         return f"{_act(trial, key)} in #{trial.number} cost {_told(trial, metric)}; try the other way"
     if other:
         return f"{_act(other[-1], key)} failed in #{other[-1].number}; try the other way"
-    return f"{name} has not been turned yet: {_reason(step)}"
+    return f"{name} has not been turned on its own yet: {_reason(step)}"
 
 
 def _reason(step: Step) -> str:
     parts = words(step.knob.name)
-    reason = next(
-        (reason for word, reason in _REASONS if word in parts), "only a run can tell which way it wants to go"
-    )
+    reason = next((reason for word, reason in _REASONS if word in parts), "only a run can tell which way it should go")
     outlook = expected(step.knob)
     if outlook and (outlook > 0) == (step.direction == "up"):
         return f"{reason}, and public runs gained this way"
@@ -84,7 +84,7 @@ def _reason(step: Step) -> str:
 
 
 def _latest(trials: Sequence[Trial], key: str) -> Trial | None:
-    return next((t for t in reversed(trials) if t.single == key and t.outcome in _DECIDED), None)
+    return next((t for t in reversed(trials) if t.single == key and t.outcome in ("keep", "discard")), None)
 
 
 def _shorter(step: Step, trial: Trial, kinds: Mapping[str, str]) -> bool:
