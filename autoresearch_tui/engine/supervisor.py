@@ -67,18 +67,19 @@ def boot_id() -> str:
         return ""
 
 
-def write_file(name: str, data: bytes) -> None:
-    """On disk when it returns. Raises OSError."""
+def write_file(name: str, data: bytes, *, durable: bool) -> None:
+    """Raises OSError. Only where `durable`, it is on disk when this returns; its room is taken in any case."""
     with open(name, "wb", buffering=0) as file:
         while data:
             data = data[file.write(data) :]
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
 
 
 def write_json(name: str, value: dict[str, object]) -> None:
     """Atomic, and on disk when it returns. Raises OSError (a full disk)."""
     temporary = f"{name}.tmp"
-    write_file(temporary, json.dumps(value).encode())
+    write_file(temporary, json.dumps(value).encode(), durable=True)
     os.rename(temporary, name)
     folder = os.open(".", os.O_RDONLY)
     try:
@@ -481,7 +482,7 @@ def supervise() -> None:
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
     with open(SPEC, encoding="utf-8") as file:
         spec = Spec(**json.load(file))
-    write_file(BALLAST, b"\0" * BALLAST_BYTES)
+    write_file(BALLAST, b"\0" * BALLAST_BYTES, durable=False)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     run = Run(spec, wakeup, stop_asked)
     owner = {"supervisor_pid": os.getpid(), "trainer_pid": run.trainer, "boot_id": boot_id()}
