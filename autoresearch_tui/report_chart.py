@@ -17,6 +17,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 96, 40, 72, 72
 _INK, _GREY, _PALE = "#24292f", "#6e7781", "#d0d7de"
 _KEPT, _TRIED, _FAILED, _PAPER = "#1a7f37", "#afb8c1", "#bc4c00", "#ffffff"
 _LABEL = 42
+# No score is further away than this, whatever a log says.
+_FAR = 1e300
 # Labels lean to the right; closer together than this they would run into each other.
 _APART = 26
 _Shape = Literal["dot", "ring", "cross", "up", "down"]
@@ -109,7 +111,8 @@ def nice(low: float, high: float, wanted: int = 6) -> tuple[float, ...]:
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)
-    return tuple(round(n * step, 12) for n in range(first, math.floor(high / step + 1e-9) + 1))
+    last = math.floor(high / step + 1e-9)
+    return tuple(float(f"{n * step:.12g}") for n in range(first, min(last, first + 2 * wanted) + 1))
 
 
 def _scored(state: State) -> list[Experiment]:
@@ -119,9 +122,10 @@ def _scored(state: State) -> list[Experiment]:
 def _scale(state: State) -> _Scale:
     """From the best to a little beyond the baseline: what was worse than that is drawn at the edge."""
     kept = [e.value for e in _scored(state) if e.outcome == "keep" and e.value is not None]
-    values = kept or [0.0, 1.0]
+    values = [min(max(value, -_FAR), _FAR) for value in kept] or [0.0, 1.0]
     low, high = min(values), max(values)
-    room = (high - low) * 0.12 or max(abs(high) * 0.01, 1e-6)
+    # Scores that are all but one: enough room that the scale is one.
+    room = max((high - low) * 0.12, max(abs(low), abs(high)) * 1e-6, 1e-9)
     return _Scale(max(len(state.experiments) - 1, 1), low - room, high + room)
 
 
@@ -175,7 +179,7 @@ def _title(state: State) -> list[Label]:
 
 def _ticks(scale: _Scale, metric: str) -> list[Label]:
     values = nice(scale.low, scale.high)
-    step = values[1] - values[0] if len(values) > 1 else 1.0
+    step = values[1] - values[0] if len(values) > 1 and values[1] > values[0] else 1.0
     digits = min(max(0, -math.floor(math.log10(step) + 1e-9) + (1 if f"{step:e}".startswith("2.5") else 0)), 9)
     labels = [Label(_LEFT - 10, scale.y(v) + 4, f"{v:.{digits}f}", 12, _GREY, "end") for v in values]
     labels += [
