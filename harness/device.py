@@ -5,7 +5,11 @@ Fixed, like prepare.py. `train.py` uses it; `python device.py` reports it, for p
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +107,14 @@ def process_seconds() -> float:
         return time.perf_counter() - _IMPORTED
 
 
+def keep_memory() -> None:
+    """Let glibc hold on to freed memory: giving big tensors back to the system at every step costs half the speed."""
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-4, 0)  # M_MMAP_MAX: never map a block on its own
+        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+
+
 def synchronize(device: torch.device) -> None:
     """Wait for the device's queue; nothing to wait for on a CPU."""
     if device.type == "cuda":
@@ -118,7 +130,6 @@ def peak_memory_mb(device: torch.device) -> float:
     if device.type == "mps":
         return torch.mps.driver_allocated_memory() / 2**20
     import resource
-    import sys
 
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used / (2**20 if sys.platform == "darwin" else 2**10)
@@ -320,3 +331,34 @@ def why_not(backend: Backend, device: torch.device, dtype: torch.dtype, wanted: 
     if backend.name != "flex" and dtype == torch.float32:
         return "needs bf16"
     return ""
+
+
+# ---------------------------------------------------------------------------
+# Report
+# ---------------------------------------------------------------------------
+
+
+def report(head_dim: int = 128) -> dict[str, Any]:
+    """What training would use here, why not something faster, and what to install for it."""
+    device = pick_device()
+    dtype = pick_dtype(device)
+    choice = choose_attention(device, dtype, head_dim)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    missing = [b for b, why in choice.rejected.items() if why.startswith(("ModuleNotFoundError", "ImportError"))]
+    return {
+        "device": device.type,
+        "name": name,
+        "dtype": str(dtype).removeprefix("torch."),
+        "peak_tflops": round(peak_flops(device, dtype) / 1e12, 3),
+        "attention": choice.name,
+        "rejected": choice.rejected,
+        "faster_if_installed": missing,
+    }
+
+
+if __name__ == "__main__":
+    found = report()
+    if "--json" in sys.argv[1:]:
+        print(json.dumps(found))
+    else:
+        print("\n".join(f"{key}: {value}" for key, value in found.items()))

@@ -12,7 +12,6 @@ positions (Su et al. 2021, arXiv 2104.09864), squared ReLU (So et al. 2021, arXi
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import math
 import os
@@ -52,12 +51,12 @@ X0_INIT = 0.05  # how much of the embedding flows into every layer at first
 TOTAL_BATCH_SIZE = 262144  # tokens in one optimiser step
 DEVICE_BATCH_SIZE = 128  # rows in one forward pass; halved by itself where memory runs out
 EMBEDDING_LR = 0.9  # AdamW, for a width of 768; scaled by 1/sqrt(width)
+BIGRAM_LR = 0.3  # likewise
 UNEMBEDDING_LR = 0.005  # likewise
 MATRIX_LR = 0.04  # Muon
 SCALAR_LR = 0.5  # AdamW, per-layer scalars
 WEIGHT_DECAY = 0.2  # Muon, falls to zero over the run
 EMBEDDING_WEIGHT_DECAY = 0.001  # token embeddings
-BIGRAM_LR_FRAC = 1.0  # learning rate of the pairs' embeddings, times EMBEDDING_LR
 VALUE_WEIGHT_DECAY = 0.003  # value embeddings
 UNEMBEDDING_WEIGHT_DECAY = 0.01  # output layer
 ADAM_BETAS = (0.8, 0.95)  # momentum and variance
@@ -436,7 +435,7 @@ class Optimizers:
             AdamW([model.x0_lambdas], SCALAR_LR, betas=(0.96, 0.95)),
         ]
         if model.bigram is not None:
-            self.adam.append(AdamW([model.bigram.weight], EMBEDDING_LR * BIGRAM_LR_FRAC * scale))
+            self.adam.append(AdamW([model.bigram.weight], BIGRAM_LR * scale))
         matrices = list(model.blocks.parameters())
         shapes = sorted({p.shape for p in matrices})
         stacks = [[p for p in matrices if p.shape == shape] for shape in shapes]
@@ -478,14 +477,6 @@ def lr_multiplier(progress: float) -> float:
 # ---------------------------------------------------------------------------
 # Run
 # ---------------------------------------------------------------------------
-
-
-def keep_memory() -> None:
-    """Let glibc hold on to freed memory: giving big tensors back to the system at every step halves the speed."""
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(-4, 0)  # M_MMAP_MAX: never map a block on its own
-        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 class Meter:
@@ -614,8 +605,7 @@ def set_up(tokenizer: Tokenizer) -> tuple[Run, int, Meter]:
     optimizers = Optimizers(model, compiled, torch.bfloat16 if compiled else torch.float32)
     autocast = torch.autocast(device.type, dtype) if dtype != torch.float32 else contextlib.nullcontext()
     run = Run(model, torch.compile(model, dynamic=False) if compiled else model, optimizers, autocast, device)
-    print(f"Device: {device}, {str(dtype).removeprefix('torch.')}, attention: {attention.name}")
-    print(f"Model: {config}")
+    print(f"Device: {device}, {str(dtype).removeprefix('torch.')}, attention: {attention.name}\nModel: {config}")
     print(
         "Parameters: " + ", ".join(f"{name} {number:,}" for name, number in model.parameter_counts().items()),
         flush=True,
@@ -631,7 +621,7 @@ def set_up(tokenizer: Tokenizer) -> tuple[Run, int, Meter]:
 def main() -> None:
     """Set up, train, evaluate, print the summary."""
     prepare.require_ready()
-    keep_memory()
+    hardware.keep_memory()
     torch.set_float32_matmul_precision("high")
     tokenizer = Tokenizer.from_directory()
     run, rows, meter = set_up(tokenizer)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
 
 from .conftest import HARNESS, fresh
 
@@ -40,10 +45,10 @@ def make_lab(folder: Path, profile: str = "demo", **knobs: object) -> Path:
     return folder
 
 
-def run_train(lab: Path, cache: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """`python train.py` in a lab; newlines are kept as they are."""
+def run_train(lab: Path, cache: Path, script: str = "train.py", **env: str) -> subprocess.CompletedProcess[str]:
+    """`python train.py`, or another script, in a lab; newlines are kept as they are."""
     env = {"AUTORESEARCH_CACHE": str(cache), "AUTORESEARCH_PROFILE": "demo", "PATH": os.environ["PATH"], **env}
-    done = subprocess.run([sys.executable, "train.py"], cwd=lab, env=env, capture_output=True, timeout=100, check=False)
+    done = subprocess.run([sys.executable, script], cwd=lab, env=env, capture_output=True, timeout=100, check=False)
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
@@ -63,3 +68,84 @@ def test_no_data_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "run `autoresearch-tui prepare`" in done.stderr
+
+
+def summary(output: str) -> dict[str, str]:
+    return dict(re.findall(r"^(\w+): +(\S.*)$", output.split("\n---\n")[1], re.MULTILINE))
+
+
+def test_one_seed_and_a_token_budget_repeat_to_the_bit(cache: Path, tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, TOTAL_BATCH_SIZE=1024, DEVICE_BATCH_SIZE=4)
+    script = (
+        "import hashlib, train\n"
+        "keep, real = [], train.set_up\n"
+        "train.set_up = lambda tokenizer: keep.append(real(tokenizer)) or keep[0]\n"
+        "train.main()\n"
+        "weights = b''.join(p.detach().numpy().tobytes() for p in keep[0][0].model.parameters())\n"
+        "print('weights: ', hashlib.sha256(weights).hexdigest())\n"
+    )
+    (lab / "hashed.py").write_text(script, encoding="utf-8")
+    runs = [run_train(lab, cache, "hashed.py", AUTORESEARCH_TOKEN_BUDGET="6000") for _ in range(2)]
+    first, second = (summary(run.stdout) for run in runs)
+    assert first["num_steps"] == second["num_steps"] == "6"
+    assert first["val_bpb"] == second["val_bpb"]
+    assert first["weights"] == second["weights"]
+
+
+def test_divergence_fails_fast(cache: Path, tmp_path: Path) -> None:
+    lab = make_lab(tmp_path, SOFTCAP=1e9, TOTAL_BATCH_SIZE=512, DEVICE_BATCH_SIZE=4)
+    source = (lab / "train.py").read_text(encoding="utf-8")
+    assert "value = loss.item()" in source
+    (lab / "train.py").write_text(source.replace("loss.item()", "float('nan')"), encoding="utf-8")
+    done = run_train(lab, cache, AUTORESEARCH_TOKEN_BUDGET="2000")
+    assert done.returncode == 1
+    assert done.stdout.endswith("\nFAIL\n")
+
+
+def test_a_batch_that_does_not_divide_is_said(cache: Path, tmp_path: Path) -> None:
+    done = run_train(make_lab(tmp_path, TOTAL_BATCH_SIZE=1000), cache)
+    assert done.returncode == 1
+    assert "TOTAL_BATCH_SIZE = 1000 is not a multiple" in done.stderr
+
+
+def test_the_demo_stops_at_its_seconds(cache: Path, tmp_path: Path) -> None:
+    done = run_train(make_lab(tmp_path), cache, AUTORESEARCH_TIME_BUDGET="2")
+    assert 2 <= float(summary(done.stdout)["training_seconds"]) < 20
+    assert "(0.0%)" in done.stdout
+    assert "remaining: 0s" in done.stdout
+
+
+def test_out_of_memory_steps_down(harness: dict[str, ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
+    tried = []
+
+    def step(rows: int) -> None:
+        tried.append(rows)
+        if rows > 8:
+            raise torch.OutOfMemoryError
+
+    assert harness["train"].fit_rows(step, 32) == 8
+    assert tried == [32, 16, 8]
+    assert "Out of memory at DEVICE_BATCH_SIZE = 32: going on with 16" in capsys.readouterr().out
+    with pytest.raises(torch.OutOfMemoryError):
+        harness["train"].fit_rows(lambda rows: step(rows + 8), 4)
+
+
+def test_warm_up_leaves_no_trace(harness: dict[str, ModuleType]) -> None:
+    train = harness["train"]
+    for name, value in {"DEPTH": 1, "ASPECT_RATIO": 32, "HEAD_DIM": 32, "WINDOW_PATTERN": "L"}.items():
+        setattr(train, name, value)
+    model = train.GPT(train.build_config(64))
+    model.init_weights()
+    optimizers = train.Optimizers(model, False, torch.float32)
+    run = train.Run(model, model, optimizers, contextlib.nullcontext(), torch.device("cpu"))
+    run.warm_up(2)
+    assert all(p.grad is None for p in model.parameters())
+    assert not any(t.any() for o in [*optimizers.adam, *optimizers.muon] for t in o.state())
+
+
+def test_the_compiler_is_not_imported_on_a_cpu(cache: Path, tmp_path: Path) -> None:
+    lab = make_lab(tmp_path)
+    script = "import sys, train\ntrain.main()\nassert 'torch._dynamo' not in sys.modules\n"
+    (lab / "light.py").write_text(script, encoding="utf-8")
+    done = run_train(lab, cache, "light.py", AUTORESEARCH_TOKEN_BUDGET="1")
+    assert done.returncode == 0, done.stderr
