@@ -12,6 +12,7 @@ import dataclasses
 import enum
 import errno
 import fcntl
+import functools
 import json
 import os
 import re
@@ -20,7 +21,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -253,8 +254,12 @@ def _write_spec(folder: Path, spec: RunSpec) -> None:
     values = dataclasses.asdict(spec)
     values["env"] = {**spec.env, MARK: str(folder.resolve())}
     temporary = folder / f"{supervisor.SPEC}.{os.getpid()}.{time.monotonic_ns()}"
-    temporary.write_text(json.dumps(values), "utf-8")
-    temporary.replace(folder / supervisor.SPEC)
+    try:
+        temporary.write_text(json.dumps(values), "utf-8")
+        temporary.replace(folder / supervisor.SPEC)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _launch(folder: Path) -> str:
@@ -319,31 +324,25 @@ def _read(path: Path, kind: type[T]) -> T | None:
     return record
 
 
-class _Send:
-    """Sends a signal to one process, and to no later one of the same number where the system has pidfds."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._descriptor = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
-
-    def __call__(self, number: signal.Signals) -> None:
-        if self._descriptor is None:
-            os.kill(self._pid, number)
-        else:
-            signal.pidfd_send_signal(self._descriptor, number)
-
-    def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-
-
 @contextlib.contextmanager
-def _process(pid: int) -> Iterator[_Send]:
-    send = _Send(pid)
-    try:
-        yield send
-    finally:
-        send.close()
+def _process(pid: int) -> Iterator[Callable[[int], None]]:
+    """Sends signals to one process, and to no later one of its number where the system has pidfds.
+
+    Raises ProcessLookupError where there is none.
+    """
+    if sys.platform == "linux":
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+        else:
+            try:
+                yield functools.partial(signal.pidfd_send_signal, descriptor)
+            finally:
+                os.close(descriptor)
+            return
+    yield functools.partial(os.kill, pid)
 
 
 def _traceback(lines: list[str]) -> list[str]:

