@@ -63,11 +63,17 @@ class ProgramRead:
 
 @dataclass(frozen=True, slots=True)
 class ProposalAsked:
-    """The researcher is at work on experiment `number`, from commit `base`; `attempt` counts from 1."""
+    """The researcher is at work on experiment `number`, from commit `base`; `attempt` counts from 1.
+
+    `side`: `base` is an earlier keep and not the frontier, for the search is on a plateau. `mends`: the crashed
+    experiment whose change is to be mended.
+    """
 
     number: int
     base: str
     attempt: int
+    side: bool = False
+    mends: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,11 @@ class ProposalFailed:
 
 @dataclass(frozen=True, slots=True)
 class ProposalMade:
-    """An attempt exists as a commit; what is shown, approved, committed and trained is this commit."""
+    """An attempt exists as a commit; what is shown, approved, committed and trained is this commit.
+
+    `side` and `mends` as in :class:`ProposalAsked`; a side branch is not merged onto the frontier while it waits.
+    `repeats`: the experiment that this is nearly the same as; the researcher was told, and insisted.
+    """
 
     number: int
     commit: str
@@ -98,6 +108,9 @@ class ProposalMade:
     low_risk: bool = True
     tokens: int = 0
     usd: float | None = None
+    side: bool = False
+    mends: int | None = None
+    repeats: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,8 @@ TABLED = frozenset({"keep", "discard", "crash", "invalid"})
 class Experiment:
     """Proposal, review, run, score and verdict together. Times are UTC, ISO 8601; memory is GiB.
 
-    `outcome` is empty while open; then keep, discard, crash, invalid, vetoed or withdrawn.
+    `outcome` is empty while open; then keep, discard, crash, invalid, vetoed or withdrawn. `side`, `mends` and
+    `repeats` are :class:`~autoresearch_tui.engine.events.ProposalMade`'s.
     """
 
     number: int
@@ -63,6 +64,9 @@ class Experiment:
     memory_gb: float = 0.0
     reason: str = ""
 
+    side: bool = False
+    mends: int | None = None
+    repeats: int | None = None
     @property
     def name(self) -> str:
         """`0007`: the name of its run folder and of its ref."""
@@ -89,6 +93,7 @@ class State:
     failures: int = 0
     failed_usd: float = 0.0
     paused: ev.PauseAsked | None = None
+    failed_tokens: int = 0
     stopping: str = ""
     trouble: ev.TroubleMet | None = None
     trouble_at: str = ""
@@ -127,6 +132,11 @@ class State:
         """What the session's proposals have cost, failed ones included, as far as prices are known."""
         return self.failed_usd + sum(e.usd or 0.0 for e in self.experiments)
 
+
+    @property
+    def tokens(self) -> int:
+        """What the session's proposals have taken in tokens, failed ones included, as far as they are counted."""
+        return self.failed_tokens + sum(e.tokens for e in self.experiments)
 
 def fold(state: State, record: ev.Record) -> State:
     """The state after one more record. Raises ValueError where the record cannot follow."""
@@ -196,6 +206,7 @@ def _(event: ev.ProposalFailed, state: State, time: str) -> State:
         failures=state.failures + 1,
         failed_usd=state.failed_usd + (event.usd or 0.0),
     )
+        failed_tokens=state.failed_tokens + event.tokens,
 
 
 @_apply.register
@@ -219,6 +230,9 @@ def _(event: ev.ProposalMade, state: State, time: str) -> State:
         stage=Stage.PROPOSED,
         proposed_at=time,
     )
+        side=event.side,
+        mends=event.mends,
+        repeats=event.repeats,
     return replace(state, experiments=(*state.experiments, made), asked=None, failed=None, failures=0)
 
 
