@@ -139,7 +139,7 @@ class Engine:
         if state.best is None:
             return False
         for waiting in state.waiting:
-            if waiting.base == state.frontier_commit or waiting.author == BASELINE:
+            if waiting.base == state.frontier_commit or waiting.author == BASELINE or waiting.side:
                 continue
             moved = self._session.attempts.rebased(waiting, state.frontier_commit, waiting.proposed_at)
             if moved is None:
