@@ -90,7 +90,7 @@ class Cage:
 
 @functools.cache
 def choose() -> Sandbox:
-    """The strongest mechanism that works on this machine, found by closing a cage with it (about 50 ms, once a process)."""
+    """The strongest mechanism that works here, found by closing a cage with it (about 50 ms, once a process)."""
     if sys.platform != "linux":
         return Sandbox(Kind.NONE, note="runs are not confined on this system; a Linux machine can do it")
     if os.uname().machine not in cage_launcher.MACHINES:
