@@ -98,10 +98,11 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "program", "e", "Edit the program", "Opens program.md; the next request is made under it.",
-        "Loop", _always, 6, "program",
+        "Loop", _commands, 6, "program",
     ),
     Action(
-        "editor", "E", "Edit the program in $EDITOR", "Leaves the screen to your own editor for a while.", "Loop",
+        "editor", "E", "Edit the program in $EDITOR", "Leaves the screen to your own editor for a while.",
+        "Loop", _commands,
     ),
     Action(
         "details", "enter", "Details of the experiment", "Diff, log, curve, score and who decided.",

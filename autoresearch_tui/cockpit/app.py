@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import Theme
 
+from autoresearch_tui.cockpit import preferences
 from autoresearch_tui.cockpit.actions import ACTIONS, key_name
+from autoresearch_tui.cockpit.announce import News, news
 from autoresearch_tui.cockpit.bridge import Bridge
+from autoresearch_tui.cockpit.preferences import Preferences
 from autoresearch_tui.cockpit.screens.main import MainScreen
-from autoresearch_tui.engine.events import CommandRefused
 from autoresearch_tui.engine.host import Host
+from autoresearch_tui.engine.state import State
 from autoresearch_tui.lab import Lab
 from autoresearch_tui.monitor import Monitor
 from autoresearch_tui.text import clean_line
@@ -49,8 +52,8 @@ THEME = Theme(
 class Cockpit(App[int]):
     """A projection of the session `tag` of `lab`. With no host it only watches.
 
-    After :meth:`run`, `outcome` says what the human left behind: detached (the session goes on, in a headless
-    engine where this process had one), stopped (the engine has ended), failed (it ended by itself).
+    After `run`, `outcome` says what the human left behind: detached (the session goes on), stopped (the engine has
+    ended), failed (it ended by itself). Whoever runs the app lets go of the engine.
     """
 
     CSS_PATH = "cockpit.tcss"
@@ -67,37 +70,41 @@ class Cockpit(App[int]):
         read_only_reason: str = "",
         bridge: Bridge | None = None,
         monitor: Monitor | None = None,
+        settings: Preferences | None = None,
         tick_seconds: float = TICK_SECONDS,
     ) -> None:
         super().__init__()
+        self.register_theme(THEME)
         self.host = host
         self.bridge = bridge or Bridge(lab, tag, host, read_only_reason)
         self.monitor = monitor or Monitor()
+        self.preferences = preferences.load(preferences.path()) if settings is None else settings
+        self.main = MainScreen(self.bridge, self.monitor)
         self.outcome = "detached"
+        themed = self.preferences.theme in self.available_themes
+        self.set_reactive(Cockpit.theme, self.preferences.theme if themed else THEME.name)
         self._tick_seconds = tick_seconds
+        self._told: State | None = None
         self._stopping = False
         self._ticks = 0
-        self._refused: CommandRefused | None = None
 
-    def run(self, **options: Any) -> int | None:
-        """Until the human leaves. The engine is let go of after the terminal is as it was."""
-        try:
-            return super().run(**options)
-        finally:
-            self.monitor.stop()
-            if self.host is not None and self.outcome == "detached":
-                self.host.detach()
-
-    def on_mount(self) -> None:
-        """What is on disk is on the first picture; the engine starts after it."""
-        self.register_theme(THEME)
-        self.theme = "autoresearch"
+    def get_default_screen(self) -> Screen[Any]:
+        """What is on disk is on the first picture."""
         self.bridge.poll()
         self.bridge.poll_log()
-        self.main = MainScreen(self.bridge, self.monitor)
-        self.push_screen(self.main)
-        self._let_go_on_hangup()
+        return self.main
+
+    def on_mount(self) -> None:
+        """The engine starts after the first picture."""
+        self.set_keymap(dict(self.preferences.keys))
+        for problem in self.preferences.problems:
+            self.notify(problem, severity="warning", timeout=10, markup=False)
         self.call_after_refresh(self._begin)
+
+    def on_unmount(self) -> None:
+        """What has been seen is kept; the monitor's thread ends by itself."""
+        self.monitor.stop()
+        self.bridge.write_seen()
 
     def _begin(self) -> None:
         self.monitor.start()
@@ -105,25 +112,18 @@ class Cockpit(App[int]):
             self.host.start()
         self.set_interval(self._tick_seconds, self.tick)
 
-    def _let_go_on_hangup(self) -> None:
-        """A terminal that goes away is a human who leaves."""
-        import asyncio
-
-        try:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.leave)
-        except (NotImplementedError, ValueError, RuntimeError):
-            # Not on this system, or not in the main thread, as in tests.
-            pass
-
     def tick(self) -> None:
-        """What has come to the files goes to the screens."""
+        """What has come to the files goes to the screens; what only time changes does so once a second."""
         self._ticks += 1
         if self.bridge.poll():
-            self._tell_refusal()
             for screen in self.screen_stack:
                 refresh = getattr(screen, "refresh_state", None)
                 if refresh is not None:
                     refresh(self.bridge.state)
+        if self.bridge.reading is not None:
+            self.call_later(self.tick)
+            return
+        self._tell(self.bridge.state)
         self.main.tick(self._ticks)
         if self.bridge.state.stopping:
             self._stopping = True
@@ -131,13 +131,36 @@ class Cockpit(App[int]):
             self.outcome = "stopped"
             self.exit(0)
 
-    def _tell_refusal(self) -> None:
-        """What the engine would not do is said once, where the human asked for it."""
-        refused = self.bridge.state.refused
-        if refused is not self._refused and refused is not None and self._ticks > 1:
-            text = f"{clean_line(refused.command)}: {clean_line(refused.why)}"
-            self.notify(text, severity="warning", timeout=6, markup=False)
-        self._refused = refused
+    # -- telling ---------------------------------------------------------------------------------------------
+
+    def _tell(self, state: State) -> None:
+        """What happened since the last tick, where it is worth a notice; at first, what did since the last visit."""
+        before, self._told = self._told, state
+        if before is None:
+            self._tell_what_was_missed()
+        elif before is not state:
+            for item in news(before, state):
+                self._announce(item)
+            refused = state.refused
+            if refused is not None and refused is not before.refused:
+                text = f"{clean_line(refused.command)}: {clean_line(refused.why)}"
+                self.notify(text, severity="warning", timeout=6, markup=False)
+
+    def _announce(self, item: News) -> None:
+        severity: SeverityLevel = "error" if item.kind == "crash" else "warning" if item.urgent else "information"
+        self.notify(item.text, severity=severity, timeout=8, markup=False)
+        if self.preferences.bell:
+            self.bell()
+        if self.preferences.notify and self._driver is not None and not self.is_headless:
+            # OSC 9: a notice of the desktop, in the terminals that know it; over SSH as well.
+            self._driver.write(f"\x1b]9;{clean_line(self.bridge.lab.root.name)}: {item.text}\x07")
+
+    def _tell_what_was_missed(self) -> None:
+        before, after = self.bridge.left_at, self.bridge.state
+        if self.host is not None and before is not None and len(before.table) < len(after.table):
+            from autoresearch_tui.cockpit.screens.since import SinceScreen
+
+            self.push_screen(SinceScreen(before, after))
 
     # -- leaving ---------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from autoresearch_tui.lab import Lab
 
 READ_BYTES = 1 << 17
 STREAM_CHARS = 200_000
+SEEN_FILE = "seen"
 
 
 class Bridge:
@@ -41,6 +43,9 @@ class Bridge:
         self.problem = ""
         self._tail = JournalTail(self.files.journal)
         self._asked, self._size = 0, self._journal_size()
+        self._polled_size = -1
+        self._seen_seq = self._read_seen()
+        self.left_at: State | None = None
         self.feed = RunFeed(Path())
         self._feed_key: tuple[object, ...] = ()
         self._behind: tuple[int | None, Curve] = (None, Curve())
@@ -55,12 +60,16 @@ class Bridge:
 
     def poll(self) -> bool:
         """Fold what the journal has more; whether anything was new."""
-        if self.problem:
+        size = self._journal_size()
+        if self.problem or (size == self._polled_size and self.reading is None):
             return False
+        self._polled_size = size
         before = self.state
         try:
             for record in self._tail.read(READ_BYTES):
                 self.state = fold(self.state, record)
+                if record.seq == self._seen_seq:
+                    self.left_at = self.state
         except ValueError as error:
             self.problem = f"{self.files.journal}: {error}; `autoresearch-tui doctor --mend` mends it"
         except OSError as error:
@@ -96,6 +105,19 @@ class Bridge:
         whole = len(data) - _torn(data)
         self._stream_offset += whole
         return data[:whole].decode("utf-8", "replace")
+
+    def _read_seen(self) -> int:
+        try:
+            return int(self.files.folder.joinpath(SEEN_FILE).read_text("ascii"))
+        except (OSError, ValueError):
+            return 0
+
+    def write_seen(self) -> None:
+        """Keep up to which record the human who has the session has seen it."""
+        if self.host is not None and self.state.seq:
+            # Worth no failure: without it the next screen says nothing about the time in between.
+            with contextlib.suppress(OSError):
+                self.files.folder.joinpath(SEEN_FILE).write_text(f"{self.state.seq}\n", "ascii")
 
     def read_diff(self, number: int) -> str:
         """A proposal's diff; empty where there is none."""

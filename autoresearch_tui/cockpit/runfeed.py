@@ -23,9 +23,9 @@ SAMPLES = 256
 SAMPLE_BYTES = 4096
 
 _ERROR = re.compile(
-    r"Traceback \(most|\w*(?:Error|Exception)\b|\berror\b|\bFAIL\b|\bfatal\b|out of memory|\bnan\b", re.I
+    r"Traceback \(most|(?:Error|Exception)\b|(?i:\berror\b|\bfail(?:ed|ure)?\b|\bfatal\b|out of memory|\bnan\b)"
 )
-_WARNING = re.compile(r"\bwarn(?:ing)?\b|deprecat", re.I)
+_WARNING = re.compile(r"Warning\b|(?i:\bwarn(?:ing)?\b|\bdeprecat)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,8 @@ class RunFeed:
 
     def poll(self, now: float) -> bool:
         """Take in what is new, for a few milliseconds at most; whether anything was."""
+        if not self._grown():
+            return False
         end = time.perf_counter() + SLICE_SECONDS
         found = False
         while True:
@@ -96,6 +98,14 @@ class RunFeed:
     def fraction_done(self) -> float | None:
         """The share of the budget that the newest progress line says is used."""
         return None if self.progress is None else self.fraction(self.progress)
+
+    def _grown(self) -> bool:
+        """Whether there may be more to read: one look at the folder's entry, several times a second."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) != self._identity or status.st_size != self._offset
 
     def _read(self) -> bytes:
         try:

@@ -202,7 +202,7 @@ def _next_proposal(view: View, room: int) -> Part:
     experiment = state.waiting[0]
     if experiment.stage is Stage.REVIEW:
         end = countdown(view, experiment) or "waits for review"
-        return Part("●", "warn", f"next: {title(experiment, max(8, room - 14 - len(end)))} · {end}")
+        return Part("●", "warn", f"next: {title(experiment, max(8, room - 18 - len(end)))} · {end}")
     return Part("○", "text", f"next: {title(experiment, max(8, room - 34))}, on its way to the gate")
 
 

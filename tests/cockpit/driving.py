@@ -9,6 +9,7 @@ from textual.pilot import Pilot
 
 from autoresearch_tui.cockpit.app import Cockpit
 from autoresearch_tui.cockpit.bridge import Bridge
+from autoresearch_tui.cockpit.preferences import Preferences
 from tests.cockpit.fakes import FakeHost, FakeMonitor, FakeSession
 
 Story = Callable[["Driver"], Awaitable[None]]
@@ -49,12 +50,19 @@ class Driver:
 
 
 def drive(
-    session: FakeSession, host: FakeHost | None, story: Story, size: tuple[int, int] = (120, 30), reason: str = ""
+    session: FakeSession,
+    host: FakeHost | None,
+    story: Story,
+    size: tuple[int, int] = (120, 30),
+    reason: str = "",
+    settings: Preferences = Preferences(),  # noqa: B008
 ) -> Cockpit:
     """Run `story` on the cockpit of `session`; the app, after it has ended."""
     monotonic = [1000.0]
     bridge = Bridge(session.lab, session.tag, host, reason, clock=session.clock, monotonic=lambda: monotonic[0])
-    app = Cockpit(session.lab, session.tag, host, bridge=bridge, monitor=FakeMonitor(), tick_seconds=3600)
+    app = Cockpit(
+        session.lab, session.tag, host, bridge=bridge, monitor=FakeMonitor(), settings=settings, tick_seconds=3600
+    )
 
     async def run() -> None:
         async with app.run_test(size=size) as pilot:

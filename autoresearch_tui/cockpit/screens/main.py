@@ -55,13 +55,14 @@ class MainScreen(MainActions):
         self._log_key: tuple[object, ...] = ()
         self._curve_key: tuple[object, ...] = ()
         self._arrangement: tuple[object, ...] = ()
+        self._state_changed = False
         self._titles: dict[str | None, tuple[str, str]] = {}
         self.title_bar = TitleBar(bridge.lab.root.name, bridge.tag)
         self.status_bar, self.tab_bar, self.key_bar = StatusBar(), TabBar(), KeyBar()
         self.progress_row, self.plot, self.log_pane = ProgressRow(), LossPlot(), RunLog()
         self.hint = Hint()
         self.load, self.stream, self.chart = LoadPanel(), ResearcherStream(), ProgressChart()
-        self.diff, self.results, self.tree_pane = DiffPane(), ResultsTable(), BranchTree(id="tree")
+        self.diff, self.results, self.tree_pane = DiffPane(), ResultsTable(), BranchTree(id="tree", classes="pane")
 
     def compose(self) -> ComposeResult:
         """The panes in the order of their keys, the tabs for where they do not fit beside each other."""
@@ -70,7 +71,7 @@ class MainScreen(MainActions):
         yield self.tab_bar
         with Horizontal(id="body"):
             with Vertical(id="left"):
-                with Vertical(id="run"):
+                with Vertical(id="run", classes="pane"):
                     yield self.progress_row
                     yield self.plot
                     yield self.log_pane
@@ -78,7 +79,7 @@ class MainScreen(MainActions):
                 yield self.load
             with Container(id="side"):
                 with Vertical(id="middle"):
-                    with Vertical(id="proposal"):
+                    with Vertical(id="proposal", classes="pane"):
                         yield self.diff
                         yield self.hint
                     yield self.stream
@@ -91,9 +92,7 @@ class MainScreen(MainActions):
     def on_mount(self) -> None:
         """Titles, and the first picture of what is known already."""
         for number in PANES:
-            pane = self._pane(number)
-            pane.add_class("pane")
-            self._entitle(pane, f"{number} {NAMES[number]}")
+            self._entitle(self._pane(number), f"{number} {NAMES[number]}")
         self._arrange()
         self.refresh_state(self.bridge.state)
         self.tick(0)
@@ -106,6 +105,7 @@ class MainScreen(MainActions):
 
     def refresh_state(self, state: State) -> None:
         """Another state of the session; every pane draws what differs."""
+        self._state_changed = True
         if self.bridge.reading is not None:
             return
         with self.app.batch_update():
@@ -119,15 +119,20 @@ class MainScreen(MainActions):
             self._entitle(self._pane(4), f"4 {NAMES[4]}", self.results.arrangement)
 
     def tick(self, count: int) -> None:
-        """Five times a second: the clock, the log; once a second what need not be faster."""
+        """Five times a second: the log; once a second the clock; every other second the load."""
+        grown = self.bridge.poll_log()
+        second = count % 5 == 0
+        if not (grown or second or self._state_changed):
+            return
+        self._state_changed = False
         with self.app.batch_update():
             self._show_status()
-            self.bridge.poll_log()
             self._show_log()
-            if count % 5 == 0:
+            if second:
                 self._show_curve()
-                self.load.show(self.monitor.history())
                 self.stream.add(self.bridge.read_stream())
+            if count % 10 == 0:
+                self.load.show(self.monitor.history())
 
     def _show_status(self) -> None:
         view = self.bridge.view()

@@ -190,6 +190,22 @@ class MainActions(Screen[None]):
             self.bridge.send(cmd.Stop(now=answer == "x"))
             self.say("stopping" if answer == "x" else "stopping after this run")
 
+    def action_program(self) -> None:
+        """`program.md` in an editor of our own, beside its history."""
+        if self._may("program"):
+            from autoresearch_tui.cockpit.screens.program import ProgramScreen
+
+            self.app.push_screen(ProgramScreen(self.bridge.lab, self.situation.state))
+
+    def action_editor(self) -> None:
+        """`program.md` in the human's editor; the engine reads the file itself."""
+        if self._may("editor"):
+            from autoresearch_tui.cockpit.screens.external_editor import suspended
+
+            problem = suspended(self.app)([self.bridge.lab.program])
+            if problem:
+                self.say(problem, warn=True)
+
     # -- look ------------------------------------------------------------------------------------------------
 
     def action_details(self) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import groupby
 
 from textual.geometry import Size
 
@@ -12,13 +15,14 @@ from autoresearch_tui.monitor import Device, Sample
 from autoresearch_tui.text import clean_line
 
 _LABEL = 5
+_STEP = 10
 
 
 class LoadPanel(Canvas, can_focus=True):
     """The more height, the more of it: gauges first, then details, then who holds the memory."""
 
     def __init__(self) -> None:
-        super().__init__(id="load")
+        super().__init__(id="load", classes="pane")
         self._samples: list[Sample] = []
 
     def show(self, samples: list[Sample]) -> None:
@@ -35,11 +39,11 @@ class LoadPanel(Canvas, can_focus=True):
         gauges: list[Row] = []
         details: list[Row] = []
         for place, device in enumerate(now.devices):
-            busy = [(s.devices[place].busy or 0.0) if place < len(s.devices) else 0.0 for s in self._samples]
+            busy = _history(self._samples, partial(_busy, place))
             gauges.append(_gauge(_name(device, now), device.busy, _percent(device.busy), busy, width))
             gauges.append(_memory("vram", device.memory_used, device.memory_total, width))
             details += _details(device, width)
-        cpu = [s.cpu or 0.0 for s in self._samples]
+        cpu = _history(self._samples, lambda sample: sample.cpu)
         host: list[Row] = [
             _gauge("cpu", now.cpu, _percent(now.cpu), cpu, width),
             _memory("ram", now.memory_used, now.memory_total, width),
@@ -48,6 +52,16 @@ class LoadPanel(Canvas, can_focus=True):
         rest = height - len(rows)
         facts = [*details, *_host_details(now, width)]
         return [*rows, *facts[: max(0, rest)]]
+
+
+def _busy(place: int, sample: Sample) -> float | None:
+    return sample.devices[place].busy if place < len(sample.devices) else None
+
+
+def _history(samples: list[Sample], value: Callable[[Sample], float | None]) -> list[float]:
+    """The mean of every ten seconds: the line moves when it has something new to say, not with every sample."""
+    groups = groupby(samples, lambda sample: int(sample.time // _STEP))
+    return [statistics.fmean([value(sample) or 0.0 for sample in group]) for _, group in groups]
 
 
 def _name(device: Device, now: Sample) -> str:

@@ -17,7 +17,7 @@ class ProgressChart(Canvas):
     """Points far off the line, as a failed change gives them, lie on the chart's edge."""
 
     def __init__(self) -> None:
-        super().__init__(id="chart")
+        super().__init__(id="chart", classes="pane")
         self._state = State()
 
     def show(self, state: State) -> None:

@@ -18,7 +18,7 @@ class ResearcherStream(Scroller):
     """The end of an append-only text, wrapped; follows it until the reader scrolls up."""
 
     def __init__(self) -> None:
-        super().__init__(id="stream")
+        super().__init__(id="stream", classes="pane")
         self._text = ""
         self._lines: list[str] = []
         self._width = 0

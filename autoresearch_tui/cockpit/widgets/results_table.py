@@ -42,7 +42,7 @@ class ResultsTable(Scroller):
             super().__init__()
 
     def __init__(self) -> None:
-        super().__init__(id="results")
+        super().__init__(id="results", classes="pane")
         self._state = State()
         self._rows: list[Experiment] = []
         self._order = 0

@@ -24,28 +24,27 @@ class ProgressRow(Canvas):
 
     def __init__(self) -> None:
         super().__init__(id="progress")
-        self._progress: Progress | None = None
-        self._fraction: float | None = None
-        self._left: float | None = None
-        self._live = False
+        self._shown: tuple[Progress | None, float | None, int | None, bool] = (None, None, None, False)
 
     def show(self, progress: Progress | None, fraction: float | None, left: float | None, live: bool) -> None:
         """The newest progress line; `left` seconds of training; `live` while the run is going on."""
-        self._progress, self._fraction, self._left, self._live = progress, fraction, left, live
-        self.repaint()
+        shown = (progress, fraction, None if left is None else int(left), live)
+        if shown != self._shown:
+            self._shown = shown
+            self.repaint()
 
     def paint(self, size: Size) -> Sequence[Row]:
         """Bar and figures, on one row."""
         width = size.width
-        progress = self._progress
+        progress, fraction, left, live = self._shown
         if progress is None:
-            text = "starting up: no progress line yet" if self._live else ""
+            text = "starting up: no progress line yet" if live else ""
             return [[(f" {text}", "dim")]]
         figures = _figures(progress)
-        fraction = self._fraction or 0.0
+        fraction = fraction or 0.0
         end: list[Cells] = [(f" {fraction:4.0%}", "strong")]
-        if self._left is not None and self._live:
-            end.append((f" {clock(self._left)} left", "text"))
+        if left is not None and live:
+            end.append((f" {clock(left)} left", "text"))
         while figures and length(figures) + length(end) + 12 > width:
             figures.pop()
         bar_width = max(4, min(30, width - length(figures) - length(end) - 2))

@@ -32,8 +32,8 @@ class Scroller(Canvas, can_focus=True):
     ]
     HEADER = 0
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes=classes)
         self.top = 0
         self.left = 0
 

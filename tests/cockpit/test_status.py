@@ -1,0 +1,157 @@
+"""The three answers, in every situation that there is."""
+
+from __future__ import annotations
+
+import pytest
+
+from autoresearch_tui.cockpit.status import Live, View, status
+from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine.journal import read
+from autoresearch_tui.engine.state import fold_all
+from tests.cockpit.fakes import FakeSession, commit_of, night
+
+
+def answers(session: FakeSession, after: float = 0.0, **more: object) -> tuple[str, str, str]:
+    view = View(fold_all(read(session.files.journal)), session.now + after, **more)  # type: ignore[arg-type]
+    found = status(view, (120, 120))
+    return found.now.text, found.next.text, found.wait.text
+
+
+def quiet(session: FakeSession) -> None:
+    session.begin()
+    session.whole("baseline", 0.9979, "keep", log=False)
+
+
+def test_before_anything(session: FakeSession) -> None:
+    assert answers(session) == ("the session begins", "", "nothing waits for you")
+
+
+def test_between_runs(session: FakeSession) -> None:
+    quiet(session)
+    assert answers(session)[:2] == ("between two runs", "next: the researcher is asked")
+
+
+def test_the_researcher_works(session: FakeSession) -> None:
+    quiet(session)
+    session.add(ev.ProposalAsked(1, "b" * 40, 1))
+    assert answers(session, 42)[0] == "the researcher works on #1 · 0:42"
+
+
+def test_training_with_a_progress_line(session: FakeSession) -> None:
+    night(session)
+    live = Live(7, 135.0, session.now)
+    assert answers(session, 3, live=live) == (
+        "training #7 MATRIX_LR 0.03→0.02 · 2:12 left",
+        "next: #8 ADAM_BETAS (0.8, 0.95)→(0.9, 0.95) · held in 4:57",
+        "#8 waits for you: a approves · v vetoes · r reviews",
+    )
+
+
+def test_start_up_and_evaluation(session: FakeSession) -> None:
+    quiet(session)
+    session.propose("DEPTH 8→9")
+    session.approve(1)
+    session.start(1)
+    assert answers(session, 12)[0] == "starting #1 DEPTH 8→9 · 0:12"
+    assert answers(session, 20, live=Live(1, 0.0, session.now))[0] == "evaluating #1 DEPTH 8→9 · 0:20"
+
+
+def test_scoring(session: FakeSession) -> None:
+    quiet(session)
+    session.propose("DEPTH 8→9")
+    session.start(1)
+    session.add(ev.RunEnded(1, "finished", 0, 325.0))
+    assert answers(session)[0] == "scoring #1 DEPTH 8→9"
+    session.add(ev.RunScored(1, 0.99, 44.0, "referee"))
+    assert answers(session)[0] == "deciding on #1 DEPTH 8→9"
+
+
+def test_an_approved_proposal_is_next(session: FakeSession) -> None:
+    quiet(session)
+    session.propose("DEPTH 8→9")
+    session.start(1)
+    session.propose("SCALAR_LR 0.5→0.3")
+    session.approve(2, "auto")
+    then = answers(session)[1]
+    assert then == "next: #2 SCALAR_LR 0.5→0.3, approved by auto, starts when #1 ends"
+
+
+@pytest.mark.parametrize(
+    ("policy", "before", "after"),
+    [
+        ("hold", "held in 1:40", "held until you decide"),
+        ("approve-low-risk", "approved if low risk in 1:40", "approved if low risk now"),
+        ("veto", "vetoed in 1:40", "vetoed now"),
+    ],
+)
+def test_what_the_policy_will_do(session: FakeSession, policy: str, before: str, after: str) -> None:
+    quiet(session)
+    session.propose("DEPTH 8→9")
+    session.review(1, policy, 100)
+    assert answers(session)[1].endswith(before)
+    assert answers(session, 101)[1].endswith(after)
+
+
+def test_no_policy(session: FakeSession) -> None:
+    quiet(session)
+    session.propose("DEPTH 8→9")
+    session.add(ev.ReviewOpened(1, commit_of(1), ""))
+    assert answers(session)[1] == "next: #1 DEPTH 8→9 · waits for review"
+
+
+def test_a_failed_request_is_repeated(session: FakeSession) -> None:
+    quiet(session)
+    session.add(ev.ProposalFailed(1, "529 overloaded", 30.0))
+    assert answers(session, 5) == (
+        "no proposal: 529 overloaded",
+        "next: asked again in 0:25",
+        "nothing waits for you",
+    )
+    session.add(ev.ProposalFailed(1, "401 wrong key", None))
+    assert answers(session)[1:] == ("next: nothing, until p tries again", "waits for you: p tries again")
+
+
+def test_pauses(session: FakeSession) -> None:
+    night(session)
+    session.add(ev.PauseAsked("human"))
+    assert answers(session)[1] == "then: paused"
+    session.end(7, 0.99, "discard")
+    assert answers(session)[:2] == ("paused", "then: nothing until p resumes")
+    session.add(ev.PauseAsked("engine", "five crashes in a row"))
+    assert answers(session)[0] == "paused by the engine: five crashes in a row"
+
+
+def test_trouble(session: FakeSession) -> None:
+    quiet(session)
+    session.add(ev.TroubleMet("the disk is full", "free some space", 60.0))
+    assert answers(session, 15)[0] == "the disk is full: free some space · tried again in 0:45"
+    assert answers(session, 61)[0] == "the disk is full: free some space · tried again now"
+
+
+def test_the_end(session: FakeSession) -> None:
+    quiet(session)
+    session.add(ev.StopAsked("after this run"), ev.EngineStopped("finished", "20 experiments"))
+    assert answers(session)[:2] == ("the session is finished: 20 experiments", "start the command again to go on")
+
+
+def test_a_stop_that_is_coming(session: FakeSession) -> None:
+    night(session)
+    session.add(ev.StopAsked("after this run"))
+    assert answers(session)[1] == "then: the session ends after this run"
+
+
+def test_problems_come_first(session: FakeSession) -> None:
+    night(session)
+    assert answers(session, failure="no more memory")[0] == "the engine failed: no more memory"
+    assert answers(session, problem="line 4 is damaged")[0] == "line 4 is damaged"
+    assert answers(session, reading=0.4)[0] == "reading the session's journal · 40%"
+    assert answers(session, read_only="another cockpit has it")[2] == "read only: another cockpit has it"
+
+
+def test_descriptions_give_way_and_times_do_not(session: FakeSession) -> None:
+    night(session)
+    view = View(fold_all(read(session.files.journal)), session.now, live=Live(7, 135.0, session.now))
+    found = status(view, (60, 60))
+    assert found.now.text.endswith("2:15 left")
+    assert found.next.text.endswith("held in 5:00")
+    assert max(len(found.now.text), len(found.next.text)) <= 57
