@@ -56,9 +56,9 @@ async def test_everything_for_the_decision_is_on_a_small_screen() -> None:
     app = Gate(*at_gate("approve-low-risk", 272))
     async with app.run_test(size=(80, 24)):
         picture = app.picture()
-        for text in ("raise MATRIX_LR to 0.035", "converges sooner", "★ 0000 0.997900", "constant LR is odd"):
+        for text in ("raise MATRIX_LR to 0.035", "converges sooner", "★ #0 0.997900", "constant LR is odd"):
             assert text in picture
-        assert "0001 discard 0.999000 (worse by 0.001100) raise MATRIX_LR to 0.05" in picture
+        assert "#1 discard 0.999000 (worse by 0.001100) raise MATRIX_LR to 0.05" in picture
         assert "swap the seed" not in picture
         assert "vetoed by itself in 4:30 (it carries risk)" in picture
 

@@ -23,13 +23,13 @@ def test_the_night_in_a_few_lines() -> None:
     night.launch(night.propose(second, "the next idea"))
     night.review(night.propose(second, "the one after", flags=("train.py:1 x y",)))
     lines = digest(before, night.state)
-    assert lines[0] == "● 0007 waits for you, ⚑ 1: the one after"
-    assert "★ best 0.997900 → 0.989900 by 0005, a little ·[1mwider (better by 0.008000)" in lines
+    assert lines[0] == "● #7 waits for you, ⚑ 1: the one after"
+    assert "★ best 0.997900 → 0.989900 by #5, a little ·[1mwider (better by 0.008000)" in lines
     assert "5 experiments ended: 2 kept, 1 discarded, 1 crashed, 1 vetoed" in lines
-    assert "≈ 1 of the kept is within the noise of equal runs: 0005" in lines
+    assert "≈ 1 of the kept is within the noise of equal runs: #5" in lines
     assert f"program.md: 1f3a5c7e9b0d → {'2' * 12}" in lines
     assert "spent $0.28, $0.32 in all" in lines
-    assert lines[-1].startswith("▶ 0006 runs since ") and lines[-1].endswith(": the next idea")
+    assert lines[-1].startswith("▶ #6 runs since ") and lines[-1].endswith(": the next idea")
 
 
 def test_trouble_is_said_first() -> None:
@@ -47,7 +47,7 @@ def test_trouble_is_said_first() -> None:
     assert lines[2] == "! paused by engine: the researcher cannot be reached"
     assert lines[3] == "! the engine failed: no space left"
     assert "no experiment ended" in lines
-    assert "= best unchanged: 0.997900 by 0000, baseline" in lines
+    assert "= best unchanged: 0.997900 by #0, baseline" in lines
 
 
 def test_nothing_and_a_first_look() -> None:

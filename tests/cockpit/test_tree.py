@@ -36,12 +36,12 @@ def mark(outcome: str) -> str:
 
 def test_kept_commits_are_the_trunk_and_the_rest_leaves_at_their_base() -> None:
     assert picture(small_night()) == [
-        f"┌─{mark('running')} 0005",
-        f"├─{mark('vetoed')} 0004",
-        "★ 0003",
-        f"├─{mark('crash')} 0002",
-        f"├─{mark('discard')} 0001",
-        f"{mark('keep')} 0000",
+        f"┌─{mark('running')} #5",
+        f"├─{mark('vetoed')} #4",
+        "★ #3",
+        f"├─{mark('crash')} #2",
+        f"├─{mark('discard')} #1",
+        f"{mark('keep')} #0",
         "◆",
     ]
 
@@ -51,14 +51,14 @@ def test_a_side_branch_has_a_column_of_its_own() -> None:
     side = night.commit(night.experiment("keep", 0.9945, night.commit(1)))
     night.experiment("discard", 0.9990, side)
     assert picture(night) == [
-        f"┌─{mark('discard')} 0007",
-        "★ 0006",
-        f"{mark('discard')} 0001",
-        f"│ ┌─{mark('running')} 0005",
-        f"│ ├─{mark('vetoed')} 0004",
-        f"├─{mark('keep')} 0003",
-        f"├─{mark('crash')} 0002",
-        f"{mark('keep')} 0000",
+        f"┌─{mark('discard')} #7",
+        "★ #6",
+        f"{mark('discard')} #1",
+        f"│ ┌─{mark('running')} #5",
+        f"│ ├─{mark('vetoed')} #4",
+        f"├─{mark('keep')} #3",
+        f"├─{mark('crash')} #2",
+        f"{mark('keep')} #0",
         "◆",
     ]
 

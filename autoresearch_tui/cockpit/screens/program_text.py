@@ -54,12 +54,12 @@ def uses(state: State, version: str) -> str:
     parts = []
     running = state.running
     if running is not None and running.program == version:
-        parts.append(f"{running.name} runs under it")
-    waiting = [e.name for e in state.waiting if e.program == version]
+        parts.append(f"#{running.number} runs under it")
+    waiting = [f"#{e.number}" for e in state.waiting if e.program == version]
     if waiting:
         parts.append(f"{', '.join(waiting)} {'waits' if len(waiting) == 1 else 'wait'}")
     if state.asked is not None and state.program == version:
-        parts.append(f"{state.asked.number:04d} is being proposed")
+        parts.append(f"#{state.asked.number} is being proposed")
     return ", ".join(parts)
 
 
@@ -67,11 +67,11 @@ def next_line(state: State, on_disk: str) -> str:
     """What the next experiment will be proposed under."""
     number = len(state.experiments)
     if state.asked is not None:
-        asked = f"{state.asked.number:04d} is being proposed under {state.program or 'an unknown version'}"
+        asked = f"#{state.asked.number} is being proposed under {state.program or 'an unknown version'}"
         if state.program == on_disk:
             return asked
-        return f"{asked}; {state.asked.number + 1:04d} will have {on_disk}"
-    return f"the next experiment, {number:04d}, will have {on_disk}"
+        return f"{asked}; #{state.asked.number + 1} will have {on_disk}"
+    return f"the next experiment, #{number}, will have {on_disk}"
 
 
 def history(state: State, on_disk: str) -> Table:
@@ -86,13 +86,13 @@ def history(state: State, on_disk: str) -> Table:
     if on_disk and all(row.version != on_disk for row in rows):
         grid.add_row(Text(on_disk, style="bold"), Text("none yet"), "", "", Text("on disk"))
     for row in rows:
-        best = "-" if row.best is None else f"{row.best:.6f} by {row.best_number:04d}"
+        best = "-" if row.best is None else f"{row.best:.6f} by #{row.best_number}"
         star = "★ " if state.frontier is not None and row.best_number == state.frontier else ""
         now = ["on disk"] if row.version == on_disk else []
         used = uses(state, row.version)
         grid.add_row(
             Text(row.version or "unknown", style="bold" if row.version == on_disk else ""),
-            Text(f"{row.first:04d}-{row.last:04d}" if row.last > row.first else f"{row.first:04d}"),
+            Text(f"#{row.first}-{row.last}" if row.last > row.first else f"#{row.first}"),
             Text(f"{row.kept}/{row.tried}"),
             Text(star + best),
             Text(", ".join([*now, *([used] if used else [])])),

@@ -149,12 +149,12 @@ class ReviewScreen(Screen[Answer | None]):
     def action_veto(self) -> None:
         """Asks why, then vetoes."""
         if self._may_decide():
-            self.app.push_screen(VetoScreen(self._experiment.name), self._vetoed)
+            self.app.push_screen(VetoScreen(f"#{self._experiment.number}"), self._vetoed)
 
     def action_another(self) -> None:
         """Vetoes with a note that reaches the researcher's next request."""
         if self._may_decide():
-            title = f"instead of {self._experiment.name}, ask for"
+            title = f"instead of #{self._experiment.number}, ask for"
             hint = "Enter: veto this one and send the note · Esc: back"
             self.app.push_screen(NoteScreen(title, hint), self._noted)
 
@@ -162,7 +162,7 @@ class ReviewScreen(Screen[Answer | None]):
         """The proposed files, to be changed by hand here."""
         files = self._files()
         if files:
-            title = f"{self._experiment.name}, to be run as you leave it"
+            title = f"#{self._experiment.number}, to be run as you leave it"
             self.app.push_screen(EditScreen(files, title), self._edited)
 
     def action_external(self) -> None:

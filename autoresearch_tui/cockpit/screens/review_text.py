@@ -21,7 +21,7 @@ def facts(experiment: Experiment, state: State, diff: str) -> Table:
     grid.add_column(ratio=1)
     what = Text(clean_line(experiment.description), style="bold")
     what.append(f"  +{experiment.added} −{experiment.removed}", style="not bold dim")
-    grid.add_row(experiment.name, what)
+    grid.add_row(f"#{experiment.number}", what)
     grid.add_row("risk", _risk(experiment))
     if experiment.hypothesis:
         grid.add_row("why", Text(clean_line(experiment.hypothesis)))
@@ -49,7 +49,7 @@ def _base(experiment: Experiment, state: State) -> str:
     if base is None:
         return experiment.base[:7]
     best = "★ " if state.frontier == base.number else ""
-    return f"{best}{base.name} {_value(base)}".rstrip()
+    return f"{best}#{base.number} {_value(base)}".rstrip()
 
 
 def _risk(experiment: Experiment) -> Text:
@@ -64,7 +64,7 @@ def _risk(experiment: Experiment) -> Text:
 def earlier(experiment: Experiment, state: State) -> str:
     """One earlier attempt with its result."""
     outcome = experiment.outcome or experiment.stage.value
-    parts = [MARKS.get(outcome, ("·", ""))[0], experiment.name, outcome]
+    parts = [MARKS.get(outcome, ("·", ""))[0], f"#{experiment.number}", outcome]
     gain = findings.gains(state).get(experiment.number)
     if experiment.value is not None:
         parts.append(_value(experiment))
@@ -87,11 +87,13 @@ def outdated(shown: Experiment, state: State) -> str:
     current = state.experiments[shown.number]
     if current.outcome:
         reason = f": {clean_line(current.reason)}" if current.reason else ""
-        return f"{current.name} is settled ({current.outcome}{reason}); Esc goes back"
+        return f"#{current.number} is settled ({current.outcome}{reason}); Esc goes back"
     if current.stage not in WAITING:
-        return f"{current.name} is {current.stage.value} already; Esc goes back"
+        return f"#{current.number} is {current.stage.value} already; Esc goes back"
     if current.commit != shown.commit:
-        return f"{current.name} changed: it is {current.commit[:7]} now, not the diff shown here; Esc, then look again"
+        return (
+            f"#{current.number} changed: it is {current.commit[:7]} now, not the diff shown here; Esc, then look again"
+        )
     return ""
 
 

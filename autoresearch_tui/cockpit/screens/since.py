@@ -83,7 +83,7 @@ def _best(before: State, after: State) -> str:
     best, was = after.best, before.best
     if best is None or best.value is None:
         return "no score yet"
-    now = f"{best.value:.6f} by {best.name}, {best.description}"
+    now = f"{best.value:.6f} by #{best.number}, {best.description}"
     if was is None or was.value is None:
         return f"★ best {now}"
     if was.number == best.number:
@@ -111,7 +111,7 @@ def _counts(before: State, after: State) -> str:
 
 def _noise(before: State, after: State) -> str:
     new = {e.number for e in _new(before, after)}
-    doubtful = [e.name for e in findings.near_noise(after) if e.number in new]
+    doubtful = [f"#{e.number}" for e in findings.near_noise(after) if e.number in new]
     if not doubtful:
         return ""
     names = ", ".join(doubtful[:_SHOWN]) + (", …" if len(doubtful) > _SHOWN else "")
@@ -137,7 +137,7 @@ def _needs(state: State) -> list[str]:
         if experiment.stage is Stage.REVIEW:
             risk = f", ⚑ {len(experiment.flags)}" if experiment.flags else ""
             by = f", {experiment.policy} at {_clock(experiment.deadline)}" if experiment.deadline else ""
-            lines.append(f"● {experiment.name} waits for you{risk}{by}: {experiment.description}")
+            lines.append(f"● #{experiment.number} waits for you{risk}{by}: {experiment.description}")
     if state.trouble is not None:
         lines.append(f"! since {_clock(state.trouble_at)}: {state.trouble.what}; {state.trouble.remedy}")
     if state.failed is not None:
@@ -155,7 +155,7 @@ def _now(state: State) -> list[str]:
     running = state.running
     if running is None:
         return []
-    return [f"▶ {running.name} runs since {_clock(running.started_at)}: {running.description}"]
+    return [f"▶ #{running.number} runs since {_clock(running.started_at)}: {running.description}"]
 
 
 def _clock(time: str) -> str:

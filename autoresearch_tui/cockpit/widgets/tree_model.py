@@ -135,9 +135,9 @@ def _node(experiment: Experiment, prefix: str, base: float | None, maximize: boo
 
 def columns(node: Node, width: int) -> tuple[str, str, str, str]:
     """A row's head (prefix, glyph, number), figures, text and hash, to fit `width`."""
-    number = "" if node.number is None else f"{node.number:04d} "
-    # Trunk and leaves have their figures in one column.
-    head = f"{node.prefix}{node.glyph} {number}".ljust(9 if number else 0)
+    number = "" if node.number is None else f"#{node.number} "
+    # Trunk and leaves have their figures in one column, up to four digits.
+    head = f"{node.prefix}{node.glyph} {number}".ljust(10 if number else 0)
     figures = _figures(node, width)
     commit = f" {node.commit[:7]}" if width >= 60 else ""
     room = max(width - len(head) - len(figures) - len(commit), 0)
