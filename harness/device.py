@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,11 +72,18 @@ def pick_dtype(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def can_compile(device: torch.device) -> bool:
+    """Does torch.compile work and pay here? On two CPU cores it costs half a minute and gives a tenth."""
+    if device.type != "cuda" or find_spec("triton") is None:
+        return False
+    return torch.cuda.get_device_capability(device) >= (7, 0)
+
+
 def gemm_flops(device: torch.device, dtype: torch.dtype, size: int = 1024) -> float:
-    """Measured FLOP/s of a square matrix product, the best of three."""
+    """Measured FLOP/s of a square matrix product, the best of a few."""
     a = torch.ones(size, size, device=device, dtype=dtype)
     best = float("inf")
-    for _ in range(4):  # the first warms up
+    for _ in range(3):  # the first warms up
         synchronize(device)
         start = time.perf_counter()
         a @ a
@@ -156,10 +164,13 @@ _masks: dict[tuple[object, ...], Tensor] = {}
 def band_mask(queries: int, keys: int, window: int, device: torch.device) -> Tensor:
     """(queries, keys) bool, True where query i, at position i + keys - queries, may see key j."""
     key = (queries, keys, window, device)
-    if key not in _masks:
+    mask = None if torch.compiler.is_compiling() else _masks.get(key)
+    if mask is None:
         behind = torch.arange(queries, device=device)[:, None] + (keys - queries) - torch.arange(keys, device=device)
-        _masks[key] = (behind >= 0) & (behind <= window)
-    return _masks[key]
+        mask = (behind >= 0) & (behind <= window)
+        if not torch.compiler.is_compiling():
+            _masks[key] = mask
+    return mask
 
 
 def sdpa_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
@@ -250,7 +261,7 @@ def load_flex() -> Attend:
         y = compiled(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), block_mask=masks[T, window])
         return y.transpose(1, 2)
 
-    return attend
+    return torch.compiler.disable(attend, recursive=False)  # the kernel is compiled, the mask's making is not
 
 
 class Backend(NamedTuple):

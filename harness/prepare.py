@@ -51,7 +51,7 @@ PROFILES = {
     "consumer24": Profile(2048, 10 * 524288, 8192, "climbmix"),  # 24 GB card
     "consumer8": Profile(1024, 4 * 524288, 8192, "climbmix"),  # 8 GB card
     "apple": Profile(1024, 2 * 524288, 4096, "climbmix"),  # Apple silicon
-    "cpu": Profile(256, 131072, 4096, "embedded"),  # a few cores
+    "cpu": Profile(128, 131072, 4096, "embedded"),  # a few cores
     "demo": Profile(128, 65536, 2048, "embedded"),  # one experiment in a minute on two cores
 }
 VAL_SHARD = 6542  # the pinned validation shard, never trained on

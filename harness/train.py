@@ -595,14 +595,14 @@ def set_up(tokenizer: Tokenizer) -> tuple[Run, int, Meter]:
     device = hardware.pick_device()
     dtype = hardware.pick_dtype(device)
     attention = hardware.choose_attention(device, dtype, HEAD_DIM)
-    compiled = device.type == "cuda"  # on two CPU cores it costs half a minute and gives a tenth
+    compiled = hardware.can_compile(device)
     if compiled:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(prepare.CACHE_DIR / "compile"))
     config = build_config(tokenizer.get_vocab_size())
     model = GPT(config, attention.attend).to(device)
     model.chunked = not compiled
     model.init_weights()
-    optimizers = Optimizers(model, compiled, torch.bfloat16 if compiled else torch.float32)
+    optimizers = Optimizers(model, compiled, dtype if device.type == "cuda" else torch.float32)
     autocast = torch.autocast(device.type, dtype) if dtype != torch.float32 else contextlib.nullcontext()
     run = Run(model, torch.compile(model, dynamic=False) if compiled else model, optimizers, autocast, device)
     print(f"Device: {device}, {str(dtype).removeprefix('torch.')}, attention: {attention.name}\nModel: {config}")

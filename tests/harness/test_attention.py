@@ -139,3 +139,20 @@ def test_bf16_is_not_taken_without_units_for_it(monkeypatch: pytest.MonkeyPatch)
     for factor, kind in ((1.5, torch.float32), (8, torch.bfloat16)):
         monkeypatch.setattr(device, "gemm_flops", lambda _, d, n=0, f=factor: f if d == torch.bfloat16 else 1.0)
         assert device.pick_dtype(CPU) == kind
+
+
+def test_only_cards_with_triton_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not device.can_compile(CPU)
+    for triton, capability, expected in ((None, (9, 0), False), ("x", (6, 1), False), ("x", (8, 0), True)):
+        monkeypatch.setattr(device, "find_spec", lambda _, found=triton: found)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
+        assert device.can_compile(torch.device("cuda")) is expected
+
+
+def test_sdpa_compiles_with_its_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = torch.compile(device.sdpa_attention, backend="eager", fullgraph=True)
+    q, k, v, _ = (t.detach() for t in tensors(64))
+    for window in (64, 16, 40):
+        torch.testing.assert_close(
+            compiled(q, k, v, window), device.dense_attention(q, k, v, window), atol=1e-5, rtol=1e-5
+        )

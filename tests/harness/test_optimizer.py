@@ -98,3 +98,22 @@ def test_reset_forgets_every_step(harness: dict[str, ModuleType]) -> None:
     state = [t for optimizer in [*optimizers.adam, *optimizers.muon] for t in optimizer.state()]
     assert not any(t.any() for t in state)
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_muon_step_and_model_trace_without_breaks(harness: dict[str, ModuleType]) -> None:
+    """What is compiled on a GPU can be captured whole; the kernels are left out, as they need one."""
+    train = harness["train"]
+    params = [torch.nn.Parameter(torch.randn(8, 4)) for _ in range(2)]
+    muon = train.Muon(params, 0.05, compiled=True, dtype=torch.float32)
+    muon.step_stack = torch.compile(train.muon_step, backend="eager", dynamic=False, fullgraph=True)
+    for p in params:
+        p.grad = torch.randn_like(p)
+    muon.step(1.0, 0.9, 0.1)
+    muon.step(0.5, 0.95, 0.0)
+    model = train.GPT(train.GPTConfig(16, 32, 2, 1, 32, (4, 16)))
+    model.init_weights()
+    model.chunked = False
+    compiled = torch.compile(model, backend="eager", dynamic=False, fullgraph=True)
+    x = torch.zeros(2, 16, dtype=torch.int64)
+    compiled(x, x).backward()
+    assert compiled(x, x, reduction="none").shape == (32,)
