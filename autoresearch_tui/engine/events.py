@@ -181,6 +181,14 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class RunSpoiled:
+    """The run was not timed as the others are (a suspended machine, a stepped clock); it is stopped and run again."""
+
+    number: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     """`reason`: finished, crashed, out of memory, timed out, over budget, killed, lost. `cause`: last log lines."""
 
@@ -283,6 +291,7 @@ Event = (
     | ProposalWithdrawn
     | ProposalPutBack
     | RunStarted
+    | RunSpoiled
     | RunEnded
     | RunScored
     | VerdictGiven

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zlib
@@ -108,6 +109,8 @@ class Journal:
         """One more record, on disk when this returns. On OSError nothing was added."""
         record = ev.Record(self._seq + 1, clock(), event)
         line = encode(record)
+        if os.fstat(self._file).st_nlink == 0:
+            raise FileNotFoundError(errno.ENOENT, f"{self._path} was deleted while in use; stop, and start again")
         try:
             view = memoryview(line)
             while view:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ _SAFE = (
     "--no-optional-locks",
 )  # fmt: skip
 _TIMEOUT = 60.0
+STALE_LOCK_SECONDS = 10.0
 NO_COMMIT = "0" * 40
 
 
@@ -136,7 +138,13 @@ class Ledger:
 
     def set_ref(self, ref: str, commit: str, old: str | None = None) -> None:
         """Make `ref` point at `commit`; with `old` only where it points there now (NO_COMMIT: does not exist)."""
-        self._git("update-ref", "--no-deref", ref, commit, *([] if old is None else [old]))
+        words = ("update-ref", "--no-deref", ref, commit, *([] if old is None else [old]))
+        try:
+            self._git(*words)
+        except GitError:
+            if not self._drop_stale_lock(ref):
+                raise
+            self._git(*words)
 
     def export(self, commit: str, folder: Path) -> None:
         """The lab's tree at a commit as plain files in a new `folder`, without `.git`."""
@@ -163,6 +171,17 @@ class Ledger:
         """Where the lab is inside its repository: empty, or a path that ends with a slash."""
         return self._prefix
 
+    def _drop_stale_lock(self, ref: str) -> bool:
+        """Remove what a killed git left beside a ref of ours, which nobody else has reason to lock for long."""
+        lock = self._common / f"{ref}.lock"
+        try:
+            if time.time() - lock.stat().st_mtime < STALE_LOCK_SECONDS:
+                return False
+            lock.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
     def _top(self) -> Path:
         return Path(self._git("rev-parse", "--show-toplevel").strip())
 
@@ -185,8 +204,7 @@ class Ledger:
     ) -> bytes:
         done = self._run(args, stdin, env, cwd)
         if done.returncode != 0:
-            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            raise GitError(said[-1] if said else f"git {args[0]} ended with {done.returncode}")
+            raise GitError(_complaint(done.stderr) or f"git {args[0]} ended with {done.returncode}")
         return done.stdout
 
     def _run(
@@ -213,3 +231,9 @@ class Ledger:
             raise UserError("git: not found; install it (Debian: apt install git)") from None
         except subprocess.TimeoutExpired:
             raise GitError(f"git {args[0]} did not end within {_TIMEOUT:.0f} s") from None
+
+
+def _complaint(errors: bytes) -> str:
+    """What git complains of: the line that says so, without the advice that follows it."""
+    lines = errors.decode("utf-8", "replace").strip().splitlines()
+    return next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "")

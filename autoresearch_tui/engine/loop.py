@@ -14,6 +14,7 @@ from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine import review
 from autoresearch_tui.engine.asking import Asking
+from autoresearch_tui.engine.clock import ClockWatch
 from autoresearch_tui.engine.human import Human
 from autoresearch_tui.engine.ledger import GitError
 from autoresearch_tui.engine.proposer import Answer
@@ -21,7 +22,7 @@ from autoresearch_tui.engine.review import BASELINE
 from autoresearch_tui.engine.runs import Runs
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.engine.state import TABLED, Stage, State
-from autoresearch_tui.engine.trouble import Backoff, remedy
+from autoresearch_tui.engine.trouble import Backoff, TroubleError, remedy
 from autoresearch_tui.researchers.base import Researcher
 
 POLL_SECONDS = 0.05
@@ -33,7 +34,15 @@ Message = cmd.Command | Answer | ev.RunScored | OSError
 class Engine:
     """One session's loop, in whatever thread calls :meth:`run`. Commands come through :meth:`send`."""
 
-    def __init__(self, session: Session, researcher: Researcher, *, headless: bool, rows: int = 0) -> None:
+    def __init__(
+        self,
+        session: Session,
+        researcher: Researcher,
+        *,
+        headless: bool,
+        rows: int = 0,
+        clocks: ClockWatch | None = None,
+    ) -> None:
         """`rows`: finish when the table has that many; 0 = never."""
         self._session = session
         self._headless = headless
@@ -44,6 +53,7 @@ class Engine:
         self._human = Human(session, self._runs.stop)
         self._outcome = ""
         self._retry = Backoff()
+        self._clocks = clocks or ClockWatch()
 
     @property
     def state(self) -> State:
@@ -68,12 +78,14 @@ class Engine:
                     self._session.begin(headless=self._headless)
                     begun = True
                 self._receive()
+                if jump := self._clocks.look():
+                    self._runs.spoil(jump)
                 while not self._outcome and self._step():
                     pass
                 self._runs.tidy()
                 self._session.clear_trouble()
                 self._retry.clear()
-            except (OSError, GitError) as error:
+            except (OSError, GitError, TroubleError) as error:
                 self._wait_out(error)
         self._asking.cancel()
         self._session.end(self._outcome, self._detail())
@@ -178,7 +190,7 @@ class Engine:
 
     # ── trouble ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _wait_out(self, error: OSError | GitError) -> None:
+    def _wait_out(self, error: OSError | GitError | TroubleError) -> None:
         """Trouble outside: say so where it can be said, wait, and let the next step try again."""
         seconds = self._retry.next()
         self._session.meet_trouble(str(error), remedy(error), seconds)

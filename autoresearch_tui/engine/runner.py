@@ -26,13 +26,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from autoresearch_tui.engine import runlog, supervisor
+from autoresearch_tui.engine import run_folder, runlog
 
 START_SECONDS = 10.0
 # Names every process of a run, so that those which outlive a killed supervisor can be found.
 MARK = "AUTORESEARCH_RUN"
 LOG_TAIL_BYTES = 64 * 1024
 _CAUSE_WIDTH = 300
+_PACKAGES = Path(__file__).resolve().parents[2]
+_SUPERVISE = (
+    "import sys; sys.path.append(sys.argv[1]); from autoresearch_tui.engine.supervisor import main; "
+    "sys.exit(main(sys.argv[2]))"
+)
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SECRET = re.compile(r"(?:^|_|[A-Z])(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:_|$)")
 _DRIVER = re.compile(
@@ -124,12 +129,12 @@ def start(folder: Path, spec: RunSpec) -> None:
 def look(folder: Path) -> RunStatus:
     """The run's state, from its files and its lock alone. Never raises for what they contain."""
     for _ in range(2):
-        started = _read(folder / supervisor.STARTED, Started)
-        ended = _read(folder / supervisor.EXIT, Exit)
+        started = _read(folder / run_folder.STARTED, Started)
+        ended = _read(folder / run_folder.EXIT, Exit)
         if ended:
             return RunStatus(RunState.ENDED, started, ended)
-        traced = any((folder / name).exists() for name in (supervisor.STARTED, supervisor.EXIT))
-        if started and started.boot_id != supervisor.boot_id():
+        traced = any((folder / name).exists() for name in (run_folder.STARTED, run_folder.EXIT))
+        if started and started.boot_id != run_folder.boot_id():
             return RunStatus(RunState.LOST, started)
         if _lock_held(folder):
             return RunStatus(RunState.RUNNING, started)
@@ -139,12 +144,17 @@ def look(folder: Path) -> RunStatus:
     return RunStatus(RunState.LOST, started)
 
 
+def supervisor_command(folder: Path) -> list[str]:
+    """What starts a supervisor: an interpreter that knows this package and the standard library, nothing else."""
+    return [sys.executable, "-I", "-S", "-c", _SUPERVISE, str(_PACKAGES), str(folder)]
+
+
 def stop(folder: Path) -> None:
     """Asks the run's owner to end it: SIGTERM to the tree, then SIGKILL. Returns at once; harmless twice."""
     if look(folder).state is not RunState.RUNNING:
         return
     try:
-        pid = int((folder / supervisor.LOCK).read_text("ascii"))
+        pid = int((folder / run_folder.LOCK).read_text("ascii"))
     except (OSError, ValueError):
         return
     with contextlib.suppress(ProcessLookupError, PermissionError), _process(pid) as send:
@@ -181,7 +191,7 @@ def put_aside(folder: Path) -> None:
     aside = folder / f"lost-{number}"
     aside.mkdir(exist_ok=True)
     # started.json last: until then the run stays lost, and this can be repeated.
-    for name in (supervisor.LOG, supervisor.EXIT, supervisor.BALLAST, supervisor.STARTED):
+    for name in (run_folder.LOG, run_folder.EXIT, run_folder.BALLAST, run_folder.STARTED):
         with contextlib.suppress(FileNotFoundError):
             (folder / name).replace(aside / name)
 
@@ -192,7 +202,7 @@ def last_lines(folder: Path, n: int = 8) -> tuple[str, ...]:
     Cleaned, progress left out, at most `n`; the supervisor's note where the log says nothing.
     """
     try:
-        with (folder / supervisor.LOG).open("rb") as file:
+        with (folder / run_folder.LOG).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
             text = file.read(LOG_TAIL_BYTES).decode(errors="replace")
     except OSError:
@@ -253,10 +263,10 @@ def _make_folders(folder: Path, spec: RunSpec) -> None:
 def _write_spec(folder: Path, spec: RunSpec) -> None:
     values = dataclasses.asdict(spec)
     values["env"] = {**spec.env, MARK: str(folder.resolve())}
-    temporary = folder / f"{supervisor.SPEC}.{os.getpid()}.{time.monotonic_ns()}"
+    temporary = folder / f"{run_folder.SPEC}.{os.getpid()}.{time.monotonic_ns()}"
     try:
         temporary.write_text(json.dumps(values), "utf-8")
-        temporary.replace(folder / supervisor.SPEC)
+        temporary.replace(folder / run_folder.SPEC)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
@@ -264,11 +274,10 @@ def _write_spec(folder: Path, spec: RunSpec) -> None:
 
 def _launch(folder: Path) -> str:
     """The supervisor's first line: `started`, or an error number and text; empty where it just ended."""
-    command = [sys.executable, "-I", "-S", "-B", str(Path(supervisor.__file__)), str(folder)]
     env = {"PATH": _SYSTEM_PATH, "LANG": "C.UTF-8"}
     with (folder / "supervisor.err").open("ab") as errors:
         process = subprocess.Popen(
-            command,
+            supervisor_command(folder),
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -297,7 +306,7 @@ def _last_error(folder: Path) -> str:
 def _lock_held(folder: Path) -> bool:
     """Asks with a shared lock, released at once; a starting supervisor tries again when it meets one."""
     try:
-        descriptor = os.open(folder / supervisor.LOCK, os.O_RDONLY)
+        descriptor = os.open(folder / run_folder.LOCK, os.O_RDONLY)
     except OSError:
         return False
     try:

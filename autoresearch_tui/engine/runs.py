@@ -12,6 +12,7 @@ from autoresearch_tui.engine.launch import LaunchRefused, tidy
 from autoresearch_tui.engine.review import BASELINE
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.engine.state import Experiment, Stage
+from autoresearch_tui.engine.surroundings import Surroundings
 
 LOST_ATTEMPTS = 2
 
@@ -25,9 +26,14 @@ class Runs:
         self._deliver = deliver
         self._scoring: threading.Thread | None = None
         self._untidy: list[Experiment] = []
+        self._surroundings = Surroundings(session.files.folder)
 
     def launch(self, experiment: Experiment) -> None:
-        """Start an approved experiment. Where its bytes are not the approved ones, the loop pauses instead."""
+        """Start an approved experiment. Where its bytes are not the approved ones, the loop pauses instead.
+
+        Raises TroubleError where the machine is not fit for a run now.
+        """
+        self._surroundings.check()
         try:
             self._start(experiment)
         except LaunchRefused as refused:
@@ -38,6 +44,13 @@ class Runs:
         running = self._session.state.running
         if running is not None and running.stage is Stage.RUNNING:
             runner.stop(self._session.files.run(running.number).folder)
+
+    def spoil(self, why: str) -> None:
+        """The present run was not timed as the others are: it is stopped, put back and run again."""
+        running = self._session.state.running
+        if running is not None and running.stage is Stage.RUNNING:
+            self._session.append(ev.RunSpoiled(running.number, why))
+            self.stop()
 
     def step(self) -> bool:
         """Bring the experiment in flight forward; False where there is nothing to do now."""
@@ -93,7 +106,7 @@ class Runs:
         assert ended.run is not None
         state = self._session.state
         put_back = (state.paused is not None and state.paused.stop_run) or state.stopping == "now"
-        if ended.run.reason == "killed" and put_back:
+        if (ended.run.reason == "killed" and put_back) or ended.spoiled:
             self._session.append(ev.ProposalPutBack(ended.number))
         elif ended.run.reason == "lost" and ended.attempt < LOST_ATTEMPTS:
             self._start(ended)

@@ -26,6 +26,8 @@ from autoresearch_tui.researchers.base import Researcher
 from autoresearch_tui.settings import Settings
 
 TAKE_OVER_SECONDS = 5.0
+# «Let go of the lab»: to a headless engine, which ends, or to a cockpit, which goes on as a watcher.
+HAND_OVER = signal.SIGUSR1
 DETACH_SECONDS = 2.0
 
 MakeResearcher = Callable[[Settings, Mapping[str, str]], Researcher]
@@ -46,15 +48,18 @@ def with_overrides(lab: Lab, tag: str, overrides: Mapping[str, str]) -> tuple[La
     return replace(lab, settings=settings), merged
 
 
-def take_lock(lab: Lab, tag: str, *, headless: bool) -> LabLock:
-    """The lab's lock; a headless engine that has it is asked to hand over. Raises LabBusy."""
+def take_lock(lab: Lab, tag: str, *, headless: bool, insist: bool = False) -> LabLock:
+    """The lab's lock; a headless engine that has it is told to hand over, a cockpit only if we insist.
+
+    Raises LabBusy.
+    """
     try:
         return LabLock(lab.lock, headless=headless, tag=tag)
     except LabBusy as busy:
-        if headless or not busy.holder.headless:
+        if headless or not (busy.holder.headless or insist):
             raise
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(busy.holder.pid, signal.SIGTERM)
+            os.kill(busy.holder.pid, HAND_OVER)
         return LabLock(lab.lock, headless=headless, tag=tag, wait_seconds=TAKE_OVER_SECONDS)
 
 
@@ -133,7 +138,7 @@ class EngineThread:
 
 
 def run_headless(engine: Engine) -> str:
-    """Run here until the end. SIGINT stops now; SIGTERM hands over; a closed terminal changes nothing."""
+    """Run here until the end. SIGINT stops now; SIGTERM lets go; a closed terminal changes nothing."""
     interrupted = False
 
     def stop(_signal: int, _frame: object) -> None:
@@ -142,7 +147,8 @@ def run_headless(engine: Engine) -> str:
         engine.send(cmd.Stop(now=True))
 
     signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, lambda _signal, _frame: engine.send(cmd.Detach()))
+    for let_go in (signal.SIGTERM, HAND_OVER):
+        signal.signal(let_go, lambda _signal, _frame: engine.send(cmd.Detach()))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     outcome = engine.run()
     return "interrupted" if interrupted and outcome == "stopped" else outcome

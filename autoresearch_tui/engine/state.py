@@ -57,16 +57,17 @@ class Experiment:
     attempt: int = 0
     started_at: str = ""
     ended_at: str = ""
+    spoiled: str = ""
     run: ev.RunEnded | None = None
     score: ev.RunScored | None = None
     outcome: str = ""
     value: float | None = None
     memory_gb: float = 0.0
     reason: str = ""
-
     side: bool = False
     mends: int | None = None
     repeats: int | None = None
+
     @property
     def name(self) -> str:
         """`0007`: the name of its run folder and of its ref."""
@@ -92,8 +93,8 @@ class State:
     failed_at: str = ""
     failures: int = 0
     failed_usd: float = 0.0
-    paused: ev.PauseAsked | None = None
     failed_tokens: int = 0
+    paused: ev.PauseAsked | None = None
     stopping: str = ""
     trouble: ev.TroubleMet | None = None
     trouble_at: str = ""
@@ -132,11 +133,11 @@ class State:
         """What the session's proposals have cost, failed ones included, as far as prices are known."""
         return self.failed_usd + sum(e.usd or 0.0 for e in self.experiments)
 
-
     @property
     def tokens(self) -> int:
         """What the session's proposals have taken in tokens, failed ones included, as far as they are counted."""
         return self.failed_tokens + sum(e.tokens for e in self.experiments)
+
 
 def fold(state: State, record: ev.Record) -> State:
     """The state after one more record. Raises ValueError where the record cannot follow."""
@@ -205,8 +206,8 @@ def _(event: ev.ProposalFailed, state: State, time: str) -> State:
         failed_at=time,
         failures=state.failures + 1,
         failed_usd=state.failed_usd + (event.usd or 0.0),
-    )
         failed_tokens=state.failed_tokens + event.tokens,
+    )
 
 
 @_apply.register
@@ -229,10 +230,10 @@ def _(event: ev.ProposalMade, state: State, time: str) -> State:
         usd=event.usd,
         stage=Stage.PROPOSED,
         proposed_at=time,
-    )
         side=event.side,
         mends=event.mends,
         repeats=event.repeats,
+    )
     return replace(state, experiments=(*state.experiments, made), asked=None, failed=None, failures=0)
 
 
@@ -278,12 +279,17 @@ def _(event: ev.ProposalWithdrawn, state: State, time: str) -> State:
 
 @_apply.register
 def _(event: ev.ProposalPutBack, state: State, time: str) -> State:
-    return _update(state, event.number, stage=Stage.APPROVED, started_at="", run=None)
+    return _update(state, event.number, stage=Stage.APPROVED, started_at="", spoiled="", run=None)
 
 
 @_apply.register
 def _(event: ev.RunStarted, state: State, time: str) -> State:
     return _update(state, event.number, stage=Stage.RUNNING, attempt=event.attempt, started_at=time, run=None)
+
+
+@_apply.register
+def _(event: ev.RunSpoiled, state: State, time: str) -> State:
+    return _update(state, event.number, spoiled=event.why)
 
 
 @_apply.register

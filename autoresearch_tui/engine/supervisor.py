@@ -1,7 +1,7 @@
 """The owner of one run: starts the trainer, holds the deadline, ends its whole tree, writes `exit.json`.
 
-`runner.py` starts this file as a script (`python -I -S -B supervisor.py RUN_FOLDER`). It imports nothing of
-the package, so that it is up in milliseconds, stays small, and outlives whatever started it. It reads
+`runner.py` starts it in an interpreter of its own without site-packages. It imports the standard library and two
+small neighbours only, so that it is up in milliseconds, stays small, and outlives whatever started it. It reads
 `run.json` and writes, in the same folder, `started.json` (before the trainer's first instruction), `run.log`
 and `exit.json`. It holds `run.lock` as long as it lives: the kernel itself says whether the run has an owner.
 
@@ -9,27 +9,44 @@ The trainer writes into a pipe that is copied to `run.log` here: it can neither 
 exceed the limit. (RLIMIT_FSIZE would also stop checkpoints, shared memory and memfds.)
 """
 
-# ruff: noqa: PTH104, PTH108, PTH110, PTH116, PTH123, PTH208
+# ruff: noqa: PTH123
 # (pathlib would cost more than all the rest of the start)
 from __future__ import annotations
 
-import ctypes
 import errno
-import fcntl
 import json
 import os
-import resource
 import select
 import signal
 import sys
 import time
 
-LOCK, SPEC, STARTED, EXIT = "run.lock", "run.json", "started.json", "exit.json"
-LOG, BALLAST = "run.log", "ballast"
+from autoresearch_tui.engine.processes import (
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_DUMPABLE,
+    PR_SET_PDEATHSIG,
+    children,
+    descendants,
+    harden,
+    oom_kills,
+    prctl,
+)
+from autoresearch_tui.engine.run_folder import (
+    BALLAST,
+    BALLAST_BYTES,
+    LOG,
+    SPEC,
+    STARTED,
+    boot_id,
+    now_utc,
+    record_exit,
+    take_lock,
+    write_file,
+    write_json,
+)
+
 SWEEP_SECONDS = 10.0
-LOCK_SECONDS = 1.0
 DISK_CHECK_SECONDS = 1.0
-BALLAST_BYTES = 64 * 1024
 READ_BYTES = 64 * 1024
 SIGNATURE_BYTES = 64 * 1024
 OUT_OF_MEMORY = (
@@ -43,120 +60,6 @@ OUT_OF_MEMORY = (
     b"can't allocate memory",
     b"std::bad_alloc",
 )
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
-
-
-def prctl(option: int, value: int) -> None:
-    """Linux only; elsewhere, and where the kernel refuses, nothing happens."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
-
-
-def now_utc() -> str:
-    """UTC, ISO 8601, microseconds, `Z`."""
-    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06d}Z"
-
-
-def boot_id() -> str:
-    """Names this boot of the machine; empty where the system has no such name."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
-
-
-def write_file(name: str, data: bytes, *, durable: bool) -> None:
-    """Raises OSError. Only where `durable`, it is on disk when this returns; its room is taken in any case."""
-    with open(name, "wb", buffering=0) as file:
-        while data:
-            data = data[file.write(data) :]
-        if durable:
-            os.fsync(file.fileno())
-
-
-def write_json(name: str, value: dict[str, object]) -> None:
-    """Atomic, and on disk when it returns. Raises OSError (a full disk)."""
-    temporary = f"{name}.tmp"
-    write_file(temporary, json.dumps(value).encode(), durable=True)
-    os.rename(temporary, name)
-    folder = os.open(".", os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def take_lock() -> int | None:
-    """The descriptor of the held lock, with this pid in the file; None where the run has or had an owner.
-
-    A cockpit that looks holds the lock (shared) for an instant, so a refusal is final only after a while.
-    """
-    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except OSError:
-            if os.path.exists(STARTED) or time.monotonic() > deadline:
-                return None
-            time.sleep(0.002)
-    if os.path.exists(STARTED) or os.path.exists(EXIT):
-        return None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
-
-
-def descendants(root: int) -> dict[int, int]:
-    """pid → process group of every living process below `root`; empty where there is no /proc."""
-    parents: dict[int, tuple[int, int]] = {}
-    dead: set[int] = set()
-    try:
-        names = os.listdir("/proc")
-    except OSError:
-        return {}
-    for name in names:
-        if not name.isdigit():
-            continue
-        try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                fields = file.read().rpartition(b")")[2].split()
-        except OSError:
-            continue
-        parents[int(name)] = int(fields[1]), int(fields[2])
-        if fields[0] in b"ZX":
-            dead.add(int(name))
-    found: dict[int, int] = {}
-    below = {root}
-    while below:
-        below = {pid for pid, (parent, _) in parents.items() if parent in below and pid not in found}
-        found.update((pid, parents[pid][1]) for pid in below)
-    return {pid: group for pid, group in found.items() if pid not in dead}
-
-
-def children() -> list[int]:
-    """This process's own children, in microseconds; empty where the kernel keeps no such list."""
-    me = os.getpid()
-    try:
-        with open(f"/proc/{me}/task/{me}/children", "rb") as file:
-            return [int(pid) for pid in file.read().split()]
-    except OSError:
-        return []
-
-
-def oom_kills() -> int:
-    """How often the kernel has ended a process for want of memory: here, or in this cgroup."""
-    total = 0
-    for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
-        try:
-            with open(path, "rb") as file:
-                total += sum(int(line.split()[1]) for line in file if line.startswith(b"oom_kill "))
-        except OSError:
-            continue
-    return total
 
 
 def in_words(count: int) -> str:
@@ -372,23 +275,6 @@ class Run:
         return ""
 
 
-def harden(niceness: int) -> None:
-    """In the trainer: plain signals, no new privileges, no cores, first to go when memory runs out."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
-    prctl(PR_SET_NO_NEW_PRIVS, 1)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    prctl(PR_SET_DUMPABLE, 1)  # or /proc/self would belong to root, until exec
-    try:
-        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-        os.write(descriptor, b"1000")
-        os.close(descriptor)
-    except OSError:
-        pass
-    if niceness:
-        os.nice(niceness)
-
-
 def ran_out_of_memory(run: Run, code: int | None, number: int | None) -> bool:
     """A known message near the end of the log, or the kernel's killer was at work and it was a SIGKILL."""
     if (number == signal.SIGKILL or code == 128 + signal.SIGKILL) and oom_kills() > run.oom_kills:
@@ -427,28 +313,6 @@ def outcome(run: Run, ended: tuple[str, str] | None, notes: list[str]) -> dict[s
         "note": "; ".join(note for note in notes if note),
         "time": now_utc(),
     }
-
-
-def drop_ballast() -> None:
-    """It kept room for `exit.json` on a disk that the trainer may have filled."""
-    try:
-        os.unlink(BALLAST)
-    except OSError:
-        pass
-
-
-def record_exit(values: dict[str, object]) -> None:
-    """Until it is on disk, or the folder is gone: the lock stays held, so nobody takes the run for lost."""
-    pause = 0.05
-    while os.stat(".").st_nlink:
-        try:
-            write_json(EXIT, values)
-            break
-        except OSError:
-            drop_ballast()
-            time.sleep(pause)
-            pause = min(pause * 2, 5.0)
-    drop_ballast()
 
 
 def detach() -> None:
@@ -515,7 +379,3 @@ def main(folder: str) -> int:
         tell(f"{number} {error}")
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

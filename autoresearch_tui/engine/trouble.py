@@ -16,6 +16,14 @@ _REMEDIES = {
 }
 
 
+class TroubleError(Exception):
+    """Something outside stands in the way of the next step; the same step is tried again later."""
+
+    def __init__(self, what: str, cure: str) -> None:
+        super().__init__(what)
+        self.cure = cure
+
+
 class Backoff:
     """Growing pauses: 1, 2, 4, … 60 seconds."""
 
@@ -34,6 +42,12 @@ class Backoff:
 
 def remedy(error: Exception) -> str:
     """What the human can do about it, in one line."""
+    if isinstance(error, TroubleError):
+        return error.cure
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         return _REMEDIES[error.errno]
+    if ".lock" in str(error):
+        return (
+            "another git is at work, or a killed one left that file: delete it if none is; the loop goes on by itself"
+        )
     return "the loop tries again by itself"

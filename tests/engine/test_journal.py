@@ -100,7 +100,7 @@ def test_damage_in_the_middle_stops_the_writer_and_changes_nothing(tmp_path: Pat
     journal.close()
     damaged = path.read_bytes().replace(b"two", b"TWO")
     path.write_bytes(damaged)
-    with pytest.raises(JournalDamaged, match="line 2 is damaged .*doctor --mend"):
+    with pytest.raises(JournalDamaged, match=r"line 2 is damaged .*doctor --mend"):
         Journal(path)
     assert path.read_bytes() == damaged
 

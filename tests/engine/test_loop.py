@@ -13,6 +13,7 @@ import pytest
 
 from autoresearch_tui import lab as labs
 from autoresearch_tui.engine import commands as cmd
+from autoresearch_tui.engine.clock import ClockWatch
 from autoresearch_tui.engine.loop import Engine
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.engine.state import Stage, State
@@ -52,14 +53,24 @@ class Script:
 class Driver:
     """An engine in a thread, as a cockpit would host it."""
 
-    def __init__(self, folder: Path, researcher: Researcher, rows: int = 0) -> None:
-        self.folder = folder
-        self.engine = Engine(Session(labs.find(folder), "t"), researcher, headless=False, rows=rows)
+    def __init__(
+        self,
+        folder: Path,
+        researcher: Researcher,
+        rows: int = 0,
+        clocks: ClockWatch | None = None,
+    ) -> None:
+        self.engine = Engine(Session(labs.find(folder), "t"), researcher, headless=False, rows=rows, clocks=clocks)
         self.outcome = ""
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
         self.outcome = self.engine.run()
+
+    @property
+    def troubled(self) -> bool:
+        """Whether the engine met trouble, and could or could not write that down."""
+        return bool(self.engine.blocked) or self.state.trouble is not None
 
     @property
     def state(self) -> State:

@@ -27,11 +27,13 @@ def test_constants_changed_by_both_sides_are_all_there(values: list[int], data: 
 
     def text(side: str) -> str:
         return "".join(
-            f"K{n} = {1000 + value if who == side else value}\n" for n, (value, who) in enumerate(zip(values, owner))
+            f"K{n} = {1000 + value if who == side else value}\n"
+            for n, (value, who) in enumerate(zip(values, owner, strict=True))
         )
 
     both = "".join(
-        f"K{n} = {value if who == '-' else 1000 + value}\n" for n, (value, who) in enumerate(zip(values, owner))
+        f"K{n} = {value if who == '-' else 1000 + value}\n"
+        for n, (value, who) in enumerate(zip(values, owner, strict=True))
     )
     assert merge(text("?"), text("o"), text("t")) == both
 

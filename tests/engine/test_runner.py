@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine import runner, supervisor
+from autoresearch_tui.engine import run_folder, runner
 from autoresearch_tui.engine.runner import RunSpec, RunState, RunStatus
 
 HANG = "import time; print('ready', flush=True); time.sleep(60)"
@@ -112,7 +112,7 @@ def test_looking_never_disturbs_a_start(tmp_path: Path) -> None:
     seen: set[RunState] = set()
     folder = tmp_path / "run"
     folder.mkdir()
-    (folder / supervisor.LOCK).touch()
+    (folder / run_folder.LOCK).touch()
 
     def stare() -> None:
         while not done.is_set():
@@ -207,9 +207,9 @@ def test_daemons_of_a_lost_run_are_ended(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("garbage", [b"", b"{", b"[]", b'{"reason": 5}', b"\xff\xfe", b"[" * 100_000, b"null"])
 def test_damaged_records_never_raise(tmp_path: Path, garbage: bytes) -> None:
-    (tmp_path / supervisor.EXIT).write_bytes(garbage)
+    (tmp_path / run_folder.EXIT).write_bytes(garbage)
     assert runner.look(tmp_path) == RunStatus(RunState.LOST)
-    (tmp_path / supervisor.STARTED).write_bytes(garbage)
+    (tmp_path / run_folder.STARTED).write_bytes(garbage)
     assert runner.look(tmp_path) == RunStatus(RunState.LOST)
     assert runner.last_lines(tmp_path) == ()
     runner.put_aside(tmp_path)
@@ -218,8 +218,8 @@ def test_damaged_records_never_raise(tmp_path: Path, garbage: bytes) -> None:
 
 def test_another_boot_means_lost(tmp_path: Path) -> None:
     record = {"supervisor_pid": os.getpid(), "trainer_pid": 1, "boot_id": "another boot", "time": ""}
-    (tmp_path / supervisor.STARTED).write_text(json.dumps(record))
-    with (tmp_path / supervisor.LOCK).open("w") as lock:
+    (tmp_path / run_folder.STARTED).write_text(json.dumps(record))
+    with (tmp_path / run_folder.LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert runner.look(tmp_path).state is RunState.LOST
 
@@ -229,11 +229,11 @@ def test_stop_never_signals_a_process_that_does_not_hold_the_lock(tmp_path: Path
         record = {
             "supervisor_pid": innocent.pid,
             "trainer_pid": innocent.pid,
-            "boot_id": supervisor.boot_id(),
+            "boot_id": run_folder.boot_id(),
             "time": "",
         }
-        (tmp_path / supervisor.STARTED).write_text(json.dumps(record))
-        (tmp_path / supervisor.LOCK).write_text(f"{innocent.pid}\n")
+        (tmp_path / run_folder.STARTED).write_text(json.dumps(record))
+        (tmp_path / run_folder.LOCK).write_text(f"{innocent.pid}\n")
         runner.stop(tmp_path)
         with pytest.raises(subprocess.TimeoutExpired):
             innocent.wait(0.1)
@@ -247,12 +247,12 @@ def test_stop_of_nothing_does_nothing(tmp_path: Path) -> None:
 
 
 def test_start_that_fails_says_why(tmp_path: Path) -> None:
-    (tmp_path / supervisor.BALLAST).mkdir()
+    (tmp_path / run_folder.BALLAST).mkdir()
     with pytest.raises(OSError, match="did not start") as caught:
         runner.start(tmp_path, spec(tmp_path, "pass"))
     assert caught.value.errno == errno.EISDIR
     assert runner.look(tmp_path).state is RunState.NOT_STARTED
-    (tmp_path / supervisor.BALLAST).rmdir()
+    (tmp_path / run_folder.BALLAST).rmdir()
     runner.start(tmp_path, spec(tmp_path, "pass"))
     until(lambda: ended(tmp_path))
 

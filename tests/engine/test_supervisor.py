@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine import runner, supervisor
+from autoresearch_tui.engine import run_folder, runner
 from autoresearch_tui.engine.runner import Exit, RunSpec, RunState
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc, subreaper, parent-death signal")
@@ -57,7 +57,7 @@ def alive(pid: int) -> bool:
 
 
 def log(folder: Path) -> str:
-    return (folder / supervisor.LOG).read_text("utf-8", "replace")
+    return (folder / run_folder.LOG).read_text("utf-8", "replace")
 
 
 def test_finished(tmp_path: Path) -> None:
@@ -71,8 +71,8 @@ def test_finished(tmp_path: Path) -> None:
 
 def test_records_are_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
     run(tmp_path, "pass")
-    until(lambda: not (tmp_path / supervisor.BALLAST).exists())
-    started = json.loads((tmp_path / supervisor.STARTED).read_text())
+    until(lambda: not (tmp_path / run_folder.BALLAST).exists())
+    started = json.loads((tmp_path / run_folder.STARTED).read_text())
     assert set(started) == {"supervisor_pid", "trainer_pid", "boot_id", "time"}
     names = {path.name for path in tmp_path.iterdir()}
     records = {"run.json", "run.lock", "run.log", "started.json", "exit.json", "supervisor.err"}
@@ -213,18 +213,17 @@ def test_trainer_dies_with_its_supervisor(tmp_path: Path) -> None:
 
 def test_second_supervisor_goes_away_silently(tmp_path: Path) -> None:
     begin(tmp_path, "import time; print('ready', flush=True); time.sleep(60)")
-    first = (tmp_path / supervisor.STARTED).read_bytes()
-    script = Path(supervisor.__file__)
-    command = [sys.executable, "-I", "-S", "-B", str(script), str(tmp_path)]
+    first = (tmp_path / run_folder.STARTED).read_bytes()
+    command = runner.supervisor_command(tmp_path)
     answer = subprocess.run(command, capture_output=True, timeout=20, check=True)
     assert (answer.stdout, answer.stderr) == (b"", b"")
-    assert (tmp_path / supervisor.STARTED).read_bytes() == first
+    assert (tmp_path / run_folder.STARTED).read_bytes() == first
     runner.stop(tmp_path)
     end(tmp_path)
-    until(lambda: not (tmp_path / supervisor.BALLAST).exists())
+    until(lambda: not (tmp_path / run_folder.BALLAST).exists())
     answer = subprocess.run(command, capture_output=True, timeout=20, check=True)
     assert (answer.stdout, answer.stderr) == (b"", b"")
-    assert (tmp_path / supervisor.STARTED).read_bytes() == first
+    assert (tmp_path / run_folder.STARTED).read_bytes() == first
 
 
 @linux
@@ -255,15 +254,14 @@ def test_end_is_recorded_at_once(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         begin(folder, "import time; print(time.time_ns(), flush=True)")
         end(folder)
-        written = (folder / supervisor.EXIT).stat().st_mtime_ns
+        written = (folder / run_folder.EXIT).stat().st_mtime_ns
         delays.append((written - int(log(folder))) / 1e6)
     print("end to exit.json, ms:", [f"{delay:.1f}" for delay in sorted(delays)])
     assert min(delays) < 50
 
 
 def test_unreadable_spec_is_reported(tmp_path: Path) -> None:
-    (tmp_path / supervisor.SPEC).write_text("[1, 2]")
-    command = [sys.executable, "-I", "-S", "-B", str(Path(supervisor.__file__)), str(tmp_path)]
-    answer = subprocess.run(command, capture_output=True, timeout=20, check=False)
+    (tmp_path / run_folder.SPEC).write_text("[1, 2]")
+    answer = subprocess.run(runner.supervisor_command(tmp_path), capture_output=True, timeout=20, check=False)
     assert answer.stdout.startswith(b"22 ")
     assert runner.look(tmp_path).state is RunState.NOT_STARTED

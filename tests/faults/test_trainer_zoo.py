@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine import runlog, runner, supervisor
+from autoresearch_tui.engine import run_folder, runlog, runner
 from autoresearch_tui.engine.runner import Exit, RunSpec, RunState
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="sees the whole tree only on Linux")
@@ -198,7 +198,7 @@ FILL = (
 def test_full_disk_still_has_room_for_the_end(small_disk: Path) -> None:
     ended = run(small_disk, FILL)
     assert (ended.reason, ended.exit_code) == ("finished", 0)
-    assert shutil.disk_usage(small_disk).free < supervisor.BALLAST_BYTES
+    assert shutil.disk_usage(small_disk).free < run_folder.BALLAST_BYTES
 
 
 def test_start_on_a_full_disk(small_disk: Path) -> None:

@@ -1,0 +1,95 @@
+"""A run's folder as its supervisor keeps it: the lock that says who owns the run, and records written whole."""
+
+# ruff: noqa: PTH104, PTH108, PTH110, PTH116, PTH123
+# (pathlib would cost a supervisor more than all the rest of its start)
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+
+LOCK, SPEC, STARTED, EXIT = "run.lock", "run.json", "started.json", "exit.json"
+LOG, BALLAST = "run.log", "ballast"
+LOCK_SECONDS = 1.0
+BALLAST_BYTES = 64 * 1024
+
+
+def now_utc() -> str:
+    """UTC, ISO 8601, microseconds, `Z`."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06d}Z"
+
+
+def boot_id() -> str:
+    """Names this boot of the machine; empty where the system has no such name."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def write_file(name: str, data: bytes, *, durable: bool) -> None:
+    """Raises OSError. Only where `durable`, it is on disk when this returns; its room is taken in any case."""
+    with open(name, "wb", buffering=0) as file:
+        while data:
+            data = data[file.write(data) :]
+        if durable:
+            os.fsync(file.fileno())
+
+
+def write_json(name: str, value: dict[str, object]) -> None:
+    """Atomic, and on disk when it returns. Raises OSError (a full disk)."""
+    temporary = f"{name}.tmp"
+    write_file(temporary, json.dumps(value).encode(), durable=True)
+    os.rename(temporary, name)
+    folder = os.open(".", os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def take_lock() -> int | None:
+    """The descriptor of the held lock, with this pid in the file; None where the run has or had an owner.
+
+    A cockpit that looks holds the lock (shared) for an instant, so a refusal is final only after a while.
+    """
+    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            if os.path.exists(STARTED) or time.monotonic() > deadline:
+                return None
+            time.sleep(0.002)
+    if os.path.exists(STARTED) or os.path.exists(EXIT):
+        return None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def drop_ballast() -> None:
+    """It kept room for `exit.json` on a disk that the trainer may have filled."""
+    try:
+        os.unlink(BALLAST)
+    except OSError:
+        pass
+
+
+def record_exit(values: dict[str, object]) -> None:
+    """Until it is on disk, or the folder is gone: the lock stays held, so nobody takes the run for lost."""
+    pause = 0.05
+    while os.stat(".").st_nlink:
+        try:
+            write_json(EXIT, values)
+            break
+        except OSError:
+            drop_ballast()
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
+    drop_ballast()

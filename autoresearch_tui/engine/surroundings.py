@@ -1,0 +1,67 @@
+"""What a run needs of its machine, looked at before each launch: disk space, and an accelerator that is free."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from autoresearch_tui.engine.trouble import TroubleError
+
+MIN_FREE_BYTES = 512 << 20
+HELD_SHARE = 0.10
+
+
+class Surroundings:
+    """Remembers whether the machine had an accelerator, so that its loss is noticed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._devices = 0
+
+    def check(self) -> None:
+        """Raises TroubleError that names what stands in the way of a run."""
+        free = shutil.disk_usage(self._folder).free
+        if free < MIN_FREE_BYTES:
+            raise TroubleError(
+                f"only {free >> 20} MiB are free on the disk of {self._folder}",
+                f"free some ({MIN_FREE_BYTES >> 20} MiB are needed); the loop goes on by itself",
+            )
+        self._check_accelerators()
+
+    def _check_accelerators(self) -> None:
+        try:
+            import pynvml
+
+            pynvml.nvmlInit()
+        except Exception as error:  # no driver, no library, no device: each binding has an error of its own
+            if self._devices:
+                raise TroubleError(
+                    f"the accelerator is lost: {error}",
+                    "look at `nvidia-smi` and `dmesg`; a reboot may be needed; the loop goes on by itself",
+                ) from None
+            return
+        try:
+            for index in range(pynvml.nvmlDeviceGetCount()):
+                self._devices = max(self._devices, index + 1)
+                _check_free(pynvml, index)
+        except pynvml.NVMLError:
+            # A device that cannot tell is no reason not to train on it.
+            return
+        finally:
+            pynvml.nvmlShutdown()
+
+
+def _check_free(pynvml: object, index: int) -> None:
+    from typing import Any
+
+    nvml: Any = pynvml
+    device = nvml.nvmlDeviceGetHandleByIndex(index)
+    total = nvml.nvmlDeviceGetMemoryInfo(device).total
+    for process in nvml.nvmlDeviceGetComputeRunningProcesses(device):
+        held = process.usedGpuMemory or 0
+        if process.pid != os.getpid() and held > total * HELD_SHARE:
+            raise TroubleError(
+                f"process {process.pid} holds {held / 2**30:.1f} GiB of accelerator {index}'s memory",
+                f"end it if it is a leftover (`kill {process.pid}`); the loop goes on when the memory is free",
+            )

@@ -1,0 +1,210 @@
+"""Trouble outside the loop: a full disk, jumping clocks, an accelerator that is gone or taken, stale locks."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from autoresearch_tui.engine import launch, surroundings, trouble
+from autoresearch_tui.engine.clock import ClockWatch, Reading
+from autoresearch_tui.engine.ledger import Ledger
+from autoresearch_tui.engine.surroundings import Surroundings
+from autoresearch_tui.engine.trouble import TroubleError
+from tests.conftest import TRAIN, git, make_lab
+from tests.e2e.terminal import wait_for
+from tests.engine.test_loop import Driver, Script, running, turn
+from tests.history import problems, state_of
+
+
+class Clocks:
+    """A machine whose clocks the test sets."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+        self.stepped = 0.0
+
+    def read(self) -> Reading:
+        awake = time.monotonic()
+        return Reading(awake + self.slept + self.stepped, awake, awake + self.slept)
+
+
+@pytest.mark.parametrize(
+    ("slept", "stepped", "said"),
+    [(3600, 0, "suspended for 3600 s"), (0, 900, "set forward by 900 s"), (0, -900, "set back by 900 s")],
+)
+def test_a_run_that_was_not_timed_as_the_others_is_run_again(
+    new_lab: Callable[..., Path], slept: float, stepped: float, said: str
+) -> None:
+    folder = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.0"))
+    clocks = Clocks()
+    driver = Driver(folder, Script(), rows=1, clocks=ClockWatch(clocks.read))
+    driver.start()
+    driver.wait(lambda s: s.running and (folder / ".autoresearch/t/runs/0000/started.json").exists())
+    clocks.slept, clocks.stepped = slept, stepped
+    assert said in driver.wait(lambda s: s.experiments[0].spoiled).experiments[0].spoiled
+    assert driver.join() == "finished"
+    baseline = state_of(folder, "t").experiments[0]
+    assert (baseline.outcome, baseline.attempt, baseline.spoiled) == ("keep", 2, "")
+    assert problems(folder, "t") == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mounts a file system of so many KiB; calling again changes its size."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = False
+
+    def size(kib: int) -> Path:
+        nonlocal mounted
+        options = f"{'remount,' if mounted else ''}size={kib}k"
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], capture_output=True, check=False
+        )
+        if done.returncode != 0:
+            pytest.skip("mounting a small file system needs root")
+        mounted = True
+        return folder
+
+    yield size
+    if mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=False)
+
+
+@pytest.mark.parametrize("spare", [12, 16, 24, 32, 48, 64, 96, 160])
+def test_a_full_disk_at_any_write_loses_nothing(
+    small_disk: Callable[[int], Path], spare: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surroundings, "MIN_FREE_BYTES", 0)
+    monkeypatch.setattr(launch, "MIN_FREE_BYTES", 0)
+    monkeypatch.setattr(trouble, "LAST_SECONDS", 1.0)
+    disk = small_disk(4096)
+    lab = make_lab(disk / "lab")
+    used = sum(path.lstat().st_blocks for path in disk.rglob("*")) // 2
+    small_disk(used + spare)
+    driver = Driver(lab, Script(turn("RATE", 0.25), turn("WIDTH", 9)), rows=3)
+    driver.start()
+    wait_for(lambda: driver.troubled or driver.outcome, 30, "the full disk")
+    small_disk(65536)
+    assert driver.join(60) == "finished"
+    assert problems(lab, "t") == []
+    assert len(state_of(lab, "t").table) == 3
+
+
+def test_little_space_is_said_before_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surroundings, "MIN_FREE_BYTES", 1 << 60)
+    with pytest.raises(TroubleError, match="MiB are free"):
+        Surroundings(tmp_path).check()
+
+
+class FakeNvml(types.ModuleType):
+    """An accelerator of 80 GB whose processes the test chooses."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self) -> None:
+        super().__init__("pynvml")
+        self.gone = False
+        self.held: dict[int, int] = {}
+
+    def nvmlInit(self) -> None:  # noqa: N802
+        if self.gone:
+            raise self.NVMLError("GPU is lost")
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        pass
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return 1
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+        return index
+
+    def nvmlDeviceGetMemoryInfo(self, _device: int) -> object:  # noqa: N802
+        return types.SimpleNamespace(total=80 << 30)
+
+    def nvmlDeviceGetComputeRunningProcesses(self, _device: int) -> list[object]:  # noqa: N802
+        return [types.SimpleNamespace(pid=pid, usedGpuMemory=held) for pid, held in self.held.items()]
+
+
+def test_an_accelerator_that_is_taken_or_lost_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surroundings, "MIN_FREE_BYTES", 0)
+    nvml = FakeNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    around = Surroundings(tmp_path)
+    nvml.held = {os.getpid(): 70 << 30, 4242: 1 << 30}
+    around.check()
+    nvml.held = {4242: 30 << 30}
+    with pytest.raises(TroubleError, match=r"process 4242 holds 30\.0 GiB") as caught:
+        around.check()
+    assert "kill 4242" in caught.value.cure
+    nvml.gone = True
+    with pytest.raises(TroubleError, match="the accelerator is lost: GPU is lost"):
+        around.check()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "pynvml", None)
+        Surroundings(tmp_path).check()  # a machine without one never had it
+
+
+def test_the_loop_waits_for_a_taken_accelerator_and_goes_on(lab_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml = FakeNvml()
+    nvml.held = {4242: 30 << 30}
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    with running(lab_folder, Script(), rows=1) as driver:
+        state = driver.wait(lambda s: s.trouble)
+        assert state.trouble is not None
+        assert "4242" in state.trouble.what
+        nvml.held = {}
+        assert driver.join() == "finished"
+    assert driver.state.trouble is None
+
+
+def test_a_lock_that_a_killed_git_left_on_our_branch_is_mended(lab_folder: Path) -> None:
+    lock = lab_folder / ".git/refs/heads/autoresearch/t.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("")
+    os.utime(lock, (0, 0))
+    ledger = Ledger(lab_folder)
+    ledger.set_ref("refs/heads/autoresearch/t", ledger.head())
+    assert git(lab_folder, "rev-parse", "autoresearch/t") == ledger.head()
+    assert not lock.exists()
+
+
+def test_a_lock_that_somebody_holds_now_is_waited_for(lab_folder: Path) -> None:
+    lock = lab_folder / ".git/refs/heads/autoresearch/t.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("")
+    with running(lab_folder, Script(), rows=1) as driver:
+        state = driver.wait(lambda s: s.trouble)
+        assert state.trouble is not None
+        assert "delete it" in state.trouble.remedy
+        lock.unlink()
+        assert driver.join() == "finished"
+    assert problems(lab_folder, "t") == []
+
+
+def test_a_deleted_branch_comes_back(lab_folder: Path) -> None:
+    with running(lab_folder, Script(turn("RATE", 0.25)), rows=2) as driver:
+        driver.join()
+    git(lab_folder, "branch", "--quiet", "-D", "autoresearch/t")
+    with running(lab_folder, Script(), rows=2) as driver:
+        driver.join()
+    assert problems(lab_folder, "t") == []
+
+
+def test_a_journal_that_is_deleted_under_the_engine_is_noticed(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.0"))
+    driver = Driver(folder, Script())
+    driver.start()
+    driver.wait(lambda s: s.running)
+    (folder / ".autoresearch/t/journal.jsonl").unlink()
+    wait_for(lambda: "deleted while in use" in driver.engine.blocked, what="noticing")
+    driver.detach()
