@@ -14,6 +14,9 @@ from autoresearch_tui.engine.state import Experiment
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab, RunFiles
 
+# A run that leaves less than this on the disk is ended, so that its end can still be recorded.
+MIN_FREE_BYTES = 256 << 20
+
 
 class LaunchRefused(Exception):
     """The bytes to be trained are not the bytes that were approved."""
@@ -55,6 +58,7 @@ class Launcher:
                 cwd=str(cwd),
                 env=self.environment(files),
                 timeout_seconds=settings.timeout_seconds,
+                min_free_bytes=MIN_FREE_BYTES,
             ),
         )
 
