@@ -6,6 +6,6 @@ panes are drawn by ticks of a few a second, so the frame rate only bounds how fa
 
 import os
 
-os.environ.setdefault("TEXTUAL_FPS", "40")
+os.environ.setdefault("TEXTUAL_FPS", "60")
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 os.environ.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")

@@ -23,6 +23,7 @@ from autoresearch_tui.monitor import Monitor
 from autoresearch_tui.text import clean_line
 
 TICK_SECONDS = 0.2
+READ_ON_SECONDS = 0.02
 
 THEME = Theme(
     name="autoresearch",
@@ -85,6 +86,7 @@ class Cockpit(App[int]):
         self.set_reactive(Cockpit.theme, self.preferences.theme if themed else THEME.name)
         self._tick_seconds = tick_seconds
         self._told: State | None = None
+        self._reading_on = False
         self._stopping = False
         self._ticks = 0
 
@@ -125,11 +127,21 @@ class Cockpit(App[int]):
             return
         self._tell(self.bridge.state)
         self.main.tick(self._ticks)
+        if self.bridge.feed.behind and not self._reading_on:
+            self._reading_on = True
+            self._read_on()
         if self.bridge.state.stopping:
             self._stopping = True
         if self._stopping and self.host is not None and not self.host.alive and not self.host.failure:
             self.outcome = "stopped"
             self.exit(0)
+
+    def _read_on(self) -> None:
+        """Between two ticks a flood of lines is read in small pieces, so that a key never waits for it."""
+        self.bridge.poll_log()
+        self._reading_on = self.bridge.feed.behind
+        if self._reading_on:
+            self.set_timer(READ_ON_SECONDS, self._read_on)
 
     # -- telling ---------------------------------------------------------------------------------------------
 

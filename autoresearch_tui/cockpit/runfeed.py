@@ -6,38 +6,32 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from autoresearch_tui.cockpit.curve import Curve
 from autoresearch_tui.engine.runlog import Chunk, Progress, Splitter
 
 KEPT_LINES = 5000
-SLICE = 64 * 1024
+SLICE = 32 * 1024
 # Reading ends after this many seconds, so that a flood of lines does not delay a key.
-SLICE_SECONDS = 0.006
+SLICE_SECONDS = 0.005
 # Further behind than this the feed goes on at the end of the log, and says so.
 SKIP_OVER = 4 * 1024 * 1024
-SAMPLES = 256
-SAMPLE_BYTES = 4096
+SAMPLES = 64
+SAMPLE_BYTES = 1024
 
+_SKIPPED = "…… "
 _ERROR = re.compile(
     r"Traceback \(most|(?:Error|Exception)\b|(?i:\berror\b|\bfail(?:ed|ure)?\b|\bfatal\b|out of memory|\bnan\b)"
 )
 _WARNING = re.compile(r"Warning\b|(?i:\bwarn(?:ing)?\b|\bdeprecat)")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the log. `kind`: empty, error, warn or skip (a place where lines were left out)."""
-
-    text: str
-    kind: str = ""
-
-
 def kind_of(text: str) -> str:
-    """What a line looks like. A guess for colours and for «first error», never a fact."""
+    """What a line looks like: error, warn, skip or nothing. A guess for colours and for «first error», never a fact."""
+    if text.startswith(_SKIPPED):
+        return "skip"
     if _ERROR.search(text):
         return "error"
     return "warn" if _WARNING.search(text) else ""
@@ -56,7 +50,7 @@ class RunFeed:
         self._splitter = Splitter()
         self._identity: tuple[int, int] | None = None
         self._offset = 0
-        self.lines: deque[Line] = deque(maxlen=KEPT_LINES)
+        self.lines: deque[str] = deque(maxlen=KEPT_LINES)
         self.total = 0
         self.frame = ""
         self.progress: Progress | None = None
@@ -130,7 +124,7 @@ class RunFeed:
             self._plot(progress)
         left_out = target - self._offset
         self._splitter, self._offset = Splitter(), target
-        self._append([Line(f"… {left_out / (1 << 20):.1f} MiB of the log are left out here …", "skip")])
+        self._append((f"{_SKIPPED}{left_out / (1 << 20):.1f} MiB of the log are left out here",))
 
     def _take(self, chunk: Chunk, now: float) -> None:
         for progress in chunk.progress:
@@ -141,9 +135,9 @@ class RunFeed:
         self.frame = chunk.frame
         skipped = max(0, len(chunk.lines) - KEPT_LINES)
         self.total += skipped
-        self._append([Line(text, kind_of(text)) for text in chunk.lines[skipped:]])
+        self._append(chunk.lines[skipped:])
 
-    def _append(self, lines: list[Line]) -> None:
+    def _append(self, lines: Sequence[str]) -> None:
         self.lines.extend(lines)
         self.total += len(lines)
 

@@ -9,8 +9,6 @@ from autoresearch_tui.cockpit.words import clock, seconds_of
 from autoresearch_tui.engine.state import Experiment, Stage, State
 from autoresearch_tui.text import clean_line
 
-_POLICY = {"hold": "held", "approve-low-risk": "approved if low risk", "veto": "vetoed"}
-
 
 @dataclass(frozen=True, slots=True)
 class Live:
@@ -86,14 +84,12 @@ def run_seconds(state: State) -> float | None:
 
 
 def countdown(view: View, experiment: Experiment) -> str:
-    """`held in 4:12`: what the policy does with a proposal at the gate, and when; empty where nothing is set."""
-    word = _POLICY.get(experiment.policy)
-    if word is None or not experiment.deadline:
-        return ""
+    """`vetoed in 4:12`: what the policy does with a proposal at the gate, and when; else that it is held."""
+    if not experiment.deadline:
+        return "held until you decide"
+    approves = experiment.policy == "approve-low-risk" and experiment.low_risk
     left = seconds_of(experiment.deadline) - view.now
-    if left > 0:
-        return f"{word} in {clock(left)}"
-    return "held until you decide" if experiment.policy == "hold" else f"{word} now"
+    return f"{'approved' if approves else 'vetoed'} {_in(left)}"
 
 
 def _now(view: View, limit: int) -> Part:
@@ -201,7 +197,7 @@ def _next_proposal(view: View, room: int) -> Part:
             )
     experiment = state.waiting[0]
     if experiment.stage is Stage.REVIEW:
-        end = countdown(view, experiment) or "waits for review"
+        end = countdown(view, experiment)
         return Part("●", "warn", f"next: {title(experiment, max(8, room - 18 - len(end)))} · {end}")
     return Part("○", "text", f"next: {title(experiment, max(8, room - 34))}, on its way to the gate")
 

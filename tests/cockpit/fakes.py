@@ -102,7 +102,9 @@ class FakeSession:
         return number
 
     def review(self, number: int, policy: str = "hold", seconds: float = 300) -> None:
-        deadline = datetime.fromtimestamp(self.now + seconds, UTC).isoformat().replace("+00:00", "Z")
+        deadline = ""
+        if policy != "hold":
+            deadline = datetime.fromtimestamp(self.now + seconds, UTC).isoformat().replace("+00:00", "Z")
         self.add(ev.ReviewOpened(number, commit_of(number), policy, deadline))
 
     def approve(self, number: int, by: str = "human") -> None:
@@ -192,7 +194,7 @@ def night(session: FakeSession) -> None:
     session.train(number, 0.55, floor=2.94)
     session.now += 170
     waiting = session.propose("ADAM_BETAS (0.8, 0.95)→(0.9, 0.95)", hypothesis="Less noise in the second moment.")
-    session.review(waiting)
+    session.review(waiting, "approve-low-risk")
     session.files.researcher_log.write_text(
         "Seven attempts so far. The learning rates near the frontier are settled to a factor of two.\n"
         "→ reading the history: WARMDOWN_RATIO helped, so the end of the schedule matters.\n"

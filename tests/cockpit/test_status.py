@@ -8,7 +8,7 @@ from autoresearch_tui.cockpit.status import Live, View, status
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.journal import read
 from autoresearch_tui.engine.state import fold_all
-from tests.cockpit.fakes import FakeSession, commit_of, night
+from tests.cockpit.fakes import FakeSession, night
 
 
 def answers(session: FakeSession, after: float = 0.0, **more: object) -> tuple[str, str, str]:
@@ -42,7 +42,7 @@ def test_training_with_a_progress_line(session: FakeSession) -> None:
     live = Live(7, 135.0, session.now)
     assert answers(session, 3, live=live) == (
         "training #7 MATRIX_LR 0.03→0.02 · 2:12 left",
-        "next: #8 ADAM_BETAS (0.8, 0.95)→(0.9, 0.95) · held in 4:57",
+        "next: #8 ADAM_BETAS (0.8, 0.95)→(0.9, 0.95) · approved in 4:57",
         "#8 waits for you: a approves · v vetoes · r reviews",
     )
 
@@ -79,8 +79,8 @@ def test_an_approved_proposal_is_next(session: FakeSession) -> None:
 @pytest.mark.parametrize(
     ("policy", "before", "after"),
     [
-        ("hold", "held in 1:40", "held until you decide"),
-        ("approve-low-risk", "approved if low risk in 1:40", "approved if low risk now"),
+        ("hold", "held until you decide", "held until you decide"),
+        ("approve-low-risk", "approved in 1:40", "approved now"),
         ("veto", "vetoed in 1:40", "vetoed now"),
     ],
 )
@@ -90,13 +90,6 @@ def test_what_the_policy_will_do(session: FakeSession, policy: str, before: str,
     session.review(1, policy, 100)
     assert answers(session)[1].endswith(before)
     assert answers(session, 101)[1].endswith(after)
-
-
-def test_no_policy(session: FakeSession) -> None:
-    quiet(session)
-    session.propose("DEPTH 8→9")
-    session.add(ev.ReviewOpened(1, commit_of(1), ""))
-    assert answers(session)[1] == "next: #1 DEPTH 8→9 · waits for review"
 
 
 def test_a_failed_request_is_repeated(session: FakeSession) -> None:
@@ -153,5 +146,5 @@ def test_descriptions_give_way_and_times_do_not(session: FakeSession) -> None:
     view = View(fold_all(read(session.files.journal)), session.now, live=Live(7, 135.0, session.now))
     found = status(view, (60, 60))
     assert found.now.text.endswith("2:15 left")
-    assert found.next.text.endswith("held in 5:00")
+    assert found.next.text.endswith("approved in 5:00")
     assert max(len(found.now.text), len(found.next.text)) <= 57

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from textual.geometry import Size
 
-from autoresearch_tui.cockpit.runfeed import Line, RunFeed
+from autoresearch_tui.cockpit.runfeed import RunFeed, kind_of
 from autoresearch_tui.cockpit.widgets.canvas import Canvas, Cells, Row, length, wrap
 from autoresearch_tui.cockpit.widgets.scroller import Scroller
 from autoresearch_tui.cockpit.words import clock, count
@@ -132,17 +132,18 @@ class RunLog(Scroller):
         lines = list(islice(self._feed.lines, start, end))
         tail = self._tail()
         if tail and end > len(self._feed.lines):
-            lines.append(Line(tail))
+            lines.append(tail)
         if not lines:
             return [[(f" {line}", "dim")] for line in wrap(_NO_LOG, width - 2)]
         return [self._row(line, self._feed.first + start + y) for y, line in enumerate(lines)]
 
-    def _row(self, line: Line, number: int) -> Row:
-        tone = _TONES[line.kind]
-        mark = "✗" if line.kind == "error" else "!" if line.kind == "warn" else " "
+    def _row(self, line: str, number: int) -> Row:
+        kind = kind_of(line)
+        tone = _TONES[kind]
+        mark = "✗" if kind == "error" else "!" if kind == "warn" else " "
         if number == self._match:
             mark = "▶"
-        text = line.text[self.left : self.left + 500]
+        text = line[self.left : self.left + 500]
         head: Cells = (mark, tone if number != self._match else "accent")
         if not self.query_text:
             return [head, (text, tone)]
@@ -187,7 +188,7 @@ class RunLog(Scroller):
     def first_error(self) -> bool:
         """To the first line that looks like an error; whether there is one."""
         for number, line in enumerate(self._feed.lines, self._feed.first):
-            if line.kind == "error":
+            if kind_of(line) == "error":
                 self._go(number)
                 return True
         return False
@@ -196,7 +197,7 @@ class RunLog(Scroller):
         if not self.query_text:
             return []
         query, first = self.query_text.lower(), self._feed.first
-        return [first + at for at, line in enumerate(self._feed.lines) if query in line.text.lower()]
+        return [first + at for at, line in enumerate(self._feed.lines) if query in line.lower()]
 
     def _go(self, number: int) -> None:
         self._match = number

@@ -1,0 +1,124 @@
+"""What is worth a bell, what is told after an absence, what a human may set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autoresearch_tui.cockpit.announce import news
+from autoresearch_tui.cockpit.preferences import Preferences, load
+from autoresearch_tui.engine import commands as cmd
+from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine.journal import read
+from autoresearch_tui.engine.state import State, fold_all
+from tests.cockpit.driving import Driver, drive
+from tests.cockpit.fakes import FakeHost, FakeSession, night
+
+
+def state(session: FakeSession) -> State:
+    return fold_all(read(session.files.journal))
+
+
+def test_what_is_worth_a_bell(session: FakeSession) -> None:
+    night(session)
+    before = state(session)
+    assert news(before, before) == ()
+    session.end(7, 0.98, "keep")
+    (item,) = news(before, state(session))
+    assert (item.kind, item.text) == ("best", "new best: val_bpb 0.9800 ▼ 0.0068 · #7 MATRIX_LR 0.03→0.02")
+    before = state(session)
+    session.review(session.propose("DEPTH 8→9"))
+    (item,) = news(before, state(session))
+    assert (item.kind, item.text, item.urgent) == ("waits", "#9 DEPTH 8→9 waits for you", True)
+    before = state(session)
+    session.start(9)
+    session.end(9, None, "crash", "CUDA out of memory")
+    session.add(ev.PauseAsked("engine", "three crashes"), ev.EngineStopped("failed", "no disk"))
+    assert [(item.kind, item.urgent) for item in news(before, state(session))] == [
+        ("crash", False),
+        ("paused", True),
+        ("finished", True),
+    ]
+
+
+def test_a_notice_and_a_bell_while_the_screen_is_open(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+
+    async def story(driver: Driver) -> None:
+        assert driver.said() == ""
+        session.end(7, 0.98, "keep")
+        await driver.tick(1)
+        assert "new best: val_bpb 0.9800" in driver.said()
+
+    drive(session, host, story)
+
+
+def test_since_you_left(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+
+    async def leave(driver: Driver) -> None:
+        await driver.press("q")
+
+    drive(session, host, leave)
+    session.end(7, 0.98, "keep")
+
+    async def come_back(driver: Driver) -> None:
+        assert "since you left" in driver.text()
+        assert "1 experiment ended: 1 kept" in driver.text()
+        await driver.press("enter")
+        assert driver.app.screen is driver.app.main
+
+    drive(session, host, come_back)
+
+    async def again(driver: Driver) -> None:
+        assert driver.app.screen is driver.app.main
+
+    drive(session, host, again)
+
+
+def test_keys_of_ones_own(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+
+    async def story(driver: Driver) -> None:
+        await driver.press("p")
+        assert host.sent == []
+        await driver.press("f9")
+
+    drive(session, host, story, settings=Preferences(keys={"pause": "f9"}))
+    assert host.sent == [cmd.Pause()]
+
+
+def test_a_mistake_in_the_file_is_told(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+
+    async def story(driver: Driver) -> None:
+        assert "unknown action" in driver.said()
+
+    drive(session, host, story, settings=Preferences(problems=("cockpit.toml: unknown action `aprove`",)))
+
+
+@pytest.mark.parametrize("theme", ["textual-light", "nord", "textual-ansi", "no such theme"])
+def test_themes(session: FakeSession, host: FakeHost, theme: str) -> None:
+    night(session)
+
+    async def story(driver: Driver) -> None:
+        assert "#8 waits for you" in driver.text()
+
+    drive(session, host, story, settings=Preferences(theme=theme))
+
+
+def test_preferences(tmp_path: Path) -> None:
+    file = tmp_path / "cockpit.toml"
+    assert load(file) == Preferences()
+    file.write_text('theme = "nord"\nbell = false\n[keys]\napprove = "y"\naprove = "x"\nveto = 3\n')
+    found = load(file)
+    assert (found.theme, found.bell, dict(found.keys)) == ("nord", False, {"approve": "y"})
+    assert [problem.partition(": ")[2] for problem in found.problems] == [
+        "unknown action `aprove`; did you mean `approve`?",
+        '`keys.veto` must be a key, such as "a" or "ctrl+a"',
+    ]
+    file.write_text("bell = 1\nbel = true\n")
+    assert len(load(file).problems) == 2
+    file.write_text("not toml")
+    assert len(load(file).problems) == 1

@@ -1,0 +1,77 @@
+"""The main screen's picture at the sizes that it promises, as text; `pictures/` has what it was when last approved.
+
+`UPDATE_PICTURES=1 pytest …` writes them anew; read the difference before committing it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autoresearch_tui.engine import events as ev
+from tests.cockpit.driving import Driver, drive
+from tests.cockpit.fakes import FakeHost, FakeSession, night
+
+PICTURES = Path(__file__).parent / "pictures"
+SIZES = [(60, 20), (80, 24), (120, 30), (200, 50)]
+
+
+def paused(session: FakeSession) -> None:
+    night(session)
+    session.add(
+        ev.PauseAsked("engine", "three crashes in a row"), ev.TroubleMet("the disk is full", "free space", 60.0)
+    )
+
+
+def empty(session: FakeSession) -> None:
+    session.begin()
+
+
+STORIES: dict[str, Callable[[FakeSession], None]] = {"night": night, "empty": empty, "paused": paused}
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("name", STORIES)
+def test_picture(session: FakeSession, host: FakeHost, name: str, size: tuple[int, int]) -> None:
+    STORIES[name](session)
+    found: list[str] = []
+
+    async def story(driver: Driver) -> None:
+        found.append(driver.text())
+
+    drive(session, host, story, size=size)
+    compare(f"{name}-{size[0]}x{size[1]}", found[0])
+
+
+@pytest.mark.parametrize("size", SIZES[:3], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_details(session: FakeSession, host: FakeHost, size: tuple[int, int]) -> None:
+    night(session)
+    found: list[str] = []
+
+    async def story(driver: Driver) -> None:
+        await driver.press("4", "down", "down", "enter")
+        found.append(driver.text())
+
+    drive(session, host, story, size=size)
+    compare(f"details-{size[0]}x{size[1]}", found[0])
+
+
+def test_all_five_views_at_once(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+
+    async def story(driver: Driver) -> None:
+        for words in ("1 training", "2 load", "3 #8", "4 results", "5 tree", "loss 2.9", "Gradient accumulation"):
+            assert words in driver.text()
+
+    drive(session, host, story, size=(120, 30))
+
+
+def compare(name: str, shown: str) -> None:
+    file = PICTURES / f"{name}.txt"
+    if os.environ.get("UPDATE_PICTURES"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(shown + "\n", "utf-8")
+    assert shown + "\n" == file.read_text("utf-8")
