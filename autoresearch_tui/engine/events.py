@@ -54,6 +54,19 @@ class EngineStopped:
 
 
 @dataclass(frozen=True, slots=True)
+class CageChecked:
+    """What holds the runs of this engine, as found from inside. `kind`: bubblewrap, landlock, none.
+
+    `holds` and `fails` name every protection that was tried; `note` says why there is no stronger one.
+    """
+
+    kind: str
+    holds: tuple[str, ...]
+    fails: tuple[str, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ProgramRead:
     """The version of program.md that proposals are made under from here on (sha256, first 12 digits)."""
 
@@ -280,6 +293,7 @@ Event = (
     SessionBegan
     | EngineStarted
     | EngineStopped
+    | CageChecked
     | ProgramRead
     | ProposalAsked
     | ProposalFailed
@@ -333,10 +347,10 @@ def from_fields(name: str, values: Mapping[str, Any]) -> Event:
     if kind is None:
         raise ValueError(f"unknown event type {name!r}")
     known: dict[str, Any] = {}
-    for f in dataclasses.fields(kind):
-        if f.name in values:
-            value = values[f.name]
-            known[f.name] = tuple(value) if isinstance(value, list) else value
+    for field_name in _FIELDS[kind]:
+        if field_name in values:
+            value = values[field_name]
+            known[field_name] = tuple(value) if isinstance(value, list) else value
     try:
         return typing.cast(Event, kind(**known))
     except TypeError as error:
@@ -356,3 +370,4 @@ def _snake(name: str) -> str:
 
 
 _KINDS: dict[str, type] = {_snake(kind.__name__): kind for kind in typing.get_args(Event)}
+_FIELDS = {kind: tuple(f.name for f in dataclasses.fields(kind)) for kind in _KINDS.values()}

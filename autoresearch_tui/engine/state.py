@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import reduce, singledispatch
 from types import MappingProxyType
+from typing import Any
 
 from autoresearch_tui.engine import events as ev
 
@@ -22,6 +23,9 @@ class Stage(StrEnum):
     SCORED = "scored"
     DONE = "done"
 
+
+# What a record changes, by the field's name.
+Changes = dict[str, Any]
 
 IN_FLIGHT = frozenset({Stage.RUNNING, Stage.ENDED, Stage.SCORED})
 WAITING = frozenset({Stage.PROPOSED, Stage.REVIEW, Stage.APPROVED})
@@ -143,7 +147,7 @@ def fold(state: State, record: ev.Record) -> State:
     """The state after one more record. Raises ValueError where the record cannot follow."""
     if record.seq != state.seq + 1:
         raise ValueError(f"record {record.seq} cannot follow {state.seq}")
-    return replace(_apply(record.event, state, record.time), seq=record.seq, time=record.time)
+    return replace(state, **_changes(record.event, state, record.time), seq=record.seq, time=record.time)
 
 
 def fold_all(records: Iterable[ev.Record], state: State | None = None) -> State:
@@ -159,59 +163,66 @@ def better(state: State, value: float) -> bool:
     return gain > state.session.keep_margin
 
 
-def _update(state: State, number: int, **changes: object) -> State:
+def _update(state: State, number: int, **changes: Any) -> Changes:
     if not 0 <= number < len(state.experiments):
         raise ValueError(f"there is no experiment {number}")
-    changed = replace(state.experiments[number], **changes)  # type: ignore[arg-type]
-    return replace(state, experiments=(*state.experiments[:number], changed, *state.experiments[number + 1 :]))
+    experiments = list(state.experiments)
+    experiments[number] = replace(experiments[number], **changes)
+    return {"experiments": tuple(experiments)}
 
 
 @singledispatch
-def _apply(event: ev.Event, state: State, time: str) -> State:
+def _changes(event: ev.Event, state: State, time: str) -> Changes:
     raise ValueError(f"no rule for {type(event).__name__}")
 
 
-@_apply.register
-def _(event: ev.SessionBegan, state: State, time: str) -> State:
-    return replace(state, session=event)
+@_changes.register
+def _(event: ev.SessionBegan, state: State, time: str) -> Changes:
+    return {"session": event}
 
 
-@_apply.register
-def _(event: ev.EngineStarted, state: State, time: str) -> State:
+@_changes.register
+def _(event: ev.EngineStarted, state: State, time: str) -> Changes:
     # A proposer that was at work died with its engine; a stop that was asked for has happened.
-    return replace(state, engine=event, stopped=None, overrides=event.overrides, asked=None, stopping="", trouble=None)
+    return {
+        "engine": event,
+        "stopped": None,
+        "overrides": event.overrides,
+        "asked": None,
+        "stopping": "",
+        "trouble": None,
+    }
 
 
-@_apply.register
-def _(event: ev.EngineStopped, state: State, time: str) -> State:
-    return replace(state, engine=None, stopped=event, asked=None)
+@_changes.register
+def _(event: ev.EngineStopped, state: State, time: str) -> Changes:
+    return {"engine": None, "stopped": event, "asked": None}
 
 
-@_apply.register
-def _(event: ev.ProgramRead, state: State, time: str) -> State:
-    return replace(state, program=event.version)
+@_changes.register
+def _(event: ev.ProgramRead, state: State, time: str) -> Changes:
+    return {"program": event.version}
 
 
-@_apply.register
-def _(event: ev.ProposalAsked, state: State, time: str) -> State:
-    return replace(state, asked=event, asked_at=time, failed=None)
+@_changes.register
+def _(event: ev.ProposalAsked, state: State, time: str) -> Changes:
+    return {"asked": event, "asked_at": time, "failed": None}
 
 
-@_apply.register
-def _(event: ev.ProposalFailed, state: State, time: str) -> State:
-    return replace(
-        state,
-        asked=None,
-        failed=event,
-        failed_at=time,
-        failures=state.failures + 1,
-        failed_usd=state.failed_usd + (event.usd or 0.0),
-        failed_tokens=state.failed_tokens + event.tokens,
-    )
+@_changes.register
+def _(event: ev.ProposalFailed, state: State, time: str) -> Changes:
+    return {
+        "asked": None,
+        "failed": event,
+        "failed_at": time,
+        "failures": state.failures + 1,
+        "failed_usd": state.failed_usd + (event.usd or 0.0),
+        "failed_tokens": state.failed_tokens + event.tokens,
+    }
 
 
-@_apply.register
-def _(event: ev.ProposalMade, state: State, time: str) -> State:
+@_changes.register
+def _(event: ev.ProposalMade, state: State, time: str) -> Changes:
     if event.number != len(state.experiments):
         raise ValueError(f"experiment {event.number} cannot follow {len(state.experiments) - 1}")
     made = Experiment(
@@ -234,27 +245,27 @@ def _(event: ev.ProposalMade, state: State, time: str) -> State:
         mends=event.mends,
         repeats=event.repeats,
     )
-    return replace(state, experiments=(*state.experiments, made), asked=None, failed=None, failures=0)
+    return {"experiments": (*state.experiments, made), "asked": None, "failed": None, "failures": 0}
 
 
-@_apply.register
-def _(event: ev.ReviewOpened, state: State, time: str) -> State:
+@_changes.register
+def _(event: ev.ReviewOpened, state: State, time: str) -> Changes:
     return _update(state, event.number, stage=Stage.REVIEW, policy=event.policy, deadline=event.deadline)
 
 
-@_apply.register
-def _(event: ev.ProposalApproved, state: State, time: str) -> State:
+@_changes.register
+def _(event: ev.ProposalApproved, state: State, time: str) -> Changes:
     return _update(state, event.number, stage=Stage.APPROVED, approved_by=event.by, deadline="")
 
 
-@_apply.register
-def _(event: ev.ProposalVetoed, state: State, time: str) -> State:
+@_changes.register
+def _(event: ev.ProposalVetoed, state: State, time: str) -> Changes:
     reason = f"{event.reason} (by {event.by})" if event.by != "human" else event.reason
     return _update(state, event.number, stage=Stage.DONE, outcome="vetoed", reason=reason, deadline="", ended_at=time)
 
 
-@_apply.register
-def _(event: ev.ProposalRebased, state: State, time: str) -> State:
+@_changes.register
+def _(event: ev.ProposalRebased, state: State, time: str) -> Changes:
     old = state.experiments[event.number]
     # An approval holds for a diff: where the merge changed it, the gate opens again.
     kept = old.stage is Stage.APPROVED and not event.diff_changed
@@ -272,39 +283,39 @@ def _(event: ev.ProposalRebased, state: State, time: str) -> State:
     )
 
 
-@_apply.register
-def _(event: ev.ProposalWithdrawn, state: State, time: str) -> State:
+@_changes.register
+def _(event: ev.ProposalWithdrawn, state: State, time: str) -> Changes:
     return _update(state, event.number, stage=Stage.DONE, outcome="withdrawn", reason=event.reason, ended_at=time)
 
 
-@_apply.register
-def _(event: ev.ProposalPutBack, state: State, time: str) -> State:
+@_changes.register
+def _(event: ev.ProposalPutBack, state: State, time: str) -> Changes:
     return _update(state, event.number, stage=Stage.APPROVED, started_at="", spoiled="", run=None)
 
 
-@_apply.register
-def _(event: ev.RunStarted, state: State, time: str) -> State:
+@_changes.register
+def _(event: ev.RunStarted, state: State, time: str) -> Changes:
     return _update(state, event.number, stage=Stage.RUNNING, attempt=event.attempt, started_at=time, run=None)
 
 
-@_apply.register
-def _(event: ev.RunSpoiled, state: State, time: str) -> State:
+@_changes.register
+def _(event: ev.RunSpoiled, state: State, time: str) -> Changes:
     return _update(state, event.number, spoiled=event.why)
 
 
-@_apply.register
-def _(event: ev.RunEnded, state: State, time: str) -> State:
+@_changes.register
+def _(event: ev.RunEnded, state: State, time: str) -> Changes:
     return _update(state, event.number, stage=Stage.ENDED, run=event)
 
 
-@_apply.register
-def _(event: ev.RunScored, state: State, time: str) -> State:
+@_changes.register
+def _(event: ev.RunScored, state: State, time: str) -> Changes:
     return _update(state, event.number, stage=Stage.SCORED, score=event)
 
 
-@_apply.register
-def _(event: ev.VerdictGiven, state: State, time: str) -> State:
-    state = _update(
+@_changes.register
+def _(event: ev.VerdictGiven, state: State, time: str) -> Changes:
+    changes = _update(
         state,
         event.number,
         stage=Stage.DONE,
@@ -314,39 +325,39 @@ def _(event: ev.VerdictGiven, state: State, time: str) -> State:
         reason=event.reason,
         ended_at=time,
     )
-    return replace(state, frontier=event.number) if event.verdict == "keep" else state
+    return changes | {"frontier": event.number} if event.verdict == "keep" else changes
 
 
-@_apply.register
-def _(event: ev.NoteGiven, state: State, time: str) -> State:
-    return replace(state, notes=(*state.notes, event.text))
+@_changes.register
+def _(event: ev.NoteGiven, state: State, time: str) -> Changes:
+    return {"notes": (*state.notes, event.text)}
 
 
-@_apply.register
-def _(event: ev.PauseAsked, state: State, time: str) -> State:
-    return replace(state, paused=event)
+@_changes.register
+def _(event: ev.PauseAsked, state: State, time: str) -> Changes:
+    return {"paused": event}
 
 
-@_apply.register
-def _(event: ev.Resumed, state: State, time: str) -> State:
-    return replace(state, paused=None, failed=None, failures=0, trouble=None, stopping="")
+@_changes.register
+def _(event: ev.Resumed, state: State, time: str) -> Changes:
+    return {"paused": None, "failed": None, "failures": 0, "trouble": None, "stopping": ""}
 
 
-@_apply.register
-def _(event: ev.StopAsked, state: State, time: str) -> State:
-    return replace(state, stopping=event.when)
+@_changes.register
+def _(event: ev.StopAsked, state: State, time: str) -> Changes:
+    return {"stopping": event.when}
 
 
-@_apply.register
-def _(event: ev.CommandRefused, state: State, time: str) -> State:
-    return replace(state, refused=event)
+@_changes.register
+def _(event: ev.CommandRefused, state: State, time: str) -> Changes:
+    return {"refused": event}
 
 
-@_apply.register
-def _(event: ev.TroubleMet, state: State, time: str) -> State:
-    return replace(state, trouble=event, trouble_at=time)
+@_changes.register
+def _(event: ev.TroubleMet, state: State, time: str) -> Changes:
+    return {"trouble": event, "trouble_at": time}
 
 
-@_apply.register
-def _(event: ev.TroubleCleared, state: State, time: str) -> State:
-    return replace(state, trouble=None)
+@_changes.register
+def _(event: ev.TroubleCleared, state: State, time: str) -> Changes:
+    return {"trouble": None}
