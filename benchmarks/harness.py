@@ -10,6 +10,7 @@ the two sides of a comparison take turns.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 import os
 import re
@@ -22,6 +23,7 @@ import time
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -171,20 +173,68 @@ def timed_prepare(folder: Path) -> None:
         row(label, f"{time.perf_counter() - began:.2f} s", "one run")
 
 
-def cpu(folder: Path, seconds: float, repeats: int) -> None:
-    """val_bpb after the same seconds of training on the same rows: our CPU profile and the reference's, in turns."""
+def cpu(folder: Path, seconds: float, repeats: int, tokens: int) -> None:
+    """val_bpb on the same rows after the same seconds, or the same tokens: ours and the reference's, in turns.
+
+    Equal tokens leave the difference in speed out; the score then does not depend on what else the machine does.
+    """
     ours = make_lab(folder / "ours", "cpu", {})
     theirs = make_lab(folder / "theirs", "cpu", REFERENCE_KNOBS, "reference_train.py")
     scores: dict[str, list[float]] = {"ours": [], "reference": []}
-    env = {"AUTORESEARCH_TIME_BUDGET": str(seconds), "AUTORESEARCH_TOKEN_BUDGET": "0"}
+    env = {"AUTORESEARCH_TIME_BUDGET": str(seconds), "AUTORESEARCH_TOKEN_BUDGET": str(tokens)}
+    env |= {"OMP_WAIT_POLICY": "PASSIVE"} | ({"OMP_NUM_THREADS": "1"} if tokens else {})
+    budget = f"{tokens:,} tokens" if tokens else f"{seconds:g} s"
     for _ in range(repeats):
         for name, lab, script in (("ours", ours, "train.py"), ("reference", theirs, "reference_train.py")):
             output, _ = run_lab(lab, script, env)
             scores[name].append(number(output, "val_bpb"))
-            text = f"{scores[name][-1]:.4f} ({number(output, 'total_tokens_M'):.2f} M tokens)"
-            row(f"val_bpb after {seconds:g} s, {name}", text, "embedded corpus, same rows")
+            text = f"{scores[name][-1]:.4f} ({number(output, 'total_tokens_M'):.1f} M tokens)"
+            row(f"val_bpb after {budget}, {name}", text, "embedded corpus, same rows")
     gain = statistics.mean(scores["reference"]) - statistics.mean(scores["ours"])
     row("gain over the reference's best CPU setting", f"{gain:.4f}", f"mean of {repeats}")
+
+
+def load_train(lab: Path, name: str) -> ModuleType:
+    """A lab's train.py as a module, under a name of its own."""
+    spec = importlib.util.spec_from_file_location(name, lab / "train.py")
+    assert spec
+    assert spec.loader
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def speed(folder: Path, steps: int = 15) -> None:
+    """Processor seconds of one thread for a training step of 2,048 tokens, ours and the reference's step by step.
+
+    Processor time is what a busy machine distorts least.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    modules = {"ours": load_train(make_lab(folder / "ours", "cpu", {}), "train_ours")}
+    modules["reference"] = load_train(make_lab(folder / "theirs", "cpu", REFERENCE_KNOBS), "train")
+    sys.path.insert(0, str(Path(__file__).parent))
+    import reference_train
+
+    reference_train.install()
+    modules["ours"].hardware.keep_memory()
+    block = torch.randint(4, prepare.VOCAB_SIZE, (16, prepare.MAX_SEQ_LEN + 1))
+    runs = {}
+    for name, module in modules.items():
+        model = module.GPT(module.build_config(prepare.VOCAB_SIZE))
+        model.init_weights()
+        runs[name] = model, module.Optimizers(model, False, torch.float32)
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for step in range(steps):
+        for name, (model, optimizers) in runs.items():
+            began = time.process_time()
+            model(block[:, :-1].contiguous(), block[:, 1:].contiguous()).backward()
+            optimizers.step(0.1, step)
+            times[name].append(time.process_time() - began)
+    ours, theirs = (statistics.median(times[name][2:]) for name in ("ours", "reference"))
+    text = f"{1000 * ours:.0f} ms, reference {1000 * theirs:.0f} ms: {theirs / ours:.2f} times as fast"
+    row("a step of 2,048 tokens, CPU profile, one thread", text, f"median of {steps - 2}, in turns, processor time")
 
 
 def gpu() -> None:
@@ -195,22 +245,24 @@ def gpu() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    choices = ("loader", "waste", "start", "prepare", "cpu", "gpu")
+    choices = ("loader", "waste", "start", "prepare", "cpu", "speed", "gpu")
     parser.add_argument("figures", nargs="+", choices=choices)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--tokens", type=int, default=0, help="for cpu: equal tokens on one thread, not equal seconds")
     parser.add_argument("--repeats", type=int, default=1)
     args = parser.parse_args()
     print("| figure | value | method |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if {"start", "cpu"} & set(args.figures):
+        if {"start", "cpu", "speed"} & set(args.figures):
             subprocess.run([sys.executable, str(HARNESS / "prepare.py"), "--json"], check=True, stdout=sys.stderr)
         jobs: dict[str, Callable[[], None]] = {
             "loader": loader,
             "waste": waste,
             "start": lambda: start(folder),
             "prepare": lambda: timed_prepare(folder),
-            "cpu": lambda: cpu(folder, args.seconds, args.repeats),
+            "cpu": lambda: cpu(folder, args.seconds, args.repeats, args.tokens),
+            "speed": lambda: speed(folder),
             "gpu": gpu,
         }
         for figure in args.figures:

@@ -3,8 +3,8 @@
 Same model code, with the knobs of the public record. What differs from train.py is what differs in the reference:
 documents are cropped to fill a row, the loss goes through the logits of the whole batch, AdamW is written with plain
 tensor operations, and the first eleven steps are not counted. In the reference's favour: tokens come from disk (it
-tokenises on the way), memory is kept between steps, and the orthogonalisation is in fp32 (it has bf16, which a CPU
-without the units for it emulates).
+tokenises on the way), memory is kept between steps, threads wait asleep, and the orthogonalisation is in fp32 (it has
+bf16, which a CPU without the units for it emulates).
 """
 
 from __future__ import annotations
@@ -81,9 +81,14 @@ class LenientMeter(train.Meter):
             self.seconds = 0.0
 
 
-if __name__ == "__main__":
+def install() -> None:
+    """Make `train` behave as the reference does."""
     train.make_dataloader = make_dataloader
     train.AdamW.step = plain_adamw
     train.Meter = LenientMeter
     train.GPT.chunked_loss = plain_loss
+
+
+if __name__ == "__main__":
+    install()
     train.main()
