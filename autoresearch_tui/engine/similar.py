@@ -1,0 +1,178 @@
+"""Whether an idea has been tried: the same values in other words of code, or nearly the same words. Pure.
+
+The words are compared so that «from 0.04 to 0.06» and «from 0.04 to 0.08» are two ideas, as are before and after,
+up and down, EMBEDDING_LR and UNEMBEDDING_LR; and «raise» for «increase» is not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from autoresearch_tui.researchers import knobs
+from autoresearch_tui.researchers.base import Attempt
+from autoresearch_tui.text import describe
+
+_ALIKE = 0.8  # share of the weight in common, where one says all that the other says
+_ALIKE_IN_OTHER_WORDS = 0.9
+_SAME_ORDER = 0.5  # share of neighbouring words in common
+_NUMBER_WEIGHT = _NAME_WEIGHT = 3.0
+_REASON_WIDTH = 300
+_NEVER_RUN = frozenset({"withdrawn"})
+
+_TOKEN = re.compile(
+    r"(?P<power>\d+\s?(?:\*\*|\^)\s?\d+)"
+    r"|(?P<number>(?:(?<![\w.)\]])-)?(?:\d[\d,_]*(?:\.\d+)?|\.\d+)(?:e[+-]?\d+)?(?P<unit>[kKM](?![A-Za-z]))?)"
+    r"|(?P<word>[^\W\d_](?:[^\W_]|_(?=\w))*)"
+)
+_PARTS = re.compile(r"[A-Z]+s?(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
+_UNITS = {"k": 1e3, "K": 1e3, "M": 1e6}
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_STOP = _words(
+    "a an and as at be for from if in into is it its of or so than that the then this to was when which while will "
+    "with we our set sets setting change changes changed switch adjust adjusted tune tuned try tried use used using "
+    "apply make move update updated test value values now new done finished complete completed edit edited file files "
+    "train training py experiment proposal description given idea result here i have has been"
+)
+# Words that turn an idea into another one, where all else is the same: by their stems, and whole.
+_STEMS: Mapping[str, frozenset[str]] = {
+    "up": _words("increas rais boost bump larg enlarg grow widen deepen lengthen extend"),
+    "down": _words("decreas reduc lower shrink shorten narrow lessen"),
+    "off": _words("remov delet drop disabl omit strip eliminat"),
+    "on": _words("add introduc insert enabl includ"),
+    "double": _words("doubl"),
+    "halve": _words("halv"),
+    "triple": _words("tripl"),
+}
+_WHOLE: Mapping[str, frozenset[str]] = {
+    "up": _words("higher bigger wider deeper longer more up"),
+    "down": _words("smaller shorter narrower shallower fewer less cut down"),
+    "off": _words("off without no not"),
+    "on": _words("on"),
+    **{word: frozenset({word}) for word in _words("by before after first last pre post all only even odd")},
+}
+_ENDINGS = ("", "e", "er", "es", "s", "ed", "ped", "ing", "ping")
+_WAY_OF = {
+    **{stem + end: way for way, stems in _STEMS.items() for stem in stems for end in _ENDINGS},
+    **{word: way for way, words in _WHOLE.items() for word in words},
+}
+_SAME: Mapping[str, str] = {
+    "fraction": "frac", "initialization": "init", "initialisation": "init", "initialize": "init",
+    "initialise": "init", "scheduler": "schedule", "dimension": "dim", "parameters": "param", "parameter": "param",
+    "activations": "activation",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Idea:
+    """A description taken apart. `numbers` and `words` are in their order; `names` are words of identifiers."""
+
+    numbers: tuple[float, ...]
+    words: tuple[str, ...]
+    names: frozenset[str]
+    ways: frozenset[str]
+
+
+def idea(text: str) -> Idea:
+    """What a description says, whatever its spelling."""
+    numbers: list[float] = []
+    words: list[str] = []
+    names: set[str] = set()
+    ways: set[str] = set()
+    for found in _TOKEN.finditer(re.sub(r"(?i)\blearning[ -]rates?\b", "lr", text)):
+        word = found["word"]
+        if word is None:
+            numbers.append(_value(found))
+            continue
+        if way := _WAY_OF.get(word.lower()):
+            ways.add(way)
+            continue
+        parts = [_plain(part) for part in _PARTS.findall(word)]
+        if len(parts) > 1 or not (word.islower() or word.istitle()):
+            names.update(parts)
+        words += [part for part in parts if part not in _STOP]
+    return Idea(tuple(numbers), tuple(words), frozenset(names), frozenset(ways))
+
+
+def alike(one: Idea, two: Idea) -> bool:
+    """Whether two descriptions are nearly the same idea."""
+    if one.numbers != two.numbers or one.ways != two.ways or not (one.words or one.ways - {"off"}):
+        return False
+    names = one.names | two.names
+    if [w for w in one.words if w in names] != [w for w in two.words if w in names]:
+        return False
+    mine, others = frozenset(one.words), frozenset(two.words)
+    weight = _NUMBER_WEIGHT * len(one.numbers) + len(one.ways)
+    common = weight + _weight(mine & others, names)
+    share = common / (weight + _weight(mine | others, names))
+    wanted = _ALIKE if mine <= others or others <= mine else _ALIKE_IN_OTHER_WORDS
+    return share >= wanted and _in_order(one.words, two.words)
+
+
+def nearest(description: str, earlier: Iterable[Attempt], skip: Collection[int] = ()) -> int | None:
+    """The newest earlier attempt at nearly the same idea, or None."""
+    wanted = idea(description)
+    for attempt in sorted(earlier, key=lambda a: a.number, reverse=True):
+        if attempt.number in skip or attempt.outcome in _NEVER_RUN:
+            continue
+        if alike(wanted, idea(attempt.description)):
+            return attempt.number
+    return None
+
+
+def setting(files: Mapping[str, str]) -> str | None:
+    """The same text for files whose code differs at most in how its constants are written; None for no Python."""
+    digest = hashlib.sha256()
+    for path, text in sorted(files.items()):
+        reading = knobs.read(path, text) if path.endswith(".py") else None
+        if reading is None:
+            return None
+        digest.update(f"{path}\n{reading.skeleton}\n".encode("utf-8", "surrogatepass"))
+        for key, value in sorted(reading.values.items()):
+            # 8 and 8.0 are one setting; True and 1 are not.
+            shown = value if isinstance(value, bool | str) else float(value)
+            digest.update(f"{key}={shown!r}\n".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def told(attempt: Attempt, why: str) -> str:
+    """What goes back to the researcher, once: which experiment this repeats, and what came of it."""
+    value = "" if attempt.value is None else f" with {attempt.value:.7g}"
+    reason = f" ({describe(attempt.reason, _REASON_WIDTH)})" if attempt.reason.strip() else ""
+    return (
+        f"{why} experiment {attempt.number}, «{describe(attempt.description)}», "
+        f"which ended as {attempt.outcome}{value}{reason}. Propose something that has not been tried; or, if the "
+        "result should differ now, send this again and say in the hypothesis why"
+    )
+
+
+def _value(found: re.Match[str]) -> float:
+    if found["power"]:
+        base, power = (int(part) for part in re.split(r"\s?(?:\*\*|\^)\s?", found["power"]))
+        return float(base**power) if power <= 64 and base <= 1024 else float(power)
+    text = found["number"].rstrip("kKM").replace("_", "").replace(",", "").rstrip(".")
+    return float(text or 0) * _UNITS.get(found["unit"] or "", 1.0)
+
+
+def _plain(word: str) -> str:
+    word = _SAME.get(word.lower(), word.lower())
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word
+
+
+def _weight(words: Iterable[str], names: Collection[str]) -> float:
+    return sum(_NAME_WEIGHT if word in names else 1.0 for word in words)
+
+
+def _in_order(one: tuple[str, ...], two: tuple[str, ...]) -> bool:
+    """Swapped words may say the opposite: «A for x and B for y»."""
+    mine, others = set(itertools.pairwise(one)), set(itertools.pairwise(two))
+    both = mine | others
+    return not both or len(mine & others) >= _SAME_ORDER * len(both)
