@@ -139,7 +139,7 @@ def _show(lab: Lab, tag: str, host: EngineThread) -> int:
     if host.failure:
         print(f"autoresearch-tui: {host.failure}", file=sys.stderr)
         return 1
-    if host.outcome != "detached":
+    if not _goes_on(host):
         return _EXIT_CODES.get(host.outcome, 0)
     pid = _go_on(lab, tag)
     print(f"The loop goes on without a screen (process {pid}).")
@@ -152,9 +152,14 @@ def _abandon(lab: Lab, tag: str, host: EngineThread) -> None:
     """The terminal is gone: hand the session to an engine without a screen, and end at once."""
     with contextlib.suppress(OSError):
         host.detach()
-        if host.outcome == "detached":
+        if _goes_on(host):
             _go_on(lab, tag)
     os._exit(0)
+
+
+def _goes_on(host: EngineThread) -> bool:
+    """Whether the session is to go on: let go of, or still in the middle of a step, which a successor repeats."""
+    return host.alive or host.outcome == "detached"
 
 
 def _go_on(lab: Lab, tag: str) -> int:

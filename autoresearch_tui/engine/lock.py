@@ -34,7 +34,7 @@ class LabBusy(Exception):
 class LabLock:
     """Held from construction to :meth:`release`, or to the end of the process."""
 
-    def __init__(self, path: Path, *, headless: bool, tag: str, wait_seconds: float = 0.3) -> None:
+    def __init__(self, path: Path, *, headless: bool, tag: str, wait_seconds: float) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         deadline = time.monotonic() + wait_seconds

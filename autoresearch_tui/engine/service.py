@@ -29,6 +29,7 @@ TAKE_OVER_SECONDS = 5.0
 # «Let go of the lab»: to a headless engine, which ends, or to a cockpit, which goes on as a watcher.
 HAND_OVER = signal.SIGUSR1
 DETACH_SECONDS = 2.0
+SUCCESSOR_SECONDS = 3.0
 
 MakeResearcher = Callable[[Settings, Mapping[str, str]], Researcher]
 
@@ -53,8 +54,10 @@ def take_lock(lab: Lab, tag: str, *, headless: bool, insist: bool = False) -> La
 
     Raises LabBusy.
     """
+    # A headless engine may be the successor of a process that is still on its way out.
+    patience = SUCCESSOR_SECONDS if headless else 0.3
     try:
-        return LabLock(lab.lock, headless=headless, tag=tag)
+        return LabLock(lab.lock, headless=headless, tag=tag, wait_seconds=patience)
     except LabBusy as busy:
         if headless or not (busy.holder.headless or insist):
             raise

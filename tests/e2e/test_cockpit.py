@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +21,6 @@ SLOW = TRAIN.replace("PAUSE = 0.0", "PAUSE = 2.0")
 
 def stop_headless(lab: Path) -> None:
     """End the engine that goes on without a screen, as its farewell says."""
-    import os
-
     lock = lab / ".autoresearch" / "engine.lock"
     wait_for(lambda: held(lock) and read_holder(lock).headless, what="the take-over by a headless engine")
     os.kill(read_holder(lock).pid, signal.SIGINT)
@@ -66,16 +66,49 @@ def test_leaving_goes_on_without_a_screen_and_coming_back_takes_over(new_lab: Ca
     assert problems(lab, "t") == []
 
 
-@pytest.mark.parametrize("moment", ["training", "review"])
-def test_a_dropped_line_is_the_same_as_leaving(new_lab: Callable[..., Path], moment: str) -> None:
-    lab = new_lab(train=SLOW, settings=ASK)
-    with Terminal(str(lab), "--tag", "t") as terminal:
-        terminal.wait("training #0" if moment == "training" else "a approves")
+AGENT = """#!/bin/sh
+touch "{lab}/.asked"
+sleep 2
+sed -i 's/^RATE = .*/RATE = 0.25/' train.py
+"""
+SLOW_GIT = """#!/bin/sh
+case "$*" in *commit-tree*) touch "{lab}/.committing"; sleep 1;; esac
+exec {git} "$@"
+"""
+
+
+def script(path: Path, text: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("moment", ["run", "proposal", "review", "commit"])
+def test_a_dropped_line_is_the_same_as_leaving(new_lab: Callable[..., Path], tmp_path: Path, moment: str) -> None:
+    agent = tmp_path / "agent.sh"
+    settings = ASK if moment == "review" else SETTINGS
+    settings = settings.replace('kind = "search"', f'kind = "command"\ncommand = ["{agent}"]')
+    lab = new_lab(train=SLOW, settings=settings)
+    script(agent, AGENT.format(lab=lab))
+    bin_folder = script(tmp_path / "bin/git", SLOW_GIT.format(lab=lab, git=shutil.which("git"))).parent
+    signs = {
+        "run": lambda: state_of(lab, "t").running,
+        "proposal": (lab / ".asked").exists,
+        "review": lambda: [e for e in state_of(lab, "t").experiments if e.stage == "review"],
+        "commit": (lab / ".committing").exists,
+    }
+    path = {"PATH": f"{bin_folder}:{os.environ['PATH']}"} if moment == "commit" else {}
+    with Terminal(str(lab), "--tag", "t", env=path) as terminal:
+        terminal.wait(lambda _: signs[moment]())
         terminal.hang_up()
     lock = lab / ".autoresearch" / "engine.lock"
     wait_for(lambda: held(lock) and read_holder(lock).headless, what="the take-over by a headless engine")
-    wait_for(lambda: rows(lab), what="the baseline's verdict")
-    assert [e.outcome for e in state_of(lab, "t").experiments if e.number] in ([], [""])
+    enough = 1 if moment == "review" else 2
+    wait_for(lambda: len(rows(lab)) >= enough, 40, "the session's going on")
+    if moment == "review":
+        # A line that drops while a proposal is under review never launches it.
+        assert [e.approved_by for e in state_of(lab, "t").experiments] == ["baseline", ""]
     stop_headless(lab)
     assert problems(lab, "t") == []
 
