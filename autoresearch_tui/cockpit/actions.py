@@ -29,6 +29,13 @@ class Situation:
         stages = (Stage.REVIEW, Stage.APPROVED)
         return self.commands and self.proposal is not None and self.proposal.stage in stages
 
+    @property
+    def held(self) -> bool:
+        """Whether something holds the loop up that a human can lift."""
+        state = self.state
+        stuck = state.failed is not None and state.running is None
+        return state.paused is not None or state.trouble is not None or bool(state.stopping) or stuck
+
 
 def _always(_: Situation) -> bool:
     return True
@@ -131,24 +138,33 @@ ACTIONS: tuple[Action, ...] = (
     ),
 )  # fmt: skip
 
+# Keys that panes have a use of their own for, on screens where these actions are not.
+_FIRST = frozenset({"n", "f"})
 KEY_NAMES = {
     "slash": "/",
     "question_mark": "?",
     "greater_than_sign": ">",
     "less_than_sign": "<",
     "exclamation_mark": "!",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
     "enter": "Enter",
 }
 
 
 def key_name(action: Action) -> str:
-    """The key as people write it."""
-    return KEY_NAMES.get(action.key, action.key)
+    """The action's key as people write it."""
+    return written(action.key)
+
+
+def written(key: str) -> str:
+    """A key as people write it."""
+    return KEY_NAMES.get(key, key)
 
 
 def bindings() -> list[Binding]:
     """The table as Textual's bindings; their ids let a keymap change the keys."""
-    return [Binding(a.key, a.call, a.title, show=False, id=a.id) for a in ACTIONS]
+    return [Binding(a.key, a.call, a.title, show=False, id=a.id, priority=a.key in _FIRST) for a in ACTIONS]
 
 
 def find(action: str, parameters: tuple[object, ...] = ()) -> Action | None:

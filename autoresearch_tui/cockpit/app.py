@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
+from textual.binding import Binding
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import Theme
 
 from autoresearch_tui.cockpit import preferences
-from autoresearch_tui.cockpit.actions import ACTIONS, key_name
+from autoresearch_tui.cockpit.actions import ACTIONS, key_name, written
 from autoresearch_tui.cockpit.announce import News, news
 from autoresearch_tui.cockpit.bridge import Bridge
 from autoresearch_tui.cockpit.preferences import Preferences
@@ -196,7 +197,11 @@ class Cockpit(App[int]):
         """Every key."""
         from autoresearch_tui.cockpit.screens.help import HelpScreen
 
-        self.push_screen(HelpScreen([(key_name(a), a.title, a.help) for a in ACTIONS]))
+        rows = [(key_name(a), a.title, a.help) for a in ACTIONS]
+        for pane, name in ((self.main.results, "results"), (self.main.diff, "proposal")):
+            made = (b for b in type(pane).BINDINGS if isinstance(b, Binding) and b.id)
+            rows += [(written(b.key.split(",")[-1]), b.description, f"In the {name}.") for b in made]
+        self.push_screen(HelpScreen(rows))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The command palette: every action of the table that makes sense now, then themes."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from rich.cells import cell_len
 
 from autoresearch_tui.cockpit.words import clock, seconds_of
 from autoresearch_tui.engine.state import Experiment, Stage, State
@@ -50,9 +52,12 @@ class Status:
     wait: Part
 
 
-def status(view: View, room: tuple[int, int] = (80, 80)) -> Status:
-    """The status line of this moment. In `room` cells for the first two answers descriptions give way, times do not."""
-    return Status(_now(view, max(10, room[0] - 30)), _next(view, room[1]), _wait(view))
+def status(view: View, width: int = 240, rows: int = 3) -> Status:
+    """The status line of this moment, for `rows` rows of `width` cells: descriptions give way, times do not."""
+    wait = _wait(view)
+    beside = width - cell_len(wait.text) - 8
+    now, then = {1: (beside // 2, beside // 2), 2: (width, beside)}.get(rows, (width, width))
+    return Status(_now(view, max(10, now - 32)), _next(view, then - 4), wait)
 
 
 def title(experiment: Experiment, limit: int = 0) -> str:
@@ -188,18 +193,18 @@ def _next(view: View, room: int) -> Part:
 
 def _next_proposal(view: View, room: int) -> Part:
     state = view.state
-    after = f" when #{state.running.number} ends" if state.running else " at once"
-    for experiment in state.waiting:
-        if experiment.stage is Stage.APPROVED:
-            by = "" if experiment.approved_by == "human" else f" by {clean_line(experiment.approved_by)}"
-            return Part(
-                "◉", "accent", f"next: {title(experiment, max(8, room - 34 - len(by)))}, approved{by}, starts{after}"
-            )
-    experiment = state.waiting[0]
-    if experiment.stage is Stage.REVIEW:
-        end = countdown(view, experiment)
-        return Part("●", "warn", f"next: {title(experiment, max(8, room - 18 - len(end)))} · {end}")
-    return Part("○", "text", f"next: {title(experiment, max(8, room - 34))}, on its way to the gate")
+    approved = next((e for e in state.waiting if e.stage is Stage.APPROVED), None)
+    experiment = approved or state.waiting[0]
+    if approved:
+        by = clean_line(approved.approved_by).partition(" ")[0]
+        after = f"when #{state.running.number} ends" if state.running else "at once"
+        glyph, tone, end = "◉", "accent", f", approved{f' by {by}' if by != 'human' else ''}, starts {after}"
+    elif experiment.stage is Stage.REVIEW:
+        glyph, tone, end = "●", "warn", f" · {countdown(view, experiment)}"
+    else:
+        glyph, tone, end = "○", "text", ", on its way to the gate"
+    name = title(experiment, max(8, room - len(f"next: #{experiment.number} {end}")))
+    return Part(glyph, tone, f"next: {name}{end}")
 
 
 def _wait(view: View) -> Part:
@@ -208,9 +213,10 @@ def _wait(view: View) -> Part:
         return Part("●", "bad", "q leaves; the same command starts from the journal")
     if view.read_only:
         return Part("◌", "dim", f"read only: {clean_line(view.read_only)}")
-    if state.trouble is not None:
-        return _trouble_part(view) if state.running else Part("●", "bad", "waits for you: mend it, then p")
     review = next((e for e in state.waiting if e.stage is Stage.REVIEW), None)
+    if state.trouble is not None:
+        part = _trouble_part(view) if state.running else Part("●", "bad", "waits for you: mend it, then p")
+        return replace(part, text=f"{part.text} · #{review.number} waits too") if review else part
     if review is not None:
         return Part("●", "warn-strong", f"#{review.number} waits for you: a approves · v vetoes · r reviews")
     if state.paused is not None:

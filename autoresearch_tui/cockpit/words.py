@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from autoresearch_tui.engine.state import Experiment
+from autoresearch_tui.text import describe
+
 MARKS = {
     "keep": ("✓", "good"),
     "discard": ("·", "dim"),
@@ -45,6 +48,14 @@ def delta(value: float | None, against: float | None, goal: str) -> tuple[str, s
         return "= 0.0000", "dim"
     better = (difference < 0) == (goal == "minimize")
     return f"{'▼' if difference < 0 else '▲'} {abs(difference):.4f}", "good" if better else "dim"
+
+
+def tsv_row(experiment: Experiment) -> str:
+    """An experiment as results.tsv has it."""
+    value = "0.000000" if experiment.value is None else f"{experiment.value:.6f}"
+    outcome = experiment.outcome or experiment.stage.value
+    memory = f"{experiment.memory_gb:.1f}"
+    return "\t".join((experiment.commit[:7], value, memory, outcome, describe(experiment.description)))
 
 
 def count(number: float) -> str:

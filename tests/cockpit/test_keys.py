@@ -8,7 +8,7 @@ from autoresearch_tui.cockpit.actions import ACTIONS
 from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine import events as ev
 from tests.cockpit.driving import Driver, drive
-from tests.cockpit.fakes import FakeHost, FakeSession, commit_of, night
+from tests.cockpit.fakes import DIFF, FakeHost, FakeSession, commit_of, night
 
 
 def test_approve_the_proposal_on_the_screen(session: FakeSession, host: FakeHost) -> None:
@@ -340,5 +340,72 @@ def test_sort_and_filter(session: FakeSession, host: FakeHost) -> None:
         assert [e.number for e in results.experiments] == [6, 4, 1, 0]
         await driver.press("t", "t")
         assert [e.number for e in results.experiments] == [2]
+
+    drive(session, host, story)
+
+
+def test_compare_the_marked(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+
+    async def story(driver: Driver) -> None:
+        await driver.press("4", "down", "down", "x", "down", "x", "c")
+        shown = driver.text()
+        assert "✓ #6     0.986800" in shown
+        assert "✓ #4     0.989300  ▲ 0.0025" in shown
+        assert shown.count("MATRIX_LR = 0.02") == 2
+        await driver.press("escape")
+        assert "2 marked: c compares" in driver.text()
+
+    drive(session, host, story)
+
+
+def test_one_is_compared_with_the_best(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+
+    async def story(driver: Driver) -> None:
+        await driver.press("4", "end", "c")
+        assert "✓ #0     0.997900" in driver.text()
+        assert "✓ #6     0.986800  ▼ 0.0111" in driver.text()
+
+    drive(session, host, story)
+
+
+def test_copy_to_the_clipboard(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+
+    async def story(driver: Driver) -> None:
+        await driver.press("4", "end", "y")
+        assert driver.app.clipboard == "ccccccc\t0.997900\t44.0\tkeep\tbaseline"
+        await driver.press("up", "enter", "d")
+        assert driver.app.clipboard == DIFF
+
+    drive(session, host, story)
+
+
+def test_search_and_first_error(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+    session.log(7, "\n".join(["", *(f"line {n}" for n in range(100)), "RuntimeError: boom", *"abcdefghij"] * 2) + "\n")
+
+    async def story(driver: Driver) -> None:
+        log = driver.app.main.log_pane
+        await driver.press("slash", *"line 42", "enter")
+        assert "2 lines" in driver.said()
+        assert "▶line 42" in driver.text()
+        assert not log.following
+        below = log.top
+        await driver.press("less_than_sign")
+        assert log.top < below
+        await driver.press("greater_than_sign")
+        assert log.top == below
+        await driver.press("exclamation_mark")
+        assert "▶RuntimeError: boom" in driver.text()
+        session.log(7, "more\n" * 5)
+        await driver.tick()
+        assert "5 new lines" in driver.text()
+        await driver.press("f")
+        assert log.following
+        assert "new lines" not in driver.text()
+        await driver.press("slash", *"qQ1", "escape")
+        assert host.sent == []
 
     drive(session, host, story)

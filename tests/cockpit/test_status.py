@@ -13,7 +13,7 @@ from tests.cockpit.fakes import FakeSession, night
 
 def answers(session: FakeSession, after: float = 0.0, **more: object) -> tuple[str, str, str]:
     view = View(fold_all(read(session.files.journal)), session.now + after, **more)  # type: ignore[arg-type]
-    found = status(view, (120, 120))
+    found = status(view, 120)
     return found.now.text, found.next.text, found.wait.text
 
 
@@ -144,7 +144,7 @@ def test_problems_come_first(session: FakeSession) -> None:
 def test_descriptions_give_way_and_times_do_not(session: FakeSession) -> None:
     night(session)
     view = View(fold_all(read(session.files.journal)), session.now, live=Live(7, 135.0, session.now))
-    found = status(view, (60, 60))
+    found = status(view, 60)
     assert found.now.text.endswith("2:15 left")
     assert found.next.text.endswith("approved in 5:00")
     assert max(len(found.now.text), len(found.next.text)) <= 57

@@ -12,15 +12,13 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from autoresearch_tui.cockpit.bridge import Bridge
-from autoresearch_tui.cockpit.curve import Curve
 from autoresearch_tui.cockpit.runfeed import RunFeed
 from autoresearch_tui.cockpit.widgets.canvas import Cells
 from autoresearch_tui.cockpit.widgets.diff_pane import DiffPane
 from autoresearch_tui.cockpit.widgets.hint import Hint
-from autoresearch_tui.cockpit.widgets.loss_plot import LossPlot
+from autoresearch_tui.cockpit.widgets.loss_plot import LossPlot, Series
 from autoresearch_tui.cockpit.widgets.run_log import RunLog
-from autoresearch_tui.cockpit.widgets.status_bar import KeyBar
-from autoresearch_tui.cockpit.words import MARKS, clock, count, delta
+from autoresearch_tui.cockpit.words import MARKS, clock, count, delta, tsv_row
 from autoresearch_tui.engine.state import Experiment, State
 from autoresearch_tui.text import clean_line
 
@@ -66,10 +64,12 @@ class ExperimentScreen(Screen[None]):
                 box.border_title = Content("run")
                 yield self._plot
                 yield self._log
-        yield KeyBar()
+        yield Hint(id="experiment-keys")
 
     def on_mount(self) -> None:
         """The experiment that was asked for."""
+        keys = "←→ neighbours  ] next hunk  ! first error  y copy row  d copy diff  Esc back"
+        self.query_one("#experiment-keys", Hint).show(keys)
         self._show_all()
 
     def on_resize(self) -> None:
@@ -89,10 +89,7 @@ class ExperimentScreen(Screen[None]):
 
     def action_copy(self) -> None:
         """The row, as in results.tsv, to the clipboard of the terminal."""
-        e = self._bridge.state.experiments[self._number]
-        value = "0.000000" if e.value is None else f"{e.value:.6f}"
-        cells = (e.commit[:7], value, f"{e.memory_gb:.1f}", e.outcome or e.stage.value, clean_line(e.description))
-        self.app.copy_to_clipboard("\t".join(cells))
+        self.app.copy_to_clipboard(tsv_row(self._bridge.state.experiments[self._number]))
         self.notify("the row is in the clipboard", markup=False)
 
     def action_copy_diff(self) -> None:
@@ -117,9 +114,11 @@ class ExperimentScreen(Screen[None]):
         while feed.poll(0.0) and feed.behind:
             pass
         self._log.show(feed)
-        best = state.best
-        behind = self._bridge.curve(best.number) if best and best.number != self._number else Curve()
-        self._plot.show(feed.curve, f"#{self._number}", behind, f"best so far, #{best.number}" if best else "")
+        series = [Series(f"#{self._number}", "accent", feed.curve)]
+        if state.best is not None and state.best.number != self._number:
+            curve = self._bridge.curve(state.best.number)
+            series.append(Series(f"best so far, #{state.best.number}", "faint", curve))
+        self._plot.show(*series)
 
 
 def facts(experiment: Experiment, state: State) -> Content:

@@ -22,7 +22,7 @@ from autoresearch_tui.cockpit.widgets.branch_tree import BranchTree
 from autoresearch_tui.cockpit.widgets.diff_pane import DiffPane
 from autoresearch_tui.cockpit.widgets.hint import Hint
 from autoresearch_tui.cockpit.widgets.load_panel import LoadPanel
-from autoresearch_tui.cockpit.widgets.loss_plot import LossPlot
+from autoresearch_tui.cockpit.widgets.loss_plot import LossPlot, Series
 from autoresearch_tui.cockpit.widgets.progress_chart import ProgressChart
 from autoresearch_tui.cockpit.widgets.researcher_stream import ResearcherStream
 from autoresearch_tui.cockpit.widgets.results_table import ResultsTable
@@ -51,7 +51,7 @@ class MainScreen(MainActions):
         self._zoomed = False
         self._target: tuple[int, str] | None = None
         self._target_since = 0.0
-        self._status_room = (80, 80)
+        self._status_size = (80, 3)
         self._log_key: tuple[object, ...] = ()
         self._curve_key: tuple[object, ...] = ()
         self._arrangement: tuple[object, ...] = ()
@@ -116,7 +116,7 @@ class MainScreen(MainActions):
             self._show_proposal(self.bridge.proposal())
             self._show_keys()
             self._show_tabs()
-            self._entitle(self._pane(4), f"4 {NAMES[4]}", self.results.arrangement)
+            self._arranged()
 
     def tick(self, count: int) -> None:
         """Five times a second: the log; once a second the clock; every other second the load."""
@@ -136,7 +136,7 @@ class MainScreen(MainActions):
 
     def _show_status(self) -> None:
         view = self.bridge.view()
-        answers = status(view, self._status_room)
+        answers = status(view, *self._status_size)
         bar = self.status_bar
         if bar.answers != answers:
             bar.show(answers)
@@ -166,7 +166,7 @@ class MainScreen(MainActions):
         key = (feed.number, feed.curve.version, name)
         if key != self._curve_key:
             self._curve_key = key
-            self.plot.show(feed.curve, f"#{feed.number}" if feed.number >= 0 else "", behind, name)
+            self.plot.show(Series(f"#{feed.number}", "accent", feed.curve), Series(name, "faint", behind))
 
     def _show_proposal(self, experiment: Experiment | None) -> None:
         pane = self._pane(3)
@@ -231,9 +231,7 @@ class MainScreen(MainActions):
         width, height = self.app.size
         chosen = layout(width, height, self._current, self._front, self._zoomed)
         rows = 3 if width < 120 else 2 if width < 180 else 1
-        wait = len("#100 waits for you: a approves · v vetoes · r reviews") + 8
-        rest = (width - wait - 6) // 2
-        self._status_room = {3: (width, width), 2: (width, width - wait), 1: (rest, rest)}[rows]
+        self._status_size = width, rows
         arrangement = (chosen, rows, height >= 44, height < 30)
         if arrangement == self._arrangement:
             self._show_tabs()
@@ -256,8 +254,7 @@ class MainScreen(MainActions):
         self.tab_bar.show(tabs, self._current)
 
     def _show_keys(self) -> None:
-        now = self.situation
-        self.key_bar.show(actions.bar(now), now.open_gate)
+        self.key_bar.show(self.situation)
 
     def _pane(self, number: int) -> Widget:
         return self.query_one(f"#{PANES[number]}")
@@ -269,6 +266,10 @@ class MainScreen(MainActions):
         self._titles[pane.id] = (name, more)
         pane.border_title = Content(name)
         pane.border_subtitle = Content(more)
+
+    @on(ResultsTable.Arranged)
+    def _arranged(self) -> None:
+        self._entitle(self.results, f"4 {NAMES[4]}", self.results.arrangement)
 
     @on(TabBar.Picked)
     def _picked(self, message: TabBar.Picked) -> None:

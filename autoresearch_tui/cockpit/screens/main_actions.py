@@ -145,9 +145,7 @@ class MainActions(Screen[None]):
         """Pause, or go on from whatever holds the loop up."""
         if not self._may("pause"):
             return
-        state = self.situation.state
-        held = state.paused is not None or state.trouble is not None or bool(state.stopping)
-        held = held or (state.failed is not None and state.running is None)
+        held = self.situation.held
         self.bridge.send(cmd.Resume() if held else cmd.Pause())
         self.say("going on" if held else "pausing: nothing new is launched")
 
@@ -228,6 +226,12 @@ class MainActions(Screen[None]):
     @on(BranchTree.Selected)
     def _opened(self, message: ResultsTable.Opened | BranchTree.Selected) -> None:
         self.open_details(message.number)
+
+    @on(ResultsTable.Compared)
+    def _compare(self, message: ResultsTable.Compared) -> None:
+        from autoresearch_tui.cockpit.screens.compare import CompareScreen
+
+        self.app.push_screen(CompareScreen(self.bridge, self.situation.state, message.numbers))
 
     def action_pane(self, number: int) -> None:
         """To a pane by its number."""

@@ -14,7 +14,7 @@ from autoresearch_tui.cockpit.words import bar, size, spark
 from autoresearch_tui.monitor import Device, Sample
 from autoresearch_tui.text import clean_line
 
-_LABEL = 5
+_LABEL = 6
 _STEP = 10
 
 

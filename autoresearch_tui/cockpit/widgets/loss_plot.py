@@ -1,16 +1,26 @@
-"""The loss of the present run, with the best earlier run's curve behind it."""
+"""Loss curves over each other: the present run before the best earlier one, or experiments that are compared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from textual.geometry import Size
 
 from autoresearch_tui.cockpit.braille import Dots, ticks
 from autoresearch_tui.cockpit.curve import Curve
-from autoresearch_tui.cockpit.widgets.canvas import Canvas, Cells, Row, length, spread
+from autoresearch_tui.cockpit.widgets.canvas import Canvas, Cells, Row, length
 
 _AXIS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A curve, what it is called, and the tone it is drawn in."""
+
+    name: str
+    tone: str
+    curve: Curve
 
 
 class LossPlot(Canvas):
@@ -18,65 +28,71 @@ class LossPlot(Canvas):
 
     def __init__(self) -> None:
         super().__init__(id="plot")
-        self._curve, self._behind = Curve(), Curve()
-        self._label = self._behind_label = ""
+        self._series: tuple[Series, ...] = ()
 
-    def show(self, curve: Curve, name: str, behind: Curve, behind_name: str) -> None:
-        """The curve of now, and the one to beat."""
-        self._curve, self._label = curve, name
-        self._behind, self._behind_label = behind, behind_name
+    def show(self, *series: Series) -> None:
+        """These, the first in front of the others."""
+        self._series = tuple(one for one in series if len(one.curve))
         self.repaint()
 
     def paint(self, size: Size) -> Sequence[Row]:
-        """The plot, its y axis at the left and its x axis below."""
+        """The legend, the curves with their y axis at the left, the x axis below."""
         width, height = size
-        if not self._curve.points and not self._behind.points:
+        if not self._series:
             text = "The loss curve appears here with the first progress line."
             return [[]] * (height // 2 - 1) + [[(text.center(width), "dim")]]
         plot_width, plot_height = max(1, width - _AXIS), max(1, height - 2)
         low, high = self._range()
         dots = Dots(plot_width, plot_height)
-        self._draw(dots, self._behind, "faint", low, high)
-        self._draw(dots, self._curve, "accent", low, high)
+        for one in reversed(self._series):
+            _draw(dots, one, low, high)
         labels = {}
         for value in ticks(low, high, max(2, plot_height // 2)):
             labels[round((high - value) / (high - low) * (plot_height - 1))] = f"{value:.4g}"
         rows: list[Row] = [self._legend(width)]
         for y, cells in enumerate(dots.rows()):
-            rows.append([(f"{labels.get(y, ''):>{_AXIS - 2}} ", "dim"), ("┤" if y in labels else "│", "faint"), *cells])
+            label = f"{labels.get(y, ''):>{_AXIS - 2}} "
+            rows.append([(label, "dim"), ("┤" if y in labels else "│", "faint"), *cells])
         rows.append(_x_axis(plot_width))
         return rows
 
     def _range(self) -> tuple[float, float]:
         """From the lowest value to where the first steep fall is over, so that what follows can be seen."""
-        points = [*self._curve.points, *self._behind.points]
-        newest = self._curve.last
+        points = [point for one in self._series for point in one.curve.points]
+        newest = self._series[0].curve.last
         from_ = min(0.08, newest[0] / 4 if newest else 0.08)
         settled = [value for at, value in points if at >= from_] or [value for _, value in points]
         low, high = min(settled), max(settled)
-        room = max(0.04 * (high - low), 1e-6 * abs(high), 1e-9)
+        room = 0.04 * (high - low) if high - low > 0.001 * abs(high) else 0.02 * abs(high) + 1e-9
         return low - room, high + room
 
-    def _draw(self, dots: Dots, curve: Curve, tone: str, low: float, high: float) -> None:
-        wide, tall = dots.width * 2 - 1, dots.height * 4 - 1
-        scaled = []
-        for at, value in curve.points:
-            y = round((high - value) / (high - low) * tall)
-            scaled.append((round(at * wide), min(tall, max(0, y))))
-        dots.line(scaled, tone)
-
     def _legend(self, width: int) -> Row:
-        newest = self._curve.last
-        left: list[Cells] = [(" ━ ", "accent"), (self._label, "text")]
+        first, others = self._series[0], self._series[1:]
+        row: list[Cells] = [(" ━ ", first.tone), (first.name, "text")]
+        newest = first.curve.last
         if newest is not None:
-            left += [(f" loss {newest[1]:.4f}", "strong")]
-            there = self._behind.value_at(newest[0])
-            if there is not None:
-                apart = newest[1] - there
-                word, tone = ("ahead", "good") if apart < 0 else ("behind", "warn")
-                left += [(f"  {'▼' if apart < 0 else '▲'} {abs(apart):.4f} {word}", tone)]
-        right: list[Cells] = [("━ ", "faint"), (f"{self._behind_label} ", "dim")] if len(self._behind) else []
-        return spread(left, right, width) if length(left) + length(right) < width else left
+            row.append((f" loss {newest[1]:.4f}", "strong"))
+        there = others[0].curve.value_at(newest[0]) if newest and len(others) == 1 else None
+        if newest is not None and there is not None:
+            apart = newest[1] - there
+            word, tone = ("ahead", "good") if apart < 0 else ("behind", "warn")
+            row.append((f"  {'▼' if apart < 0 else '▲'} {abs(apart):.4f} {word}", tone))
+        right: list[Cells] = []
+        for one in others:
+            cells: list[Cells] = [(" ━ ", one.tone), (one.name, "dim")]
+            if length(row) + length(right) + length(cells) + 2 > width:
+                break
+            right += cells
+        return [*row, (" " * (width - length(row) - length(right) - 1), ""), *right]
+
+
+def _draw(dots: Dots, series: Series, low: float, high: float) -> None:
+    wide, tall = dots.width * 2 - 1, dots.height * 4 - 1
+    scaled = []
+    for at, value in series.curve.points:
+        y = round((high - value) / (high - low) * tall)
+        scaled.append((round(at * wide), min(tall, max(0, y))))
+    dots.line(scaled, series.tone)
 
 
 def _x_axis(width: int) -> Row:

@@ -11,8 +11,9 @@ from textual.message import Message
 
 from autoresearch_tui.cockpit.widgets.canvas import Cells, Row, fit, wrap
 from autoresearch_tui.cockpit.widgets.scroller import Scroller
-from autoresearch_tui.cockpit.words import MARKS, clock, delta
+from autoresearch_tui.cockpit.words import MARKS, clock, delta, tsv_row
 from autoresearch_tui.engine.state import Experiment, State
+from autoresearch_tui.findings import near_noise
 from autoresearch_tui.text import clean_line
 
 ORDERS: tuple[tuple[str, Callable[[Experiment], Any]], ...] = (
@@ -30,8 +31,11 @@ class ResultsTable(Scroller):
     HEADER = 1
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Details", show=False),
-        Binding("o", "order", "Sort", show=False),
-        Binding("t", "filter", "Filter", show=False),
+        Binding("o", "order", "Sort", show=False, id="results.order"),
+        Binding("t", "filter", "Filter", show=False, id="results.filter"),
+        Binding("x", "mark", "Mark", show=False, id="results.mark"),
+        Binding("c", "compare", "Compare the marked", show=False, id="results.compare"),
+        Binding("y", "copy", "Copy the row", show=False, id="results.copy"),
     ]
 
     class Opened(Message):
@@ -41,6 +45,16 @@ class ResultsTable(Scroller):
             self.number = number
             super().__init__()
 
+    class Arranged(Message):
+        """Sorted, filtered or marked in another way."""
+
+    class Compared(Message):
+        """These are to be shown beside each other."""
+
+        def __init__(self, numbers: tuple[int, ...]) -> None:
+            self.numbers = numbers
+            super().__init__()
+
     def __init__(self) -> None:
         super().__init__(id="results", classes="pane")
         self._state = State()
@@ -48,6 +62,8 @@ class ResultsTable(Scroller):
         self._order = 0
         self._filter = 0
         self._number: int | None = None
+        self._marked: list[int] = []
+        self._doubtful: frozenset[int] = frozenset()
 
     @property
     def count(self) -> int:
@@ -70,7 +86,8 @@ class ResultsTable(Scroller):
     def arrangement(self) -> str:
         """How it is sorted and filtered, for the pane's title."""
         kept = "" if not self._filter else f" · {FILTERS[self._filter]} only"
-        return f"{ORDERS[self._order][0]}{kept}"
+        marked = f" · {len(self._marked)} marked: c compares" if self._marked else ""
+        return f"{ORDERS[self._order][0]}{kept}{marked}"
 
     def show(self, state: State) -> None:
         """Another state; the cursor stays on its experiment, or on the newest until it was moved."""
@@ -79,6 +96,7 @@ class ResultsTable(Scroller):
             return
         old = self.cursor
         self._state = state
+        self._doubtful = frozenset(e.number for e in near_noise(state))
         self._arrange()
         if self.cursor != old and self.top:
             self.top += self.cursor - old
@@ -125,12 +143,40 @@ class ResultsTable(Scroller):
         if self.selected is not None:
             self.post_message(self.Opened(self.selected))
 
+    def action_mark(self) -> None:
+        """Mark the experiment under the cursor for a comparison, or take the mark back; the cursor goes on."""
+        if self.selected is None:
+            return
+        if self.selected in self._marked:
+            self._marked.remove(self.selected)
+        else:
+            self._marked.append(self.selected)
+        self.action_move(1)
+        self.post_message(self.Arranged())
+
+    def action_compare(self) -> None:
+        """The marked ones beside each other; one alone is compared with the best."""
+        numbers = list(self._marked)
+        if not numbers and self.selected is not None:
+            numbers = [self.selected]
+        if len(numbers) == 1 and self._state.frontier not in {None, *numbers}:
+            numbers.append(self._state.frontier or 0)
+        if len(numbers) > 1:
+            self.post_message(self.Compared(tuple(numbers)))
+
+    def action_copy(self) -> None:
+        """The row under the cursor, as results.tsv has it, to the clipboard of the terminal."""
+        if self.selected is not None:
+            self.app.copy_to_clipboard(tsv_row(self._state.experiments[self.selected]))
+            self.notify("the row is in the clipboard", markup=False)
+
     def action_order(self) -> None:
         """The next way to sort."""
         self._order = (self._order + 1) % len(ORDERS)
         self._arrange()
         self._into_sight(self.cursor)
         self.repaint()
+        self.post_message(self.Arranged())
 
     def action_filter(self) -> None:
         """The next outcome to look at alone."""
@@ -138,6 +184,7 @@ class ResultsTable(Scroller):
         self._arrange()
         self.top = 0
         self.repaint()
+        self.post_message(self.Arranged())
 
     def on_click(self, event: events.Click) -> None:
         """A click puts the cursor there; on the cursor's row it opens the details."""
@@ -177,7 +224,8 @@ class ResultsTable(Scroller):
             glyph, tone = "★", "good-strong"
         cells: list[Cells] = [
             ("▌" if here and self.has_focus else "▏" if here else " ", "accent"),
-            (f"{experiment.number:>4} ", "dim"),
+            ("◆" if experiment.number in self._marked else " ", "accent"),
+            (f"{experiment.number:>3} ", "dim"),
             (f"{glyph} ", tone),
         ]
         quiet = experiment.outcome in {"discard", "withdrawn"}
@@ -193,7 +241,9 @@ class ResultsTable(Scroller):
             seconds = clock(experiment.run.seconds) if experiment.run else ""
             cells.append((f"{memory}{seconds:>8}", "dim"))
         text = clean_line(experiment.description)
-        cells.append((f"  {text}", "dim" if quiet else "text"))
+        noise = experiment.number in self._doubtful
+        cells.append((" ≈" if noise else "  ", "warn"))
+        cells.append((text, "dim" if quiet else "text"))
         if experiment.reason and experiment.outcome in {"vetoed", "crash", "invalid", "withdrawn"}:
             cells.append((f" — {clean_line(experiment.reason)}", "dim"))
         return cells

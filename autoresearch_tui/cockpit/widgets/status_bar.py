@@ -9,7 +9,7 @@ from textual import events
 from textual.geometry import Size
 from textual.message import Message
 
-from autoresearch_tui.cockpit.actions import Action, key_name
+from autoresearch_tui.cockpit.actions import Action, Situation, bar, key_name
 from autoresearch_tui.cockpit.status import Part, Status
 from autoresearch_tui.cockpit.widgets.canvas import Canvas, Cells, Row, cut, length, spread
 from autoresearch_tui.cockpit.words import delta
@@ -132,7 +132,7 @@ class TabBar(Canvas):
         self.repaint()
 
     def _cells(self, width: int) -> list[list[Cells]]:
-        full = sum(len(tab.name) + 5 for tab in self._tabs) <= width
+        full = sum(len(tab.name) + 4 for tab in self._tabs) <= width
         made = []
         for tab in self._tabs:
             front = tab.number == self._current
@@ -162,20 +162,20 @@ class KeyBar(Canvas):
 
     def __init__(self) -> None:
         super().__init__(id="keys")
-        self._actions: list[Action] = []
-        self._urgent = False
+        self._situation = Situation(State())
 
-    def show(self, actions: list[Action], urgent: bool) -> None:
-        """Another situation; `urgent` where a decision waits."""
-        self._actions, self._urgent = actions, urgent
+    def show(self, situation: Situation) -> None:
+        """Another situation."""
+        self._situation = situation
         self.repaint()
 
     def _cells(self, width: int) -> list[tuple[Action, list[Cells]]]:
         """The session's own keys keep their place at the end; the least pressing of the others give way."""
-        always = [(a, self._cell(a)) for a in self._actions if a.group == "Session"]
+        actions = bar(self._situation)
+        always = [(a, self._cell(a)) for a in actions if a.group == "Session"]
         room = width - sum(length(cells) for _, cells in always)
         made = []
-        for action in self._actions:
+        for action in actions:
             cells = self._cell(action)
             room -= length(cells)
             if action.group != "Session" and room >= 0:
@@ -183,9 +183,10 @@ class KeyBar(Canvas):
         return [*made, *always]
 
     def _cell(self, action: Action) -> list[Cells]:
-        pressing = self._urgent and action.group == "Decide" and action.bar <= 3
+        pressing = self._situation.open_gate and action.group == "Decide" and action.bar <= 3
         key: Cells = (f" {key_name(action)}", "warn-strong" if pressing else "key")
-        return [key, (f" {action.short} ", "text" if pressing else "dim")]
+        word = "resume" if action.id == "pause" and self._situation.held else action.short
+        return [key, (f" {word} ", "text" if pressing else "dim")]
 
     def paint(self, size: Size) -> Sequence[Row]:
         """One row."""
