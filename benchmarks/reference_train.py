@@ -1,16 +1,15 @@
 """The reference's way of training on a CPU, for comparison: runs in a lab of benchmarks/harness.py beside train.py.
 
-Same model code, with the knobs of the public record. What differs from train.py is what differs in the reference:
-documents are cropped to fill a row, the loss goes through the logits of the whole batch, AdamW is written with plain
-tensor operations, and the first eleven steps are not counted. In the reference's favour: tokens come from disk (it
-tokenises on the way), memory is kept between steps, threads wait asleep, and the orthogonalisation is in fp32 (it has
-bf16, which a CPU without the units for it emulates).
+Same model code, with the knobs of the public record. What differs from train.py is what differs there: the loss goes
+through the logits of the whole batch, AdamW is written with plain tensor operations, the first eleven steps are not
+counted, and rows are random windows of the text (the reference's own loader, which crops documents to fill a row, sees
+only the heads of the embedded corpus's long files and learns them by heart). In its favour: tokens come from disk,
+memory is kept between steps, threads wait asleep, and the orthogonalisation is in fp32.
 """
 
 from __future__ import annotations
 
 import sys
-from bisect import bisect_right, insort
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -25,31 +24,16 @@ import train
 FREE_STEPS = 11
 
 
-def cropped_rows(length: int, bos: int, buffer_size: int = 1000) -> Iterator[list[int]]:
-    """Best fit, else the shortest document cropped; the order of the reference, found by bisection."""
-    tokens, offsets = prepare.load_tokens("train")
-    documents = [(t, a, b) for t, bounds in zip(tokens, offsets, strict=True) for a, b in pairwise(bounds.tolist())]
-    buffer: list[tuple[int, int]] = []
-    read = 0
-    while True:
-        row: list[int] = []
-        while len(row) < length:
-            while len(buffer) < buffer_size:
-                _, a, b = documents[read % len(documents)]
-                insort(buffer, (b - a + 1, read % len(documents)))
-                read += 1
-            at = bisect_right(buffer, (length - len(row), sys.maxsize))
-            _, number = buffer.pop(at - 1 if at else 0)
-            source, a, b = documents[number]
-            row += [bos, *source[a:b].tolist()][: length - len(row)]
-        yield row
-
-
 def make_dataloader(tokenizer: prepare.Tokenizer, count: int, length: int, *_: object, **__: object) -> Iterator[tuple]:
-    """The reference's loader, on tokens from disk."""
-    rows = cropped_rows(length + 1, tokenizer.get_bos_token_id())
+    """Random windows of the training text as one stream, documents set apart by BOS, as in the public record."""
+    tokens, offsets = prepare.load_tokens("train")
+    bos = np.array([tokenizer.get_bos_token_id()], np.uint16)
+    documents = [t[a:b] for t, bounds in zip(tokens, offsets, strict=True) for a, b in pairwise(bounds.tolist())]
+    stream = np.concatenate([part for document in documents for part in (bos, document)])
+    rng = np.random.default_rng(train.SEED)
     while True:
-        block = torch.from_numpy(np.array([next(rows) for _ in range(count)], np.int64))
+        starts = rng.integers(0, len(stream) - length - 1, count)
+        block = torch.from_numpy(np.stack([stream[at : at + length + 1] for at in starts]).astype(np.int64))
         yield block[:, :-1].contiguous(), block[:, 1:].contiguous(), 1
 
 
