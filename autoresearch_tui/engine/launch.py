@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoresearch_tui.engine import runner
+from autoresearch_tui.engine import cage, runner, sandbox
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.state import Experiment
 from autoresearch_tui.errors import UserError
@@ -34,8 +35,9 @@ class Launcher:
 
         Raises LaunchRefused where the exported bytes differ from the approved commit's.
         """
+        self._compare(experiment)
         _set_aside(files.folder)
-        shutil.rmtree(files.work, ignore_errors=True)
+        tidy(files)  # a run that is repeated finds nothing of its first try
         self.ledger.export(experiment.commit, files.work)
         for path in (*self.lab.settings.lab.editable, *self.lab.settings.lab.locked):
             # Byte for byte what the commit has: a checkout may convert line ends or run filters.
@@ -50,17 +52,26 @@ class Launcher:
     def start(self, files: RunFiles) -> None:
         """Start the prepared run under its supervisor. Does nothing where it is running or has ended."""
         settings = self.lab.settings.run
-        cwd = self.cwd(files).relative_to(files.folder)
+        cwd = self.cwd(files)
+        try:
+            held = cage.of_run(self.cage(), self.lab, files, cwd)
+            command = sandbox.wrap(settings.command, held, cage.mechanism())
+        except (ValueError, UserError) as error:
+            raise OSError(errno.EPERM, f"the run in {files.folder} cannot be confined: {error}") from None
         runner.start(
             files.folder,
             runner.RunSpec(
-                command=settings.command,
-                cwd=str(cwd),
+                command=tuple(command),
+                cwd=str(cwd.relative_to(files.folder)),
                 env=self.environment(files),
                 timeout_seconds=settings.timeout_seconds,
                 min_free_bytes=MIN_FREE_BYTES,
             ),
         )
+
+    def cage(self) -> sandbox.Cage:
+        """What every run of the lab may see. Raises UserError where that cannot be."""
+        return cage.of_lab(self.lab, self.ledger, environment(self.lab, self.lab.state_folder))
 
     def cwd(self, files: RunFiles) -> Path:
         """Where the training command runs: the lab's place in the exported tree."""
@@ -69,6 +80,18 @@ class Launcher:
     def environment(self, files: RunFiles) -> dict[str, str]:
         """The whole environment of a run."""
         return environment(self.lab, files.folder / "scratch")
+
+    def _compare(self, experiment: Experiment) -> None:
+        """The commit differs from its base in editable files alone, and there in nothing but contents."""
+        editable = {f"{self.ledger.prefix}{path}" for path in self.lab.settings.lab.editable}
+        for path, (before, after) in self.ledger.modes(experiment.base, experiment.commit).items():
+            if path not in editable:
+                raise LaunchRefused(f"{path} is not editable, and commit {experiment.commit[:7]} changes it; veto it")
+            if before != after:
+                raise LaunchRefused(
+                    f"commit {experiment.commit[:7]} changes {path} from mode {before} to {after} "
+                    "(100644 is a plain file, 120000 a symbolic link, 000000 none); veto it"
+                )
 
 
 def environment(lab: Lab, scratch: Path) -> dict[str, str]:
@@ -80,6 +103,8 @@ def environment(lab: Lab, scratch: Path) -> dict[str, str]:
     env["AUTORESEARCH_TIME_BUDGET"] = f"{settings.budget_seconds:g}"
     if settings.budget_tokens:
         env["AUTORESEARCH_TOKEN_BUDGET"] = str(settings.budget_tokens)
+    # What a compiler keeps could carry one run's work into the next.
+    env |= {"TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"), "TRITON_CACHE_DIR": str(scratch / "triton")}
     venv = lab.root / ".venv"
     if venv.is_dir():
         # `uv run` in an exported copy would build a second environment, over the network.
@@ -104,8 +129,21 @@ def check_command(lab: Lab) -> None:
 
 def tidy(files: RunFiles) -> None:
     """Remove the run's working copy; log, diff, score and the files as trained stay."""
-    shutil.rmtree(files.work, ignore_errors=True)
-    shutil.rmtree(files.folder / "scratch", ignore_errors=True)
+    for folder in (files.work, files.folder / "scratch"):
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Also where the run has shut its own folders."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if not folder.exists():
+        return
+    for top, names, _ in os.walk(folder):
+        for name in names:
+            path = Path(top, name)
+            if not path.is_symlink():
+                path.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _set_aside(folder: Path) -> None:

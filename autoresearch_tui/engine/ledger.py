@@ -41,6 +41,7 @@ class Ledger:
         self.root = root
         self.git_folder = Path(self._git("rev-parse", "--absolute-git-dir").strip())
         self._common = root / self._git("rev-parse", "--git-common-dir").strip()
+        self.common_folder = self._common.resolve()
         self._prefix = self._git("rev-parse", "--show-prefix").strip()
 
     def head(self) -> str:
@@ -126,6 +127,12 @@ class Ledger:
         """Paths that differ between two commits, relative to the lab's folder."""
         names = self._git("diff", "--name-only", "--no-renames", "--relative", "-z", base, commit)
         return tuple(name for name in names.split("\0") if name)
+
+    def modes(self, base: str, commit: str) -> dict[str, tuple[str, str]]:
+        """Paths that differ between two commits, from the repository's top, with their modes before and after."""
+        words = self._git("diff-tree", "-r", "--no-renames", "-z", base, commit).split("\0")
+        pairs = zip(words[::2], words[1::2], strict=False)
+        return {path: (said[1:7], said[8:14]) for said, path in pairs if path}
 
     def stat(self, base: str, commit: str) -> tuple[int, int]:
         """Lines added and removed between two commits."""

@@ -137,9 +137,18 @@ def interpreter_paths(python: Path) -> tuple[Path, ...]:
     done = subprocess.run(command, capture_output=True, timeout=30, check=True, stdin=subprocess.DEVNULL)
     paths = [Path(path) for path in json.loads(done.stdout.splitlines()[-1]) if Path(path).is_absolute()]
     found = _outermost(paths[:3])
-    links = [link for link in _links(python.absolute()) if link.exists()]
     imported = [part for path in paths[3:] if path.exists() and not _within(path, found) for part in _modules(path)]
-    return _outermost([*found, *links, *imported])
+    return _outermost([*found, *links(python), *imported])
+
+
+def links(path: Path) -> tuple[Path, ...]:
+    """A path and everything its last part links to, one step at a time, as far as it is there."""
+    path = path.absolute()
+    found = [path]
+    while path.is_symlink() and len(found) < 40:
+        path = (path.parent / path.readlink()).absolute()
+        found.append(path)
+    return tuple(link for link in found if link.exists())
 
 
 def accelerator_devices() -> tuple[Path, ...]:
@@ -265,15 +274,6 @@ def _modules(folder: Path) -> list[Path]:
 
 def _within(path: Path, others: Iterable[Path]) -> bool:
     return any(path.is_relative_to(other) for other in others)
-
-
-def _links(path: Path) -> list[Path]:
-    """A path and everything its last part links to, one step at a time."""
-    found = [path]
-    while path.is_symlink() and len(found) < 40:
-        path = (path.parent / path.readlink()).absolute()
-        found.append(path)
-    return found
 
 
 def _outermost(paths: Iterable[Path]) -> tuple[Path, ...]:

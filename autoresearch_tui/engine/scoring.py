@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,6 +62,8 @@ def verdict(experiment: Experiment, state: State) -> ev.VerdictGiven:
     run, scored = experiment.run, experiment.score
     assert run is not None
     number = experiment.number
+    if run.reason != "finished" and (refused := _locked_refused(run, state)):
+        return ev.VerdictGiven(number, "invalid", None, 0.0, f"tried to change {refused}, which is locked")
     if run.reason != "finished":
         return ev.VerdictGiven(number, "crash", None, 0.0, _why_crashed(run))
     assert scored is not None
@@ -77,6 +80,13 @@ def verdict(experiment: Experiment, state: State) -> ev.VerdictGiven:
     if better(state, value):
         return ev.VerdictGiven(number, "keep", value, scored.memory_gb, change)
     return ev.VerdictGiven(number, "discard", value, scored.memory_gb, change)
+
+
+def _locked_refused(run: ev.RunEnded, state: State) -> str:
+    """The locked file on which the run died, for the cage has it read-only."""
+    locked = state.session.locked if state.session else {}
+    refusals = [line for line in run.cause if "Read-only file system" in line]
+    return next((path for path in locked for line in refusals if line.endswith(f"{path}'")), "")
 
 
 def _why_crashed(run: ev.RunEnded) -> str:
@@ -104,11 +114,14 @@ def _tail(path: Path) -> str:
 
 def _ask_referee(settings: Settings, files: RunFiles, cwd: Path, env: Mapping[str, str]) -> tuple[float | None, str]:
     """Run the lab's trusted scorer; its last match of `metric.pattern` on stdout is the score."""
+    # It is not caged: nothing that the run left where Python looks by itself may come with it.
+    for cache in list(cwd.rglob("__pycache__")):
+        shutil.rmtree(cache, ignore_errors=True)
     try:
         done = subprocess.run(
             list(settings.metric.referee),
             cwd=cwd,
-            env={**env, "AUTORESEARCH_RUN": str(files.folder)},
+            env={**env, "PYTHONNOUSERSITE": "1", "AUTORESEARCH_RUN": str(files.folder)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=settings.run.timeout_seconds,

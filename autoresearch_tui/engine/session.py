@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from datetime import date
 
 from autoresearch_tui import __version__
+from autoresearch_tui.engine import cage, journal, launch, results
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import journal, launch, results
 from autoresearch_tui.engine.attempts import Attempts
 from autoresearch_tui.engine.briefing import Library, packages, program_version
 from autoresearch_tui.engine.launch import Launcher
@@ -79,6 +79,7 @@ class Session:
         self._tidy_runs()
         self.publish_table()
         settings = self.lab.settings
+        checked = cage.check(self.launcher.cage())
         self.append(
             ev.EngineStarted(
                 pid=os.getpid(),
@@ -93,6 +94,8 @@ class Session:
                 overrides=self._overrides,
             )
         )
+        self.append(checked)
+        self._mind_the_cage(cage.why_not_unattended(checked) if headless else "")
 
     def end(self, why: str, detail: str) -> None:
         """Let go. What cannot be written now is found again at the next start."""
@@ -163,6 +166,14 @@ class Session:
             return self.ledger.read(base, name)
         except GitError:
             return None
+
+    def _mind_the_cage(self, problem: str) -> None:
+        """Where nobody watches and nothing confines the runs, none is started."""
+        paused = self.state.paused
+        if problem:
+            self.append(ev.PauseAsked("engine", problem))
+        elif paused is not None and paused.by == "engine" and paused.reason.startswith(cage.PAUSE_REASON):
+            self.append(ev.Resumed("engine"))
 
     def _mend_branch(self) -> None:
         state = self.state

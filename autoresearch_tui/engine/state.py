@@ -86,6 +86,7 @@ class State:
     time: str = ""
     session: ev.SessionBegan | None = None
     engine: ev.EngineStarted | None = None
+    cage: ev.CageChecked | None = None
     stopped: ev.EngineStopped | None = None
     overrides: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     experiments: tuple[Experiment, ...] = ()
@@ -197,6 +198,11 @@ def _(event: ev.EngineStarted, state: State, time: str) -> Changes:
 @_changes.register
 def _(event: ev.EngineStopped, state: State, time: str) -> Changes:
     return {"engine": None, "stopped": event, "asked": None}
+
+
+@_changes.register
+def _(event: ev.CageChecked, state: State, time: str) -> Changes:
+    return {"cage": event}
 
 
 @_changes.register
