@@ -71,6 +71,11 @@ class SessionFiles:
         """What the researcher says while it works; for watching only."""
         return self.folder / "researcher.log"
 
+    @property
+    def lessons(self) -> Path:
+        """What each experiment taught; the human may edit it."""
+        return self.folder / "lessons.md"
+
     def run(self, number: int) -> RunFiles:
         """The files of experiment `number`."""
         return RunFiles(self.folder / "runs" / f"{number:04d}")

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from autoresearch_tui import lab as labs
 from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine import memory, starts
 from autoresearch_tui.engine.clock import due
 from autoresearch_tui.engine.proposer import Answer, Proposer, Question
-from autoresearch_tui.engine.review import BASELINE
+from autoresearch_tui.engine.review import BASELINE, flag_text
 from autoresearch_tui.engine.session import Session
+from autoresearch_tui.engine.starts import Start
 from autoresearch_tui.engine.state import Stage, State
 from autoresearch_tui.errors import UserError
-from autoresearch_tui.researchers.base import Researcher
+from autoresearch_tui.researchers.base import Brief, Researcher
 
 QUEUE_DEPTH = 1
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 2.0, 600.0
 LONGEST_RETRY_AFTER = 900.0
+OFFLINE = "search"
 
 
 class Asking:
@@ -34,17 +39,20 @@ class Asking:
         self._proposer = Proposer(researcher, session.files.researcher_log, deliver)
         self._rows_wanted = rows_wanted
         self._answer: Answer | None = None
+        self._noted = -1
 
     def take(self, answer: Answer) -> None:
         """What the proposer delivered."""
         self._answer = answer
 
     def cancel(self) -> None:
-        """No answer is wanted any more."""
+        """No answer is wanted any more; what the last verdict taught is written down."""
         self._proposer.cancel()
+        self._remember()
 
     def step(self) -> bool:
         """Use an answer, or ask; False where neither is due."""
+        self._remember()
         if self._answer is not None:
             self._use(self._answer)
             self._answer = None
@@ -71,19 +79,52 @@ class Asking:
         except UserError as error:
             self._session.append(ev.PauseAsked("engine", str(error)))
             return True
-        state = self._session.state
-        number, base = len(state.experiments), state.frontier_commit
-        self._session.append(ev.ProposalAsked(number, base, state.failures + 1))
+        state, library = self._session.state, self._session.library
+        start, files = self._start(state)
+        number, before = len(state.experiments), library.files(start.base)
+        mends = start.mends.number if start.mends is not None else None
+        self._session.append(ev.ProposalAsked(number, start.base, state.failures + 1, start.side, mends))
+
+        def brief() -> Brief:
+            lessons = memory.recall(self._session.files.lessons, state)
+            told = replace(library.brief(state, number, start.base), lessons=lessons, mends=mends)
+            told = replace(told, side=_number_of(state, start.base)) if start.side else told
+            return replace(told, files=files) if files is not None else told
+
         self._proposer.ask(
             Question(
                 number=number,
-                base=base,
-                brief=lambda: self._session.library.brief(state, number, base),
-                tried=lambda: self._session.library.tried(state),
+                base=start.base,
+                before=before,
+                brief=brief,
+                tried=lambda: library.tried(state),
                 python_path=self._session.python_path,
+                by_words=not self._offline,
             )
         )
         return True
+
+    @property
+    def _offline(self) -> bool:
+        """The offline search: its descriptions are alike by design, and it cannot mend code."""
+        return self._session.lab.settings.researcher.kind == OFFLINE
+
+    def _start(self, state: State) -> tuple[Start, Mapping[str, str] | None]:
+        """Where the next proposal starts, and the crashed files that it is to mend, where it is to."""
+        start = starts.choose(state, mending=not self._offline)
+        if start.mends is None:
+            return start, None
+        draft = self._session.library.draft(start.mends, start.base)
+        # A crashed change that clashes with the new frontier is given up.
+        return (start, draft) if draft is not None else (starts.choose(state, mending=False), None)
+
+    def _remember(self) -> None:
+        verdicts = len(self._session.state.table)
+        if verdicts != self._noted:
+            # A journal for reading: that it cannot be written must not stop the loop.
+            with contextlib.suppress(OSError):
+                memory.keep(self._session.files.lessons, self._session.state)
+            self._noted = verdicts
 
     def _use(self, answer: Answer) -> None:
         state = self._session.state
@@ -94,7 +135,12 @@ class Asking:
             return
         author = self._session.lab.settings.researcher.kind
         made = self._session.attempts.made(answer, author, state.program, self._session.now())
-        self._session.append(made)
+        flags = made.flags
+        if answer.repeats is not None:
+            told = f"nearly experiment {answer.repeats}; its researcher was told, and insists"
+            flags = (*flags, flag_text(self._session.lab.settings.lab.editable[0], 1, "repeat", told))
+        asked = state.asked
+        self._session.append(replace(made, flags=flags, side=asked.side, mends=asked.mends, repeats=answer.repeats))
         self._session.point_ref(made.number)
 
     def _failed(self, answer: Answer) -> None:
@@ -134,3 +180,7 @@ class Asking:
         version = self._session.program_version()
         if version != self._session.state.program:
             self._session.append(ev.ProgramRead(version, len(text.splitlines())))
+
+
+def _number_of(state: State, commit: str) -> int | None:
+    return next((e.number for e in state.experiments if e.commit == commit), None)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui import lab as labs
+from autoresearch_tui.engine import similar
 from autoresearch_tui.engine.ledger import Ledger
+from autoresearch_tui.engine.merge import merge
 from autoresearch_tui.engine.preflight import fingerprint
 from autoresearch_tui.engine.state import Experiment, State
 from autoresearch_tui.lab import Lab
@@ -19,6 +22,14 @@ def program_version(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:12]
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What was tried: the experiment of each fingerprint of code, and of each setting."""
+
+    codes: Mapping[str, int]
+    settings: Mapping[str, int]
+
+
 class Library:
     """The texts of every attempt, read from git once each. Used from the engine's thread and the proposer's."""
 
@@ -26,7 +37,7 @@ class Library:
         self._lab = lab
         self._ledger = ledger
         self._texts: dict[str, Mapping[str, str]] = {}
-        self._prints: dict[str, str] = {}
+        self._prints: dict[str, tuple[str, str | None]] = {}
 
     def files(self, commit: str) -> Mapping[str, str]:
         """The editable files at a commit."""
@@ -34,14 +45,30 @@ class Library:
             self._texts[commit] = self._ledger.read_texts(commit, self._lab.settings.lab.editable)
         return self._texts[commit]
 
-    def tried(self, state: State) -> dict[str, int]:
-        """The fingerprint of every attempt's code, and the experiment that it was."""
-        found: dict[str, int] = {}
+    def tried(self, state: State) -> Tried:
+        """Every attempt's code and setting, and the first experiment that it was."""
+        codes: dict[str, int] = {}
+        settings: dict[str, int] = {}
         for experiment in reversed(state.experiments):
             if experiment.commit not in self._prints:
-                self._prints[experiment.commit] = fingerprint(self.files(experiment.commit))
-            found[self._prints[experiment.commit]] = experiment.number
-        return found
+                files = self.files(experiment.commit)
+                self._prints[experiment.commit] = fingerprint(files), similar.setting(files)
+            code, setting = self._prints[experiment.commit]
+            codes[code] = experiment.number
+            if setting is not None:
+                settings[setting] = experiment.number
+        return Tried(codes, settings)
+
+    def draft(self, crashed: Experiment, base: str) -> Mapping[str, str] | None:
+        """The files of a crashed experiment on top of `base`; None where they clash with what `base` has."""
+        before, theirs, ours = self.files(crashed.base), self.files(crashed.commit), self.files(base)
+        found: dict[str, str] = {}
+        for path, text in ours.items():
+            merged = merge(before.get(path, ""), text, theirs.get(path, ""))
+            if merged is None:
+                return None
+            found[path] = merged
+        return found if found != ours else None
 
     def brief(self, state: State, number: int, base: str) -> Brief:
         """What the researcher is told for experiment `number`. Raises UserError for an unreadable program."""

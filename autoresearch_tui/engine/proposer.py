@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autoresearch_tui.engine import preflight
+from autoresearch_tui.engine import preflight, similar
+from autoresearch_tui.engine.briefing import Tried
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.researchers.base import Brief, Proposal, Researcher, ResearcherError, Usage
 from autoresearch_tui.text import clean_text
@@ -21,7 +22,8 @@ _LOG_LIMIT = 4 << 20
 class Answer:
     """What came of asking for experiment `number`: a checked proposal, or why there is none.
 
-    `usage` is what all the asking cost. `retry_after` and `fatal` are the researcher's own word.
+    `usage` is what all the asking cost. `retry_after` and `fatal` are the researcher's own word. `repeats` is the
+    experiment that the proposal is nearly the same as, where the researcher was told and insisted.
     """
 
     number: int
@@ -31,17 +33,24 @@ class Answer:
     fatal: bool = False
     retry_after: float | None = None
     usage: Usage = field(default_factory=Usage)
+    repeats: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One request; `brief` and `tried` are made in the proposer's thread, for they read the repository."""
+    """One request; `brief` and `tried` are made in the proposer's thread, for they read the repository.
+
+    `before` are the editable files at `base`; the brief's may differ from them (a crash that is to be mended).
+    `by_words`: descriptions are compared as well, and not only settings.
+    """
 
     number: int
     base: str
+    before: Mapping[str, str]
     brief: Callable[[], Brief]
-    tried: Callable[[], dict[str, int]]
+    tried: Callable[[], Tried]
     python_path: tuple[Path, ...]
+    by_words: bool = True
 
 
 class Proposer:
@@ -81,8 +90,9 @@ class Proposer:
     def _converse(self, question: Question, cancelled: threading.Event) -> Answer:
         brief, tried = question.brief(), question.tried()
         usage = Usage()
+        warned: set[int] = set()
         self._say(f"\n── experiment {question.number} ──\n")
-        for _ in range(REPAIRS + 1):
+        for turn in range(REPAIRS + 1):
             try:
                 proposal = self._researcher.propose(brief, self._say, cancelled)
             except ResearcherError as error:
@@ -91,19 +101,17 @@ class Proposer:
             if proposal is None:
                 return _failed(question, "the researcher had no proposal", usage=usage)
             usage = _sum(usage, proposal.usage)
-            problem = self._check(question, brief, proposal, tried)
+            problem = _check(question, brief, proposal, tried)
             if problem is None:
-                return Answer(question.number, question.base, proposal, usage=usage)
+                made = _on_base(question, brief, proposal)
+                repeats, why = _repeats(question, brief, made, tried)
+                if repeats is None or repeats in warned or turn == REPAIRS:
+                    return Answer(question.number, question.base, made, usage=usage, repeats=repeats)
+                warned.add(repeats)
+                problem = similar.told(brief.history[repeats], why)
             self._say(f"preflight: {problem}\n")
             brief = replace(brief, complaint=problem)
         return _failed(question, f"preflight refused {REPAIRS + 1} proposals; the last: {problem}", usage=usage)
-
-    def _check(self, question: Question, brief: Brief, proposal: Proposal, tried: dict[str, int]) -> str | None:
-        strangers = sorted(set(proposal.files) - set(brief.files))
-        if strangers:
-            return f"{', '.join(strangers)}: not editable; a proposal may change {', '.join(brief.files)} only"
-        after = {**brief.files, **proposal.files}
-        return preflight.check(brief.files, after, tried=tried, python_path=question.python_path)
 
     def _say(self, text: str) -> None:
         # For watching only: a full disk must not cost a proposal.
@@ -114,6 +122,32 @@ class Proposer:
                 file.write(clean_text(text))
         except OSError:
             pass
+
+
+def _check(question: Question, brief: Brief, proposal: Proposal, tried: Tried) -> str | None:
+    strangers = sorted(set(proposal.files) - set(brief.files))
+    if strangers:
+        return f"{', '.join(strangers)}: not editable; a proposal may change {', '.join(brief.files)} only"
+    after = {**brief.files, **proposal.files}
+    return preflight.check(question.before, after, tried=tried.codes, python_path=question.python_path)
+
+
+def _on_base(question: Question, brief: Brief, proposal: Proposal) -> Proposal:
+    """The proposal as a change of the base's files, whatever files the researcher was given."""
+    after = {**brief.files, **proposal.files}
+    return replace(proposal, files={path: text for path, text in after.items() if text != question.before.get(path)})
+
+
+def _repeats(question: Question, brief: Brief, made: Proposal, tried: Tried) -> tuple[int | None, str]:
+    """An earlier experiment that this is nearly the same as, and in what."""
+    setting = similar.setting({**question.before, **made.files})
+    number = tried.settings.get(setting) if setting is not None else None
+    if number is not None:
+        return number, "the same values, only written in another way, as"
+    if not question.by_words:
+        return None, ""
+    skip = {brief.mends} if brief.mends is not None else set()
+    return similar.nearest(made.description, brief.history, skip), "nearly the same idea as"
 
 
 def _failed(

@@ -34,6 +34,10 @@ class Brief:
     `files` are the editable files at the frontier, by path; `locked` the fixed ones; `history` every earlier
     attempt, oldest first; `notes` the human's steering notes, oldest first; `complaint` is what was wrong with
     the answer given just before (empty the first time); `files_at(commit)` gives the editable files of an attempt.
+
+    `lessons` is what the experiments taught, as a journal that the human may have edited. `side`: `files` are not at
+    the frontier, but those of this earlier keep, from which a branch of its own is to start. `mends`: `files` are
+    those that this experiment crashed with; the mistake is to be mended.
     """
 
     number: int
@@ -48,6 +52,9 @@ class Brief:
     notes: tuple[str, ...] = ()
     complaint: str = ""
     files_at: Callable[[str], Mapping[str, str]] = field(default=lambda _commit: {}, repr=False)
+    lessons: str = ""
+    side: int | None = None
+    mends: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

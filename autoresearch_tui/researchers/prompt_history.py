@@ -127,8 +127,14 @@ def diff(old: Mapping[str, str], new: Mapping[str, str], limit: int) -> str:
 
 def on_plateau(attempts: Sequence[Attempt]) -> bool:
     """True where the last ten decided experiments brought no keep."""
-    decided = [a for a in attempts if a.outcome in DECIDED]
-    return len(decided) > PLATEAU and all(a.outcome != "keep" for a in decided[-PLATEAU:])
+    decided = sum(a.outcome in DECIDED for a in attempts)
+    return decided > PLATEAU and since_keep(attempts) >= PLATEAU
+
+
+def since_keep(attempts: Sequence[Attempt]) -> int:
+    """Decided experiments since the last keep."""
+    outcomes = [a.outcome for a in reversed(attempts) if a.outcome in DECIDED]
+    return outcomes.index("keep") if "keep" in outcomes else len(outcomes)
 
 
 def near_misses(attempts: Sequence[Attempt], goal: str) -> str:

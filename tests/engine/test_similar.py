@@ -46,7 +46,7 @@ def test_of_a_hundred_ideas_all_22_exact_repeats_are_found_and_no_other_is_held_
         ("Increase FINAL_LR_FRAC from 0.04 to 0.06", "raise FINAL_LR_FRAC 0.04 → 6e-2"),
         ("Increase FINAL_LR_FRAC from 0.04 to 0.06", "Raise the final learning rate fraction from .04 to 0.060"),
         ("TOTAL_BATCH_SIZE 2**19 -> 2**18", "Set TOTAL_BATCH_SIZE from 524288 to 262,144"),
-        ("Replace squared ReLU with SwiGLU in the MLP", "replaced squared ReLU with SwiGLU in MLPs"),
+        ("Replace squared ReLU with SwiGLU in the MLP", "Replace the squared ReLU with SwiGLU in MLPs"),
         ("Remove the logit soft-cap", "Drop logit soft-cap"),
         ("halve the batch", "Halved the batch."),
         ("train for longer", "Train longer"),

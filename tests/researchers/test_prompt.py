@@ -158,10 +158,37 @@ def test_a_file_cannot_end_its_own_fence() -> None:
 def test_a_plateau_changes_the_request(goal: str, first: str) -> None:
     history = [attempt(0, "keep", 1.0), *(attempt(n, "discard", 1 + n / 1000) for n in range(3, 13))]
     text = prompt.build(brief(history=tuple(history), goal=goal)).body
-    assert "plateau" in text and "combine" in text
+    assert "plateau" in text and "Combine" in text
     assert text.split("<near-misses>\n")[1].startswith(first)
     assert "plateau" not in prompt.build(brief(history=tuple(history[:-1]), goal=goal)).body
     assert "plateau" not in prompt.build(brief(history=(*history, attempt(13, "keep", 0.9)))).body
+
+
+def test_a_plateau_that_lasts_asks_for_structure_and_then_for_another_way() -> None:
+    history = (attempt(0, "keep", 1.0), *(attempt(n, "discard", 2.0) for n in range(1, 21)))
+    longer = prompt.build(brief(history=history)).body
+    assert "none of the last 20" in longer and "Make a structural change now" in longer
+    aside = prompt.build(brief(history=history, side=0)).body
+    assert "a branch of its own, from experiment 0" in aside
+    assert "The editable files as they stand at experiment 0, an earlier keep:" in aside
+
+
+def test_a_crash_goes_back_with_its_cause_and_its_change() -> None:
+    history = (attempt(0, "keep", 1.0), attempt(5, "crash", None, reason="crashed\nNameError: <b>dept</b>"))
+    request = prompt.build(brief(history=history, files=files_at("c5"), mends=5, files_at=files_at))
+    assert "as they stand after experiment 5, which crashed" in request.body
+    assert "<crash>\ncrashed\nNameError: <b>dept</b>\n</crash>" in request.body
+    assert "  | +VALUE_0 = 5" in request.body
+    assert "after experiment 5, which crashed: train.py" in prompt.build(brief(mends=5), "folder").body
+
+
+def test_the_journal_takes_its_room_from_the_history() -> None:
+    lessons = "\n".join(f"## #{n} keep: idea\nLesson: {'x' * 60}" for n in range(200))
+    with_it = prompt.build(brief(number=120, history=night(120), files_at=files_at, lessons=lessons))
+    without = prompt.build(brief(number=120, history=night(120), files_at=files_at))
+    assert "<journal>" in with_it.body and "Lesson: xxx" in with_it.body
+    assert len(with_it.text) <= len(without.text) * 1.02
+    assert "<journal>" not in without.body
 
 
 def test_vetoes_and_waiting_ones_do_not_make_a_plateau() -> None:

@@ -1,0 +1,104 @@
+"""The journal of lessons: an entry an experiment, once; the human's words stay and come first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autoresearch_tui.engine import memory
+from tests.engine.making import experiment, state
+
+FIRST = state(
+    experiment(0, "keep", 1.0, description="baseline"),
+    experiment(1, "keep", 0.99, description="LR 0.04 → 0.06", hypothesis="It is\ntoo slow."),
+    experiment(2, "discard", 0.995),
+    experiment(3, "crash", reason="crashed: NameError: x"),
+    experiment(4, ""),
+)
+MORE = state(*FIRST.experiments[:4], experiment(4, "invalid", reason="prepare.py was changed"))
+
+
+def test_an_entry_says_what_was_tried_what_came_of_it_and_what_it_taught() -> None:
+    text = memory.update("", memory.entries(FIRST))
+    assert text.startswith("# What the experiments taught\n")
+    assert (
+        "\n## #1 keep: LR 0.04 → 0.06\n0.990000, 0.010000 better than #0.\nLesson: it held: It is too slow.\n" in text
+    )
+    assert "\n## #2 discard: idea 2\n0.995000, 0.005000 worse than #1.\nLesson: it did not hold here" in text
+    assert "\n## #3 crash: idea 3\nNo score.\nLesson: nothing about the idea, for it failed (crashed: Name" in text
+    assert "#4" not in text
+
+
+def test_a_higher_score_may_be_the_better_one() -> None:
+    up = state(experiment(0, "keep", 1.0), experiment(1, "keep", 1.5), goal="maximize")
+    assert "0.500000 better than #0" in memory.entries(up)[1]
+
+
+def test_writing_twice_changes_nothing_and_a_new_verdict_adds_one_entry() -> None:
+    once = memory.update("", memory.entries(FIRST))
+    assert memory.update(once, memory.entries(FIRST)) == once
+    twice = memory.update(once, memory.entries(MORE))
+    assert twice.count("## #") == 5
+    assert twice.replace("5 verdicts noted", "4 verdicts noted").startswith(once.partition("<!--")[0])
+
+
+def test_what_the_human_wrote_changed_and_deleted_stays() -> None:
+    text = memory.update("", memory.entries(FIRST))
+    text = text.replace("Lesson: it held: It is too slow.", "Lesson: only at depth 8!")
+    start, end = text.index("## #2 "), text.index("## #3 ")
+    text = "My own opening.\n\n" + text[:start] + text[end:] + "\nAnd a remark at the end.\n"
+    after = memory.update(text, memory.entries(MORE))
+    assert after.startswith("My own opening.\n")
+    assert "only at depth 8!" in after and "And a remark at the end." in after
+    assert "## #2 " not in after
+    assert after.count("## #4 invalid") == 1
+    assert memory.update(after, memory.entries(MORE)) == after
+
+
+def test_without_its_mark_only_missing_entries_come_back() -> None:
+    text = memory.update("", memory.entries(FIRST)).partition("<!--")[0].replace("## #1 keep: LR", "## #1 keep: my LR")
+    after = memory.update(text, memory.entries(FIRST))
+    assert after.count("## #1 ") == 1 and "my LR" in after
+
+
+def test_room_goes_to_the_human_first_then_to_keeps_then_to_the_newest() -> None:
+    many = state(
+        experiment(0, "keep", 1.0), *(experiment(n, "keep" if n == 5 else "discard", 0.9) for n in range(1, 300))
+    )
+    known = memory.entries(many)
+    text = "Never touch the tokenizer.\n\n" + memory.update("", known)
+    text = text.replace("because of 3\n", "because of 3, said the human\n")
+    said = memory.excerpt(text, known, 1500)
+    assert len(said) <= 1600
+    assert "Never touch the tokenizer." in said and "said the human" in said
+    assert "## #5 keep" in said and "## #299 discard" in said and "## #100 " not in said
+    assert "entries are left out)" in said and "What the experiments taught" not in said
+    assert said.index("## #3 ") < said.index("## #5 ") < said.index("## #299 ")
+
+
+def test_what_is_given_to_a_request_hardly_grows() -> None:
+    def size(count: int) -> int:
+        now = state(*(experiment(n, "discard" if n else "keep", 1.0, hypothesis="x" * 80) for n in range(count)))
+        return len(memory.excerpt(memory.update("", memory.entries(now)), memory.entries(now)))
+
+    assert size(500) <= 1.05 * size(50) <= 1.05 * memory.LIMIT + 100
+
+
+def test_the_file_is_read_and_written_whole(tmp_path: Path) -> None:
+    path = tmp_path / "t" / "lessons.md"
+    assert memory.recall(path, FIRST) == ""
+    memory.keep(path, state())
+    assert not path.exists()
+    memory.keep(path, FIRST)
+    assert "## #1 keep" in memory.recall(path, FIRST)
+    assert [p.name for p in path.parent.iterdir()] == ["lessons.md"]
+
+
+@pytest.mark.parametrize("data", [b"caf\xe9\n", b"\xff\xfe\x00"])
+def test_a_file_that_is_not_utf8_is_left_as_the_human_has_it(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "lessons.md"
+    path.write_bytes(data)
+    memory.keep(path, FIRST)
+    assert path.read_bytes() == data
+    memory.recall(path, FIRST)
