@@ -1,0 +1,39 @@
+"""One short call of the Messages API with the user's own credentials, as one JSON object.
+
+In a process of its own: the API's package takes a second to import, and a name server that does not answer can hold a
+thread for a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+
+CALL_SECONDS = 3.0
+
+
+async def call() -> dict[str, object]:
+    """`models` that the server lists, or `error`; `fatal` where trying again cannot help."""
+    import anthropic
+
+    from autoresearch_tui.researchers import claude_client, claude_errors
+    from autoresearch_tui.researchers.base import ResearcherError
+
+    host, redact = claude_client.host(os.environ), claude_client.redactor(os.environ)
+    try:
+        async with asyncio.timeout(CALL_SECONDS), claude_client.connect(os.environ, CALL_SECONDS) as client:
+            page = await client.models.list(limit=1000)
+        return {"host": host, "models": [str(model.id) for model in page.data or ()], "package": anthropic.__version__}
+    except TimeoutError:
+        return {"host": host, "error": f"{host} did not answer within {CALL_SECONDS:g} s", "fatal": False}
+    except ResearcherError as error:
+        return {"host": host, "error": str(error), "fatal": error.fatal}
+    except Exception as error:
+        told = claude_errors.translate(error, "", host, redact)
+        return {"host": host, "error": str(told), "fatal": told.fatal}
+
+
+if __name__ == "__main__":
+    sys.stdout.write("\n" + json.dumps(asyncio.run(call())) + "\n")

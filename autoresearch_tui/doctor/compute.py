@@ -1,0 +1,197 @@
+"""Accelerator, driver, torch and attention. torch is imported by the interpreter that trains, never here."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from autoresearch_tui.doctor.item import Item, ok, problem, warning
+from autoresearch_tui.lab import Lab
+from autoresearch_tui.monitor import Device
+
+TORCH_SECONDS = 30.0
+_GIB = 2**30
+_BUSY_MEMORY = _GIB
+_HOPPER = (9, 0)
+_IMPORTS_TORCH = re.compile(r"^\s*(?:import|from)\s+torch\b", re.MULTILINE)
+_LABELS = {
+    "flash4": "flash-attn 4",
+    "flash3": "flash-attn 3",
+    "flash2": "flash-attn 2",
+    "varlen": "the flash kernel that comes with torch",
+    "flex": "torch's FlexAttention",
+    "sdpa": "torch's own attention",
+}
+
+
+def uses_torch(lab: Lab | None) -> bool:
+    """Whether the lab's files import it; without a lab, the one to come may."""
+    if lab is None:
+        return True
+    paths = (*lab.settings.lab.editable, *lab.settings.lab.locked)
+    return any(_IMPORTS_TORCH.search((lab.root / path).read_text("utf-8", "replace")) for path in paths)
+
+
+def check(lab: Lab | None, environ: Mapping[str, str], *, busy: bool) -> list[Item]:
+    """All of it. `busy`: an engine is at work in this lab, so memory in use is no surprise."""
+    needed = uses_torch(lab)
+    devices, driver, failure = read_devices()
+    first = accelerator(devices, driver, failure, needed=needed, busy=busy)
+    if not needed:
+        return [first, ok("torch", "not used by this lab")]
+    python = interpreter(lab)
+    if python is None:
+        return [first, warning("torch", "the lab has no .venv yet", "run `uv sync` there: a run has no network")]
+    found = ask_torch(python, environ)
+    return [first, torch(found, python, bool(devices)), *attention(found)]
+
+
+def read_devices() -> tuple[Sequence[Device], str, str]:
+    """Devices, the driver's version, and why the driver does not answer where there is hardware."""
+    from autoresearch_tui.monitor import Probe
+
+    devices = Probe().read().devices
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        version = pynvml.nvmlSystemGetDriverVersion()
+        return devices, version.decode() if isinstance(version, bytes) else str(version), ""
+    except Exception as error:  # NVML's errors differ from driver to driver
+        seen = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/proc/driver/nvidia").exists()
+        return devices, "", f"{type(error).__name__}: {error}" if seen else ""
+
+
+def accelerator(devices: Sequence[Device], driver: str, failure: str, *, needed: bool, busy: bool) -> Item:
+    """What there is, and who holds memory of it."""
+    name = "accelerator"
+    if failure:
+        return problem(name, f"the NVIDIA driver does not answer ({failure})", "try `nvidia-smi`; reboot, or reinstall")
+    if not devices:
+        if sys.platform == "darwin":
+            return ok(name, "Apple's GPU, through torch's MPS")
+        if Path("/dev/kfd").exists():
+            return ok(name, "an AMD GPU, through ROCm; its load is not shown")
+        if not needed:
+            return ok(name, "none, and this lab needs none")
+        remedy = "where there is a GPU: load its driver, or start the container with `--gpus all`"
+        return warning(name, "none: training runs on the CPU", remedy)
+    found = "; ".join(f"{device.name}{_memory(device)}" for device in devices)
+    found += f"; driver {driver}" if driver else ""
+    held = [_held(device) for device in devices if not busy and (device.memory_used or 0) > _BUSY_MEMORY]
+    if held:
+        return warning(name, f"{found}; {'; '.join(held)}", "end what holds the memory, or a run may not fit")
+    return ok(name, found)
+
+
+def _memory(device: Device) -> str:
+    return f", {device.memory_total / _GIB:.0f} GiB" if device.memory_total else ""
+
+
+def _held(device: Device) -> str:
+    used = f"{(device.memory_used or 0) / _GIB:.1f} GiB in use"
+    names = ", ".join(f"{holder.name} ({holder.pid})" for holder in device.holders)
+    return f"{used} by {names}" if names else f"{used} by a process that cannot be seen from here"
+
+
+def interpreter(lab: Lab | None) -> Path | None:
+    """The Python of the training command; None where `uv run` would have to make an environment first."""
+    if lab is None:
+        return Path(sys.executable)
+    from autoresearch_tui.engine.launch import environment
+
+    program = lab.settings.run.command[0]
+    own = lab.root / ".venv" / "bin" / "python"
+    if Path(program).name == "uv":
+        return own if own.exists() else None
+    if "python" not in Path(program).name:
+        return Path(sys.executable)
+    import shutil
+
+    path = environment(lab, lab.state_folder)["PATH"]
+    found = str(lab.root / program) if "/" in program else shutil.which(program, path=path)
+    return Path(found) if found else Path(sys.executable)
+
+
+def ask_torch(python: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+    """What `torch_probe.py` answers; `error` where it does not."""
+    from autoresearch_tui.templates import assets
+
+    script = Path(__file__).with_name("torch_probe.py")
+    command = [str(python), "-I", "-B", str(script), str(assets() / "harness" / "device.py")]
+    return ask_json(command, environ, TORCH_SECONDS)
+
+
+def ask_json(command: Sequence[str], environ: Mapping[str, str], seconds: float) -> dict[str, Any]:
+    """The JSON object on a probe's last line; `error` where there is none."""
+    try:
+        done = subprocess.run(
+            list(command),
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+            cwd=os.sep,
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"no answer within {seconds:g} s"}
+    except OSError as error:
+        return {"error": f"{command[0]}: {error.strerror}"}
+    try:
+        answer = json.loads(done.stdout.decode("utf-8", "replace").strip().splitlines()[-1])
+    except (ValueError, IndexError):
+        answer = None
+    if isinstance(answer, dict):
+        return answer
+    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    return {"error": said[-1] if said else f"ended with exit code {done.returncode}"}
+
+
+def torch(found: Mapping[str, Any], python: Path, gpu: bool) -> Item:
+    """Whether the training interpreter has it, and whether it sees the GPU that is there."""
+    name = "torch"
+    if "error" in found:
+        remedy = f"run `{python} -m pip install torch==2.13.0`"
+        if "no answer" in found["error"]:
+            remedy = f"see how long `{python} -c 'import torch'` takes; a second try may be quicker"
+        return problem(name, f"{python} cannot import it: {found['error']}", remedy)
+    version, built = found["version"], found.get("cuda_build") or found.get("hip_build")
+    if found.get("cuda"):
+        return ok(name, f"{version}, sees {found.get('name')} (CUDA {built})")
+    if gpu:
+        if not built:
+            remedy = "install a build for CUDA: pip install --force-reinstall torch==2.13.0"
+            return problem(name, f"{version} is a build without CUDA: the GPU would stay idle", remedy)
+        remedy = f"update the driver, or install a build of torch for the CUDA that it has (this one wants {built})"
+        return problem(name, f"{version} does not see the GPU", remedy)
+    return ok(name, f"{version}, on {'the Apple GPU (MPS)' if found.get('mps') else 'the CPU'}")
+
+
+def attention(found: Mapping[str, Any]) -> list[Item]:
+    """What computes attention here, and what would be faster."""
+    name = "attention"
+    if "error" in found:
+        return []
+    if "attention_error" in found:
+        return [warning(name, f"cannot be tried: {found['attention_error']}", "run a short lab and read its run.log")]
+    chosen = str(found.get("attention"))
+    text = f"{chosen}: {_LABELS.get(chosen, chosen)}"
+    if not str(found.get("device")).startswith("cuda"):
+        return [ok(name, f"{text}; flash-attn is for NVIDIA GPUs")]
+    rejected = found.get("rejected") or {}
+    why = ", ".join(f"{key} ({value})" for key, value in rejected.items())
+    text += f"; not: {why}" if why else ""
+    if chosen in ("flex", "sdpa"):
+        remedy = "pip install --no-build-isolation 'autoresearch-tui[gpu]' (flash-attn; needs nvcc)"
+        return [warning(name, text, remedy)]
+    if chosen != "flash3" and tuple(found.get("capability") or ()) == _HOPPER:
+        remedy = "on this GPU flash-attn 3 is faster: pip install flash-attn-3, from torch's own package index"
+        return [Item(name, "ok", text, remedy)]
+    return [ok(name, text)]

@@ -1,0 +1,56 @@
+"""The items as text for people, or as one JSON object."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from autoresearch_tui.doctor.item import Item, Status
+
+_GLYPHS: dict[Status, str] = {"ok": "✓", "warning": "!", "problem": "✗"}
+_ASCII_GLYPHS: dict[Status, str] = {"ok": "+", "warning": "!", "problem": "x"}
+_COLOURS: dict[Status, str] = {"ok": "\x1b[32m", "warning": "\x1b[33m", "problem": "\x1b[31m"}
+_PLAIN = "\x1b[0m"
+_WORD, _NAME = 10, 13
+_LEAST_WIDTH = 20
+
+
+def count(items: Sequence[Item], status: Status) -> int:
+    """How many have this status."""
+    return sum(item.status == status for item in items)
+
+
+def as_json(items: Sequence[Item]) -> str:
+    """`ok` is whether nothing has to be mended first."""
+    body = {"items": [asdict(item) for item in items], "ok": not count(items, "problem")}
+    return json.dumps(body, ensure_ascii=False, indent=2) + "\n"
+
+
+def as_text(items: Sequence[Item], *, width: int | None, colour: bool, ascii_only: bool) -> str:
+    """One block an item: status, name and finding side by side, the remedy below. No width: nothing is wrapped."""
+    glyphs, arrow = (_ASCII_GLYPHS, "->") if ascii_only else (_GLYPHS, "→")
+    lines: list[str] = []
+    for item in items:
+        status = f"{glyphs[item.status]} {item.status}"
+        shown = f"{_COLOURS[item.status]}{status}{_PLAIN}" if colour else status
+        body = _wrap(item.found, width)
+        if item.remedy:
+            body += _wrap(f"{arrow} {item.remedy}", width)
+        lines.append(f"{shown}{' ' * (_WORD - len(status))} {item.name:<{_NAME}}{body[0]}")
+        lines += [" " * (_WORD + 1 + _NAME) + line for line in body[1:]]
+    problems, warnings = count(items, "problem"), count(items, "warning")
+    lines.append(f"{_plural(problems, 'problem')}, {_plural(warnings, 'warning')}")
+    text = "\n".join(lines) + "\n"
+    return text.encode("ascii", "replace").decode() if ascii_only else text
+
+
+def _wrap(text: str, width: int | None) -> list[str]:
+    if width is None:
+        return [text]
+    return textwrap.wrap(text, max(_LEAST_WIDTH, width - _WORD - 1 - _NAME)) or [""]
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -1,0 +1,72 @@
+"""The terminal that the cockpit would draw on, and tmux around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autoresearch_tui.doctor.item import Item, ok, warning
+from autoresearch_tui.doctor.machine import ask
+
+LEAST_COLUMNS, LEAST_LINES = 80, 24
+_SLOW_ESCAPE = 50
+# `set-clipboard external`, tmux's default, keeps what a program inside it copies (OSC 52) from the terminal.
+_WANTED = {"mouse": "on", "focus-events": "on", "set-clipboard": "on"}
+
+
+def terminal(environ: Mapping[str, str], size: tuple[int, int] | None, encoding: str) -> Item:
+    """Kind, colours, locale and size (columns, lines; None where the output is no terminal)."""
+    kind = environ.get("TERM", "")
+    found, remedies = [], []
+    if kind in ("", "dumb", "unknown"):
+        found.append(f"TERM={kind or '(not set)'}: no cockpit can be drawn")
+        remedies.append("export TERM=xterm-256color, or use --headless")
+    else:
+        found.append(kind)
+        colours, remedy = _colours(environ, kind)
+        found.append(colours)
+        remedies += [remedy] if remedy else []
+    locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG") or ""
+    words = (locale or encoding).lower().replace("-", "")
+    found.append(f"locale {locale}" if locale else f"no locale, {encoding}")
+    if "utf8" not in words:
+        remedies.append("export LANG=C.UTF-8: lines and curves need UTF-8")
+    if size is None:
+        found.append("the output is no terminal now")
+    else:
+        found.append(f"{size[0]}×{size[1]}")
+        if size[0] < LEAST_COLUMNS or size[1] < LEAST_LINES:
+            remedies.append(f"make the window {LEAST_COLUMNS}×{LEAST_LINES} or larger")
+    text = ", ".join(found)
+    return warning("terminal", text, "; ".join(remedies)) if remedies else ok("terminal", text)
+
+
+def _colours(environ: Mapping[str, str], kind: str) -> tuple[str, str]:
+    if environ.get("NO_COLOR"):
+        return "no colours (NO_COLOR)", ""
+    if environ.get("COLORTERM", "").lower() in ("truecolor", "24bit") or kind.endswith("-direct"):
+        return "16 million colours", ""
+    if "256" in kind or kind.startswith(("alacritty", "foot", "ghostty", "kitty", "wezterm")):
+        return "256 colours", ""
+    return "16 colours", "export COLORTERM=truecolor if your terminal has more colours"
+
+
+def tmux(environ: Mapping[str, str]) -> Item:
+    """Settings of the tmux that we are in."""
+    if not environ.get("TMUX"):
+        return ok("tmux", "not in it, and not needed: the loop goes on by itself when the terminal goes away")
+    options: dict[str, str] = {}
+    for scope in ("-s", "-g", "-gw"):
+        code, said = ask(["tmux", "show-options", scope], environ)
+        if code != 0:
+            return warning("tmux", f"does not answer: {said}", "check that `tmux` is on PATH and its server runs")
+        options |= dict(line.split(" ", 1) for line in said.splitlines() if " " in line)
+    shown = [*_WANTED, "allow-passthrough", "escape-time"]
+    found = ", ".join(f"{name} {options[name]}" for name in shown if name in options)
+    lines = [f"set -g {name} {value}" for name, value in _WANTED.items() if options.get(name) != value]
+    delay = options.get("escape-time", "")
+    if delay.isdigit() and int(delay) > _SLOW_ESCAPE:
+        lines.append("set -g escape-time 10")
+    if not lines:
+        return ok("tmux", found)
+    wanted = "; ".join(f"`{line}`" for line in lines)
+    return warning("tmux", found, f"for mouse, copying and a quick Escape put into ~/.tmux.conf: {wanted}")
