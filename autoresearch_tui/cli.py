@@ -166,8 +166,11 @@ def _prepare(arguments: argparse.Namespace) -> int:
         words += ["--data", arguments.data]
     if arguments.num_shards:
         words += ["--num-shards", str(arguments.num_shards)]
-    data.prepare(labs.find(arguments.lab), words)
+    lab = labs.find(arguments.lab)
+    data.prepare(lab, words)
     print("Data and tokenizer are ready.")
+    if arguments.data and arguments.data != lab.settings.run.env.get("AUTORESEARCH_DATA"):
+        print(f'To train on them: add AUTORESEARCH_DATA = "{arguments.data}" to `run.env` in autoresearch.toml.')
     return DONE
 
 

@@ -100,9 +100,8 @@ def main() -> None:
             )
             for _ in range(5)
         ]
-    print(
-        f"{count} experiments, journal of {size / 2**20:.1f} MiB: taken up in {statistics.median(took):.2f} s (median of 5)"
-    )
+    median = statistics.median(took)
+    print(f"{count} experiments, journal of {size / 2**20:.1f} MiB: taken up in {median:.2f} s (median of 5)")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""A file is one idea: source files of more than 400 lines are too long (train.py: 650, the agent's whole canvas)."""
+"""A file is one idea: source files of more than 400 lines are too long.
+
+The files that a lab consists of stand alone, and may be longer: train.py is the agent's whole canvas.
+"""
 
 import sys
 from pathlib import Path
 
 LIMIT = 400
-LONGER = {"harness/train.py": 650}
+LONGER = {"harness/train.py": 650, "harness/prepare.py": 550, "harness/corpus.py": 440}
 
 
 def main() -> int:
