@@ -187,6 +187,7 @@ class Bridge:
             now=self.clock(),
             live=live,
             failure=self.host.failure if self.host else "",
+            blocked=self.host.blocked if self.host else "",
             problem=self.problem,
             read_only=self.read_only,
             reading=self.reading,

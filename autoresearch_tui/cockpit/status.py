@@ -29,6 +29,7 @@ class View:
     now: float
     live: Live | None = None
     failure: str = ""
+    blocked: str = ""
     problem: str = ""
     read_only: str = ""
     reading: float | None = None
@@ -97,14 +98,23 @@ def countdown(view: View, experiment: Experiment) -> str:
     return f"{'approved' if approves else 'vetoed'} {_in(left)}"
 
 
-def _now(view: View, limit: int) -> Part:
-    state = view.state
+def _wrong(view: View) -> Part | None:
+    """What stands above everything that the journal says."""
     if view.failure:
         return Part("✗", "bad-strong", f"the engine failed: {clean_line(view.failure)}")
     if view.problem:
         return Part("✗", "bad-strong", clean_line(view.problem))
+    if view.blocked:
+        return Part("!", "bad-strong", f"the journal cannot be written: {clean_line(view.blocked)}")
     if view.reading is not None:
         return Part("…", "dim", f"reading the session's journal · {view.reading:.0%}")
+    return None
+
+
+def _now(view: View, limit: int) -> Part:
+    state = view.state
+    if wrong := _wrong(view):
+        return wrong
     if state.session is None:
         return Part("○", "dim", "the session begins")
     if state.running is not None:
@@ -211,6 +221,8 @@ def _wait(view: View) -> Part:
     state = view.state
     if view.failure:
         return Part("●", "bad", "q leaves; the same command starts from the journal")
+    if view.blocked:
+        return Part("●", "bad", "waits for you: nothing is lost, and nothing goes on until it can")
     if view.read_only:
         return Part("◌", "dim", f"read only: {clean_line(view.read_only)}")
     review = next((e for e in state.waiting if e.stage is Stage.REVIEW), None)

@@ -35,6 +35,7 @@ class FakeHost:
 
     def __init__(self) -> None:
         self.failure = ""
+        self.blocked = ""
         self.alive = True
         self.started = 0
         self.detached = 0

@@ -11,20 +11,17 @@ from autoresearch_tui.engine import events as ev
 from tests.cockpit.driving import Driver, drive
 from tests.cockpit.fakes import FakeHost, FakeSession
 
-NASTY = {
-    "markup": "[bold red]boo[/] [@click=app.quit]x[/] [link=file:///etc]y[/link]",
-    "escape": "\x1b[2J\x1b]0;owned\x07\x1b[31mred",
-    "bidi": "safe \u202egnp.exe \u2066x\u2069 \u200b",
-    "controls": "a\x00b\x07c\x08d\x7fe\x9bf",
-    "long": "x" * 10_000,
-    "wide": "速い🚀" * 40,
-    "lines": "one\ntwo\rthree\u2028four",
-}
+NASTY = (
+    "[bold red]boo[/] [@click=app.quit]x[/] [link=file:///etc]y[/link]"
+    " \x1b[2J\x1b]0;owned\x07\x1b[31mred safe \u202egnp.exe \u2066x\u2069 \u200b"
+    " a\x00b\x07c\x08d\x7fe\x9bf 速い🚀 one\ntwo\rthree\u2028four "
+)
+TEXTS = {"nasty": NASTY, "long": "x" * 10_000}
 FORBIDDEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2066-\u2069\u2028]")
 
 
-@pytest.mark.parametrize("text", NASTY.values(), ids=NASTY.keys())
-@pytest.mark.parametrize("size", [(80, 24), (120, 30), (200, 50)], ids=str)
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)], ids=str)
 def test_nasty_text_everywhere(session: FakeSession, text: str, size: tuple[int, int]) -> None:
     host = FakeHost()
     session.begin()

@@ -136,6 +136,7 @@ def test_a_stop_that_is_coming(session: FakeSession) -> None:
 def test_problems_come_first(session: FakeSession) -> None:
     night(session)
     assert answers(session, failure="no more memory")[0] == "the engine failed: no more memory"
+    assert answers(session, blocked="no space")[0] == "the journal cannot be written: no space"
     assert answers(session, problem="line 4 is damaged")[0] == "line 4 is damaged"
     assert answers(session, reading=0.4)[0] == "reading the session's journal · 40%"
     assert answers(session, read_only="another cockpit has it")[2] == "read only: another cockpit has it"

@@ -161,6 +161,12 @@ def _origin(experiment: Experiment) -> list[Cells]:
     words += [f"program {experiment.program}", f"+{experiment.added} −{experiment.removed}"]
     if experiment.approved_by:
         words.append(f"approved by {clean_line(experiment.approved_by)}")
+    if experiment.side:
+        words.append("side branch")
+    if experiment.mends is not None:
+        words.append(f"mends #{experiment.mends}")
+    if experiment.repeats is not None:
+        words.append(f"nearly the same as #{experiment.repeats}")
     if experiment.tokens:
         words.append(f"{count(experiment.tokens)} tokens")
     if experiment.usd is not None:

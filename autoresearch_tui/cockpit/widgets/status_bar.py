@@ -36,6 +36,11 @@ class TitleBar(Canvas):
         """One row."""
         width = size.width
         left: list[Cells] = [(" autoresearch ", "accent-block"), (f" {self._lab}", "text"), (f" · {self._tag}", "dim")]
+        cage = self._state.cage
+        if cage is not None and (cage.kind == "none" or cage.fails):
+            left.append((" · ! runs are not fully caged", "warn"))
+        elif cage is not None and width >= 100:
+            left.append((f" · {clean_line(cage.kind)}", "faint"))
         return [spread(left, _score(self._state, width - length(left)), width)]
 
 
