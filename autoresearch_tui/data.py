@@ -49,15 +49,17 @@ class Check:
 
 
 def prepare(lab: Lab, arguments: Sequence[str] = ()) -> None:
-    """Make data and tokenizer ready, with progress bars on stderr; nothing happens where they are.
+    """Make data and tokenizer ready, with progress bars on stderr; nothing happens where there is nothing to do.
 
     Raises UserError with the preparer's last line.
     """
     path = preparer(lab)
     if path is None:
-        raise UserError(
-            f"{lab.root}: its prepare.py has no interface for this; run it yourself, for example `uv run prepare.py`"
-        )
+        if any("download" in (lab.root / name).read_text("utf-8", "replace") for name in lab.settings.lab.locked):
+            raise UserError(f"{lab.root}: its prepare.py is run by hand, for example `uv run prepare.py`")
+        if arguments:
+            raise UserError(f"{lab.root}: this lab has no data to choose")
+        return
     if not Check(lab).problem() and not arguments:
         return
     process = _start(lab, path, ("--json", *arguments))

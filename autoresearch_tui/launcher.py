@@ -52,10 +52,12 @@ def headless(lab: Lab, choice: Choice, *, prepare: bool) -> int:
         lock = service.take_lock(lab, tag, headless=True)
     except LabBusy as busy:
         raise UserError(f"{lab.root}: {busy}; `autoresearch-tui watch` shows it") from None
+    except OSError as error:
+        raise UserError(str(error)) from None
     try:
         engine = service.make_engine(lab, tag, choice.overrides, choose.make, headless=True, listen=_print_line)
         outcome = service.run_headless(engine)
-    except JournalDamaged as error:
+    except (JournalDamaged, OSError) as error:
         raise UserError(str(error)) from None
     finally:
         lock.release()
@@ -77,6 +79,8 @@ def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
         lock = service.take_lock(lab, tag, headless=False)
     except LabBusy as busy:
         return watch(lab, busy.holder.tag or tag, why=str(busy))
+    except OSError as error:
+        raise UserError(str(error)) from None
 
     def make() -> Engine:
         return service.make_engine(lab, tag, choice.overrides, choose.make, headless=False)
@@ -87,13 +91,17 @@ def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
 def _ready(lab: Lab, choice: Choice, *, prepare: bool) -> tuple[str, Lab]:
     """The session's tag and the lab with its settings: checked before anything is written. Raises UserError."""
     check = data.Check(lab)
+    from autoresearch_tui.engine.journal import JournalDamaged
     from autoresearch_tui.engine.launch import check_command
     from autoresearch_tui.engine.service import with_overrides
     from autoresearch_tui.engine.session import choose_tag
     from autoresearch_tui.researchers import choose
 
     tag = choose_tag(lab, choice.tag, new=choice.new)
-    shown, _ = with_overrides(lab, tag, choice.overrides)
+    try:
+        shown, _ = with_overrides(lab, tag, choice.overrides)
+    except (JournalDamaged, OSError) as error:
+        raise UserError(str(error)) from None
     check_command(shown)
     choose.make(shown.settings, os.environ)
     problem = check.problem()

@@ -14,6 +14,7 @@ from autoresearch_tui.errors import UserError
 NAMES = ("gpt", "sine", "sort")
 DEMO_PROFILE = "demo"
 # Of `harness/`: what a lab's train.py is not, and what only makes labs.
+_CACHES = shutil.ignore_patterns("__pycache__")
 _EDITABLE, _NOT_FOR_LABS = "train.py", frozenset({"profiles.py"})
 
 _GPT_SETTINGS = """\
@@ -63,7 +64,7 @@ def init(folder: Path, template: str, *, demo: bool = False) -> Path:
         if template == "gpt":
             _fill_gpt(scratch, demo=demo)
         else:
-            shutil.copytree(assets() / "harness" / "templates" / template, scratch, dirs_exist_ok=True)
+            shutil.copytree(assets() / "harness" / "templates" / template, scratch, ignore=_CACHES, dirs_exist_ok=True)
         _commit(scratch, template)
         scratch.chmod(0o755)
         if target.exists():

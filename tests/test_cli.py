@@ -152,6 +152,26 @@ def test_wrong_usage_is_one_line_and_exit_code_2(lab_folder: Path, words: tuple[
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_damaged_journal_is_named_and_not_touched(lab_folder: Path) -> None:
+    assert run(str(lab_folder), "--headless", "--tag", "t", "--experiments", "1").returncode == 0
+    journal = lab_folder / ".autoresearch/t/journal.jsonl"
+    damaged = journal.read_bytes().replace(b"baseline", b"bathline", 1)
+    journal.write_bytes(damaged)
+    done = run(str(lab_folder), "--headless", "--tag", "t")
+    assert done.returncode == 2
+    assert "doctor --mend" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert journal.read_bytes() == damaged
+
+
+def test_a_state_folder_that_cannot_be_written_is_one_line(lab_folder: Path) -> None:
+    (lab_folder / ".autoresearch").write_text("in the way")
+    done = run(str(lab_folder), "--headless", "--tag", "t")
+    assert done.returncode == 2
+    assert ".autoresearch" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_branch_that_is_checked_out_is_not_moved(lab_folder: Path) -> None:
     assert run(str(lab_folder), "--headless", "--tag", "t", "--experiments", "1").returncode == 0
     git(lab_folder, "checkout", "--quiet", "autoresearch/t")
