@@ -15,6 +15,7 @@ from autoresearch_tui.engine.review import BASELINE, flag_text
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.engine.starts import Start
 from autoresearch_tui.engine.state import Stage, State
+from autoresearch_tui.engine.trial import Trial
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.researchers.base import Brief, Researcher
 
@@ -39,6 +40,7 @@ class Asking:
         self._proposer = Proposer(researcher, session.files.researcher_log, deliver)
         self._rows_wanted = rows_wanted
         self._answer: Answer | None = None
+        self._trial = Trial(session.launcher, session.files.folder / "trial")
         self._noted = -1
 
     def take(self, answer: Answer) -> None:
@@ -100,6 +102,7 @@ class Asking:
                 tried=lambda: library.tried(state),
                 python_path=self._session.python_path,
                 by_words=not self._offline,
+                trial=self._trial,
             )
         )
         return True

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from autoresearch_tui.engine import preflight, similar
 from autoresearch_tui.engine.briefing import Tried
+from autoresearch_tui.engine.ledger import GitError
+from autoresearch_tui.engine.trial import Trial
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.researchers.base import Brief, Proposal, Researcher, ResearcherError, Usage
 from autoresearch_tui.text import clean_text
@@ -41,7 +43,7 @@ class Question:
     """One request; `brief` and `tried` are made in the proposer's thread, for they read the repository.
 
     `before` are the editable files at `base`; the brief's may differ from them (a crash that is to be mended).
-    `by_words`: descriptions are compared as well, and not only settings.
+    `by_words`: descriptions are compared as well, and not only settings. `trial`: steps on the CPU before the answer.
     """
 
     number: int
@@ -51,6 +53,7 @@ class Question:
     tried: Callable[[], Tried]
     python_path: tuple[Path, ...]
     by_words: bool = True
+    trial: Trial | None = None
 
 
 class Proposer:
@@ -105,13 +108,28 @@ class Proposer:
             if problem is None:
                 made = _on_base(question, brief, proposal)
                 repeats, why = _repeats(question, brief, made, tried)
-                if repeats is None or repeats in warned or turn == REPAIRS:
+                if repeats is not None and repeats not in warned and turn < REPAIRS:
+                    warned.add(repeats)
+                    problem = similar.told(brief.history[repeats], why)
+                else:
+                    problem = self._try(question, brief, made, cancelled)
+                if problem is None:
                     return Answer(question.number, question.base, made, usage=usage, repeats=repeats)
-                warned.add(repeats)
-                problem = similar.told(brief.history[repeats], why)
             self._say(f"preflight: {problem}\n")
             brief = replace(brief, complaint=problem)
         return _failed(question, f"preflight refused {REPAIRS + 1} proposals; the last: {problem}", usage=usage)
+
+    def _try(self, question: Question, brief: Brief, made: Proposal, cancelled: threading.Event) -> str | None:
+        """Two steps on the CPU, where the lab and the machine allow it; what fails here for our own reasons passes."""
+        after = {**question.before, **made.files}
+        if question.trial is None or question.trial.why_not({**brief.locked, **after}):
+            return None
+        self._say("preflight: two small steps on the CPU\n")
+        try:
+            return question.trial.run(question.base, after, cancelled)
+        except (OSError, GitError) as error:
+            self._say(f"preflight: no trial: {error}\n")
+            return None
 
     def _say(self, text: str) -> None:
         # For watching only: a full disk must not cost a proposal.

@@ -1,0 +1,102 @@
+"""Two steps on the CPU before a proposal may cost time on the accelerator, for labs that offer them.
+
+A lab offers them by reading AUTORESEARCH_PREFLIGHT in its files: set to 1, its training command builds the model,
+takes two small steps on the CPU and exits. The trial runs in the same cage as a run, without the accelerator, with
+the lowest priority; where nothing could confine it, and where the CPU is what trains, there is none.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autoresearch_tui.engine import cage, runner, sandbox
+from autoresearch_tui.engine.launch import Launcher
+from autoresearch_tui.engine.sandbox import Kind
+from autoresearch_tui.errors import UserError
+from autoresearch_tui.lab import RunFiles
+
+VARIABLE = "AUTORESEARCH_PREFLIGHT"
+SECONDS = 60.0
+_POLL_SECONDS = 0.1
+_NICENESS = 19
+_NO_ACCELERATOR = {
+    VARIABLE: "1",
+    "AUTORESEARCH_DEVICE": "cpu",
+    "AUTORESEARCH_TIME_BUDGET": "1",
+    "AUTORESEARCH_TOKEN_BUDGET": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "HIP_VISIBLE_DEVICES": "",
+    "ROCR_VISIBLE_DEVICES": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Tries proposals of one lab in `folder`, one at a time."""
+
+    launcher: Launcher
+    folder: Path
+    seconds: float = SECONDS
+
+    def why_not(self, texts: Mapping[str, str]) -> str:
+        """Why these files are not tried here; empty where they are."""
+        if not any(VARIABLE in text for text in texts.values()):
+            return f"the lab offers no trial: nothing in it reads {VARIABLE}"
+        if not accelerator():
+            return "the CPU is what trains here; a trial would take its time"
+        if cage.mechanism().kind is Kind.NONE:
+            return "nothing here can confine a trial"
+        return ""
+
+    def run(self, base: str, files: Mapping[str, str], cancelled: threading.Event) -> str | None:
+        """What went wrong, in the last lines of the log; None where nothing did, or it took too long to tell.
+
+        Raises OSError, GitError.
+        """
+        here = RunFiles(self.folder)
+        self._prepare(here, base, files)
+        try:
+            self._start(here)
+            while (status := runner.look(here.folder)).state is runner.RunState.RUNNING:
+                if cancelled.wait(_POLL_SECONDS):
+                    runner.stop(here.folder)
+                    return None
+            ended = status.exit
+            if ended is None or ended.reason not in ("crashed", "out of memory"):
+                return None
+            cause = "\n".join(runner.last_lines(here.folder)) or ended.note
+            return f"two small steps on the CPU failed ({ended.reason}):\n{cause}"
+        finally:
+            # A trial that is still ending keeps its folder; the next one clears it away.
+            shutil.rmtree(here.work, ignore_errors=True)
+
+    def _prepare(self, here: RunFiles, base: str, files: Mapping[str, str]) -> None:
+        shutil.rmtree(here.folder, ignore_errors=True)
+        self.launcher.ledger.export(base, here.work)
+        for path, text in files.items():
+            (self.launcher.cwd(here) / path).write_bytes(text.encode("utf-8", "surrogatepass"))
+
+    def _start(self, here: RunFiles) -> None:
+        cwd = self.launcher.cwd(here)
+        try:
+            held = cage.of_run(self.launcher.cage(), self.launcher.lab, here, cwd)
+            command = sandbox.wrap(self.launcher.lab.settings.run.command, replace(held, devices=()), cage.mechanism())
+        except (ValueError, UserError) as error:
+            raise OSError(f"a trial cannot be confined: {error}") from None
+        spec = runner.RunSpec(
+            command=tuple(command),
+            cwd=str(cwd.relative_to(here.folder)),
+            env={**self.launcher.environment(here), **_NO_ACCELERATOR},
+            timeout_seconds=self.seconds,
+            niceness=_NICENESS,
+        )
+        runner.start(here.folder, spec)
+
+
+def accelerator() -> bool:
+    """Whether something else than the CPU trains here, as far as device nodes tell."""
+    return any(path.name.startswith("nvidia") or path.name == "kfd" for path in sandbox.accelerator_devices())

@@ -1,0 +1,79 @@
+"""The trial: a model that cannot take a step is sent back before it costs a run."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autoresearch_tui import lab as labs
+from autoresearch_tui.engine import cage, trial
+from autoresearch_tui.engine.session import Session
+from autoresearch_tui.researchers.base import Brief, Proposal
+from tests.conftest import SETTINGS, TRAIN
+from tests.engine.test_loop import Script, running, turn
+from tests.history import problems, state_of
+
+STEPS = """
+if os.environ.get("AUTORESEARCH_PREFLIGHT"):
+    assert (os.environ["CUDA_VISIBLE_DEVICES"], os.environ["AUTORESEARCH_DEVICE"], os.nice(0)) == ("", "cpu", 19)
+    if WIDTH % 4:
+        raise ValueError(f"{WIDTH} heads do not divide the width")
+    print("two steps taken")
+    raise SystemExit
+"""
+OFFERS = TRAIN.replace("steps = 5\n", f"{STEPS}\nsteps = 5\n")
+
+
+@pytest.fixture
+def confined() -> None:
+    if cage.mechanism().kind is cage.Kind.NONE:
+        pytest.skip("nothing confines a run here")
+
+
+def tried(folder: Path) -> trial.Trial:
+    session = Session(labs.find(folder), "t")
+    return trial.Trial(session.launcher, session.files.folder / "trial")
+
+
+def test_a_failing_step_goes_back_with_its_last_lines(
+    new_lab: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, confined: None
+) -> None:
+    monkeypatch.setattr(trial, "accelerator", lambda: True)
+    folder = new_lab(settings=SETTINGS.replace('kind = "search"', 'kind = "claude"'), train=OFFERS)
+
+    def mended(brief: Brief) -> Proposal | None:
+        assert "two small steps on the CPU failed (crashed)" in brief.complaint
+        assert "ValueError: 9 heads do not divide the width" in brief.complaint
+        return turn("WIDTH", 12)(brief)
+
+    with running(folder, Script(turn("WIDTH", 9), mended), rows=2) as driver:
+        driver.join(60)
+    state = state_of(folder, "t")
+    assert [(e.description, e.outcome) for e in state.experiments[1:]] == [("WIDTH to 12", "keep")]
+    assert problems(folder, "t") == []
+
+
+def test_there_is_none_where_the_cpu_trains_or_the_lab_offers_none(
+    new_lab: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = tried(new_lab(train=OFFERS))
+    monkeypatch.setattr(trial, "accelerator", lambda: False)
+    assert "the CPU is what trains" in it.why_not({"train.py": OFFERS})
+    monkeypatch.setattr(trial, "accelerator", lambda: True)
+    assert "offers no trial" in it.why_not({"train.py": TRAIN})
+    monkeypatch.setattr(cage, "mechanism", lambda: cage.Sandbox(cage.Kind.NONE))
+    assert "nothing here can confine" in it.why_not({"train.py": OFFERS})
+
+
+def test_one_that_takes_too_long_says_nothing_about_the_proposal(new_lab: Callable[..., Path], confined: None) -> None:
+
+    folder = new_lab(train=OFFERS)
+    it = replace(tried(folder), seconds=0.5)
+    slow = re.sub(r"print\(\"two steps taken\"\)", "time.sleep(60)", OFFERS)
+    base = it.launcher.ledger.head()
+    assert it.run(base, {"train.py": slow}, threading.Event()) is None
