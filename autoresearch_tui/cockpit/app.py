@@ -85,6 +85,8 @@ class Cockpit(App[int]):
         self.outcome = "detached"
         themed = self.preferences.theme in self.available_themes
         self.set_reactive(Cockpit.theme, self.preferences.theme if themed else THEME.name)
+        # Set before anything is drawn: a change of theme later means to work out all styles again.
+        self.stylesheet.set_variables(self.get_css_variables())
         self._tick_seconds = tick_seconds
         self._told: State | None = None
         self._reading_on = False

@@ -61,9 +61,8 @@ class Bridge:
     def poll(self) -> bool:
         """Fold what the journal has more; whether anything was new."""
         size = self._journal_size()
-        if self.problem or (size == self._polled_size and self.reading is None):
+        if self.problem or size == self._polled_size:
             return False
-        self._polled_size = size
         before = self.state
         try:
             for record in self._tail.read(READ_BYTES):
@@ -75,6 +74,9 @@ class Bridge:
         except OSError as error:
             self.problem = f"{self.files.journal}: cannot be read: {error.strerror}"
         self._asked += READ_BYTES
+        if self.state is before:
+            # A reading ends with a whole record: only one that finds nothing has seen all that there is.
+            self._polled_size = size
         return self.state is not before or bool(self.problem)
 
     def poll_log(self) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui.cockpit.announce import news
+from autoresearch_tui.cockpit.app import THEME
 from autoresearch_tui.cockpit.preferences import Preferences, load
 from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine import events as ev
@@ -96,6 +97,16 @@ def test_a_mistake_in_the_file_is_told(session: FakeSession, host: FakeHost) -> 
         assert "unknown action" in driver.said()
 
     drive(session, host, story, settings=Preferences(problems=("cockpit.toml: unknown action `aprove`",)))
+
+
+def test_our_own_colours_from_the_first_picture(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+
+    async def story(driver: Driver) -> None:
+        assert driver.app.screen.styles.background.hex.lower() == THEME.background
+        assert driver.app.theme_variables["primary"].lower() == THEME.primary
+
+    drive(session, host, story)
 
 
 @pytest.mark.parametrize("theme", ["textual-light", "nord", "textual-ansi", "no such theme"])
