@@ -147,10 +147,11 @@ def told(attempt: Attempt, why: str) -> str:
     """What goes back to the researcher, once: which experiment this repeats, and what came of it."""
     value = "" if attempt.value is None else f" with {attempt.value:.7g}"
     reason = f" ({describe(attempt.reason, _REASON_WIDTH)})" if attempt.reason.strip() else ""
+    became = "has no result yet" if attempt.outcome == "waiting" else f"ended as {attempt.outcome}{value}{reason}"
     return (
-        f"{why} experiment {attempt.number}, «{describe(attempt.description)}», "
-        f"which ended as {attempt.outcome}{value}{reason}. Propose something that has not been tried; or, if the "
-        "result should differ now, send this again and say in the hypothesis why"
+        f"{why} experiment {attempt.number}, «{describe(attempt.description)}», which {became}. "
+        "Propose something that has not been tried; or, if the result should differ now, send this again and say in "
+        "the hypothesis why"
     )
 
 

@@ -114,3 +114,4 @@ def test_the_researcher_is_told_the_earlier_result_and_that_it_may_insist() -> N
     assert "experiment 12, «Increase DEPTH from 8», which ended as discard with 0.9981" in text
     assert "send this again" in text
     assert "\n" not in text
+    assert "which has no result yet." in told(attempt(3, "x", "waiting", None), "nearly the same idea as")
