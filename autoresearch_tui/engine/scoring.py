@@ -85,7 +85,7 @@ def verdict(experiment: Experiment, state: State) -> ev.VerdictGiven:
 def _locked_refused(run: ev.RunEnded, state: State) -> str:
     """The locked file on which the run died, for the cage has it read-only."""
     locked = state.session.locked if state.session else {}
-    refusals = [line for line in run.cause if "Read-only file system" in line]
+    refusals = [line for line in run.cause if "Read-only file" in line or "resource busy" in line]
     return next((path for path in locked for line in refusals if line.endswith(f"{path}'")), "")
 
 

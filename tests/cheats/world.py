@@ -1,0 +1,228 @@
+"""A user's account with a lab in it, and two ways to run a train.py there: as everybody does, and as we do."""
+
+from __future__ import annotations
+
+import os
+import queue
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoresearch_tui import lab as labs
+from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine import runlog
+from autoresearch_tui.engine.runs import Runs
+from autoresearch_tui.engine.session import Session
+from autoresearch_tui.engine.state import Stage
+from tests.conftest import git
+
+ZOO = Path(__file__).with_name("zoo")
+PLAIN = "import prepare\n\nprepare.finish(prepare.evaluate(5.0))\n"
+HONEST_VALUE = 1.2
+# The interpreter under any virtual environment: unlike that one, it looks for packages at home.
+PYTHON = getattr(sys, "_base_executable", sys.executable)
+SETTINGS = f"""\
+[lab]
+locked = ["prepare.py", "targets.py"]
+
+[run]
+command = ["{PYTHON}", "train.py"]
+timeout_seconds = 30
+
+[researcher]
+kind = "search"
+"""
+PATTERN = r"^val_bpb:\s+(\S+)"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run as its reader sees it; verdict and reason only where somebody judged."""
+
+    log: str
+    value: float | None
+    verdict: str = ""
+    reason: str = ""
+
+
+class World:
+    """Home, data cache, sockets, a process of somebody else's, and the lab that knows where they all are."""
+
+    def __init__(self, root: Path, stack: ExitStack) -> None:
+        self.root, self.home, self.cache, self.lab = root, root / "home", root / "cache", root / "lab"
+        self.token = f"autoresearch-{secrets.token_hex(8)}"
+        self.nap = f"97.{secrets.randbelow(10**9):09d}"
+        (self.home / ".ssh").mkdir(parents=True)
+        (self.home / ".ssh" / "id").write_text("private")
+        (self.cache / "data").mkdir(parents=True)
+        (self.cache / "data" / "shard").write_text("text")
+        (self.cache / "tokenizer.json").write_text("{}")
+        self.tcp = _listener(stack, socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))
+        self.udp = _listener(stack, socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0))
+        self.named = _listener(stack, socket.AF_UNIX, socket.SOCK_STREAM, str(root / "s"))
+        self.abstract = _listener(stack, socket.AF_UNIX, socket.SOCK_STREAM, f"\0{self.token}")
+        self.key = f"sk-{self.token}"
+        somebody = subprocess.Popen(["sleep", "600"], env={"ANTHROPIC_API_KEY": self.key})
+        stack.callback(_end, somebody)
+        stack.callback(self._clean)
+        self.victim = somebody
+        self._make_lab()
+
+    @property
+    def session(self) -> Path:
+        """What the loop knows, and a run must not."""
+        return self.lab / ".autoresearch" / "t"
+
+    @property
+    def records(self) -> list[Path]:
+        """Files that say how runs went."""
+        past = [self.session / "journal.jsonl", self.session / "results.tsv", self.lab / "results.tsv"]
+        return [*past, self.session / "runs" / "0000" / "score.json", self.session / "runs" / "0001" / "exit.json"]
+
+    @property
+    def private(self) -> list[Path]:
+        """What nobody but the user and the engine is to read."""
+        past = [self.session / "journal.jsonl", self.session / "runs" / "0000"]
+        return [*past, self.lab / ".git", self.lab / "private.txt", self.home]
+
+    def napping(self) -> list[int]:
+        """The processes that a cheat has left behind."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if self.nap.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+        return found
+
+    def _make_lab(self) -> None:
+        (self.session / "runs" / "0000").mkdir(parents=True)
+        (self.session / "runs" / "0000" / "score.json").write_text("{}")
+        (self.lab / "private.txt").write_text("not in git")
+        facts: dict[str, object] = {
+            "TOKEN": self.token,
+            "NAP": self.nap,
+            "HOME": str(self.home),
+            "CACHE": str(self.cache),
+            "LAB": str(self.lab),
+            "TMP": "/tmp",
+            "SHM": "/dev/shm",
+            "RECORDS": [str(path) for path in self.records],
+            "PRIVATE": [str(path) for path in self.private],
+            "LOGS": [str(self.session / "runs/0001/run.log"), str(self.lab / "run.log"), "/proc/self/fd/1"],
+            "TCP": self.tcp.getsockname()[1],
+            "UDP": self.udp.getsockname()[1],
+            "SOCKET": str(self.root / "s"),
+            "ABSTRACT": f"\0{self.token}",
+            "VICTIM": self.victim.pid,
+            "BOMB": 100,
+            "FLOOD": 80 << 20,
+            "DISK": 512 << 20,
+        }
+        (self.lab / "targets.py").write_text("".join(f"{name} = {value!r}\n" for name, value in facts.items()))
+        shutil.copy(Path(__file__).with_name("prepare.py"), self.lab)
+        (self.lab / "train.py").write_text(PLAIN)
+        (self.lab / "program.md").write_text("# Program\n")
+        (self.lab / "autoresearch.toml").write_text(SETTINGS)
+        git(self.lab, "init", "--quiet", "--initial-branch=main")
+        git(self.lab, "add", "train.py", "prepare.py", "targets.py", "program.md", "autoresearch.toml")
+        git(self.lab, "commit", "--quiet", "--message=lab")
+
+    def _clean(self) -> None:
+        for pid in self.napping():
+            os.kill(pid, 9)
+        for place in ("/tmp", "/dev/shm"):
+            Path(place, self.token).unlink(missing_ok=True)
+
+
+def naive(world: World, source: str) -> Outcome:
+    """As most loops do it: in the user's own checkout, with the user's environment and rights."""
+    (world.lab / "train.py").write_text(source)
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(world.home),
+        "AUTORESEARCH_CACHE": str(world.cache),
+        "AUTORESEARCH_TIME_BUDGET": "5",
+    }
+    log = world.lab / "run.log"
+    with log.open("ab") as file:
+        file.truncate(0)
+        subprocess.run([PYTHON, "train.py"], cwd=world.lab, env=env, stdout=file, stderr=file, timeout=60, check=False)
+    text = log.read_text(errors="replace")
+    return Outcome(text, runlog.last_match(text, PATTERN))
+
+
+class Guarded:
+    """As we do it: a commit on the baseline, launched, followed and judged by the engine's own parts."""
+
+    def __init__(self, world: World) -> None:
+        self._scores: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.session = Session(labs.find(world.lab), "t")
+        self.session.begin(headless=False)
+        self.runs = Runs(self.session, self._scores.put)
+        base = self.session.ledger.head()
+        self.session.append(self.session.attempts.baseline(0, base, ""))
+        self.session.append(ev.RunStarted(0, base, 1))
+        self.session.append(ev.RunEnded(0, "finished", 0, 1.0))
+        self.session.append(ev.RunScored(0, HONEST_VALUE, 0.0, "self-reported"))
+        self.session.append(ev.VerdictGiven(0, "keep", HONEST_VALUE, 0.0, "the baseline"))
+        self._base = base
+
+    def __call__(self, world: World, source: str) -> Outcome:
+        """The next experiment."""
+        session, number = self.session, len(self.session.state.experiments)
+        commit = session.ledger.commit(self._base, {"train.py": source.encode()}, f"{number}\n", session.now())
+        session.append(ev.ProposalMade(number, commit, self._base, "cheat", "", "test", "", 1, 1))
+        session.append(ev.ProposalApproved(number, commit, "auto"))
+        self.runs.launch(session.state.experiments[number])
+        deadline = time.monotonic() + 60
+        while session.state.experiments[number].stage is not Stage.DONE:
+            assert time.monotonic() < deadline, session.state.experiments[number]
+            if not self.runs.step():
+                time.sleep(0.01)
+            while not self._scores.empty():
+                self.runs.take_score(self._scores.get())
+        self.runs.tidy()
+        done = session.state.experiments[number]
+        log = session.files.run(number).log.read_text(errors="replace")
+        return Outcome(log, done.value, done.outcome, done.reason)
+
+
+@contextmanager
+def made(root: Path) -> Any:
+    """A world, and everything in it ended afterwards."""
+    with ExitStack() as stack:
+        yield World(root, stack)
+
+
+def reached(end: socket.socket) -> bool:
+    """Whether something has arrived at a socket of the world's."""
+    try:
+        if end.type is socket.SOCK_STREAM:
+            end.accept()[0].close()
+            return True
+        return bool(end.recv(512))
+    except OSError:
+        return False
+
+
+def _listener(stack: ExitStack, family: int, kind: int, address: Any) -> socket.socket:
+    end = stack.enter_context(socket.socket(family, kind))
+    end.bind(address)
+    if kind == socket.SOCK_STREAM:
+        end.listen(4)
+    end.setblocking(False)
+    return end
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
