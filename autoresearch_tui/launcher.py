@@ -16,6 +16,7 @@ from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab
 
 if TYPE_CHECKING:
+    from autoresearch_tui.cockpit.app import Cockpit
     from autoresearch_tui.engine.loop import Engine
     from autoresearch_tui.engine.service import EngineThread
 
@@ -75,12 +76,17 @@ def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UserError("the cockpit needs a terminal; --headless runs without one")
     tag, shown = _ready(lab, choice, prepare=prepare)
-    try:
-        lock = service.take_lock(lab, tag, headless=False)
-    except LabBusy as busy:
-        return watch(lab, busy.holder.tag or tag, why=str(busy))
-    except OSError as error:
-        raise UserError(str(error)) from None
+    insist = False
+    while True:
+        try:
+            lock = service.take_lock(lab, tag, headless=False, insist=insist)
+            break
+        except LabBusy as busy:
+            insist = _watch(lab, busy.holder.tag or tag, str(busy), takeable=True)
+            if not insist:
+                return 0
+        except OSError as error:
+            raise UserError(str(error)) from None
 
     def make() -> Engine:
         return service.make_engine(lab, tag, choice.overrides, choose.make, headless=False)
@@ -112,12 +118,19 @@ def _ready(lab: Lab, choice: Choice, *, prepare: bool) -> tuple[str, Lab]:
     return tag, shown
 
 
-def watch(lab: Lab, tag: str, why: str = "") -> int:
+def watch(lab: Lab, tag: str) -> int:
     """A read-only cockpit on a session that others drive."""
+    _watch(lab, tag, "watching only", takeable=False)
+    return 0
+
+
+def _watch(lab: Lab, tag: str, why: str, *, takeable: bool) -> bool:
+    """Until the human leaves; True where they want the session for this terminal."""
     from autoresearch_tui.cockpit.app import Cockpit
 
-    Cockpit(lab, tag, None, read_only_reason=why or "watching only").run()
-    return 0
+    app = Cockpit(lab, tag, None, read_only_reason=why, takeable=takeable)
+    app.run()
+    return app.outcome == "take over"
 
 
 def replay(lab: Lab, tag: str, speed: float) -> int:
@@ -136,13 +149,18 @@ def replay(lab: Lab, tag: str, speed: float) -> int:
 
 def _show(lab: Lab, tag: str, host: EngineThread) -> int:
     from autoresearch_tui.cockpit.app import Cockpit
+    from autoresearch_tui.engine.service import HAND_OVER
 
     app = Cockpit(lab, tag, host)
     # Textual has no handler for a terminal that goes away: the process would die, and the loop with it.
     signal.signal(signal.SIGHUP, lambda _signal, _frame: _abandon(lab, tag, host))
     signal.signal(signal.SIGTERM, lambda _signal, _frame: _abandon(lab, tag, host))
+    signal.signal(HAND_OVER, lambda _signal, _frame: _hand_over(app, host))
     app.run()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGHUP, HAND_OVER):
+        signal.signal(number, signal.SIG_IGN)
+    if app.taken_over:
+        return 0
     host.detach()
     if host.failure:
         print(f"autoresearch-tui: {host.failure}", file=sys.stderr)
@@ -154,6 +172,12 @@ def _show(lab: Lab, tag: str, host: EngineThread) -> int:
     print(f"Come back:  autoresearch-tui {lab.root}")
     print(f"Stop it:    kill -INT {pid}")
     return 0
+
+
+def _hand_over(app: Cockpit, host: EngineThread) -> None:
+    """Another terminal wants the session: this one lets go, and only watches from then on."""
+    app.taken_over = True
+    host.detach()
 
 
 def _abandon(lab: Lab, tag: str, host: EngineThread) -> None:

@@ -17,6 +17,7 @@ class Situation:
     state: State
     proposal: Experiment | None = None
     commands: bool = False
+    takeable: bool = False
 
     @property
     def open_gate(self) -> bool:
@@ -71,7 +72,7 @@ class Action:
     @property
     def call(self) -> str:
         """The action as Textual runs it from the main screen."""
-        return f"app.{self.id}" if self.id in {"help", "detach"} else self.id
+        return f"app.{self.id}" if self.id in {"help", "detach", "take_over"} else self.id
 
 
 ACTIONS: tuple[Action, ...] = (
@@ -132,6 +133,10 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "detach", "q", "Leave", "The engine goes on without a screen; the same command comes back to it.",
         "Session", _always, 11, "leave",
+    ),
+    Action(
+        "take_over", "T", "Take over", "This terminal gets the session; the one that has it only watches from then on.",
+        "Session", lambda now: now.takeable, 1, "take over", "no other cockpit has this session",
     ),
     Action(
         "stop", "Q", "Stop for good", "Ends the session: after this run, or now.", "Session", _commands,

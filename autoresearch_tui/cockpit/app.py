@@ -70,6 +70,7 @@ class Cockpit(App[int]):
         host: Host | None,
         *,
         read_only_reason: str = "",
+        takeable: bool = False,
         bridge: Bridge | None = None,
         monitor: Monitor | None = None,
         settings: Preferences | None = None,
@@ -78,11 +79,12 @@ class Cockpit(App[int]):
         super().__init__()
         self.register_theme(THEME)
         self.host = host
-        self.bridge = bridge or Bridge(lab, tag, host, read_only_reason)
+        self.bridge = bridge or Bridge(lab, tag, host, read_only_reason, takeable)
         self.monitor = monitor or Monitor()
         self.preferences = preferences.load(preferences.path()) if settings is None else settings
         self.main = MainScreen(self.bridge, self.monitor)
         self.outcome = "detached"
+        self.taken_over = False
         themed = self.preferences.theme in self.available_themes
         self.set_reactive(Cockpit.theme, self.preferences.theme if themed else THEME.name)
         # Set before anything is drawn: a change of theme later means to work out all styles again.
@@ -120,6 +122,9 @@ class Cockpit(App[int]):
     def tick(self) -> None:
         """What has come to the files goes to the screens; what only time changes does so once a second."""
         self._ticks += 1
+        if self.taken_over and self.host is not None:
+            self.host = None
+            self.bridge.only_watch("another terminal has taken over")
         if self.bridge.poll():
             for screen in self.screen_stack:
                 refresh = getattr(screen, "refresh_state", None)
@@ -186,6 +191,12 @@ class Cockpit(App[int]):
         else:
             self.outcome = "failed" if self.host.failure else "stopped"
         self.exit(1 if self.outcome == "failed" else 0)
+
+    def action_take_over(self) -> None:
+        """The launcher opens this terminal's cockpit again, as the one that has the session."""
+        if self.main.situation.takeable:
+            self.outcome = "take over"
+            self.exit(0)
 
     def action_detach(self) -> None:
         """The key for leaving."""

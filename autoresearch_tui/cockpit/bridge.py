@@ -30,11 +30,13 @@ class Bridge:
         tag: str,
         host: Host | None,
         read_only_reason: str = "",
+        takeable: bool = False,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lab, self.tag, self.host = lab, tag, host
         self.files = lab.session(tag)
+        self.takeable = takeable
         self.read_only = read_only_reason if host is None else ""
         if host is None and not read_only_reason:
             self.read_only = "this screen only watches"
@@ -194,6 +196,10 @@ class Bridge:
             read_only=self.read_only,
             reading=self.reading,
         )
+
+    def only_watch(self, why: str) -> None:
+        """From here on this screen has no engine; the one that has took it over."""
+        self.host, self.read_only, self.takeable = None, why, True
 
     # -- commands out ----------------------------------------------------------------------------------------
 

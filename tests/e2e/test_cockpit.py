@@ -113,17 +113,20 @@ def test_a_dropped_line_is_the_same_as_leaving(new_lab: Callable[..., Path], tmp
     assert problems(lab, "t") == []
 
 
-def test_a_second_cockpit_only_watches(new_lab: Callable[..., Path]) -> None:
+def test_a_second_cockpit_watches_until_it_takes_over(new_lab: Callable[..., Path]) -> None:
     lab = new_lab(settings=ASK)
     with Terminal(str(lab), "--tag", "t") as first:
         first.wait("a approves")
         with Terminal(str(lab)) as second:
             second.wait("has this lab")
             second.press("a")
-            second.press("q")
+            second.press_until("T", lambda text: "a approves" in text and "has this lab" not in text)
+            first.wait("another terminal has taken over")
+            assert state_of(lab, "t").experiments[1].approved_by == ""
+            second.press_until("a", lambda _: state_of(lab, "t").experiments[1].approved_by == "human")
+            first.press("q")
+            assert first.ended() == 0
+            second.press_until("Q", "stop for good")
+            second.press("x")
             assert second.ended() == 0
-        assert state_of(lab, "t").experiments[1].approved_by == ""
-        first.press("Q")
-        first.wait("stop for good")
-        first.press("x")
-        assert first.ended() == 0
+    assert problems(lab, "t") == []

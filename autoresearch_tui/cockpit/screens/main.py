@@ -199,7 +199,7 @@ class MainScreen(MainActions):
     def situation(self) -> Situation:
         """What decides which actions make sense now."""
         proposal = self.bridge.proposal()
-        return Situation(self.bridge.state, proposal, self.bridge.host is not None)
+        return Situation(self.bridge.state, proposal, self.bridge.host is not None, self.bridge.takeable)
 
     @property
     def diff_seen(self) -> bool:
