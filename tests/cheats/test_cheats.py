@@ -14,7 +14,8 @@ import pytest
 from autoresearch_tui.engine import cage, cage_launcher, launch, risk, sandbox
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.sandbox import Kind
-from tests.cheats.world import HONEST_VALUE, PLAIN, ZOO, Guarded, Outcome, World, made, naive, reached
+from tests.cheats.world import HONEST_VALUE, PLAIN, PYTHON, ZOO, Guarded, Outcome, World, made, naive, reached
+from tests.conftest import git
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no cage outside Linux")
 LOG_LIMIT = 64 << 20
@@ -163,3 +164,17 @@ def test_every_family_has_an_honest_member() -> None:
     assert {cheat.name for cheat in CHEATS} == {
         str(path.relative_to(ZOO).with_suffix("")) for path in ZOO.glob("*/*.py") if path.stem != "honest"
     }
+
+
+@pytest.mark.parametrize("name", ["files/poisoned_bytecode", "files/usercustomize", "files/path_file"])
+def test_a_referee_runs_nothing_that_was_left_for_it(
+    tmp_path: Path, name: str, caged: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with made(tmp_path) as world:
+        (world.lab / "referee.py").write_text(PLAIN)
+        with (world.lab / "autoresearch.toml").open("a") as settings:
+            settings.write(f'\n[metric]\nreferee = ["{PYTHON}", "referee.py"]\n')
+        git(world.lab, "add", "referee.py")
+        git(world.lab, "commit", "--quiet", "--message=referee")
+        last = guarded(world, monkeypatch)(world, source_of(name))
+        assert (last.verdict, last.value) == ("discard", HONEST_VALUE), (last.reason, last.log[-2000:])

@@ -20,6 +20,7 @@ ROWS = 4
 TYPES = (
     "session_began",
     "engine_started",
+    "cage_checked",
     "program_read",
     "proposal_asked",
     "proposal_made",
