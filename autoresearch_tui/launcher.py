@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -70,6 +71,7 @@ def headless(lab: Lab, choice: Choice, *, prepare: bool) -> int:
 
 def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
     """The engine in a worker thread of the screen's process. Returns the exit code."""
+    _hurry()
     from autoresearch_tui.engine import service
     from autoresearch_tui.researchers import choose
 
@@ -126,6 +128,7 @@ def watch(lab: Lab, tag: str) -> int:
 
 def _watch(lab: Lab, tag: str, why: str, *, takeable: bool) -> bool:
     """Until the human leaves; True where they want the session for this terminal."""
+    _hurry()
     from autoresearch_tui.cockpit.app import Cockpit
 
     app = Cockpit(lab, tag, None, read_only_reason=why, takeable=takeable)
@@ -135,6 +138,7 @@ def _watch(lab: Lab, tag: str, why: str, *, takeable: bool) -> bool:
 
 def replay(lab: Lab, tag: str, speed: float) -> int:
     """A recorded session through the same cockpit."""
+    _hurry()
     from autoresearch_tui.cockpit.app import Cockpit
     from autoresearch_tui.replay import Replay
 
@@ -145,6 +149,11 @@ def replay(lab: Lab, tag: str, speed: float) -> int:
     finally:
         player.stop()
     return 0
+
+
+def _hurry() -> None:
+    """Nothing that is made on the way to the first picture is garbage; the cockpit collects from there on."""
+    gc.disable()
 
 
 def _show(lab: Lab, tag: str, host: EngineThread) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -114,6 +115,8 @@ class Cockpit(App[int]):
         self.bridge.write_seen()
 
     def _begin(self) -> None:
+        gc.enable()
+        gc.freeze()
         self.monitor.start()
         if self.host is not None:
             self.host.start()
