@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from autoresearch_tui import data
-from autoresearch_tui.engine.lock import LabBusy
+from autoresearch_tui.engine.lock import HAND_OVER, LabBusy, take_lock
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab
 
 if TYPE_CHECKING:
     from autoresearch_tui.cockpit.app import Cockpit
     from autoresearch_tui.engine.loop import Engine
-    from autoresearch_tui.engine.service import EngineThread
+    from autoresearch_tui.engine.thread import EngineThread
 
 _EXIT_CODES = {"finished": 0, "stopped": 0, "detached": 0, "failed": 1, "interrupted": 130}
 
@@ -51,7 +51,7 @@ def headless(lab: Lab, choice: Choice, *, prepare: bool) -> int:
 
     tag, _ = _ready(lab, choice, prepare=prepare)
     try:
-        lock = service.take_lock(lab, tag, headless=True)
+        lock = take_lock(lab, tag, headless=True)
     except LabBusy as busy:
         raise UserError(f"{lab.root}: {busy}; `autoresearch-tui watch` shows it") from None
     except OSError as error:
@@ -72,8 +72,7 @@ def headless(lab: Lab, choice: Choice, *, prepare: bool) -> int:
 def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
     """The engine in a worker thread of the screen's process. Returns the exit code."""
     _hurry()
-    from autoresearch_tui.engine import service
-    from autoresearch_tui.researchers import choose
+    from autoresearch_tui.engine.thread import EngineThread
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UserError("the cockpit needs a terminal; --headless runs without one")
@@ -81,7 +80,7 @@ def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
     insist = False
     while True:
         try:
-            lock = service.take_lock(lab, tag, headless=False, insist=insist)
+            lock = take_lock(lab, tag, headless=False, insist=insist)
             break
         except LabBusy as busy:
             insist = _watch(lab, busy.holder.tag or tag, str(busy), takeable=True)
@@ -91,18 +90,21 @@ def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
             raise UserError(str(error)) from None
 
     def make() -> Engine:
+        from autoresearch_tui.engine import service
+        from autoresearch_tui.researchers import choose
+
         return service.make_engine(lab, tag, choice.overrides, choose.make, headless=False)
 
-    return _show(shown, tag, service.EngineThread(lock, make))
+    return _show(shown, tag, EngineThread(lock, make))
 
 
 def _ready(lab: Lab, choice: Choice, *, prepare: bool) -> tuple[str, Lab]:
     """The session's tag and the lab with its settings: checked before anything is written. Raises UserError."""
     check = data.Check(lab)
+    from autoresearch_tui.engine.environment import check_command
     from autoresearch_tui.engine.journal import JournalDamaged
-    from autoresearch_tui.engine.launch import check_command
-    from autoresearch_tui.engine.service import with_overrides
-    from autoresearch_tui.engine.session import choose_tag
+    from autoresearch_tui.engine.overrides import with_overrides
+    from autoresearch_tui.engine.tags import choose_tag
     from autoresearch_tui.researchers import choose
 
     tag = choose_tag(lab, choice.tag, new=choice.new)
@@ -158,7 +160,6 @@ def _hurry() -> None:
 
 def _show(lab: Lab, tag: str, host: EngineThread) -> int:
     from autoresearch_tui.cockpit.app import Cockpit
-    from autoresearch_tui.engine.service import HAND_OVER
 
     app = Cockpit(lab, tag, host)
     # Textual has no handler for a terminal that goes away: the process would die, and the loop with it.

@@ -104,7 +104,7 @@ def interpreter(lab: Lab | None) -> Path | None:
     """The Python of the training command; None where `uv run` would have to make an environment first."""
     if lab is None:
         return Path(sys.executable)
-    from autoresearch_tui.engine.launch import environment
+    from autoresearch_tui.engine.environment import environment
 
     program = lab.settings.run.command[0]
     own = lab.root / ".venv" / "bin" / "python"

@@ -12,7 +12,7 @@ from autoresearch_tui import data
 from autoresearch_tui.doctor.compute import ask_json
 from autoresearch_tui.doctor.item import Item, from_error, ok, problem, warning
 from autoresearch_tui.doctor.mend import look
-from autoresearch_tui.engine.launch import check_command
+from autoresearch_tui.engine.environment import check_command
 from autoresearch_tui.engine.ledger import GitError, Ledger
 from autoresearch_tui.engine.lock import held, read_holder
 from autoresearch_tui.errors import UserError

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui.engine import cage, runner, sandbox
+from autoresearch_tui.engine.environment import environment
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.state import Experiment
 from autoresearch_tui.errors import UserError
@@ -92,39 +92,6 @@ class Launcher:
                     f"commit {experiment.commit[:7]} changes {path} from mode {before} to {after} "
                     "(100644 is a plain file, 120000 a symbolic link, 000000 none); veto it"
                 )
-
-
-def environment(lab: Lab, scratch: Path) -> dict[str, str]:
-    """What a run may see: system paths, the lab's `run.env`, the budget, the data cache. Never the user's own."""
-    settings = lab.settings.run
-    env = runner.base_environment(settings.env, python_bin=Path(sys.executable), scratch=scratch)
-    cache = os.environ.get("AUTORESEARCH_CACHE") or str(Path.home() / ".cache" / "autoresearch")
-    env["AUTORESEARCH_CACHE"] = str(Path(cache).expanduser().absolute())
-    env["AUTORESEARCH_TIME_BUDGET"] = f"{settings.budget_seconds:g}"
-    if settings.budget_tokens:
-        env["AUTORESEARCH_TOKEN_BUDGET"] = str(settings.budget_tokens)
-    # What a compiler keeps could carry one run's work into the next.
-    env |= {"TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"), "TRITON_CACHE_DIR": str(scratch / "triton")}
-    venv = lab.root / ".venv"
-    if venv.is_dir():
-        # `uv run` in an exported copy would build a second environment, over the network.
-        env |= {"UV_PROJECT_ENVIRONMENT": str(venv), "UV_NO_SYNC": "1", "UV_OFFLINE": "1"}
-    return env
-
-
-def check_command(lab: Lab) -> None:
-    """Raises UserError where the training command is not there."""
-    command = lab.settings.run.command[0]
-    if "/" in command:
-        found = (lab.root / command).is_file()
-    else:
-        path = environment(lab, lab.state_folder)["PATH"]
-        found = shutil.which(command, path=path) is not None
-    if not found:
-        raise UserError(
-            f"{lab.root}: the training command `{command}` is not there; install it, "
-            f'or set `run.command` in autoresearch.toml, for example ["python", "{lab.settings.lab.editable[0]}"]'
-        )
 
 
 def tidy(files: RunFiles) -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import signal
 import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from autoresearch_tui.lab import Lab
+
+TAKE_OVER_SECONDS = 5.0
+SUCCESSOR_SECONDS = 3.0
+# «Let go of the lab»: to a headless engine, which ends, or to a cockpit, which goes on as a watcher.
+HAND_OVER = signal.SIGUSR1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +86,20 @@ def held(path: Path) -> bool:
     finally:
         os.close(file)
     return False
+
+
+def take_lock(lab: Lab, tag: str, *, headless: bool, insist: bool = False) -> LabLock:
+    """The lab's lock; a headless engine that has it is told to hand over, a cockpit only if we insist.
+
+    Raises LabBusy.
+    """
+    # A headless engine may be the successor of a process that is still on its way out.
+    patience = SUCCESSOR_SECONDS if headless else 0.3
+    try:
+        return LabLock(lab.lock, headless=headless, tag=tag, wait_seconds=patience)
+    except LabBusy as busy:
+        if headless or not (busy.holder.headless or insist):
+            raise
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(busy.holder.pid, HAND_OVER)
+        return LabLock(lab.lock, headless=headless, tag=tag, wait_seconds=TAKE_OVER_SECONDS)

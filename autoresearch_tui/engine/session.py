@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping
-from datetime import date
 
 from autoresearch_tui import __version__
 from autoresearch_tui.engine import cage, journal, launch, results
@@ -17,7 +16,6 @@ from autoresearch_tui.engine.launch import Launcher
 from autoresearch_tui.engine.ledger import NO_COMMIT, GitError, Ledger
 from autoresearch_tui.engine.scoring import hashes
 from autoresearch_tui.engine.state import fold, fold_all
-from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import STATE_FOLDER, Lab
 
 
@@ -205,35 +203,3 @@ class Session:
     def _told_of_foreign_table(self) -> bool:
         told = self.state.refused
         return told is not None and told.command == "results.tsv"
-
-
-def choose_tag(lab: Lab, tag: str, *, new: bool, today: date | None = None) -> str:
-    """The tag to open: the one asked for, the latest session's, or a new one named after the date.
-
-    Raises UserError for a tag that cannot be a branch's name, or whose branch is not a session's.
-    """
-    ledger = Ledger(lab.root)
-    ledger.head()
-    tags = lab.tags()
-    if tag:
-        _check_tag(lab, ledger, tag, known=tag in tags, new=new)
-        return tag
-    if tags and not new:
-        return tags[-1]
-    day = today or date.today()  # noqa: DTZ011 (the user's own calendar day)
-    stem = f"{day:%b}".lower() + str(day.day)
-    taken = set(tags) | {name.removeprefix("autoresearch/") for name in ledger.branches()}
-    candidates = (stem if n == 1 else f"{stem}-{n}" for n in range(1, len(taken) + 2))
-    return next(name for name in candidates if name not in taken)
-
-
-def _check_tag(lab: Lab, ledger: Ledger, tag: str, *, known: bool, new: bool) -> None:
-    if not ledger.valid_branch(f"autoresearch/{tag}") or "/" in tag or tag.startswith((".", "-")):
-        raise UserError(f"--tag {tag}: cannot be part of a branch's name; use letters, digits and dashes")
-    if known and new:
-        raise UserError(f"--tag {tag}: that session exists; choose another tag, or leave out --new to go on with it")
-    branch = f"autoresearch/{tag}"
-    if not known and branch in ledger.branches():
-        raise UserError(f"--tag {tag}: branch {branch} exists but is no session of this lab; choose another tag")
-    if branch in ledger.checked_out():
-        raise UserError(f"--tag {tag}: branch {branch} is checked out in {lab.root}; check out another branch first")

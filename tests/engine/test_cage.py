@@ -13,7 +13,8 @@ import pytest
 from autoresearch_tui import lab as labs
 from autoresearch_tui.engine import cage, sandbox
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.launch import Launcher, LaunchRefused, environment, tidy
+from autoresearch_tui.engine.environment import environment
+from autoresearch_tui.engine.launch import Launcher, LaunchRefused, tidy
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.loop import Engine
 from autoresearch_tui.engine.sandbox import Kind, Sandbox

@@ -1,0 +1,41 @@
+"""Which session a command opens."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from autoresearch_tui.engine.ledger import Ledger
+from autoresearch_tui.errors import UserError
+from autoresearch_tui.lab import Lab
+
+
+def choose_tag(lab: Lab, tag: str, *, new: bool, today: date | None = None) -> str:
+    """The tag to open: the one asked for, the latest session's, or a new one named after the date.
+
+    Raises UserError for a tag that cannot be a branch's name, or whose branch is not a session's.
+    """
+    ledger = Ledger(lab.root)
+    ledger.head()
+    tags = lab.tags()
+    if tag:
+        _check_tag(lab, ledger, tag, known=tag in tags, new=new)
+        return tag
+    if tags and not new:
+        return tags[-1]
+    day = today or date.today()  # noqa: DTZ011 (the user's own calendar day)
+    stem = f"{day:%b}".lower() + str(day.day)
+    taken = set(tags) | {name.removeprefix("autoresearch/") for name in ledger.branches()}
+    candidates = (stem if n == 1 else f"{stem}-{n}" for n in range(1, len(taken) + 2))
+    return next(name for name in candidates if name not in taken)
+
+
+def _check_tag(lab: Lab, ledger: Ledger, tag: str, *, known: bool, new: bool) -> None:
+    if not ledger.valid_branch(f"autoresearch/{tag}") or "/" in tag or tag.startswith((".", "-")):
+        raise UserError(f"--tag {tag}: cannot be part of a branch's name; use letters, digits and dashes")
+    if known and new:
+        raise UserError(f"--tag {tag}: that session exists; choose another tag, or leave out --new to go on with it")
+    branch = f"autoresearch/{tag}"
+    if not known and branch in ledger.branches():
+        raise UserError(f"--tag {tag}: branch {branch} exists but is no session of this lab; choose another tag")
+    if branch in ledger.checked_out():
+        raise UserError(f"--tag {tag}: branch {branch} is checked out in {lab.root}; check out another branch first")
