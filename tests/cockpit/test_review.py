@@ -116,7 +116,7 @@ async def test_keys_for_the_screen_before_do_not_count() -> None:
     night, number = at_gate()
     app = Gate(night, number, grace=0.5, clock=lambda: moment[0])
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("a", "v", "e", "n", "escape")
+        await pilot.press("a", "v", "e", "n")
         assert app.screen is app.shown and app.answers == []
         moment[0] += 0.6
         await pilot.press("v", "escape", "a")

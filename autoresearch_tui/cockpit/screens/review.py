@@ -180,9 +180,8 @@ class ReviewScreen(Screen[Answer | None]):
             self._edited(edited)
 
     def action_leave(self) -> None:
-        """Back, with the proposal left at the gate."""
-        if not self._too_early():
-            self.dismiss(None)
+        """Back, with the proposal left at the gate: that decides nothing, so it need not wait."""
+        self.dismiss(None)
 
     def _vetoed(self, reason: str | None) -> None:
         if reason is not None:
