@@ -39,10 +39,11 @@ class Ledger:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.git_folder = Path(self._git("rev-parse", "--absolute-git-dir").strip())
-        self._common = root / self._git("rev-parse", "--git-common-dir").strip()
+        places = self._git("rev-parse", "--absolute-git-dir", "--git-common-dir", "--show-prefix").split("\n")
+        self.git_folder = Path(places[0])
+        self._common = root / places[1]
         self.common_folder = self._common.resolve()
-        self._prefix = self._git("rev-parse", "--show-prefix").strip()
+        self._prefix = places[2]
 
     def head(self) -> str:
         """The commit that is checked out. Raises UserError in a repository without one."""
