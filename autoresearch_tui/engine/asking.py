@@ -81,15 +81,15 @@ class Asking:
         except UserError as error:
             self._session.append(ev.PauseAsked("engine", str(error)))
             return True
-        state, library = self._session.state, self._session.library
+        state, archive = self._session.state, self._session.archive
         start, files = self._start(state)
-        number, before = len(state.experiments), library.files(start.base)
+        number, before = len(state.experiments), archive.files(start.base)
         mends = start.mends.number if start.mends is not None else None
         self._session.append(ev.ProposalAsked(number, start.base, state.failures + 1, start.side, mends))
 
         def brief() -> Brief:
             lessons = memory.recall(self._session.files.lessons, state)
-            told = replace(library.brief(state, number, start.base), lessons=lessons, mends=mends)
+            told = replace(archive.brief(state, number, start.base), lessons=lessons, mends=mends)
             told = replace(told, side=_number_of(state, start.base)) if start.side else told
             return replace(told, files=files) if files is not None else told
 
@@ -99,7 +99,7 @@ class Asking:
                 base=start.base,
                 before=before,
                 brief=brief,
-                tried=lambda: library.tried(state),
+                tried=lambda: archive.tried(state),
                 python_path=self._session.python_path,
                 by_words=not self._offline,
                 trial=self._trial,
@@ -117,7 +117,7 @@ class Asking:
         start = starts.choose(state, mending=not self._offline)
         if start.mends is None:
             return start, None
-        draft = self._session.library.draft(start.mends, start.base)
+        draft = self._session.archive.draft(start.mends, start.base)
         # A crashed change that clashes with the new frontier is given up.
         return (start, draft) if draft is not None else (starts.choose(state, mending=False), None)
 

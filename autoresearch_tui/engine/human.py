@@ -61,7 +61,7 @@ class Human:
         if experiment is None:
             return
         session = self._session
-        before = session.library.files(experiment.base)
+        before = session.archive.files(experiment.base)
         strangers = sorted(set(command.files) - set(before))
         problem: str | None = f"{', '.join(strangers)}: not editable" if strangers else None
         if problem is None:

@@ -41,7 +41,7 @@ class Session:
         self.ledger = Ledger(lab.root)
         self.attempts = Attempts(lab, self.ledger, self.files, tag)
         self.launcher = Launcher(lab, self.ledger)
-        self.library = Library(lab, self.ledger)
+        self.archive = Library(lab, self.ledger)
         self.python_path = packages(lab.root)
         self.blocked = ""
         self._overrides = dict(overrides or {})
