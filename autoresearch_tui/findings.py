@@ -1,17 +1,18 @@
-"""Pure: what a session's history tells a human: earlier attempts like this one, and gains too small to trust."""
+"""Pure: what a history tells a human: attempts alike, gains too small to trust or that do not carry over."""
 
 from __future__ import annotations
 
 import re
-import statistics
-from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from autoresearch_tui.engine import noise
 from autoresearch_tui.engine.state import Experiment, State
 
 # Equal code, run again on the reference's lab, came out this much apart in the median of 48 pairs.
 TYPICAL_SPREAD = 3e-4
+# How many kept scores it takes to speak of a trend, and how little of a gain must carry over to the sealed split.
+OVERFIT_KEEPS, OVERFIT_SHARE = 4, 1 / 3
 _WORD = re.compile(r"[^\W\d_][\w]*|\d+(?:\.\d+)?")
 _SMALL_WORDS = frozenset(
     {
@@ -76,16 +77,6 @@ def changed_names(diff: str) -> frozenset[str]:
     return frozenset(name for name in names if len(name) > 2)
 
 
-def spread(state: State) -> float | None:
-    """How far equal runs came apart: the median difference between runs of the same commit; None: none repeated."""
-    values: defaultdict[str, list[float]] = defaultdict(list)
-    for experiment in state.experiments:
-        if experiment.value is not None:
-            values[experiment.commit].append(experiment.value)
-    apart = [max(group) - min(group) for group in values.values() if len(group) > 1]
-    return statistics.median(apart) if apart else None
-
-
 def gains(state: State) -> dict[int, float]:
     """For each scored experiment on a scored base how much better it is than that; negative: worse."""
     sign = 1 if state.session and state.session.goal == "maximize" else -1
@@ -102,15 +93,58 @@ def gains(state: State) -> dict[int, float]:
 
 
 def near_noise(state: State) -> tuple[Experiment, ...]:
-    """Kept experiments that gained less than equal runs come apart: a second run may turn them round."""
-    measured = spread(state)
+    """Kept experiments whose gain chance may explain: a second run may turn them round."""
+    measured = noise.spread(state)
     won = gains(state)
     found = []
     for experiment in state.experiments:
-        limit = measured if measured is not None else TYPICAL_SPREAD * abs(experiment.value or 0.0)
-        if experiment.outcome == "keep" and experiment.number in won and won[experiment.number] < limit:
+        if experiment.outcome != "keep" or experiment.number not in won:
+            continue
+        gain = won[experiment.number]
+        unknown = measured is None and experiment.stderr is None
+        usual = gain < TYPICAL_SPREAD * abs(experiment.value or 0.0)
+        if usual if unknown else noise.inside(gain, experiment.stderr, measured):
             found.append(experiment)
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A kept experiment's score on the sealed split beside the one that decided, and how far they lie apart."""
+
+    number: int
+    value: float
+    sealed: float
+
+    @property
+    def apart(self) -> float:
+        return self.sealed - self.value
+
+
+def gaps(state: State) -> tuple[Gap, ...]:
+    """The baseline and every keep since that has a sealed score, in order."""
+    return tuple(
+        Gap(e.number, e.value, e.score.sealed)
+        for e in state.experiments
+        if e.outcome == "keep" and e.value is not None and e.score is not None and e.score.sealed is not None
+    )
+
+
+def overfitting(state: State) -> str:
+    """A sentence where the night is overfitting its referee: the score gains, the sealed split hardly; else empty."""
+    known = gaps(state)
+    if len(known) < OVERFIT_KEEPS or state.session is None:
+        return ""
+    sign = 1 if state.session.goal == "maximize" else -1
+    first, last = known[0], known[-1]
+    gain, sealed = sign * (last.value - first.value), sign * (last.sealed - first.sealed)
+    chance = noise.SIGMAS * (noise.spread(state) or TYPICAL_SPREAD * abs(first.value))
+    if gain <= 0 or gain - sealed <= chance or sealed > OVERFIT_SHARE * gain:
+        return ""
+    return (
+        f"The night is overfitting its referee: {state.session.metric} gained {gain:.6f} since #{first.number}, "
+        f"the sealed split {sealed:.6f}"
+    )
 
 
 def _terms(text: str) -> dict[str, float]:

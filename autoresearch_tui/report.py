@@ -8,10 +8,11 @@ from pathlib import Path
 
 from autoresearch_tui import findings, report_chart
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import journal
+from autoresearch_tui.engine import journal, noise
+from autoresearch_tui.engine.fold import fold_all
 from autoresearch_tui.engine.journal import JournalDamaged
 from autoresearch_tui.engine.results import write
-from autoresearch_tui.engine.state import Experiment, Stage, State, fold_all
+from autoresearch_tui.engine.state import Experiment, Stage, State
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab, SessionFiles
 from autoresearch_tui.report_page import Block, Bullets, Code, Grid, Heading, Image, Paragraph, markdown, page
@@ -132,7 +133,7 @@ def _first(state: State) -> list[str]:
     ]
     doubtful = findings.near_noise(state)
     if doubtful:
-        measured = findings.spread(state)
+        measured = noise.spread(state)
         by = f"{measured:.6f}, measured here" if measured is not None else "about 0.03 %, as is usual"
         names = ", ".join(e.name for e in doubtful)
         items.append(f"Kept within the noise of equal runs ({by}); worth a second run: {names}")

@@ -8,11 +8,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine.fold import fold_all
 from autoresearch_tui.engine.journal import read
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.lock import held
 from autoresearch_tui.engine.results import render
-from autoresearch_tui.engine.state import Stage, State, fold_all
+from autoresearch_tui.engine.state import Stage, State, best_keep
 
 ENDS = (ev.VerdictGiven, ev.ProposalVetoed, ev.ProposalWithdrawn)
 
@@ -59,6 +60,8 @@ def _git(lab: Path, tag: str, state: State) -> list[str]:
     wanted = {f"refs/autoresearch/{tag}/{e.name}": e.commit for e in state.experiments}
     if refs != wanted:
         found.append(f"refs are {refs}, attempts are {wanted}")
+    if any(e.overruled for e in state.experiments) or state.frontier != best_keep(state.experiments, state.session):
+        return found  # a human chose where the search goes on
     keeps = [e for e in state.experiments if e.outcome == "keep"]
     for older, newer in pairwise(keeps):
         assert older.value is not None

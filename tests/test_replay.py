@@ -10,7 +10,7 @@ import pytest
 
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine import journal
-from autoresearch_tui.engine.state import fold_all
+from autoresearch_tui.engine.fold import fold_all
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab
 from autoresearch_tui.replay import LONGEST_GAP, Growth, Replay

@@ -11,7 +11,7 @@ from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine import memory, starts
 from autoresearch_tui.engine.clock import due
 from autoresearch_tui.engine.proposer import Answer, Proposer, Question
-from autoresearch_tui.engine.review import BASELINE, flag_text
+from autoresearch_tui.engine.review import BASELINE, REPEAT, flag_text
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.engine.starts import Start
 from autoresearch_tui.engine.state import Stage, State
@@ -60,12 +60,15 @@ class Asking:
             self._answer = None
             return True
         state = self._session.state
-        if state.paused or state.stopping or state.asked:
+        if state.paused or state.stopping:
             return False
         if not self._baselines_done(state):
             self._propose_baseline()
             return True
-        if len(state.waiting) >= QUEUE_DEPTH or not self._rows_wanted(len(state.waiting)):
+        if state.asked:
+            return False
+        proposals = sum(1 for e in state.waiting if e.author not in (BASELINE, REPEAT))
+        if proposals >= QUEUE_DEPTH or not self._rows_wanted(len(state.waiting)):
             return False
         if state.failed is not None and not due(state.failed_at, state.failed.retry_seconds):
             return False
@@ -137,6 +140,7 @@ class Asking:
             self._failed(answer)
             return
         author = self._session.lab.settings.researcher.kind
+        answer = replace(answer, number=len(state.experiments))  # a repeat may have taken the number meanwhile
         made = self._session.attempts.made(answer, author, state.program, self._session.now())
         flags = made.flags
         if answer.repeats is not None:
@@ -174,7 +178,11 @@ class Asking:
             return
         state = self._session.state
         assert state.session is not None
-        made = self._session.attempts.baseline(len(state.experiments), state.session.base, state.program)
+        earlier = [e for e in state.experiments if e.author == BASELINE]
+        first = next((e for e in earlier if e.value is not None), None)
+        seed = len(earlier) if first is not None else 0
+        number, base = len(state.experiments), state.session.base
+        made = self._session.attempts.baseline(number, base, state.program, first, seed)
         self._session.append(made)
         self._session.point_ref(made.number)
 

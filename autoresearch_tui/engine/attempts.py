@@ -11,7 +11,7 @@ from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.merge import merge
 from autoresearch_tui.engine.proposer import Answer
 from autoresearch_tui.engine.results import write
-from autoresearch_tui.engine.review import BASELINE, flag_text
+from autoresearch_tui.engine.review import BASELINE, REPEAT, flag_text
 from autoresearch_tui.engine.state import Experiment
 from autoresearch_tui.lab import Lab, SessionFiles
 from autoresearch_tui.text import clean_text, describe
@@ -30,8 +30,8 @@ class Attempts:
         """Where attempt `number` stays reachable."""
         return f"refs/autoresearch/{self.tag}/{number:04d}"
 
-    def baseline(self, number: int, base: str, program: str) -> ev.ProposalMade:
-        """The unmodified start."""
+    def baseline(self, number: int, base: str, program: str, first: Experiment | None, seed: int) -> ev.ProposalMade:
+        """The unmodified start; after the `first` that was scored, once more under another seed."""
         self._show(number, base, base)
         return ev.ProposalMade(
             number=number,
@@ -43,6 +43,27 @@ class Attempts:
             program=program,
             added=0,
             removed=0,
+            repeat_of=first.number if first is not None else None,
+            seed=seed,
+        )
+
+    def repeat(self, number: int, first: Experiment, program: str, seed: int) -> ev.ProposalMade:
+        """The same commit once more, under another seed."""
+        added, removed = self._show(number, first.base, first.commit)
+        return ev.ProposalMade(
+            number=number,
+            commit=first.commit,
+            base=first.base,
+            description=describe(f"repeat of #{first.number}: {first.description}"),
+            hypothesis="How far do equal runs lie apart?",
+            author=REPEAT,
+            program=program,
+            added=added,
+            removed=removed,
+            flags=first.flags,
+            low_risk=first.low_risk,
+            repeat_of=first.number,
+            seed=seed,
         )
 
     def made(self, answer: Answer, author: str, program: str, when: str) -> ev.ProposalMade:

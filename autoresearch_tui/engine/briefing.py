@@ -103,7 +103,13 @@ def _attempt(experiment: Experiment) -> Attempt:
         base=experiment.base,
         description=experiment.description,
         hypothesis=experiment.hypothesis,
-        outcome=experiment.outcome or "waiting",
+        outcome=_outcome(experiment),
         value=experiment.value,
         reason=reason,
     )
+
+
+def _outcome(experiment: Experiment) -> str:
+    if experiment.outcome in ("keep", "discard") and experiment.repeat_of is not None:
+        return "repeat"
+    return experiment.outcome or "waiting"

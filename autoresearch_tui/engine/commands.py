@@ -55,6 +55,29 @@ class StopRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeat:
+    """Run this experiment's commit once more under another seed, to see how far equal runs lie apart."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overrule:
+    """Keep what was not kept, or discard what was: `verdict` is keep or discard."""
+
+    number: int
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContinueFrom:
+    """Let the next proposals start from this experiment; one that was not kept is kept thereby."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A steering note for the researcher's next request."""
 
@@ -73,4 +96,4 @@ class Detach:
     """Let go of the session and leave everything as it is for the engine that comes next."""
 
 
-Command = Approve | Veto | Revise | Pause | Resume | StopRun | Note | Stop | Detach
+Command = Approve | Veto | Revise | Pause | Resume | StopRun | Repeat | Overrule | ContinueFrom | Note | Stop | Detach

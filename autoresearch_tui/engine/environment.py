@@ -12,8 +12,11 @@ from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab
 
 
-def environment(lab: Lab, scratch: Path) -> dict[str, str]:
-    """What a run may see: system paths, the lab's `run.env`, the budget, the data cache. Never the user's own."""
+def environment(lab: Lab, scratch: Path, seed: int = 0) -> dict[str, str]:
+    """What a run may see: system paths, the lab's `run.env`, the budget, the data cache. Never the user's own.
+
+    `seed` is set for a repeat alone: what it is added to is the lab's.
+    """
     settings = lab.settings.run
     env = runner.base_environment(settings.env, python_bin=Path(sys.executable), scratch=scratch)
     cache = os.environ.get("AUTORESEARCH_CACHE") or str(Path.home() / ".cache" / "autoresearch")
@@ -21,6 +24,8 @@ def environment(lab: Lab, scratch: Path) -> dict[str, str]:
     env["AUTORESEARCH_TIME_BUDGET"] = f"{settings.budget_seconds:g}"
     if settings.budget_tokens:
         env["AUTORESEARCH_TOKEN_BUDGET"] = str(settings.budget_tokens)
+    if seed:
+        env["AUTORESEARCH_SEED"] = str(seed)
     # What a compiler keeps could carry one run's work into the next.
     env |= {"TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"), "TRITON_CACHE_DIR": str(scratch / "triton")}
     venv = lab.root / ".venv"

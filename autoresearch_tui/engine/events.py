@@ -1,17 +1,13 @@
 """Everything that can happen, as one closed family of frozen dataclasses.
 
 An event is a fact that is already true or an intent that the engine will make true (and repeats after a crash).
-The journal stores each as a JSON object: `seq`, `time`, `type` (the class name in snake case) and the fields.
+The journal stores each as :mod:`codec` writes it.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import re
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +102,7 @@ class ProposalMade:
 
     `side` and `mends` as in :class:`ProposalAsked`; a side branch is not merged onto the frontier while it waits.
     `repeats`: the experiment that this is nearly the same as; the researcher was told, and insisted.
+    `repeat_of`: the experiment whose commit is run once more, under another `seed`; it decides nothing.
     """
 
     number: int
@@ -124,6 +121,8 @@ class ProposalMade:
     side: bool = False
     mends: int | None = None
     repeats: int | None = None
+    repeat_of: int | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +213,10 @@ class RunEnded:
 
 @dataclass(frozen=True, slots=True)
 class RunScored:
-    """`value` is None where there is no valid score, and `problem` says why. Memory in GiB."""
+    """`value` is None where there is no valid score, and `problem` says why. Memory in GiB.
+
+    `sealed`: the metric on the split that the loop never sees; for the human alone, never for a researcher.
+    """
 
     number: int
     value: float | None
@@ -222,17 +224,44 @@ class RunScored:
     source: str
     problem: str = ""
     summary: Mapping[str, str] = field(default_factory=dict)
+    sealed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictGiven:
-    """The end of an experiment that ran: keep, discard, crash or invalid. A keep moves the frontier to its commit."""
+    """The end of an experiment that ran: keep, discard, crash or invalid. A keep moves the frontier to its commit.
+
+    `stderr`: standard error of the difference to the frontier, from the scores of the same rows. `spread`: how far
+    equal runs lie apart, as a standard deviation. None where unknown. `inside_noise`: the difference is no larger
+    than these two explain.
+    """
 
     number: int
     verdict: str
     value: float | None
     memory_gb: float
     reason: str
+    stderr: float | None = None
+    spread: float | None = None
+    inside_noise: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictOverruled:
+    """A human knows better: `verdict` (keep or discard) in place of what was given. A keep moves the frontier."""
+
+    number: int
+    verdict: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrontierMoved:
+    """The next proposals start from this kept experiment, and are measured against it."""
+
+    number: int
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +338,8 @@ Event = (
     | RunEnded
     | RunScored
     | VerdictGiven
+    | VerdictOverruled
+    | FrontierMoved
     | NoteGiven
     | PauseAsked
     | Resumed
@@ -326,48 +357,3 @@ class Record:
     seq: int
     time: str
     event: Event
-
-
-def type_name(event: Event) -> str:
-    """`ProposalMade` → `proposal_made`."""
-    return _snake(type(event).__name__)
-
-
-def to_fields(event: Event) -> dict[str, Any]:
-    """The event's own fields as JSON values."""
-    return {f.name: _plain(getattr(event, f.name)) for f in dataclasses.fields(event)}
-
-
-def from_fields(name: str, values: Mapping[str, Any]) -> Event:
-    """The event that `type_name` and `to_fields` describe. Unknown fields (of a later version) are ignored.
-
-    Raises ValueError for an unknown type or a missing field.
-    """
-    kind = _KINDS.get(name)
-    if kind is None:
-        raise ValueError(f"unknown event type {name!r}")
-    known: dict[str, Any] = {}
-    for field_name in _FIELDS[kind]:
-        if field_name in values:
-            value = values[field_name]
-            known[field_name] = tuple(value) if isinstance(value, list) else value
-    try:
-        return typing.cast(Event, kind(**known))
-    except TypeError as error:
-        raise ValueError(f"{name}: {error}") from None
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, tuple):
-        return list(value)
-    if isinstance(value, Mapping):
-        return dict(value)
-    return value
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-
-
-_KINDS: dict[str, type] = {_snake(kind.__name__): kind for kind in typing.get_args(Event)}
-_FIELDS = {kind: tuple(f.name for f in dataclasses.fields(kind)) for kind in _KINDS.values()}

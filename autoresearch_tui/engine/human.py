@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import preflight
+from autoresearch_tui.engine import overruling, preflight
+from autoresearch_tui.engine.review import HUMAN
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.engine.state import WAITING, Experiment, Stage
 from autoresearch_tui.text import clean_text, describe
-
-HUMAN = "human"
 
 
 class Human:
@@ -38,6 +37,8 @@ class Human:
                 running = self._session.state.running
                 if running is not None and running.number == command.number:
                     self._stop_run()
+            case cmd.Repeat() | cmd.Overrule() | cmd.ContinueFrom():
+                overruling.obey(self._session, command)
             case cmd.Note():
                 self._note(command)
             case cmd.Stop():

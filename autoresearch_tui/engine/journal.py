@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from autoresearch_tui.engine import codec
 from autoresearch_tui.engine import events as ev
 
 _CRC = b',"crc":"'
@@ -37,8 +38,10 @@ class Scan:
 
 def encode(record: ev.Record) -> bytes:
     """One line. The checksum is of the JSON text before it."""
-    fields = {"seq": record.seq, "time": record.time, "type": ev.type_name(record.event)}
-    text = json.dumps(fields | ev.to_fields(record.event), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    fields = {"seq": record.seq, "time": record.time, "type": codec.type_name(record.event)}
+    text = json.dumps(
+        fields | codec.to_fields(record.event), ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    )
     body = text.encode("utf-8", "replace")[:-1]
     return body + _CRC + f"{zlib.crc32(body):08x}".encode() + b'"}\n'
 
@@ -51,7 +54,7 @@ def decode(line: bytes) -> ev.Record:
     if rest[:-2] != f"{zlib.crc32(body):08x}".encode():
         raise ValueError("the checksum does not match")
     values = json.loads(body + b"}")
-    return ev.Record(values.pop("seq"), values.pop("time"), ev.from_fields(values.pop("type"), values))
+    return ev.Record(values.pop("seq"), values.pop("time"), codec.from_fields(values.pop("type"), values))
 
 
 def scan(path: Path, data: bytes) -> Scan:

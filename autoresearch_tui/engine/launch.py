@@ -49,7 +49,7 @@ class Launcher:
                     "a filter or a line-end setting in .gitattributes changes it: remove that for the lab's files"
                 )
 
-    def start(self, files: RunFiles) -> None:
+    def start(self, experiment: Experiment, files: RunFiles) -> None:
         """Start the prepared run under its supervisor. Does nothing where it is running or has ended."""
         settings = self.lab.settings.run
         cwd = self.cwd(files)
@@ -63,7 +63,7 @@ class Launcher:
             runner.RunSpec(
                 command=tuple(command),
                 cwd=str(cwd.relative_to(files.folder)),
-                env=self.environment(files),
+                env=self.environment(files, experiment.seed),
                 timeout_seconds=settings.timeout_seconds,
                 min_free_bytes=MIN_FREE_BYTES,
             ),
@@ -77,9 +77,9 @@ class Launcher:
         """Where the training command runs: the lab's place in the exported tree."""
         return files.work / self.ledger.prefix
 
-    def environment(self, files: RunFiles) -> dict[str, str]:
+    def environment(self, files: RunFiles, seed: int = 0) -> dict[str, str]:
         """The whole environment of a run."""
-        return environment(self.lab, files.folder / "scratch")
+        return environment(self.lab, files.folder / "scratch", seed)
 
     def _compare(self, experiment: Experiment) -> None:
         """The commit differs from its base in editable files alone, and there in nothing but contents."""

@@ -18,7 +18,7 @@ from autoresearch_tui.engine.clock import ClockWatch
 from autoresearch_tui.engine.human import Human
 from autoresearch_tui.engine.ledger import GitError
 from autoresearch_tui.engine.proposer import Answer
-from autoresearch_tui.engine.review import BASELINE
+from autoresearch_tui.engine.review import BASELINE, REPEAT
 from autoresearch_tui.engine.runs import Runs
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.engine.state import TABLED, Stage, State
@@ -151,7 +151,7 @@ class Engine:
         if state.best is None:
             return False
         for waiting in state.waiting:
-            if waiting.base == state.frontier_commit or waiting.author == BASELINE or waiting.side:
+            if waiting.base == state.frontier_commit or waiting.author in (BASELINE, REPEAT) or waiting.side:
                 continue
             moved = self._session.attempts.rebased(waiting, state.frontier_commit, waiting.proposed_at)
             if moved is None:

@@ -112,6 +112,8 @@ def _lesson(experiment: Experiment) -> str:
     match experiment.outcome:
         case _ if experiment.author == BASELINE:
             return "Lesson: this is where the search starts."
+        case _ if experiment.repeat_of is not None:
+            return f"Lesson: this is how far equal runs of #{experiment.repeat_of} lie apart."
         case "keep":
             return f"Lesson: it held: {idea}"
         case "discard":

@@ -9,6 +9,8 @@ from autoresearch_tui.engine.state import Experiment, Stage
 from autoresearch_tui.settings import ReviewSettings
 
 BASELINE = "baseline"
+REPEAT = "repeat"
+HUMAN = "human"
 
 
 def at_gate(experiment: Experiment, settings: ReviewSettings, now: datetime) -> ev.Event | None:
@@ -26,6 +28,8 @@ def at_gate(experiment: Experiment, settings: ReviewSettings, now: datetime) -> 
 def _open(experiment: Experiment, settings: ReviewSettings, now: datetime) -> ev.Event:
     if experiment.author == BASELINE:
         return ev.ProposalApproved(experiment.number, experiment.commit, BASELINE)
+    if experiment.author == REPEAT:
+        return ev.ProposalApproved(experiment.number, experiment.commit, HUMAN)
     if settings.mode == "auto":
         return ev.ProposalApproved(experiment.number, experiment.commit, "auto")
     deadline = ""

@@ -9,6 +9,7 @@ from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine import runner, scoring
 from autoresearch_tui.engine.clock import since
 from autoresearch_tui.engine.launch import LaunchRefused, tidy
+from autoresearch_tui.engine.noise import Row
 from autoresearch_tui.engine.review import BASELINE
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.engine.state import Experiment, Stage
@@ -80,14 +81,14 @@ class Runs:
         files = self._session.files.run(experiment.number)
         self._session.launcher.prepare(experiment, files)
         self._session.append(ev.RunStarted(experiment.number, experiment.commit, experiment.attempt + 1))
-        self._session.launcher.start(files)
+        self._session.launcher.start(experiment, files)
 
     def _look(self, running: Experiment) -> bool:
         files = self._session.files.run(running.number)
         status = runner.look(files.folder)
         if status.state is runner.RunState.NOT_STARTED:
             # The engine died between its intent and the launch.
-            self._session.launcher.start(files)
+            self._session.launcher.start(running, files)
             return False
         if status.state is runner.RunState.RUNNING:
             return False
@@ -127,7 +128,7 @@ class Runs:
 
         def work() -> None:
             try:
-                cwd, env = launcher.cwd(files), launcher.environment(files)
+                cwd, env = launcher.cwd(files), launcher.environment(files, ended.seed)
                 settings = self._session.lab.settings
                 self._deliver(scoring.score(ended.number, files, cwd, settings, session.locked, env))
             except OSError as error:
@@ -137,10 +138,21 @@ class Runs:
         self._scoring.start()
 
     def _judge(self, experiment: Experiment) -> None:
-        verdict = scoring.verdict(experiment, self._session.state)
+        verdict = scoring.verdict(experiment, self._session.state, *self._rows(experiment))
         self._session.append(verdict)
         self._session.publish_verdict()
         self._untidy.append(experiment)
-        if experiment.author == BASELINE and verdict.verdict not in ("keep", "discard"):
+        first = experiment.author == BASELINE and self._session.state.best is None
+        if first and verdict.verdict not in ("keep", "discard"):
             reason = f"the baseline gave no score ({verdict.reason}); mend the lab, commit, and start with --new"
             self._session.append(ev.PauseAsked("engine", reason))
+
+    def _rows(self, experiment: Experiment) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+        """The scored rows of this run and of the frontier's, where both are of the same data."""
+        best = self._session.state.best
+        if best is None or experiment.score is None or experiment.score.value is None:
+            return (), ()
+        (mine, rows), (theirs, others) = (
+            scoring.scored_rows(self._session.files.run(number).score) for number in (experiment.number, best.number)
+        )
+        return (rows, others) if mine == theirs else ((), ())

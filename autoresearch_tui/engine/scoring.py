@@ -7,11 +7,12 @@ import json
 import math
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from autoresearch_tui.engine import codec, noise, runlog
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import runlog
+from autoresearch_tui.engine.noise import Row
 from autoresearch_tui.engine.results import write
 from autoresearch_tui.engine.state import Experiment, State, better
 from autoresearch_tui.lab import RunFiles
@@ -53,12 +54,17 @@ def score(
         problem = "" if value is not None else f"the log has no {settings.metric.name}"
         source = SELF_REPORTED
     scored = ev.RunScored(number, value, _memory_gb(summary), source, problem, summary)
-    write(files.score, json.dumps({"metric": settings.metric.name, **ev.to_fields(scored)}, indent=2) + "\n")
+    write(files.score, json.dumps({"metric": settings.metric.name, **codec.to_fields(scored)}, indent=2) + "\n")
     return scored
 
 
-def verdict(experiment: Experiment, state: State) -> ev.VerdictGiven:
-    """Keep, discard, crash or invalid, with the reason in words. Pure."""
+def verdict(
+    experiment: Experiment, state: State, rows: Sequence[Row] = (), best: Sequence[Row] = ()
+) -> ev.VerdictGiven:
+    """Keep, discard, crash or invalid, with the reason in words. Pure.
+
+    `rows` and `best` are the rows as scored of this run and of the frontier's, where a referee kept them.
+    """
     run, scored = experiment.run, experiment.score
     assert run is not None
     number = experiment.number
@@ -71,15 +77,34 @@ def verdict(experiment: Experiment, state: State) -> ev.VerdictGiven:
         # A run that ended well but printed no score is a crash, as in the reference; a refused score is invalid.
         kind = "crash" if scored.source == SELF_REPORTED and scored.problem.startswith("the log") else "invalid"
         return ev.VerdictGiven(number, kind, None, scored.memory_gb, scored.problem)
-    value, best = scored.value, state.best
-    if best is None or best.value is None:
-        return ev.VerdictGiven(number, "keep", value, scored.memory_gb, "the baseline")
-    change = f"{value:.6f} against {best.value:.6f} (#{best.number})"
-    if experiment.commit == best.commit:
-        return ev.VerdictGiven(number, "discard", value, scored.memory_gb, f"a repeat: {change}")
-    if better(state, value):
-        return ev.VerdictGiven(number, "keep", value, scored.memory_gb, change)
-    return ev.VerdictGiven(number, "discard", value, scored.memory_gb, change)
+    if state.best is None or state.best.value is None:
+        return ev.VerdictGiven(number, "keep", scored.value, scored.memory_gb, "the baseline")
+    return _compared(experiment, scored.value, state.best.value, state, noise.paired_error(rows, best))
+
+
+def _compared(experiment: Experiment, value: float, best: float, state: State, stderr: float | None) -> ev.VerdictGiven:
+    assert experiment.score is not None
+    assert state.best is not None
+    spread = noise.spread(state)
+    reason, kind = f"{value:.6f} against {best:.6f} (#{state.best.number})", "discard"
+    if experiment.repeat_of is not None:
+        first = state.experiments[experiment.repeat_of].value
+        before = f"{first:.6f} (#{experiment.repeat_of})" if first is not None else f"#{experiment.repeat_of}"
+        reason = f"a repeat under seed {experiment.seed}: {value:.6f} against {before}"
+    elif better(state, value):
+        kind = "keep"
+    inside_noise = noise.inside(value - best, stderr, spread)
+    memory = experiment.score.memory_gb
+    return ev.VerdictGiven(experiment.number, kind, value, memory, reason, stderr, spread, inside_noise)
+
+
+def scored_rows(path: Path) -> tuple[str, tuple[Row, ...]]:
+    """What the rows of a score.json are of, and each row's nats and bytes; nothing where no referee kept them."""
+    try:
+        written = json.loads(path.read_text("utf-8"))
+        return str(written.get("data", "")), tuple((float(nats), float(size)) for nats, size in written.get("rows", ()))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return "", ()
 
 
 def _locked_refused(run: ev.RunEnded, state: State) -> str:

@@ -12,10 +12,10 @@ from autoresearch_tui.engine import cage, journal, launch, results
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.attempts import Attempts
 from autoresearch_tui.engine.briefing import Library, packages, program_version
+from autoresearch_tui.engine.fold import fold, fold_all
 from autoresearch_tui.engine.launch import Launcher
 from autoresearch_tui.engine.ledger import NO_COMMIT, GitError, Ledger
 from autoresearch_tui.engine.scoring import hashes
-from autoresearch_tui.engine.state import fold, fold_all
 from autoresearch_tui.lab import STATE_FOLDER, Lab
 
 
@@ -180,7 +180,7 @@ class Session:
         present = self.ledger.resolve(ref)
         if present == wanted:
             return
-        ours = {state.session.base, *(e.commit for e in state.experiments if e.outcome == "keep")}
+        ours = {state.session.base, *(e.commit for e in state.experiments)}
         if present is not None and present not in ours:
             raise BranchMoved(
                 f"branch {state.session.branch} was moved to {present[:7]} by somebody else; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autoresearch_tui.engine.review import BASELINE
+from autoresearch_tui.engine.review import BASELINE, REPEAT
 from autoresearch_tui.engine.state import Experiment, State
 
 RESTART_AFTER = 20
@@ -43,7 +43,7 @@ def to_mend(state: State) -> Experiment | None:
     answered = {e.mends for e in state.experiments}
     for experiment in reversed(state.table[-_MENDED_AMONG:]):
         ended = experiment.run is not None and experiment.run.reason not in _NOT_ITS_FAULT
-        own = experiment.author != BASELINE and experiment.mends is None
+        own = experiment.author not in (BASELINE, REPEAT) and experiment.mends is None
         if experiment.outcome == "crash" and ended and own and experiment.number not in answered:
             return experiment
     return None
@@ -62,6 +62,6 @@ def restart(state: State) -> Experiment | None:
 
 
 def since_keep(state: State) -> int:
-    """Verdicts since the last keep."""
-    outcomes = [e.outcome for e in reversed(state.table)]
+    """Verdicts since the last keep, repeats apart."""
+    outcomes = [e.outcome for e in reversed(state.table) if e.repeat_of is None]
     return outcomes.index("keep") if "keep" in outcomes else len(outcomes)

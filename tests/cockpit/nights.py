@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.state import State, fold_all
+from autoresearch_tui.engine.fold import fold_all
+from autoresearch_tui.engine.state import State
 
 IDEAS = (
     "raise MATRIX_LR to 0.035",

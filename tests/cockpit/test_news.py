@@ -11,8 +11,9 @@ from autoresearch_tui.cockpit.app import THEME
 from autoresearch_tui.cockpit.preferences import Preferences, load
 from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine.fold import fold_all
 from autoresearch_tui.engine.journal import read
-from autoresearch_tui.engine.state import State, fold_all
+from autoresearch_tui.engine.state import State
 from tests.cockpit.driving import Driver, drive
 from tests.cockpit.fakes import FakeHost, FakeSession, night
 

@@ -17,6 +17,7 @@ from autoresearch_tui.cockpit.screens.review import Answer, ReviewScreen
 from autoresearch_tui.cockpit.screens.veto import REASONS
 from autoresearch_tui.cockpit.widgets.text_editor import TextEditor
 from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine import noise
 from autoresearch_tui.engine.commands import Approve, Note, Revise, Veto
 from tests.cockpit.nights import Night, pilot_test
 
@@ -292,7 +293,7 @@ def test_a_gain_smaller_than_the_spread_is_near_noise() -> None:
     small = night.experiment("keep", 0.9999, base)
     night.experiment("keep", 0.99, night.commit(small))
     assert [e.number for e in findings.near_noise(night.state)] == [small]
-    assert findings.spread(night.state) is None
+    assert noise.spread(night.state) is None
 
 
 def test_files_that_do_not_parse_are_named() -> None:

@@ -6,8 +6,8 @@ import pytest
 
 from autoresearch_tui.cockpit.status import Live, View, status
 from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine.fold import fold_all
 from autoresearch_tui.engine.journal import read
-from autoresearch_tui.engine.state import fold_all
 from tests.cockpit.fakes import FakeSession, night
 
 

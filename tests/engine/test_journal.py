@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoresearch_tui.engine import codec
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.journal import Journal, JournalDamaged, JournalTail, decode, encode, read, scan
 
@@ -40,7 +41,7 @@ EVENTS = st.one_of(
 
 
 def without_surrogates(event: ev.Event) -> bool:
-    return "\\ud" not in json.dumps(ev.to_fields(event))
+    return "\\ud" not in json.dumps(codec.to_fields(event))
 
 
 @given(EVENTS.filter(without_surrogates))
@@ -52,7 +53,7 @@ def test_an_event_comes_back_as_it_was(event: ev.Event) -> None:
     assert decode(line[:-1]) == record
     values = json.loads(line)
     assert list(values)[:3] == ["seq", "time", "type"]
-    assert values["type"] == ev.type_name(event)
+    assert values["type"] == codec.type_name(event)
 
 
 @settings(deadline=None)

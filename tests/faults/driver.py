@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from autoresearch_tui import cli
+from autoresearch_tui.engine import codec
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.journal import Journal
 
@@ -25,7 +26,7 @@ def arm(failpoint: str) -> None:
     append: Callable[..., tuple[ev.Record, bytes]] = Journal.append
 
     def deadly(journal: Journal, event: ev.Event) -> tuple[ev.Record, bytes]:
-        kind = ev.type_name(event)
+        kind = codec.type_name(event)
         seen[kind] += 1
         due = kind == name and seen[kind] == int(nth)
         if due and when == "before":
