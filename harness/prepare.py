@@ -8,8 +8,8 @@
     python prepare.py --check               # exit 0 where everything is ready, else 2
 
 Environment: AUTORESEARCH_CACHE (default ~/.cache/autoresearch), AUTORESEARCH_PROFILE (a row of PROFILES),
-AUTORESEARCH_DATA (climbmix, embedded or a path), AUTORESEARCH_TIME_BUDGET (seconds of training) and
-AUTORESEARCH_TOKEN_BUDGET (tokens in place of seconds where it is above zero).
+AUTORESEARCH_DATA (climbmix, embedded or a path), AUTORESEARCH_TIME_BUDGET (seconds of training),
+AUTORESEARCH_TOKEN_BUDGET (tokens in place of seconds where it is above zero), AUTORESEARCH_SEED (added to the seed).
 
 Nothing heavy is imported at the top: `--check` has to answer at once.
 """
@@ -83,7 +83,7 @@ def _number(name: str, default: int) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        fail(f"{name}={raw}: not a number of seconds or tokens; unset it or give a positive number")
+        fail(f"{name}={raw}: not a number from zero up; unset it or give one")
     return int(value) if value == int(value) else value
 
 
@@ -96,6 +96,7 @@ EVAL_TOKENS = PROFILE.eval_tokens
 VOCAB_SIZE = PROFILE.vocab_size
 TIME_BUDGET = _number("AUTORESEARCH_TIME_BUDGET", 300)
 TOKEN_BUDGET = int(_number("AUTORESEARCH_TOKEN_BUDGET", 0))
+SEED_SHIFT = int(_number("AUTORESEARCH_SEED", 0))  # repeats of a run differ in this alone
 DATASET = os.environ.get("AUTORESEARCH_DATA") or PROFILE.dataset
 CACHE_DIR = Path(os.environ.get("AUTORESEARCH_CACHE") or "~/.cache/autoresearch").expanduser()
 

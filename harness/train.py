@@ -28,7 +28,7 @@ import device as hardware
 import prepare
 import torch
 import torch.nn.functional as F
-from prepare import MAX_SEQ_LEN, TIME_BUDGET, TOKEN_BUDGET, Tokenizer, evaluate_bpb, make_dataloader
+from prepare import MAX_SEQ_LEN, SEED_SHIFT, TIME_BUDGET, TOKEN_BUDGET, Tokenizer, evaluate_bpb, make_dataloader
 from torch import Tensor, nn
 
 # ---------------------------------------------------------------------------
@@ -625,9 +625,9 @@ def main() -> None:
     torch.set_float32_matmul_precision("high")
     tokenizer = Tokenizer.from_directory()
     run, rows, meter = set_up(tokenizer)
-    torch.manual_seed(SEED)
+    torch.manual_seed(seed := SEED + SEED_SHIFT)
     run.model.init_weights()
-    batches = make_dataloader(tokenizer, rows, MAX_SEQ_LEN, "train", seed=SEED, device=run.device)
+    batches = make_dataloader(tokenizer, rows, MAX_SEQ_LEN, "train", seed=seed, device=run.device)
     train(run, batches, meter, TOTAL_BATCH_SIZE // (rows * MAX_SEQ_LEN))
     run.model.eval()
     with run.autocast:
