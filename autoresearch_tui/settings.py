@@ -70,6 +70,16 @@ class ReviewSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HookSettings:
+    """Commands of the human's own, run without a shell when something happens; empty: none."""
+
+    best: tuple[str, ...] = ()
+    crash: tuple[str, ...] = ()
+    waits: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole of `autoresearch.toml`; the defaults fit an unmodified checkout of the reference."""
 
@@ -78,6 +88,7 @@ class Settings:
     metric: MetricSettings = field(default_factory=MetricSettings)
     researcher: ResearcherSettings = field(default_factory=ResearcherSettings)
     review: ReviewSettings = field(default_factory=ReviewSettings)
+    hooks: HookSettings = field(default_factory=HookSettings)
 
 
 def load(folder: Path) -> Settings:

@@ -14,7 +14,6 @@ from textual.theme import Theme
 
 from autoresearch_tui.cockpit import preferences
 from autoresearch_tui.cockpit.actions import ACTIONS, key_name, written
-from autoresearch_tui.cockpit.announce import News, news
 from autoresearch_tui.cockpit.bridge import Bridge
 from autoresearch_tui.cockpit.preferences import Preferences
 from autoresearch_tui.cockpit.screens.main import MainScreen
@@ -22,6 +21,7 @@ from autoresearch_tui.engine.host import Host
 from autoresearch_tui.engine.state import State
 from autoresearch_tui.lab import Lab
 from autoresearch_tui.monitor import Monitor
+from autoresearch_tui.news import News, news
 from autoresearch_tui.text import clean_line
 
 TICK_SECONDS = 0.2

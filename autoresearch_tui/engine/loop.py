@@ -83,6 +83,7 @@ class Engine:
                 while not self._outcome and self._step():
                     pass
                 self._runs.tidy()
+                self._session.tell_of_hooks()
                 self._session.clear_trouble()
                 self._retry.clear()
             except (OSError, GitError, TroubleError) as error:

@@ -13,6 +13,7 @@ from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.attempts import Attempts
 from autoresearch_tui.engine.briefing import Library, packages, program_version
 from autoresearch_tui.engine.fold import fold, fold_all
+from autoresearch_tui.engine.hooks import LIMIT_SECONDS, Hooks
 from autoresearch_tui.engine.launch import Launcher
 from autoresearch_tui.engine.ledger import NO_COMMIT, GitError, Ledger
 from autoresearch_tui.engine.scoring import hashes
@@ -46,6 +47,7 @@ class Session:
         self.blocked = ""
         self._overrides = dict(overrides or {})
         self._listen = listen
+        self._hooks = Hooks(lab.settings.hooks, lab.root, tag, os.environ)
         self._table = results.LabTable(lab.results, lab.state_folder / "results.sha256")
         self._journal = journal.Journal(self.files.journal)
         self.state = fold_all(self._journal.records)
@@ -63,9 +65,10 @@ class Session:
         """Journal an event; on disk, and folded into :attr:`state`, when this returns."""
         record, line = self._journal.append(event)
         self.blocked = ""
-        self.state = fold(self.state, record)
+        before, self.state = self.state, fold(self.state, record)
         if self._listen is not None:
             self._listen(line)
+        self._hooks.hear(before, self.state, line)
 
     def begin(self, *, headless: bool) -> None:
         """Begin the session or take it up again: make true whatever the journal says. Safe to repeat."""
@@ -99,7 +102,15 @@ class Session:
         """Let go. What cannot be written now is found again at the next start."""
         with contextlib.suppress(OSError):
             self.append(ev.EngineStopped(why, detail))
+            # Nobody waits for an end that came by itself; whoever let go does.
+            self._hooks.close(LIMIT_SECONDS if why in {"finished", "failed"} else 0.5)
+            self.tell_of_hooks()
         self._journal.close()
+
+    def tell_of_hooks(self) -> None:
+        """Journal what went wrong with the human's own commands: of each kind once, until it works again."""
+        for kind, why in self._hooks.failures():
+            self.append(ev.CommandRefused(f"hooks.{kind}", why))
 
     def publish_verdict(self) -> None:
         """After a verdict: the branch and the tables say what the journal says."""

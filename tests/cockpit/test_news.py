@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.cockpit.announce import news
 from autoresearch_tui.cockpit.app import THEME
 from autoresearch_tui.cockpit.preferences import Preferences, load
 from autoresearch_tui.engine import commands as cmd
@@ -14,6 +13,7 @@ from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.fold import fold_all
 from autoresearch_tui.engine.journal import read
 from autoresearch_tui.engine.state import State
+from autoresearch_tui.news import news
 from tests.cockpit.driving import Driver, drive
 from tests.cockpit.fakes import FakeHost, FakeSession, night
 
@@ -28,19 +28,19 @@ def test_what_is_worth_a_bell(session: FakeSession) -> None:
     assert news(before, before) == ()
     session.end(7, 0.98, "keep")
     (item,) = news(before, state(session))
-    assert (item.kind, item.text) == ("best", "new best: val_bpb 0.9800 ▼ 0.0068 · #7 MATRIX_LR 0.03→0.02")
+    assert (item.kind, item.text) == ("best", "new best: val_bpb 0.9800, better by 0.0068 · #7 MATRIX_LR 0.03→0.02")
     before = state(session)
     session.review(session.propose("DEPTH 8→9"))
     (item,) = news(before, state(session))
-    assert (item.kind, item.text, item.urgent) == ("waits", "#9 DEPTH 8→9 waits for you", True)
+    assert (item.kind, item.text, item.urgent) == ("waits", "decision: #9 DEPTH 8→9 waits for you", True)
     before = state(session)
     session.start(9)
     session.end(9, None, "crash", "CUDA out of memory")
     session.add(ev.PauseAsked("engine", "three crashes"), ev.EngineStopped("failed", "no disk"))
     assert [(item.kind, item.urgent) for item in news(before, state(session))] == [
         ("crash", False),
-        ("paused", True),
-        ("finished", True),
+        ("stopped", True),
+        ("stopped", True),
     ]
 
 

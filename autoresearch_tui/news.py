@@ -1,0 +1,85 @@
+"""Pure: what a human who looks elsewhere wants to be told of: by a bell, or by a hook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autoresearch_tui.engine.state import Experiment, Stage, State
+from autoresearch_tui.text import clean_line
+
+_DESCRIPTION = 60
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """`kind`: best, crash, waits or stopped. `urgent` where nothing goes on without the human.
+
+    `text` begins with a word of ours, whatever a description says: it can be handed to any command as an argument.
+    """
+
+    kind: str
+    text: str
+    urgent: bool = False
+    number: int | None = None
+    value: float | None = None
+
+
+def news(before: State, after: State) -> tuple[News, ...]:
+    """What happened between two states that is worth a bell."""
+    return (*_verdicts(before, after), *_waits(before, after), *_halts(before, after))
+
+
+def _verdicts(before: State, after: State) -> list[News]:
+    found = []
+    for experiment in after.experiments:
+        number = experiment.number
+        old = before.experiments[number] if number < len(before.experiments) else None
+        if experiment is old or not experiment.outcome or (old is not None and old.outcome):
+            continue
+        if experiment.outcome == "crash":
+            found.append(News("crash", f"crash: {_name(experiment)}: {clean_line(experiment.reason)}", number=number))
+        elif experiment.outcome == "keep" and number:
+            found.append(_best(experiment, before, after))
+    return found
+
+
+def _best(experiment: Experiment, before: State, after: State) -> News:
+    metric = clean_line(after.session.metric) if after.session else "score"
+    value, was = experiment.value, before.best.value if before.best else None
+    words = "new best" if value is None else f"new best: {metric} {value:.4f}"
+    if value is not None and was is not None:
+        words += f", better by {abs(value - was):.4f}"
+    return News("best", f"{words} · {_name(experiment)}", number=experiment.number, value=value)
+
+
+def _waits(before: State, after: State) -> list[News]:
+    known = {(e.number, e.commit) for e in before.waiting if e.stage is Stage.REVIEW}
+    return [
+        News("waits", f"decision: {_name(e)} waits for you", urgent=after.running is None, number=e.number)
+        for e in after.waiting
+        if e.stage is Stage.REVIEW and (e.number, e.commit) not in known
+    ]
+
+
+def _halts(before: State, after: State) -> list[News]:
+    """Whatever keeps the night from going on."""
+    found = []
+    paused, trouble, failed, stopped = after.paused, after.trouble, after.failed, after.stopped
+    if trouble is not None and trouble is not before.trouble:
+        found.append(News("stopped", clean_line(f"trouble: {trouble.what}: {trouble.remedy}"), urgent=True))
+    if paused is not None and paused is not before.paused and paused.by != "human":
+        found.append(News("stopped", clean_line(f"paused by the {paused.by}: {paused.reason}"), urgent=True))
+    if failed is not None and failed is not before.failed and failed.retry_seconds is None:
+        found.append(News("stopped", clean_line(f"no more proposals: {failed.error}"), urgent=True))
+    if stopped is not None and stopped is not before.stopped and stopped.why in {"finished", "failed"}:
+        detail = f": {clean_line(stopped.detail)}" if stopped.detail else ""
+        found.append(News("stopped", f"the session {stopped.why}{detail}", urgent=stopped.why == "failed"))
+    return found
+
+
+def _name(experiment: Experiment) -> str:
+    """`#7 MATRIX_LR 0.04→0.02`."""
+    text = clean_line(experiment.description) or "no description"
+    if len(text) > _DESCRIPTION:
+        text = text[: _DESCRIPTION - 1].rstrip() + "…"
+    return f"#{experiment.number} {text}"
