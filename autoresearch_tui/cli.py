@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from autoresearch_tui import __version__
+from autoresearch_tui import __version__, devices
 from autoresearch_tui.errors import UserError
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -54,6 +54,13 @@ def _count(text: str) -> int:
     return value
 
 
+def _devices(text: str) -> str:
+    names = tuple(name.strip() for name in text.split(","))
+    if problem := devices.problem(names):
+        raise argparse.ArgumentTypeError(problem)
+    return ",".join(names)
+
+
 def _add_session(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--headless", action="store_true", help="no screen: one JSON event a line on stdout")
     parser.add_argument("--tag", default="", help="the session's name: branch autoresearch/<tag>")
@@ -61,6 +68,9 @@ def _add_session(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--researcher", choices=("claude", "command", "search"), help="who proposes")
     parser.add_argument("--review", choices=("ask", "auto"), help="ask a human, or let every proposal pass")
     parser.add_argument("--budget", type=_number, metavar="SECONDS", help="training seconds of one run")
+    parser.add_argument(
+        "--devices", type=_devices, metavar="D,...", help="one experiment on each at once: 0,1 or cpu0-3,cpu4-7"
+    )
     parser.add_argument(
         "--experiments", type=_count, metavar="N", help="end when the table has N rows, the baseline included"
     )
@@ -215,7 +225,7 @@ def _run_session(lab: object, arguments: argparse.Namespace, *, prepare: bool) -
     assert isinstance(lab, Lab)
     overrides = {
         name: str(value)
-        for name in ("researcher", "review", "budget", "experiments")
+        for name in ("researcher", "review", "budget", "experiments", "devices")
         if (value := getattr(arguments, name)) is not None
     }
     choice = launcher.Choice(arguments.tag, arguments.new, overrides)

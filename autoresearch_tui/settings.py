@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from autoresearch_tui import devices
 from autoresearch_tui.errors import UserError
 
 FILE_NAME = "autoresearch.toml"
@@ -29,13 +30,17 @@ class LabSettings:
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """One execution of the training command. Times are seconds."""
+    """One execution of the training command. Times are seconds.
+
+    `devices`: that many experiments at once, each on its own: accelerators by number ("0") or processors ("cpu0-3").
+    """
 
     command: tuple[str, ...] = ("uv", "run", "train.py")
     budget_seconds: float = 300
     budget_tokens: int = 0
     timeout_seconds: float = 600
     env: Mapping[str, str] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +180,8 @@ def _value(hint: Any, value: object, name: str) -> object:
 def _check(settings: Settings, where: str) -> None:
     _check_numbers(settings, where)
     _check_paths(settings.lab, where)
+    if problem := devices.problem(settings.run.devices):
+        raise UserError(f"{where}: `run.devices`: {problem}")
     if not settings.run.command:
         raise UserError(f'{where}: `run.command` is empty; for example ["python", "train.py"]')
     if settings.researcher.kind == "command" and not settings.researcher.command:

@@ -62,13 +62,15 @@ def _git(lab: Path, tag: str, state: State) -> list[str]:
         found.append(f"refs are {refs}, attempts are {wanted}")
     if any(e.overruled for e in state.experiments) or state.frontier != best_keep(state.experiments, state.session):
         return found  # a human chose where the search goes on
-    keeps = [e for e in state.experiments if e.outcome == "keep"]
+    keeps = [e for e in state.table if e.outcome == "keep"]
+    bases = {e.commit for e in keeps}
     for older, newer in pairwise(keeps):
         assert older.value is not None
         assert newer.value is not None
         if not newer.value < older.value:
             found.append(f"#{newer.number} was kept with {newer.value} after {older.value}")
-        if newer.base != older.commit and not newer.side:
+        beside = newer.device and newer.base in bases  # others were judged while it ran
+        if newer.base != older.commit and not newer.side and not beside:
             found.append(f"#{newer.number} was kept but does not start from the keep before it")
     return found
 

@@ -68,7 +68,8 @@ class Asking:
         if state.asked:
             return False
         proposals = sum(1 for e in state.waiting if e.author not in (BASELINE, REPEAT))
-        if proposals >= QUEUE_DEPTH or not self._rows_wanted(len(state.waiting)):
+        wanted = max(QUEUE_DEPTH, len(self._session.lab.settings.run.devices))
+        if proposals >= wanted or not self._rows_wanted(len(state.waiting)):
             return False
         if state.failed is not None and not due(state.failed_at, state.failed.retry_seconds):
             return False
@@ -164,11 +165,14 @@ class Asking:
 
     def _baselines_done(self, state: State) -> bool:
         baselines = [e for e in state.experiments if e.author == BASELINE]
-        if any(e.stage is not Stage.DONE for e in baselines):
-            # One is on its way: propose beside it, on the assumption that it will stand.
+        settings = self._session.lab.settings
+        on_their_way = sum(1 for e in baselines if e.stage is not Stage.DONE)
+        if on_their_way >= max(1, len(settings.run.devices)):
+            # Propose beside them, on the assumption that they will stand.
             return True
-        scored = [e for e in baselines if e.outcome in ("keep", "discard")]
-        return len(scored) >= self._session.lab.settings.metric.baseline_runs
+        scored = sum(1 for e in baselines if e.outcome in ("keep", "discard"))
+        # One for each device at once: every run is measured under the load that the others make.
+        return scored + on_their_way >= max(settings.metric.baseline_runs, len(settings.run.devices))
 
     def _propose_baseline(self) -> None:
         try:
@@ -179,7 +183,7 @@ class Asking:
         state = self._session.state
         assert state.session is not None
         earlier = [e for e in state.experiments if e.author == BASELINE]
-        first = next((e for e in earlier if e.value is not None), None)
+        first = next((e for e in earlier if e.value is not None or e.stage is not Stage.DONE), None)
         seed = len(earlier) if first is not None else 0
         number, base = len(state.experiments), state.session.base
         made = self._session.attempts.baseline(number, base, state.program, first, seed)

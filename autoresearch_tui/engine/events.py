@@ -185,11 +185,12 @@ class ProposalPutBack:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """Intent to train `commit`; `attempt` is 2 after a lost run."""
+    """Intent to train `commit` on `device` (empty: whatever there is); `attempt` is 2 after a lost run."""
 
     number: int
     commit: str
     attempt: int
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,8 @@ def _(event: ev.ProposalPutBack, state: State, time: str) -> Changes:
 
 @_changes.register
 def _(event: ev.RunStarted, state: State, time: str) -> Changes:
-    return _update(state, event.number, stage=Stage.RUNNING, attempt=event.attempt, started_at=time, run=None)
+    run = {"attempt": event.attempt, "device": event.device, "started_at": time, "run": None}
+    return _update(state, event.number, stage=Stage.RUNNING, **run)
 
 
 @_changes.register

@@ -16,9 +16,10 @@ from autoresearch_tui.text import clean_text, describe
 class Human:
     """Obeys one command at a time, in the engine's thread."""
 
-    def __init__(self, session: Session, stop_run: Callable[[], None]) -> None:
+    def __init__(self, session: Session, stop_runs: Callable[[int | None], None]) -> None:
+        """`stop_runs` ends the run of an experiment, or every run."""
         self._session = session
-        self._stop_run = stop_run
+        self._stop_runs = stop_runs
 
     def obey(self, command: cmd.Command) -> None:
         """Journal what follows from a command. Raises OSError, GitError."""
@@ -34,9 +35,7 @@ class Human:
             case cmd.Resume():
                 self._session.append(ev.Resumed(HUMAN))
             case cmd.StopRun():
-                running = self._session.state.running
-                if running is not None and running.number == command.number:
-                    self._stop_run()
+                self._stop_runs(command.number)
             case cmd.Repeat() | cmd.Overrule() | cmd.ContinueFrom():
                 overruling.obey(self._session, command)
             case cmd.Note():
@@ -79,7 +78,7 @@ class Human:
     def _pause(self, command: cmd.Pause) -> None:
         self._session.append(ev.PauseAsked(HUMAN, stop_run=command.stop_run))
         if command.stop_run:
-            self._stop_run()
+            self._stop_runs(None)
 
     def _note(self, command: cmd.Note) -> None:
         text = clean_text(command.text).strip()
@@ -89,7 +88,7 @@ class Human:
     def _stop(self, command: cmd.Stop) -> None:
         self._session.append(ev.StopAsked("now" if command.now else "after"))
         if command.now:
-            self._stop_run()
+            self._stop_runs(None)
 
     def _asked_about(self, number: int, commit: str, what: str) -> Experiment | None:
         """The proposal that was on the screen, if it still waits and is still the same commit."""

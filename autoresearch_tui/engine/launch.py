@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch_tui import devices
 from autoresearch_tui.engine import cage, runner, sandbox
 from autoresearch_tui.engine.environment import environment
 from autoresearch_tui.engine.ledger import Ledger
@@ -63,7 +64,8 @@ class Launcher:
             runner.RunSpec(
                 command=tuple(command),
                 cwd=str(cwd.relative_to(files.folder)),
-                env=self.environment(files, experiment.seed),
+                env=self.environment(files, experiment.seed, experiment.device),
+                cpus=devices.cpus(experiment.device),
                 timeout_seconds=settings.timeout_seconds,
                 min_free_bytes=MIN_FREE_BYTES,
             ),
@@ -77,9 +79,9 @@ class Launcher:
         """Where the training command runs: the lab's place in the exported tree."""
         return files.work / self.ledger.prefix
 
-    def environment(self, files: RunFiles, seed: int = 0) -> dict[str, str]:
+    def environment(self, files: RunFiles, seed: int = 0, device: str = "") -> dict[str, str]:
         """The whole environment of a run."""
-        return environment(self.lab, files.folder / "scratch", seed)
+        return {**environment(self.lab, files.folder / "scratch", seed), **devices.environment(device)}
 
     def _compare(self, experiment: Experiment) -> None:
         """The commit differs from its base in editable files alone, and there in nothing but contents."""

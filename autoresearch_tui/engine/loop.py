@@ -19,7 +19,7 @@ from autoresearch_tui.engine.human import Human
 from autoresearch_tui.engine.ledger import GitError
 from autoresearch_tui.engine.proposer import Answer
 from autoresearch_tui.engine.review import BASELINE, REPEAT
-from autoresearch_tui.engine.runs import Runs
+from autoresearch_tui.engine.runs import Runs, ScoringFailed
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.engine.state import TABLED, Stage, State
 from autoresearch_tui.engine.trouble import Backoff, TroubleError, remedy
@@ -28,7 +28,7 @@ from autoresearch_tui.researchers.base import Researcher
 POLL_SECONDS = 0.05
 IDLE_SECONDS = 0.25
 
-Message = cmd.Command | Answer | ev.RunScored | OSError
+Message = cmd.Command | Answer | ev.RunScored | ScoringFailed
 
 
 class Engine:
@@ -109,7 +109,7 @@ class Engine:
             match message:
                 case Answer():
                     self._asking.take(message)
-                case ev.RunScored() | OSError():
+                case ev.RunScored() | ScoringFailed():
                     self._runs.take_score(message)
                 case cmd.Detach():
                     self._outcome = "detached"
@@ -117,7 +117,7 @@ class Engine:
                     self._human.obey(message)
         except (OSError, GitError):
             # Nothing that a human or a referee said is lost to a full disk; a failed scoring is done again.
-            if not isinstance(message, OSError):
+            if not isinstance(message, ScoringFailed):
                 self._inbox.put(message)
             raise
 
@@ -136,7 +136,7 @@ class Engine:
 
     def _end_session(self) -> bool:
         state = self.state
-        if state.running is not None:
+        if state.in_flight:
             return False
         if self._rows and len(state.table) >= self._rows:
             self._outcome = "finished"
@@ -174,12 +174,13 @@ class Engine:
 
     def _launch(self) -> bool:
         state = self.state
-        if state.running is not None or state.paused or state.stopping or not self._rows_wanted(0):
+        device = self._runs.free_device()
+        if device is None or state.paused or state.stopping or not self._rows_wanted(0):
             return False
         ready = next((e for e in state.waiting if e.stage is Stage.APPROVED), None)
         if ready is None or (state.best is None and ready.author != BASELINE):
             return False
-        self._runs.launch(ready)
+        self._runs.launch(ready, device)
         return True
 
     def _rows_wanted(self, waiting: int) -> bool:
@@ -187,7 +188,7 @@ class Engine:
         if not self._rows:
             return True
         decided = sum(1 for e in self.state.experiments if e.outcome in TABLED)
-        return decided + (self.state.running is not None) + waiting < self._rows
+        return decided + len(self.state.in_flight) + waiting < self._rows
 
     # ── trouble ─────────────────────────────────────────────────────────────────────────────────────────────
 

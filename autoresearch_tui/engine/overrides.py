@@ -23,6 +23,8 @@ def with_overrides(lab: Lab, tag: str, overrides: Mapping[str, str]) -> tuple[La
         settings = replace(settings, review=replace(settings.review, mode=merged["review"]))  # type: ignore[arg-type]
     if "budget" in merged:
         settings = replace(settings, run=replace(settings.run, budget_seconds=float(merged["budget"])))
+    if "devices" in merged:
+        settings = replace(settings, run=replace(settings.run, devices=tuple(merged["devices"].split(","))))
     return replace(lab, settings=settings), merged
 
 

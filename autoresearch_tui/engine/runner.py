@@ -50,7 +50,8 @@ _DRIVER = re.compile(
 class RunSpec:
     """One execution. `env` is the run's whole environment; `cwd` is relative to the run's folder.
 
-    `grace_seconds` lie between SIGTERM and SIGKILL when the run has to be ended.
+    `grace_seconds` lie between SIGTERM and SIGKILL when the run has to be ended. `cpus`: the processors that the
+    run is held to; empty for all.
     """
 
     command: tuple[str, ...]
@@ -61,6 +62,7 @@ class RunSpec:
     min_free_bytes: int = 256 * 2**20
     niceness: int = 0
     grace_seconds: float = 2.0
+    cpus: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

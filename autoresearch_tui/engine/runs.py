@@ -18,46 +18,63 @@ from autoresearch_tui.engine.surroundings import Surroundings
 LOST_ATTEMPTS = 2
 
 
-class Runs:
-    """Launches, follows and judges; one step at a time, in the engine's thread. Raises OSError, GitError."""
+class ScoringFailed(OSError):
+    """What kept experiment `number` from being scored; it is tried again."""
 
-    def __init__(self, session: Session, deliver: Callable[[ev.RunScored | OSError], None]) -> None:
+    def __init__(self, number: int, error: OSError) -> None:
+        super().__init__(error.errno, error.strerror or str(error), error.filename)
+        self.number = number
+
+
+class Runs:
+    """Launches, follows and judges; one step at a time, in the engine's thread. Raises OSError, GitError.
+
+    As many runs at once as the lab has devices; their verdicts are given one after the other, each against the
+    frontier of its moment.
+    """
+
+    def __init__(self, session: Session, deliver: Callable[[ev.RunScored | ScoringFailed], None]) -> None:
         """`deliver` takes a score, or why there is none yet, from the scoring thread to the engine's."""
         self._session = session
         self._deliver = deliver
-        self._scoring: threading.Thread | None = None
+        self._scoring: set[int] = set()
         self._untidy: list[Experiment] = []
         self._surroundings = Surroundings(session.files.folder)
 
-    def launch(self, experiment: Experiment) -> None:
-        """Start an approved experiment. Where its bytes are not the approved ones, the loop pauses instead.
+    def free_device(self) -> str | None:
+        """A device on which nothing runs; None where there is none. The only one of most labs is called ""."""
+        used = {e.device for e in self._session.state.in_flight}
+        return next((name for name in self._session.lab.settings.run.devices or ("",) if name not in used), None)
+
+    def launch(self, experiment: Experiment, device: str) -> None:
+        """Start an approved experiment on a free device. Where its bytes are not the approved ones, the loop pauses.
 
         Raises TroubleError where the machine is not fit for a run now.
         """
-        self._surroundings.check()
+        self._surroundings.check(device)
         try:
-            self._start(experiment)
+            self._start(experiment, device)
         except LaunchRefused as refused:
             self._session.append(ev.PauseAsked("engine", str(refused)))
 
-    def stop(self) -> None:
-        """Ask the present run to end; what follows from that is decided when it has."""
-        running = self._session.state.running
-        if running is not None and running.stage is Stage.RUNNING:
-            runner.stop(self._session.files.run(running.number).folder)
+    def stop(self, number: int | None = None) -> None:
+        """Ask the present runs, or only that of `number`, to end; what follows is decided when they have."""
+        for running in self._session.state.in_flight:
+            if running.stage is Stage.RUNNING and number in (None, running.number):
+                runner.stop(self._session.files.run(running.number).folder)
 
     def spoil(self, why: str) -> None:
-        """The present run was not timed as the others are: it is stopped, put back and run again."""
-        running = self._session.state.running
-        if running is not None and running.stage is Stage.RUNNING:
-            self._session.append(ev.RunSpoiled(running.number, why))
-            self.stop()
+        """The present runs were not timed as the others are: they are stopped, put back and run again."""
+        for running in self._session.state.in_flight:
+            if running.stage is Stage.RUNNING:
+                self._session.append(ev.RunSpoiled(running.number, why))
+        self.stop()
 
     def step(self) -> bool:
-        """Bring the experiment in flight forward; False where there is nothing to do now."""
-        running = self._session.state.running
-        if running is None:
-            return False
+        """Bring an experiment in flight forward; False where there is nothing to do now."""
+        return any(self._advance(running) for running in self._session.state.in_flight)
+
+    def _advance(self, running: Experiment) -> bool:
         if running.stage is Stage.RUNNING:
             return self._look(running)
         if running.stage is Stage.ENDED:
@@ -65,10 +82,10 @@ class Runs:
         self._judge(running)
         return True
 
-    def take_score(self, scored: ev.RunScored | OSError) -> None:
-        """What the scoring thread delivered. Raises the OSError that it met: it is tried again."""
-        self._scoring = None
-        if isinstance(scored, OSError):
+    def take_score(self, scored: ev.RunScored | ScoringFailed) -> None:
+        """What a scoring thread delivered. Raises what it met: it is tried again."""
+        self._scoring.discard(scored.number)
+        if isinstance(scored, ScoringFailed):
             raise scored
         self._session.append(scored)
 
@@ -77,11 +94,11 @@ class Runs:
         while self._untidy:
             tidy(self._session.files.run(self._untidy.pop().number))
 
-    def _start(self, experiment: Experiment) -> None:
+    def _start(self, experiment: Experiment, device: str) -> None:
         files = self._session.files.run(experiment.number)
         self._session.launcher.prepare(experiment, files)
-        self._session.append(ev.RunStarted(experiment.number, experiment.commit, experiment.attempt + 1))
-        self._session.launcher.start(experiment, files)
+        self._session.append(ev.RunStarted(experiment.number, experiment.commit, experiment.attempt + 1, device))
+        self._session.launcher.start(self._session.state.experiments[experiment.number], files)
 
     def _look(self, running: Experiment) -> bool:
         files = self._session.files.run(running.number)
@@ -110,7 +127,7 @@ class Runs:
         if (ended.run.reason == "killed" and put_back) or ended.spoiled:
             self._session.append(ev.ProposalPutBack(ended.number))
         elif ended.run.reason == "lost" and ended.attempt < LOST_ATTEMPTS:
-            self._start(ended)
+            self._start(ended, ended.device)
         elif ended.run.reason == "finished":
             self._score(ended)
             return False
@@ -120,7 +137,7 @@ class Runs:
 
     def _score(self, ended: Experiment) -> None:
         """In a thread of its own: a referee may take minutes, and the human is not to wait for it."""
-        if self._scoring is not None:
+        if ended.number in self._scoring:
             return
         session, launcher = self._session.state.session, self._session.launcher
         files = self._session.files.run(ended.number)
@@ -128,14 +145,14 @@ class Runs:
 
         def work() -> None:
             try:
-                cwd, env = launcher.cwd(files), launcher.environment(files, ended.seed)
+                cwd, env = launcher.cwd(files), launcher.environment(files, ended.seed, ended.device)
                 settings = self._session.lab.settings
                 self._deliver(scoring.score(ended.number, files, cwd, settings, session.locked, env))
             except OSError as error:
-                self._deliver(error)
+                self._deliver(ScoringFailed(ended.number, error))
 
-        self._scoring = threading.Thread(target=work, name="scoring", daemon=True)
-        self._scoring.start()
+        self._scoring.add(ended.number)
+        threading.Thread(target=work, name=f"scoring {ended.number}", daemon=True).start()
 
     def _judge(self, experiment: Experiment) -> None:
         verdict = scoring.verdict(experiment, self._session.state, *self._rows(experiment))
@@ -143,7 +160,8 @@ class Runs:
         self._session.publish_verdict()
         self._untidy.append(experiment)
         first = experiment.author == BASELINE and self._session.state.best is None
-        if first and verdict.verdict not in ("keep", "discard"):
+        alone = not any(e.author == BASELINE for e in self._session.state.in_flight)
+        if first and alone and verdict.verdict not in ("keep", "discard"):
             reason = f"the baseline gave no score ({verdict.reason}); mend the lab, commit, and start with --new"
             self._session.append(ev.PauseAsked("engine", reason))
 

@@ -87,7 +87,9 @@ def _compared(experiment: Experiment, value: float, best: float, state: State, s
     assert state.best is not None
     spread = noise.spread(state)
     reason, kind = f"{value:.6f} against {best:.6f} (#{state.best.number})", "discard"
-    if experiment.repeat_of is not None:
+    if experiment.repeat_of is None and experiment.commit == state.best.commit:
+        reason = f"a repeat: {reason}"
+    elif experiment.repeat_of is not None:
         first = state.experiments[experiment.repeat_of].value
         before = f"{first:.6f} (#{experiment.repeat_of})" if first is not None else f"#{experiment.repeat_of}"
         reason = f"a repeat under seed {experiment.seed}: {value:.6f} against {before}"

@@ -56,6 +56,7 @@ class Experiment:
     deadline: str = ""
     approved_by: str = ""
     attempt: int = 0
+    device: str = ""
     started_at: str = ""
     ended_at: str = ""
     spoiled: str = ""
@@ -122,9 +123,14 @@ class State:
         return self.session.base if self.session else ""
 
     @property
+    def in_flight(self) -> tuple[Experiment, ...]:
+        """The experiments between launch and verdict, oldest first: at most one for each device."""
+        return tuple(e for e in self.experiments[-64:] if e.stage in IN_FLIGHT)
+
+    @property
     def running(self) -> Experiment | None:
-        """The experiment between launch and verdict, where there is one."""
-        return next((e for e in reversed(self.experiments) if e.stage in IN_FLIGHT), None)
+        """The newest experiment between launch and verdict, where there is one."""
+        return next((e for e in reversed(self.experiments[-64:]) if e.stage in IN_FLIGHT), None)
 
     @property
     def waiting(self) -> tuple[Experiment, ...]:

@@ -78,8 +78,10 @@ def send(target: int, number: int) -> None:
 class Spec:
     """`run.json`, as `runner.py` writes it. Raises KeyError, TypeError or ValueError for anything else."""
 
-    def __init__(self, command: list[str], env: dict[str, str], cwd: str, **limits: float) -> None:
-        self.command, self.env, self.cwd = command, env, cwd
+    def __init__(
+        self, command: list[str], env: dict[str, str], cwd: str, cpus: list[int] | None = None, **limits: float
+    ) -> None:
+        self.command, self.env, self.cwd, self.cpus = command, env, cwd, cpus
         self.timeout = limits["timeout_seconds"]
         self.log_limit, self.min_free = int(limits["log_limit_bytes"]), int(limits["min_free_bytes"])
         self.niceness, self.grace = int(limits["niceness"]), limits["grace_seconds"]
@@ -118,6 +120,8 @@ class Run:
             if not os.read(gate, 1):
                 os._exit(1)
             harden(self.spec.niceness)
+            if self.spec.cpus and sys.platform == "linux":
+                os.sched_setaffinity(0, self.spec.cpus)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(output, 1)
             os.dup2(output, 2)

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from autoresearch_tui import devices
 from autoresearch_tui.engine.trouble import TroubleError
 
 MIN_FREE_BYTES = 512 << 20
@@ -19,17 +20,18 @@ class Surroundings:
         self._folder = folder
         self._devices = 0
 
-    def check(self) -> None:
-        """Raises TroubleError that names what stands in the way of a run."""
+    def check(self, device: str = "") -> None:
+        """Raises TroubleError that names what stands in the way of a run on `device` (empty: on any)."""
         free = shutil.disk_usage(self._folder).free
         if free < MIN_FREE_BYTES:
             raise TroubleError(
                 f"only {free >> 20} MiB are free on the disk of {self._folder}",
                 f"free some ({MIN_FREE_BYTES >> 20} MiB are needed); the loop goes on by itself",
             )
-        self._check_accelerators()
+        if not devices.cpus(device):
+            self._check_accelerators(devices.accelerator(device))
 
-    def _check_accelerators(self) -> None:
+    def _check_accelerators(self, only: int | None) -> None:
         try:
             import pynvml
 
@@ -44,7 +46,8 @@ class Surroundings:
         try:
             for index in range(pynvml.nvmlDeviceGetCount()):
                 self._devices = max(self._devices, index + 1)
-                _check_free(pynvml, index)
+                if only in (None, index):
+                    _check_free(pynvml, index)
         except pynvml.NVMLError:
             # A device that cannot tell is no reason not to train on it.
             return

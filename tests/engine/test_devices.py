@@ -1,0 +1,110 @@
+"""Several experiments at once, each on a device of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autoresearch_tui import devices
+from autoresearch_tui import lab as labs
+from autoresearch_tui.engine import commands as cmd
+from autoresearch_tui.engine.state import Stage, State
+from autoresearch_tui.errors import UserError
+from tests.conftest import SETTINGS, TRAIN, git
+from tests.engine.test_loop import Script, running, turn
+from tests.history import problems, state_of
+
+TWO = SETTINGS.replace("[run]\n", '[run]\ndevices = ["cpu0", "cpu1"]\n')
+# Each run says which processors it has, and waits until the test lets it go.
+PINNED = TRAIN.replace(
+    "steps = 5\n",
+    "steps = 5\nprint('processors', sorted(os.sched_getaffinity(0)), os.environ['AUTORESEARCH_DEVICE'], flush=True)\n",
+)
+needs_two = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor only")
+
+
+def training(state: State) -> list[int]:
+    return [e.number for e in state.in_flight if e.stage is Stage.RUNNING]
+
+
+@needs_two
+def test_two_run_at_once_each_on_its_own_and_are_judged_one_by_one(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(settings=TWO, train=PINNED.replace("PAUSE = 0.0", "PAUSE = 1.5"))
+    script = Script(turn("RATE", 0.25), turn("WIDTH", 12))
+    with running(folder, script, rows=4) as driver:
+        state = driver.wait(lambda s: len(training(s)) == 2)
+        assert [e.author for e in state.in_flight] == ["baseline", "baseline"]
+        assert [e.repeat_of for e in state.in_flight] == [None, 0]
+        driver.wait(lambda s: any(n > 1 for n in training(s)) and len(training(s)) == 2)
+        assert driver.join(60) == "finished"
+    state = state_of(folder, "t")
+    assert len(state.table) == 4
+    assert {e.device for e in state.table} == {"cpu0", "cpu1"}
+    for experiment in state.table:
+        log = (folder / ".autoresearch" / "t" / "runs" / experiment.name / "run.log").read_text()
+        assert f"processors [{experiment.device[3:]}] {experiment.device}" in log
+    assert state.best is not None
+    values = [e.value for e in state.table if e.value is not None]
+    assert state.best.value == min(values)
+    assert problems(folder, "t") == []
+
+
+@needs_two
+def test_one_of_two_runs_can_be_stopped_and_a_pause_puts_both_back(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(settings=TWO, train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 0.4"))
+    slow = {"PAUSE": 30.0}
+    script = Script(*(turn(name, value) for name, value in slow.items()), turn("PAUSE", 31.0), turn("PAUSE", 32.0))
+    with running(folder, script) as driver:
+        driver.wait(lambda s: len(training(s)) == 2 and min(training(s)) > 1)
+        first, second = training(driver.state)
+        driver.engine.send(cmd.StopRun(first))
+        driver.wait(lambda s: s.experiments[first].outcome == "crash")
+        assert driver.state.experiments[second].stage is Stage.RUNNING
+        driver.wait(lambda s: len(training(s)) == 2)
+        driver.engine.send(cmd.Pause(stop_run=True))
+        state = driver.wait(lambda s: s.paused and not s.in_flight)
+        assert state.experiments[second].stage is Stage.APPROVED
+    assert problems(folder, "t") == []
+
+
+@needs_two
+def test_an_engine_that_comes_back_finds_both_runs(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(settings=TWO, train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 2.0"))
+    with running(folder, Script()) as driver:
+        driver.wait(lambda s: len(training(s)) == 2)
+        assert driver.detach() == "detached"
+    with running(folder, Script(), rows=2) as driver:
+        assert driver.join() == "finished"
+    assert [(e.outcome, e.attempt) for e in state_of(folder, "t").experiments] == [("keep", 1), ("discard", 1)]
+    assert problems(folder, "t") == []
+
+
+def test_what_a_run_is_told_of_its_device() -> None:
+    assert devices.environment("") == {}
+    gpu = devices.environment("3")
+    assert (gpu["CUDA_VISIBLE_DEVICES"], gpu["CUDA_DEVICE_ORDER"]) == ("3", "PCI_BUS_ID")
+    assert devices.cpus("cpu4-7") == (4, 5, 6, 7)
+    assert devices.environment("cpu4-7")["OMP_NUM_THREADS"] == "4"
+
+
+@pytest.mark.parametrize("wrong", ['["gpu0"]', '["0", "0"]', '["cpu3-1"]', '[""]'])
+def test_a_device_that_is_none_is_named(new_lab: Callable[..., Path], wrong: str) -> None:
+    folder = new_lab(settings=SETTINGS.replace("[run]\n", f"[run]\ndevices = {wrong}\n"))
+    with pytest.raises(UserError, match=r"run\.devices"):
+        labs.open_lab(folder)
+
+
+@needs_two
+def test_the_command_line_sets_them_for_the_session(lab_folder: Path) -> None:
+    words = ["--headless", "--tag", "t", "--devices", "cpu0,cpu1", "--experiments", "2"]
+    command = [sys.executable, "-m", "autoresearch_tui", str(lab_folder), *words]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    started = [event for line in out.splitlines() if (event := json.loads(line))["type"] == "run_started"]
+    assert [event["device"] for event in started] == ["cpu0", "cpu1"]
+    assert git(lab_folder, "branch", "--show-current") == "main"
