@@ -120,6 +120,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("find_next", "greater_than_sign", "Next match", "Towards the end of the log.", "Look"),
     Action("find_previous", "less_than_sign", "Previous match", "Towards the beginning of the log.", "Look"),
     Action("first_error", "exclamation_mark", "First error", "The log's first line that looks like one.", "Look"),
+    Action(
+        "next_run", "right_square_bracket", "The next run", "Log and curve of another experiment in training.",
+        "Look", lambda now: len(now.state.in_flight) > 1, 0, "", "no other experiment is in training",
+    ),
     Action("follow", "f", "Follow the log", "Keep the newest line in sight; again: stand still.", "Look"),
     Action("zoom", "z", "Zoom the pane", "The pane with the focus alone on the screen; again: back.", "Look"),
     Action("pane(1)", "1", "Training", "Progress, loss curve and log of the present run.", "Panes"),

@@ -51,6 +51,7 @@ class Bridge:
         self.left_at: State | None = None
         self.feed = RunFeed(Path())
         self._feed_key: tuple[object, ...] = ()
+        self._chosen = -1
         self._behind: tuple[int | None, Curve] = (None, Curve())
         self._stream_offset = 0
 
@@ -147,12 +148,19 @@ class Bridge:
         return self.state.session.budget_seconds if self.state.session else None
 
     def shown_run(self) -> Experiment | None:
-        """The run in progress, or the last one."""
-        running = self.state.running
+        """The run in progress (of several the chosen one, or the newest), or the last one."""
+        running = next((e for e in self.state.in_flight if e.number == self._chosen), self.state.running)
         if running is not None:
             return running
         started = [e for e in self.state.experiments[-64:] if e.started_at]
         return max(started, key=lambda e: e.started_at) if started else None
+
+    def choose_next_run(self) -> None:
+        """Another of the runs in progress is shown from here on."""
+        numbers = [e.number for e in self.state.in_flight]
+        shown = self.shown_run()
+        if shown is not None and shown.number in numbers:
+            self._chosen = numbers[(numbers.index(shown.number) + 1) % len(numbers)]
 
     def proposal(self) -> Experiment | None:
         """What waits for an answer; else what is next; else what is in training; else the last one."""

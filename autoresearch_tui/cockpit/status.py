@@ -117,6 +117,8 @@ def _now(view: View, limit: int) -> Part:
         return wrong
     if state.session is None:
         return Part("○", "dim", "the session begins")
+    if len(state.in_flight) > 1:
+        return _runs_part(view, limit)
     if state.running is not None:
         return _run_part(view, state.running, limit)
     if state.engine is None:
@@ -152,6 +154,13 @@ def _run_part(view: View, experiment: Experiment, limit: int) -> Part:
     if what == "left":
         return Part("▶", "accent", f"training {name}{again} · {clock(seconds)} left")
     return Part("▶", "accent", f"{what} {name}{again} · {clock(seconds)}")
+
+
+def _runs_part(view: View, limit: int) -> Part:
+    runs = view.state.in_flight
+    share = max(12, limit // len(runs) - 10)
+    told = (f"{title(e, share)} on {e.device} · {clock(view.now - seconds_of(e.started_at))}" for e in runs)
+    return Part("▶", "accent", f"{len(runs)} at once: {', '.join(told)}")
 
 
 def _trouble_part(view: View) -> Part:

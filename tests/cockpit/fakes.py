@@ -111,8 +111,8 @@ class FakeSession:
     def approve(self, number: int, by: str = "human") -> None:
         self.add(ev.ProposalApproved(number, commit_of(number), by))
 
-    def start(self, number: int) -> None:
-        self.add(ev.RunStarted(number, commit_of(number), 1))
+    def start(self, number: int, device: str = "") -> None:
+        self.add(ev.RunStarted(number, commit_of(number), 1, device))
 
     def log(self, number: int, text: str) -> None:
         path = self.files.run(number).log

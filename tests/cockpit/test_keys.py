@@ -409,3 +409,27 @@ def test_search_and_first_error(session: FakeSession, host: FakeHost) -> None:
         assert host.sent == []
 
     drive(session, host, story)
+
+
+def test_the_runs_on_several_devices_are_shown_in_turn(session: FakeSession, host: FakeHost) -> None:
+    session.begin()
+    session.whole("baseline", 0.9979, "keep", log=False)
+    for number, device in ((1, "0"), (2, "1")):
+        session.propose(f"idea {number}")
+        session.approve(number)
+        session.start(number, device)
+        session.log(number, f"the log of {number}\n")
+
+    async def story(driver: Driver) -> None:
+        assert "the log of 2" in driver.text()
+        await driver.press("right_square_bracket")
+        await driver.tick()
+        assert "the log of 1" in driver.text()
+        assert "the log of 2" not in driver.text()
+        await driver.press("s", "y")
+        await driver.press("right_square_bracket")
+        await driver.tick()
+        assert "the log of 2" in driver.text()
+
+    drive(session, host, story)
+    assert host.sent == [cmd.StopRun(1)]

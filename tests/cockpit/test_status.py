@@ -47,6 +47,17 @@ def test_training_with_a_progress_line(session: FakeSession) -> None:
     )
 
 
+def test_several_at_once(session: FakeSession) -> None:
+    quiet(session)
+    for number, device in ((1, "0"), (2, "1")):
+        session.propose(f"DEPTH 8→{number}")
+        session.approve(number)
+        session.start(number, device)
+    now = answers(session, 12)[0]
+    assert now.startswith("2 at once: #1 DEPTH 8→1 on 0 · ")
+    assert "#2 DEPTH 8→2 on 1 · 0:12" in now
+
+
 def test_start_up_and_evaluation(session: FakeSession) -> None:
     quiet(session)
     session.propose("DEPTH 8→9")

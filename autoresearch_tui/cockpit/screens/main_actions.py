@@ -159,7 +159,7 @@ class MainActions(Screen[None]):
         """Ask, because the run's time is lost."""
         if not self._may("stop_run"):
             return
-        running = self.situation.state.running
+        running = self.bridge.shown_run()
         assert running is not None
         from autoresearch_tui.cockpit.screens.choose import ChooseScreen
 
@@ -244,6 +244,11 @@ class MainActions(Screen[None]):
     def action_follow(self) -> None:
         """Follow the log, or stand still."""
         self.log_pane.toggle_follow()
+
+    def action_next_run(self) -> None:
+        """The log and the curve of another run."""
+        if self._may("next_run"):
+            self.bridge.choose_next_run()
 
     def action_first_error(self) -> None:
         """To the log's first error."""
