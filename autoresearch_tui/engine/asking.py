@@ -42,6 +42,7 @@ class Asking:
         self._answer: Answer | None = None
         self._trial = Trial(session.launcher, session.files.folder / "trial")
         self._noted = -1
+        self._clashes: set[tuple[int, str]] = set()
 
     def take(self, answer: Answer) -> None:
         """What the proposer delivered."""
@@ -65,15 +66,31 @@ class Asking:
         if not self._baselines_done(state):
             self._propose_baseline()
             return True
-        if state.asked:
-            return False
         proposals = sum(1 for e in state.waiting if e.author not in (BASELINE, REPEAT))
         wanted = max(QUEUE_DEPTH, len(self._session.lab.settings.run.devices))
         if proposals >= wanted or not self._rows_wanted(len(state.waiting)):
             return False
+        if self._join(state):
+            return True
+        if state.asked:
+            return False
         if state.failed is not None and not due(state.failed_at, state.failed.retry_seconds):
             return False
         return self._ask()
+
+    def _join(self, state: State) -> bool:
+        """Put a change that won beside the frontier on top of it, where the two do not clash."""
+        won = starts.overtaken(state)
+        if won is None or state.best is None or (won.number, state.best.commit) in self._clashes:
+            return False
+        number, when = len(state.experiments), self._session.now()
+        made = self._session.attempts.joined(number, won, state.best, state.program, when)
+        if made is None:
+            self._clashes.add((won.number, state.best.commit))
+            return False
+        self._session.append(made)
+        self._session.point_ref(number)
+        return True
 
     def _ask(self) -> bool:
         limit = self._session.lab.settings.researcher.max_usd

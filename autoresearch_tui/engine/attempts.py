@@ -11,7 +11,7 @@ from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.merge import merge
 from autoresearch_tui.engine.proposer import Answer
 from autoresearch_tui.engine.results import write
-from autoresearch_tui.engine.review import BASELINE, REPEAT, flag_text
+from autoresearch_tui.engine.review import BASELINE, JOIN, REPEAT, flag_text
 from autoresearch_tui.engine.state import Experiment
 from autoresearch_tui.lab import Lab, SessionFiles
 from autoresearch_tui.text import clean_text, describe
@@ -99,17 +99,7 @@ class Attempts:
 
     def rebased(self, experiment: Experiment, frontier: str, when: str) -> ev.ProposalRebased | None:
         """The proposal merged onto a new frontier; None where both changed the same lines."""
-        merged: dict[str, str] = {}
-        for path in self.ledger.changed_paths(experiment.base, experiment.commit):
-            base, ours, theirs = (
-                self.ledger.read(commit, path).decode("utf-8", "replace")
-                for commit in (experiment.base, frontier, experiment.commit)
-            )
-            text = merge(base, ours, theirs)
-            if text is None:
-                return None
-            if text != ours:
-                merged[path] = text
+        merged = self._merged(experiment, frontier)
         if not merged:
             return None
         message = f"{experiment.description}\n\n{experiment.hypothesis}\n"
@@ -117,6 +107,46 @@ class Attempts:
         before = _changed_lines(self.ledger.diff(experiment.base, experiment.commit))
         after = _changed_lines(self.ledger.diff(frontier, commit))
         return self._moved(experiment, frontier, commit, changed=before != after)
+
+    def joined(self, number: int, won: Experiment, best: Experiment, program: str, when: str) -> ev.ProposalMade | None:
+        """The change of `won` on top of the frontier, which won beside it; None where both changed the same lines."""
+        merged = self._merged(won, best.commit)
+        if not merged:
+            return None
+        description = describe(f"#{won.number} on top of #{best.number}: {won.description}")
+        hypothesis = f"#{won.number} and #{best.number} ran side by side, and each won against what both start from."
+        commit = self._commit(best.commit, merged, f"{description}\n\n{hypothesis}\n", when)
+        added, removed = self._show(number, best.commit, commit)
+        flags, low_risk = self._risk(best.commit, commit)
+        return ev.ProposalMade(
+            number=number,
+            commit=commit,
+            base=best.commit,
+            description=description,
+            hypothesis=hypothesis,
+            author=JOIN,
+            program=program,
+            added=added,
+            removed=removed,
+            flags=flags,
+            low_risk=low_risk,
+            joins=won.number,
+        )
+
+    def _merged(self, experiment: Experiment, onto: str) -> dict[str, str]:
+        """The files that change where the experiment's change is put on top of another commit; none on a conflict."""
+        merged: dict[str, str] = {}
+        for path in self.ledger.changed_paths(experiment.base, experiment.commit):
+            base, ours, theirs = (
+                self.ledger.read(commit, path).decode("utf-8", "replace")
+                for commit in (experiment.base, onto, experiment.commit)
+            )
+            text = merge(base, ours, theirs)
+            if text is None:
+                return {}
+            if text != ours:
+                merged[path] = text
+        return merged
 
     def _commit(self, base: str, files: Mapping[str, str], message: str, when: str) -> str:
         return self.ledger.commit(base, {path: text.encode() for path, text in files.items()}, message, when)

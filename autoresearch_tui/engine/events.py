@@ -102,6 +102,7 @@ class ProposalMade:
 
     `side` and `mends` as in :class:`ProposalAsked`; a side branch is not merged onto the frontier while it waits.
     `repeats`: the experiment that this is nearly the same as; the researcher was told, and insisted.
+    `joins`: the experiment whose change is put on top of the frontier, for the two won side by side.
     `repeat_of`: the experiment whose commit is run once more, under another `seed`; it decides nothing.
     """
 
@@ -121,6 +122,7 @@ class ProposalMade:
     side: bool = False
     mends: int | None = None
     repeats: int | None = None
+    joins: int | None = None
     repeat_of: int | None = None
     seed: int = 0
 

@@ -112,10 +112,11 @@ def _(event: ev.ProposalMade, state: State, time: str) -> Changes:
         side=event.side,
         mends=event.mends,
         repeats=event.repeats,
+        joins=event.joins,
         repeat_of=event.repeat_of,
         seed=event.seed,
     )
-    if event.repeat_of is not None:  # no answer of the researcher's
+    if event.repeat_of is not None or event.joins is not None:  # no answer of the researcher's
         return {"experiments": (*state.experiments, made)}
     return {"experiments": (*state.experiments, made), "asked": None, "failed": None, "failures": 0}
 

@@ -10,6 +10,7 @@ from autoresearch_tui.settings import ReviewSettings
 
 BASELINE = "baseline"
 REPEAT = "repeat"
+JOIN = "join"
 HUMAN = "human"
 
 

@@ -65,3 +65,33 @@ def since_keep(state: State) -> int:
     """Verdicts since the last keep, repeats apart."""
     outcomes = [e.outcome for e in reversed(state.table) if e.repeat_of is None]
     return outcomes.index("keep") if "keep" in outcomes else len(outcomes)
+
+
+def overtaken(state: State) -> Experiment | None:
+    """The newest experiment that won against its base while another won too, and that the frontier does not have.
+
+    Only runs on several devices come to that: the second to be judged is measured against the first.
+    """
+    best = state.best
+    if best is None:
+        return None
+    by_commit = {e.commit: e for e in state.experiments if e.repeat_of is None}
+    inside, at = {best.commit}, best.base
+    while at in by_commit and at not in inside:
+        inside.add(at)
+        at = by_commit[at].base
+    joined = {e.joins for e in state.experiments}
+    for late in reversed(state.table):
+        base = by_commit.get(late.base)
+        judged = late.outcome in ("keep", "discard") and late.repeat_of is None
+        apart = late.device and not late.side and late.commit not in inside and late.number not in joined
+        if judged and apart and base is not None and base.commit in inside - {best.commit} and _won(late, base, state):
+            return late
+    return None
+
+
+def _won(late: Experiment, base: Experiment, state: State) -> bool:
+    if late.value is None or base.value is None or state.session is None:
+        return False
+    gain = late.value - base.value if state.session.goal == "maximize" else base.value - late.value
+    return gain > state.session.keep_margin

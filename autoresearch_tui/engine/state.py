@@ -32,7 +32,7 @@ class Experiment:
     """Proposal, review, run, score and verdict together. Times are UTC, ISO 8601; memory is GiB.
 
     `outcome` is empty while open; then keep, discard, crash, invalid, vetoed or withdrawn. `side`, `mends`, `repeats`,
-    `repeat_of` and `seed` are :class:`~autoresearch_tui.engine.events.ProposalMade`'s; `stderr`, `spread` and
+    `joins`, `repeat_of` and `seed` are :class:`~autoresearch_tui.engine.events.ProposalMade`'s; `stderr`, `spread` and
     `inside_noise` :class:`~autoresearch_tui.engine.events.VerdictGiven`'s. `overruled`: the verdict that a human
     replaced by `outcome`; empty where none did.
     """
@@ -69,6 +69,7 @@ class Experiment:
     side: bool = False
     mends: int | None = None
     repeats: int | None = None
+    joins: int | None = None
     repeat_of: int | None = None
     seed: int = 0
     stderr: float | None = None

@@ -108,3 +108,17 @@ def test_the_command_line_sets_them_for_the_session(lab_folder: Path) -> None:
     started = [event for line in out.splitlines() if (event := json.loads(line))["type"] == "run_started"]
     assert [event["device"] for event in started] == ["cpu0", "cpu1"]
     assert git(lab_folder, "branch", "--show-current") == "main"
+
+
+@needs_two
+def test_two_that_win_side_by_side_are_tried_together(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(settings=TWO, train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.0"))
+    with running(folder, Script(turn("RATE", 0.25), turn("WIDTH", 12))) as driver:
+        state = driver.wait(lambda s: any(e.joins is not None and e.outcome for e in s.experiments), 60)
+    together = next(e for e in state.experiments if e.joins is not None)
+    assert (together.author, together.outcome, state.frontier) == ("join", "keep", together.number)
+    text = git(folder, "show", f"{together.commit}:train.py")
+    assert "RATE = 0.25" in text
+    assert "WIDTH = 12" in text
+    assert sum(1 for e in state.experiments if e.joins is not None) == 1
+    assert problems(folder, "t") == []
