@@ -19,13 +19,23 @@ from autoresearch_tui.errors import UserError
 FILE_NAME = "autoresearch.toml"
 
 
+def _key(default: Any, doc: str) -> Any:
+    """A key with its default and what docs/configuration.md says of it."""
+    if isinstance(default, dict):
+        return field(default_factory=dict, metadata={"doc": doc})
+    return field(default=default, metadata={"doc": doc})
+
+
 @dataclass(frozen=True, slots=True)
 class LabSettings:
     """What may change and what may not. Paths are relative to the lab's folder."""
 
-    program: str = "program.md"
-    editable: tuple[str, ...] = ("train.py",)
-    locked: tuple[str, ...] = ("prepare.py",)
+    program: str = _key("program.md", "The human's standing instructions to the researcher.")
+    editable: tuple[str, ...] = _key(("train.py",), "The only paths that a proposal may change.")
+    locked: tuple[str, ...] = _key(
+        ("prepare.py",),
+        "The fixed evaluation: hashed at the start of the session and before every verdict, read-only for a run.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,53 +45,90 @@ class RunSettings:
     `devices`: that many experiments at once, each on its own: accelerators by number ("0") or processors ("cpu0-3").
     """
 
-    command: tuple[str, ...] = ("uv", "run", "train.py")
-    budget_seconds: float = 300
-    budget_tokens: int = 0
-    timeout_seconds: float = 600
-    env: Mapping[str, str] = field(default_factory=dict)
-    devices: tuple[str, ...] = ()
+    command: tuple[str, ...] = _key(
+        ("uv", "run", "train.py"),
+        "Run in the experiment's own folder, in the cage, without network. `uv` uses the lab's `.venv` as it is; "
+        "where `uv` is not installed, that environment's Python is called directly.",
+    )
+    budget_seconds: float = _key(
+        300, "Seconds of training, handed to the run as `AUTORESEARCH_TIME_BUDGET`; start-up and scoring do not count."
+    )
+    budget_tokens: int = _key(
+        0,
+        "Tokens of training, handed to the run as `AUTORESEARCH_TOKEN_BUDGET`, for machines whose speed drifts and for "
+        "repeatable tests; 0: seconds count.",
+    )
+    timeout_seconds: float = _key(600, "The whole run from start-up to exit; what takes longer is killed, and a crash.")
+    env: Mapping[str, str] = _key(
+        {}, "What else the run may see in its environment. Nothing of the user's own is passed on, secrets never."
+    )
+    devices: tuple[str, ...] = _key(
+        (),
+        'Several experiments at once, each on a device of its own: accelerators by number (`"0"`) or processors '
+        '(`"cpu0-3"`).',
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class MetricSettings:
-    """What decides. `pattern` has one group, whose last match in the log is the printed score."""
+    """What decides."""
 
-    name: str = "val_bpb"
-    pattern: str = r"^val_bpb:\s+(\S+)"
-    goal: Literal["minimize", "maximize"] = "minimize"
-    referee: tuple[str, ...] = ()
-    keep_margin: float = 0.0
-    baseline_runs: int = 1
+    name: str = _key("val_bpb", "The score's name, as it is shown.")
+    pattern: str = _key(
+        r"^val_bpb:\s+(\S+)",
+        "A regular expression with one group, whose last match in the log (or in the referee's output) is the score. "
+        "With the default, other ways to print `name` and a number are understood as well.",
+    )
+    goal: Literal["minimize", "maximize"] = _key("minimize", "Whether lower or higher is better.")
+    referee: tuple[str, ...] = _key(
+        (),
+        "A trusted scorer, run after the training; where set, printed scores are shown, but never decide.",
+    )
+    keep_margin: float = _key(0.0, "A gain that is not larger than this is discarded.")
+    baseline_runs: int = _key(1, "Repeats of the baseline, which measure the spread between equal runs.")
+    at_most: Mapping[str, float] = _key(
+        {},
+        "Upper bounds on keys of the run's summary, such as `{ peak_vram_mb = 24000, num_params_M = 60 }`. A run "
+        "beyond one, or without the key, is discarded however good its score is; `total_seconds` is measured from "
+        "outside.",
+    )
+    at_least: Mapping[str, float] = _key({}, "Lower bounds, likewise, such as `{ accuracy = 0.9 }`.")
 
 
 @dataclass(frozen=True, slots=True)
 class ResearcherSettings:
-    """Who proposes. `max_usd` 0 means no limit."""
+    """Who proposes."""
 
-    kind: Literal["claude", "command", "search"] = "claude"
-    model: str = ""
-    command: tuple[str, ...] = ()
-    max_usd: float = 0
+    kind: Literal["claude", "command", "search"] = _key(
+        "claude", "Claude through the API, any command-line agent, or the built-in offline search."
+    )
+    model: str = _key("", "For `claude`; empty: chosen from what the API offers.")
+    command: tuple[str, ...] = _key(
+        (), 'For `command`, e.g. `["claude", "-p"]`; the prompt arrives on its standard input.'
+    )
+    max_usd: float = _key(0, "Stop asking when the session has cost this much; 0: no limit.")
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewSettings:
-    """The gate. When nobody has answered for `after_seconds`, `unattended` decides."""
+    """The gate: who lets a proposal pass, and what happens when nobody answers."""
 
-    mode: Literal["ask", "auto"] = "ask"
-    unattended: Literal["hold", "approve-low-risk", "veto"] = "hold"
-    after_seconds: float = 300
+    mode: Literal["ask", "auto"] = _key("ask", "Ask a human, or let every proposal pass.")
+    unattended: Literal["hold", "approve-low-risk", "veto"] = _key(
+        "hold",
+        "What happens to a proposal that nobody has answered: it waits, passes where it risks nothing, or is vetoed.",
+    )
+    after_seconds: float = _key(300, "How long a proposal waits for an answer before `unattended` decides.")
 
 
 @dataclass(frozen=True, slots=True)
 class HookSettings:
     """Commands of the human's own, run without a shell when something happens; empty: none."""
 
-    best: tuple[str, ...] = ()
-    crash: tuple[str, ...] = ()
-    waits: tuple[str, ...] = ()
-    stopped: tuple[str, ...] = ()
+    best: tuple[str, ...] = _key((), "A new best score.")
+    crash: tuple[str, ...] = _key((), "A crash.")
+    waits: tuple[str, ...] = _key((), "A proposal waits for an answer.")
+    stopped: tuple[str, ...] = _key((), "The loop has stopped or failed.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +148,11 @@ def load(folder: Path) -> Settings:
 
     Raises UserError that names the file, the key and the nearest known key.
     """
+    return written(folder) or Settings()
+
+
+def written(folder: Path) -> Settings | None:
+    """What :func:`load` reads, or None where nobody has written any settings for the lab."""
     path = folder / FILE_NAME
     if path.is_file():
         return from_table(_read(path), str(path))
@@ -109,7 +161,7 @@ def load(folder: Path) -> Settings:
         table = _read(project).get("tool", {}).get("autoresearch")
         if table is not None:
             return from_table(table, f"{project} [tool.autoresearch]")
-    return Settings()
+    return None
 
 
 def from_table(table: Mapping[str, Any], where: str) -> Settings:
@@ -166,6 +218,8 @@ def _value(hint: Any, value: object, name: str) -> object:
             raise UserError(f'{name} must be a list of strings, such as ["a", "b"], not {value!r}')
         return tuple(value)
     if origin is not None and issubclass(origin, Mapping):
+        if typing.get_args(hint)[1] is float:
+            return _bounds(value, name)
         if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
             raise UserError(f'{name} must be a table of strings, such as {{ KEY = "value" }}, not {value!r}')
         return types.MappingProxyType(dict(value))
@@ -175,6 +229,14 @@ def _value(hint: Any, value: object, name: str) -> object:
         words = {str: "a string", int: "a whole number", float: "a number"}
         raise UserError(f"{name} must be {words[hint]}, not {value!r}")
     return value
+
+
+def _bounds(value: object, name: str) -> Mapping[str, float]:
+    numbers = value.values() if isinstance(value, dict) else (None,)
+    if not all(isinstance(item, int | float) and not isinstance(item, bool) and item == item for item in numbers):
+        raise UserError(f"{name} must be a table of numbers, such as {{ peak_vram_mb = 24000 }}, not {value!r}")
+    assert isinstance(value, dict)
+    return types.MappingProxyType({key: float(item) for key, item in value.items()})
 
 
 def _check(settings: Settings, where: str) -> None:

@@ -219,6 +219,8 @@ class RunScored:
     """`value` is None where there is no valid score, and `problem` says why. Memory in GiB.
 
     `sealed`: the metric on the split that the loop never sees; for the human alone, never for a researcher.
+    `doubts`: what does not go together in the log of a run that scored itself; it decides nothing. `beyond`: the
+    lab's bounds that the run does not keep to; it is not kept.
     """
 
     number: int
@@ -228,6 +230,8 @@ class RunScored:
     problem: str = ""
     summary: Mapping[str, str] = field(default_factory=dict)
     sealed: float | None = None
+    doubts: tuple[str, ...] = ()
+    beyond: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

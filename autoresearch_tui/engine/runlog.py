@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import math
 import os
@@ -13,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch_tui.engine.logtext import Decoder
 from autoresearch_tui.text import clean_line
 
 READ_BYTES = 256 * 1024
@@ -26,7 +26,7 @@ _SUMMARY_WIDTH = 200
 _END = re.compile(r"[\r\n]")
 _ANSI = re.compile(r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 _FIELD = re.compile(
-    r"(?P<name>[A-Za-z][A-Za-z_/]*)\s{0,4}[:=]?\s{0,4}(?P<number>[-+]?(?:\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?"
+    r"(?P<name>[A-Za-z][A-Za-z_/]*)[\"']?\s{0,4}[:=]?\s{0,4}(?P<number>[-+]?(?:\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?"
     r"|\.\d+|nan\b|inf\b))\s?(?P<unit>ms\b|s\b|m\b|h\b|%)?",
     re.IGNORECASE,
 )
@@ -36,11 +36,23 @@ _REFERENCE = re.compile(
     r"\| tok/sec: (\d[\d,]*) \| mfu: (\d+\.\d+)% \| epoch: (\d+) \| remaining: (\d+)s\s*"
 )
 _PERCENT = re.compile(r"\(\s{0,4}(\d{1,3}(?:\.\d+)?)\s?%")
-_SUMMARY = re.compile(r"^([A-Za-z]\w*):[ \t]+(\S.*)$")
+_SUMMARY = re.compile(r"^([A-Za-z]\w*)[ \t]*[:=][ \t]*(\S.*)$")
+# What the reference's summary has: found without its mark as well.
+_KNOWN_KEYS = frozenset(
+    {"val_bpb", "training_seconds", "total_seconds", "peak_vram_mb", "mfu_percent", "total_tokens_M", "num_steps"}
+    | {"num_params_M", "depth"}
+)
+_RANK = re.compile(r"^\s*\[?(?:rank|default|worker|gpu)?\s?\d{1,4}\]?\s?:\s?", re.IGNORECASE)
 _NAMES = {
     "step": "step",
+    "iter": "step",
+    "iteration": "step",
     "loss": "loss",
     "train_loss": "loss",
+    "train/loss": "loss",
+    "tokens_per_second": "tokens_per_second",
+    "tokens_per_sec": "tokens_per_second",
+    "tok_per_sec": "tokens_per_second",
     "lrm": "lrm",
     "dt": "dt_ms",
     "tok/sec": "tokens_per_second",
@@ -102,7 +114,7 @@ class Splitter:
     """
 
     def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder = Decoder()
         self._open = ""  # the frame that has no end yet
         self._last = ""  # the last frame of this line that has one
 
@@ -183,7 +195,7 @@ def split_lines(text: str) -> list[str]:
 
 def parse_progress(frame: str) -> Progress | None:
     """The reference's progress line and its forks': fields in any order, `step` and `loss` needed."""
-    if "step" not in frame and "Step" not in frame:
+    if "step" not in frame and "iter" not in frame and "Step" not in frame and "Iter" not in frame:
         return None
     frame = frame[:_PROGRESS_CHARS]
     if usual := _REFERENCE.fullmatch(frame):
@@ -205,14 +217,31 @@ def parse_progress(frame: str) -> Progress | None:
 
 
 def parse_summary(text: str) -> Mapping[str, str]:
-    """The `key:  value` lines after the last line `---`; empty where there is none."""
+    """The `key:  value` lines after the last line `---`.
+
+    Where there is no such line, those of the keys that the reference has; where there are none, the last JSON object
+    that is a line of its own.
+    """
     lines = text.replace("\r", "\n").split("\n")
     marks = [index for index, line in enumerate(lines) if line.rstrip() == "---"]
-    if not marks:
+    found = (_SUMMARY.match(_RANK.sub("", line, count=1)) for line in lines[marks[-1] + 1 if marks else 0 :])
+    pairs = [(match[1], match[2]) for match in found if match and (marks or match[1] in _KNOWN_KEYS)]
+    if not marks and not pairs:
+        values = next((values for line in reversed(lines) if (values := _object(line))), {})
+        pairs = [(key, str(value)) for key, value in values.items() if isinstance(value, int | float | str)]
+    shown = [(clean(key), clean(value)[:_SUMMARY_WIDTH]) for key, value in pairs]
+    return dict(shown[:_SUMMARY_KEYS] if marks else shown[-_SUMMARY_KEYS:])
+
+
+def _object(line: str) -> Mapping[str, object]:
+    """A line that is a JSON object; empty for any other."""
+    if not line.startswith("{") or len(line) > FRAME_CHARS:
         return {}
-    found = (_SUMMARY.match(line) for line in lines[marks[-1] + 1 :])
-    pairs = [(match[1], clean(match[2])[:_SUMMARY_WIDTH]) for match in found if match]
-    return dict(pairs[:_SUMMARY_KEYS])
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def last_match(text: str, pattern: str) -> float | None:
@@ -220,6 +249,24 @@ def last_match(text: str, pattern: str) -> float | None:
 
     None for no match, for anything but a finite number, and for a pattern that takes more than 5 s.
     """
+    return _finite(_last_group(text, pattern))
+
+
+def find_metric(text: str, pattern: str, name: str) -> float | None:
+    """:func:`last_match`; for a pattern that matches nowhere the last mention of the metric by its name and a number,
+    in whatever form: `val_bpb=0.99`, `final val bpb: 0.99`, `{"val_bpb": 0.99}`.
+    """
+    text = text.replace("\r", "\n")
+    found = _last_group(text, pattern)
+    if found is not None:
+        return _finite(found)
+    words = r"[ _./-]?".join(re.escape(word) for word in re.split(r"[ _./-]+", name) if word)
+    between = r"[\"'`]?\s{0,20}(?:[:=]|is|->|\u2192)?\s{0,20}"
+    number = r"([-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf))(?!\w)"
+    return _finite(_last_group(text, rf"(?i)(?<![A-Za-z0-9]){words}{between}{number}"))
+
+
+def _last_group(text: str, pattern: str) -> object:
     try:
         answer = subprocess.run(
             [sys.executable, "-I", "-S", "-B", "-c", _MATCHER],
@@ -229,8 +276,15 @@ def last_match(text: str, pattern: str) -> float | None:
             timeout=MATCH_SECONDS,
             check=True,
         ).stdout
-        value = float(json.loads(answer))
-    except (subprocess.SubprocessError, ValueError, TypeError):
+        return json.loads(answer)
+    except (subprocess.SubprocessError, ValueError):
+        return None
+
+
+def _finite(text: object) -> float | None:
+    try:
+        value = float(text) if isinstance(text, str) else math.nan
+    except ValueError:
         return None
     return value if math.isfinite(value) else None
 

@@ -141,13 +141,14 @@ class Runs:
             return
         session, launcher = self._session.state.session, self._session.launcher
         files = self._session.files.run(ended.number)
-        assert session is not None
+        assert session is not None and ended.run is not None
+        end = ended.run
 
         def work() -> None:
             try:
                 cwd, env = launcher.cwd(files), launcher.environment(files, ended.seed, ended.device)
                 settings = self._session.lab.settings
-                self._deliver(scoring.score(ended.number, files, cwd, settings, session.locked, env))
+                self._deliver(scoring.score(end, files, cwd, settings, session.locked, env))
             except OSError as error:
                 self._deliver(ScoringFailed(ended.number, error))
 

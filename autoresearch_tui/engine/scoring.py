@@ -10,13 +10,13 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from autoresearch_tui.engine import codec, noise, runlog
+from autoresearch_tui.engine import codec, logtext, noise, plausible, runlog
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.noise import Row
 from autoresearch_tui.engine.results import write
 from autoresearch_tui.engine.state import Experiment, State, better
 from autoresearch_tui.lab import RunFiles
-from autoresearch_tui.settings import Settings
+from autoresearch_tui.settings import MetricSettings, Settings
 
 SELF_REPORTED = "self-reported"
 REFEREE = "referee"
@@ -34,12 +34,18 @@ def hashes(folder: Path, paths: tuple[str, ...]) -> dict[str, str]:
 
 
 def score(
-    number: int, files: RunFiles, cwd: Path, settings: Settings, locked: Mapping[str, str], env: Mapping[str, str]
+    ended: ev.RunEnded,
+    files: RunFiles,
+    cwd: Path,
+    settings: Settings,
+    locked: Mapping[str, str],
+    env: Mapping[str, str],
 ) -> ev.RunScored:
     """The score of a run that finished, written to score.json as well. Slow where the lab has a referee.
 
     `cwd` is the folder that the training command ran in, whose locked files must still be the session's.
     """
+    doubts: tuple[str, ...] = ()
     text = _tail(files.log)
     summary = dict(runlog.parse_summary(text))
     touched = [path for path, digest in hashes(cwd, tuple(locked)).items() if digest != locked[path]]
@@ -50,10 +56,18 @@ def score(
         value, problem = _ask_referee(settings, files, cwd, env)
         source = REFEREE
     else:
-        value = runlog.last_match(text, settings.metric.pattern)
-        problem = "" if value is not None else f"the log has no {settings.metric.name}"
+        value, problem = _printed(text, settings.metric)
         source = SELF_REPORTED
-    scored = ev.RunScored(number, value, _memory_gb(summary), source, problem, summary)
+        doubts = plausible.doubts(
+            plausible.read_trace(files.log),
+            summary,
+            metric=settings.metric.name,
+            value=value,
+            wall_seconds=ended.seconds,
+            budget_seconds=0 if settings.run.budget_tokens else settings.run.budget_seconds,
+        )
+    beyond = _beyond(settings.metric, {**summary, "total_seconds": f"{ended.seconds:.1f}"})
+    scored = ev.RunScored(ended.number, value, _memory_gb(summary), source, problem, summary, doubts, beyond)
     write(files.score, json.dumps({"metric": settings.metric.name, **codec.to_fields(scored)}, indent=2) + "\n")
     return scored
 
@@ -74,11 +88,11 @@ def verdict(
         return ev.VerdictGiven(number, "crash", None, 0.0, _why_crashed(run))
     assert scored is not None
     if scored.value is None:
-        # A run that ended well but printed no score is a crash, as in the reference; a refused score is invalid.
-        kind = "crash" if scored.source == SELF_REPORTED and scored.problem.startswith("the log") else "invalid"
-        return ev.VerdictGiven(number, kind, None, scored.memory_gb, scored.problem)
+        # It ended well: whatever its log looks like, it did not crash.
+        return ev.VerdictGiven(number, "invalid", None, scored.memory_gb, scored.problem)
     if state.best is None or state.best.value is None:
-        return ev.VerdictGiven(number, "keep", scored.value, scored.memory_gb, "the baseline")
+        reason = f"the baseline, though {'; '.join(scored.beyond)}" if scored.beyond else "the baseline"
+        return ev.VerdictGiven(number, "keep", scored.value, scored.memory_gb, reason)
     return _compared(experiment, scored.value, state.best.value, state, noise.paired_error(rows, best))
 
 
@@ -93,6 +107,8 @@ def _compared(experiment: Experiment, value: float, best: float, state: State, s
         first = state.experiments[experiment.repeat_of].value
         before = f"{first:.6f} (#{experiment.repeat_of})" if first is not None else f"#{experiment.repeat_of}"
         reason = f"a repeat under seed {experiment.seed}: {value:.6f} against {before}"
+    elif experiment.score.beyond:
+        reason = f"{'; '.join(experiment.score.beyond)} ({reason})"
     elif better(state, value):
         kind = "keep"
     inside_noise = noise.inside(value - best, stderr, spread)
@@ -121,20 +137,50 @@ def _why_crashed(run: ev.RunEnded) -> str:
     return f"{run.reason}: {last}" if last else run.reason
 
 
-def _memory_gb(summary: Mapping[str, str]) -> float:
+def _printed(text: str, metric: MetricSettings) -> tuple[float | None, str]:
+    """The score that a run printed itself, or why there is none."""
+    if metric.pattern == MetricSettings().pattern:
+        value = runlog.find_metric(text, metric.pattern, metric.name)
+    else:
+        value = runlog.last_match(text, metric.pattern)
+    if value is not None:
+        return value, ""
+    return None, f"the log has no {metric.name} that `metric.pattern` finds"
+
+
+def _beyond(metric: MetricSettings, summary: Mapping[str, str]) -> tuple[str, ...]:
+    """The bounds that a run does not keep to; one that does not say is beyond them too."""
+    found = []
+    for bounds, word, sign in ((metric.at_most, "more", 1), (metric.at_least, "less", -1)):
+        for key, bound in bounds.items():
+            number = _number(summary.get(key, ""))
+            if number is None:
+                found.append(f"the summary has no {key}, which is bounded")
+            elif sign * (number - bound) > 0:
+                found.append(f"{key} {number:g} is {word} than {bound:g}")
+    return tuple(found)
+
+
+def _number(text: str) -> float | None:
     try:
-        memory = float(summary.get("peak_vram_mb", "0")) / 1024
+        value = float(text.replace(",", ""))
     except ValueError:
-        return 0.0
-    return memory if math.isfinite(memory) and memory >= 0 else 0.0
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _memory_gb(summary: Mapping[str, str]) -> float:
+    return max(0.0, (_number(summary.get("peak_vram_mb", "")) or 0.0) / 1024)
 
 
 def _tail(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - _TAIL))
-            return file.read().decode("utf-8", "replace")
+            head = file.read(4)
+            # An even place: a character of UTF-16 is two bytes.
+            start = max(0, file.seek(0, 2) - _TAIL) & ~1
+            file.seek(start)
+            return logtext.decode(file.read(), head if start else None)
     except FileNotFoundError:
         return ""
 

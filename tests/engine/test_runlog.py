@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import math
 import os
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoresearch_tui.engine.logtext import Decoder, decode
 from autoresearch_tui.engine.runlog import (
     FRAME_CHARS,
     Chunk,
@@ -19,6 +21,7 @@ from autoresearch_tui.engine.runlog import (
     Progress,
     Splitter,
     clean,
+    find_metric,
     last_match,
     parse_progress,
     parse_summary,
@@ -59,6 +62,9 @@ def test_reference_line() -> None:
         ("step 00001 | loss: inf", Progress(1, math.inf)),
         ("step 7 | loss: 2.5 | remaining: 4m", Progress(7, 2.5, remaining_seconds=240)),
         ("step 7 | tok/s: 12,345 | loss: .5", Progress(7, 0.5, tokens_per_second=12345)),
+        ("[rank1]: step 7 | loss 2.5 | grad_norm 3", Progress(7, 2.5)),
+        ("iter 7: train/loss 2.5, dt 12ms", Progress(7, 2.5, dt_ms=12)),
+        ('{"step": 7, "loss": 2.5, "tokens_per_sec": 12}', Progress(7, 2.5, tokens_per_second=12)),
     ],
 )
 def test_forks_of_the_reference_line(frame: str, expected: Progress) -> None:
@@ -103,7 +109,7 @@ def test_a_frame_that_ends_in_a_carriage_return_stays_shown() -> None:
 
 def test_escape_sequences_and_foreign_bytes_are_harmless() -> None:
     chunk = Splitter().feed(b"\x1b[31mred\x1b[0m \x1b]52;c;ZXZpbA==\x07\x00 \xff caf\xc3\xa9 \xe2\x80\xae!\n")
-    assert chunk.lines == ("red · \ufffd café ·!",)
+    assert chunk.lines == ("red · ÿ café ·!",)
 
 
 def test_endless_line_is_capped() -> None:
@@ -186,8 +192,22 @@ def test_summary_is_the_block_after_the_last_mark() -> None:
     assert found["depth"] == "8"
     assert found["extra_key"] == "some words"
     assert "a" not in found
-    assert parse_summary("val_bpb: 1\n") == {}
+    assert parse_summary("step: 1\nval_loss: 2\n") == {}
     assert parse_summary("") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("val_bpb: 1\nother: 2\n", {"val_bpb": "1"}),
+        ("---\nval_bpb=0.99\npeak_vram_mb = 3\n", {"val_bpb": "0.99", "peak_vram_mb": "3"}),
+        ("[rank0]: ---\n[rank0]: val_bpb: 0.99\n1: num_steps: 4\n", {"val_bpb": "0.99", "num_steps": "4"}),
+        ('{"step": 1}\n{"val_bpb": 0.99, "depth": 8, "x": [1]}\n', {"val_bpb": "0.99", "depth": "8"}),
+        ("{" * 5000, {}),
+    ],
+)
+def test_summary_in_another_form(text: str, found: dict[str, str]) -> None:
+    assert parse_summary(text) == found
 
 
 def test_summary_of_a_hostile_log_is_bounded_and_clean() -> None:
@@ -210,6 +230,43 @@ def test_what_is_no_number_is_none(value: str) -> None:
     assert last_match(f"val_bpb: 0.5\nval_bpb: {value}\n", PATTERN) is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "val_bpb=0.9979",
+        "val_bpb 0.9979",
+        "done | val_bpb: 0.9979 | 300 s",
+        "final val bpb: 0.9979.",
+        "Val-BPB is 0.9979",
+        '{"step": 9, "val_bpb": 0.9979, "depth": 8}',
+        '{"metrics": {"val_bpb":9.979e-1}}',
+        "[rank0]: val_bpb:          0.997900\n[rank1]: bye",
+        "val_bpb → 0.9979",
+        "val_bpb: 2.5\rval_bpb: .9979\r",
+    ],
+)
+def test_the_metric_in_another_form(text: str) -> None:
+    assert find_metric("step 1 | loss: 3\n" + text + "\n", PATTERN, "val_bpb") == 0.9979
+
+
+@pytest.mark.parametrize(
+    "text", ["", "my_val_bpbs: 3", "best val_bpb so far: 3", "val_bpb: x", "val_bpb nan", "eval bpb 2"]
+)
+def test_what_is_not_the_metric(text: str) -> None:
+    assert find_metric(text, PATTERN, "val_bpb") is None
+
+
+def test_a_pattern_that_matches_is_the_last_word() -> None:
+    assert find_metric("val_bpb=0.5\nval_bpb:  nan\n", PATTERN, "val_bpb") is None
+    assert find_metric("val_bpb=0.5\nval_bpb:  0.7\nval_bpb=0.4\n", PATTERN, "val_bpb") == 0.7
+
+
+@given(st.text(max_size=60), st.text(max_size=12))
+@settings(max_examples=10, deadline=None)
+def test_no_text_and_no_name_breaks_the_search(text: str, name: str) -> None:
+    find_metric(text, r"^x (\S+)", name)
+
+
 def test_no_match_is_none() -> None:
     assert last_match("nothing here", PATTERN) is None
     assert last_match("x", r"x(\d)?") is None
@@ -223,6 +280,50 @@ def test_a_pattern_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 
 def test_only_the_last_mebibyte_is_searched() -> None:
     assert last_match("val_bpb: 1\n" + "x\n" * 2**20, PATTERN) is None
+
+
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_other_encodings(encoding: str) -> None:
+    text = "café\n" + REFERENCE + "\r\n" + SUMMARY
+    data = (codecs.BOM_UTF16_LE if encoding == "utf-16-le" else b"") + text.encode(encoding)
+    assert parse_summary(decode(data))["val_bpb"] == "0.997900"
+    for size in (1, 3, 1000):
+        splitter = Splitter()
+        lines, progress, _ = joined([splitter.feed(data[at : at + size]) for at in range(0, len(data), size)])
+        assert lines[0] == "café"
+        assert progress == [parse_progress(REFERENCE)]
+        assert "val_bpb:          0.997900" in lines
+
+
+def test_windows_text_is_read() -> None:
+    assert Splitter().feed("naïve “quotes”\n".encode("cp1252")).lines == ("naïve “quotes”",)
+    assert decode(b"val_bpb: 1 \x81\xff") == "val_bpb: 1 \ufffdÿ"
+
+
+def test_a_later_piece_is_read_like_the_beginning() -> None:
+    data = ("x" * 100 + SUMMARY).encode("utf-16")
+    assert parse_summary(decode(data[102:], data[:4]))["num_steps"] == "953"
+
+
+@given(st.binary(max_size=40), st.lists(st.integers(0, 40), max_size=6))
+def test_any_bytes_decode_alike_in_any_pieces(data: bytes, cuts: list[int]) -> None:
+    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    decoder = Decoder()
+    pieces = "".join(decoder.decode(data[a:b]) for a, b in itertools.pairwise(edges))
+    assert pieces == Decoder().decode(data)
+    assert decode(data) or not data or set(data) <= {0xEF, 0xBB, 0xBF, 0xFE, 0xFF}
+
+
+@pytest.mark.parametrize(
+    ("name", "score"), [("run-mps-carriage-returns.log", 1.774935), ("run-uv-not-found.log", None)]
+)
+def test_real_logs_from_elsewhere(name: str, score: float | None) -> None:
+    data = (Path(__file__).parent / "data" / name).read_bytes()
+    assert find_metric(decode(data), PATTERN, "val_bpb") == score
+    assert bool(parse_summary(decode(data))) == (score is not None)
 
 
 def test_real_log(tmp_path: Path) -> None:

@@ -133,6 +133,8 @@ def facts(experiment: Experiment, state: State) -> Content:
         lines.append([("because: ", "dim"), (clean_line(experiment.reason), "text")])
     if experiment.flags:
         lines.append([("risks: ", "warn"), (clean_line(" · ".join(experiment.flags)), "warn")])
+    if experiment.score is not None and experiment.score.doubts:
+        lines.append([("doubts: ", "warn"), (clean_line(" · ".join(experiment.score.doubts)), "warn")])
     if experiment.score is not None and experiment.score.summary:
         pairs = (f"{clean_line(k)} {clean_line(v)}" for k, v in experiment.score.summary.items())
         lines.append([(" · ".join(pairs), "dim")])

@@ -242,8 +242,10 @@ class ResultsTable(Scroller):
             cells.append((f"{memory}{seconds:>8}", "dim"))
         text = clean_line(experiment.description)
         noise = experiment.number in self._doubtful
-        cells.append((" ≈" if noise else "  ", "warn"))
+        doubted = experiment.score is not None and bool(experiment.score.doubts)
+        cells.append((" ?" if doubted else " ≈" if noise else "  ", "warn"))
         cells.append((text, "dim" if quiet else "text"))
-        if experiment.reason and experiment.outcome in {"vetoed", "crash", "invalid", "withdrawn"}:
+        beyond = experiment.score is not None and bool(experiment.score.beyond)
+        if experiment.reason and (beyond or experiment.outcome in {"vetoed", "crash", "invalid", "withdrawn"}):
             cells.append((f" — {clean_line(experiment.reason)}", "dim"))
         return cells

@@ -1,0 +1,62 @@
+"""From a log's bytes to text: whatever encoding a console, a redirection or another system wrote it in."""
+
+from __future__ import annotations
+
+import codecs
+
+_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_FOREIGN = "autoresearch-foreign"
+
+
+def _as_windows(error: UnicodeError) -> tuple[str, int]:
+    """Bytes that are no UTF-8 as what they most often are: Western text of an older system."""
+    assert isinstance(error, UnicodeDecodeError)
+    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
+
+
+codecs.register_error(_FOREIGN, _as_windows)
+
+
+class Decoder:
+    """Bytes in, text out; how the bytes are cut into pieces makes no difference.
+
+    A mark at the beginning, or a zero byte beside the first character, tells UTF-16; all else is UTF-8, in which
+    bytes that do not belong are taken one by one.
+    """
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._decoder: codecs.IncrementalDecoder | None = None
+
+    def decode(self, data: bytes) -> str:
+        """The text of the next bytes; the first one or two may be held back until the encoding is clear."""
+        if self._decoder is None:
+            data = self._head + data
+            found = _encoding(data)
+            if found is None:
+                self._head = data
+                return ""
+            name, mark = found
+            self._decoder = codecs.getincrementaldecoder(name)(_FOREIGN if name == "utf-8" else "replace")
+            data = data[mark:]
+        return self._decoder.decode(data)
+
+
+def decode(data: bytes, head: bytes | None = None) -> str:
+    """A whole piece of a log as text; `head` is the log's beginning, where the piece is not."""
+    name, mark = _encoding((data if head is None else head) + b"  ") or ("utf-8", 0)
+    return data[mark if head is None else 0 :].decode(name, _FOREIGN if name == "utf-8" else "replace")
+
+
+def _encoding(head: bytes) -> tuple[str, int] | None:
+    """The encoding and the length of its mark; None while there are too few bytes to tell."""
+    for mark, name in _BOMS:
+        if head.startswith(mark):
+            return name, len(mark)
+    if len(head) < 2 or any(len(head) < len(mark) and mark.startswith(head) for mark, _ in _BOMS):
+        return None
+    if head[0] and not head[1]:
+        return "utf-16-le", 0
+    if head[1] and not head[0]:
+        return "utf-16-be", 0
+    return "utf-8", 0

@@ -1,0 +1,91 @@
+"""From a run's end to its verdict, whatever its log looks like: real runs, a scripted researcher."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autoresearch_tui import lab as labs
+from autoresearch_tui.engine.loop import Engine
+from autoresearch_tui.engine.session import Session
+from autoresearch_tui.engine.state import State
+from tests.conftest import SETTINGS, TRAIN
+from tests.engine.test_loop import Script, turn
+from tests.history import state_of
+
+NewLab = Callable[..., Path]
+
+
+def play(folder: Path, *moves: tuple[str, object]) -> State:
+    """A session of the baseline and these changes, each proposed when the one before has its verdict."""
+    for rows, move in enumerate((None, *moves), start=1):
+        script = Script(*([turn(*move)] if move else []))
+        Engine(Session(labs.find(folder), "t"), script, headless=True, rows=rows).run()
+    return state_of(folder, "t")
+
+
+@pytest.mark.parametrize(
+    ("printed", "outcome", "value"),
+    [
+        ("", "invalid", None),
+        ("print('all went well')", "invalid", None),
+        ("print('final val bpb: 0.5')", "keep", 0.5),
+        ("import json; print(json.dumps({'val_bpb': 0.5, 'peak_vram_mb': 2048}))", "keep", 0.5),
+        ("import sys; sys.stdout.buffer.write('---\\r\\nval_bpb:  0.5\\r\\n'.encode('utf-16'))", "keep", 0.5),
+        ("print('FAIL'); raise SystemExit(1)", "crash", None),
+    ],
+)
+def test_a_run_that_ended_well_is_no_crash_whatever_its_log(
+    new_lab: NewLab, printed: str, outcome: str, value: float | None
+) -> None:
+    (baseline,) = play(new_lab(train=printed + "\n")).table
+    assert (baseline.outcome, baseline.value) == (outcome, value)
+    if outcome == "invalid":
+        assert "metric.pattern" in baseline.reason
+
+
+def test_doubts_are_kept_and_decide_nothing(new_lab: NewLab) -> None:
+    folder = new_lab(train=TRAIN.replace("training_seconds: {", "training_seconds: 9{"))
+    (baseline,) = play(folder).table
+    assert baseline.outcome == "keep"
+    assert baseline.score is not None
+    assert [each.partition(":")[0] for each in baseline.score.doubts] == ["clock", "budget"]
+    saved = json.loads((folder / ".autoresearch/t/runs/0000/score.json").read_text())
+    assert tuple(saved["doubts"]) == baseline.score.doubts
+
+
+BOUNDED = """
+[metric]
+name = "reward"
+pattern = '^reward=(\\S+)'
+goal = "maximize"
+at_most = { size = 20, total_seconds = 60 }
+at_least = { size = 2 }
+"""
+
+
+def test_higher_is_better_and_bounds_hold(new_lab: NewLab) -> None:
+    """What takes more than it may is not kept, however good its score is; nor what does not say."""
+    train = "SIZE = 8\nLOUD = True\nprint('---')\nprint(f'reward={SIZE if LOUD else 99}')\n"
+    train += "if LOUD:\n    print('size:', SIZE)\n"
+    folder = new_lab(settings=SETTINGS + BOUNDED, train=train)
+    state = play(folder, ("SIZE", 16), ("SIZE", 64), ("SIZE", 1), ("LOUD", False), ("SIZE", 12), ("SIZE", 20))
+    assert [e.outcome for e in state.table] == ["keep", "keep", "discard", "discard", "discard", "discard", "keep"]
+    reasons = [e.reason for e in state.table]
+    assert reasons[2].startswith("size 64 is more than 20 (64.000000 against 16.000000")
+    assert reasons[3].startswith("size 1 is less than 2")
+    assert reasons[4].startswith("the summary has no size, which is bounded; the summary has no size")
+    assert reasons[5].startswith("12.000000 against 16.000000")
+    assert state.best is not None
+    assert (state.best.number, state.best.value) == (6, 20.0)
+
+
+def test_the_time_that_a_bound_asks_for_is_measured_outside(new_lab: NewLab) -> None:
+    bound = "\n[metric]\nat_most = { total_seconds = 0.001 }\n"
+    folder = new_lab(settings=SETTINGS + bound, train=TRAIN + 'print("total_seconds: 0.0")\n')
+    state = play(folder, ("RATE", 0.25))
+    assert [e.outcome for e in state.table] == ["keep", "discard"]
+    assert state.table[0].reason.startswith("the baseline, though total_seconds ")
