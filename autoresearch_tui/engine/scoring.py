@@ -67,7 +67,9 @@ def score(
             budget_seconds=0 if settings.run.budget_tokens else settings.run.budget_seconds,
         )
     beyond = _beyond(settings.metric, {**summary, "total_seconds": f"{ended.seconds:.1f}"})
-    scored = ev.RunScored(ended.number, value, _memory_gb(summary), source, problem, summary, doubts, beyond)
+    scored = ev.RunScored(
+        ended.number, value, _memory_gb(summary), source, problem, summary, doubts=doubts, beyond=beyond
+    )
     write(files.score, json.dumps({"metric": settings.metric.name, **codec.to_fields(scored)}, indent=2) + "\n")
     return scored
 
