@@ -63,6 +63,8 @@ def _devices(text: str) -> str:
 
 def _add_session(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--headless", action="store_true", help="no screen: one JSON event a line on stdout")
+    # How an engine that nobody waits for is started; it goes on as the one before it would have.
+    parser.add_argument("--successor", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--tag", default="", help="the session's name: branch autoresearch/<tag>")
     parser.add_argument("--new", action="store_true", help="begin a new session, though there is one")
     parser.add_argument("--researcher", choices=("claude", "command", "search"), help="who proposes")
@@ -228,7 +230,7 @@ def _run_session(lab: object, arguments: argparse.Namespace, *, prepare: bool) -
         for name in ("researcher", "review", "budget", "experiments", "devices")
         if (value := getattr(arguments, name)) is not None
     }
-    choice = launcher.Choice(arguments.tag, arguments.new, overrides)
+    choice = launcher.Choice(arguments.tag, arguments.new, overrides, arguments.successor)
     if arguments.headless:
         return launcher.headless(lab, choice, prepare=prepare)
     return launcher.cockpit(lab, choice, prepare=prepare)

@@ -7,12 +7,14 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from autoresearch_tui import data
-from autoresearch_tui.engine.lock import HAND_OVER, LabBusy, take_lock
+from autoresearch_tui.engine.lock import HAND_OVER, SUCCESSOR_SECONDS, LabBusy, LabLock, take_lock
+from autoresearch_tui.engine.successor import Successor
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from autoresearch_tui.cockpit.app import Cockpit
     from autoresearch_tui.engine.loop import Engine
     from autoresearch_tui.engine.thread import EngineThread
+    from autoresearch_tui.output import Output
+
+T = TypeVar("T")
 
 _EXIT_CODES = {"finished": 0, "stopped": 0, "detached": 0, "failed": 1, "interrupted": 130}
 
@@ -31,6 +36,7 @@ class Choice:
     tag: str
     new: bool
     overrides: Mapping[str, str]
+    successor: bool = False
 
 
 def existing_tag(lab: Lab, tag: str) -> str:
@@ -45,28 +51,83 @@ def existing_tag(lab: Lab, tag: str) -> str:
 
 def headless(lab: Lab, choice: Choice, *, prepare: bool) -> int:
     """The engine without a screen; one JSON event a line on stdout. Returns the exit code."""
+    from autoresearch_tui.output import Output
+
+    output = Output()
+    try:
+        return _headless(lab, choice, output, prepare=prepare)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        output.close()
+
+
+def _headless(lab: Lab, choice: Choice, output: Output, *, prepare: bool) -> int:
     from autoresearch_tui.engine import service
     from autoresearch_tui.engine.journal import JournalDamaged
     from autoresearch_tui.researchers import choose
 
     tag, _ = _ready(lab, choice, prepare=prepare)
+    lock = _lock(lab, tag, successor=choice.successor)
+    if lock is None:
+        return 0
+    heir = Successor(lab, tag, choice.overrides)
+    watchdog = heir.watch_later() if choice.successor else None
     try:
-        lock = take_lock(lab, tag, headless=True)
-    except LabBusy as busy:
-        raise UserError(f"{lab.root}: {busy}; `autoresearch-tui watch` shows it") from None
-    except OSError as error:
-        raise UserError(str(error)) from None
-    try:
-        engine = service.make_engine(lab, tag, choice.overrides, choose.make, headless=True, listen=_print_line)
+        engine = _patiently(
+            lambda: service.make_engine(
+                lab,
+                tag,
+                choice.overrides,
+                choose.make,
+                headless=True,
+                successor=choice.successor,
+                listen=output.write,
+                warn=_complain,
+            )
+        )
         outcome = service.run_headless(engine)
     except (JournalDamaged, OSError) as error:
         raise UserError(str(error)) from None
     finally:
         lock.release()
+        if watchdog is not None:
+            watchdog.dismiss()
     paused = engine.state.paused
     if outcome == "failed" and paused is not None:
-        print(f"autoresearch-tui: {paused.reason}", file=sys.stderr)
+        _complain(paused.reason)
     return _EXIT_CODES[outcome]
+
+
+def _lock(lab: Lab, tag: str, *, successor: bool) -> LabLock | None:
+    """The lab's lock for an engine without a screen; None where a successor finds that somebody has gone on."""
+    try:
+        if successor:
+            return _patiently(lambda: take_lock(lab, tag, headless=True, patience=SUCCESSOR_SECONDS))
+        return take_lock(lab, tag, headless=True)
+    except LabBusy as busy:
+        if successor:
+            return None
+        raise UserError(f"{lab.root}: {busy}; `autoresearch-tui watch` shows it") from None
+    except OSError as error:
+        raise UserError(str(error)) from None
+
+
+def _patiently(step: Callable[[], T]) -> T:
+    """Do what needs the disk as soon as that lets us, and say what we wait for. Raises OSErrors that do not pass."""
+    from autoresearch_tui.engine.trouble import Backoff, passing, remedy
+
+    pauses, said = Backoff(), ""
+    while True:
+        try:
+            return step()
+        except OSError as error:
+            if not passing(error):
+                raise
+            if said != str(error):
+                said = str(error)
+                _complain(f"{error}: {remedy(error)}")
+        time.sleep(pauses.next())
 
 
 def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
@@ -95,7 +156,8 @@ def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
 
         return service.make_engine(lab, tag, choice.overrides, choose.make, headless=False)
 
-    return _show(shown, tag, EngineThread(lock, make))
+    heir = Successor(lab, tag, choice.overrides)
+    return _show(shown, tag, EngineThread(lock, make, heir), heir)
 
 
 def _ready(lab: Lab, choice: Choice, *, prepare: bool) -> tuple[str, Lab]:
@@ -158,26 +220,29 @@ def _hurry() -> None:
     gc.disable()
 
 
-def _show(lab: Lab, tag: str, host: EngineThread) -> int:
+def _show(lab: Lab, tag: str, host: EngineThread, heir: Successor) -> int:
     from autoresearch_tui.cockpit.app import Cockpit
 
     app = Cockpit(lab, tag, host)
     # Textual has no handler for a terminal that goes away: the process would die, and the loop with it.
-    signal.signal(signal.SIGHUP, lambda _signal, _frame: _abandon(lab, tag, host))
-    signal.signal(signal.SIGTERM, lambda _signal, _frame: _abandon(lab, tag, host))
+    signal.signal(signal.SIGHUP, lambda _signal, _frame: _abandon(host, heir))
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: _abandon(host, heir))
     signal.signal(HAND_OVER, lambda _signal, _frame: _hand_over(app, host))
     app.run()
-    for number in (signal.SIGHUP, HAND_OVER):
-        signal.signal(number, signal.SIG_IGN)
+    _ignore_signals()
     if app.taken_over:
         return 0
     host.detach()
     if host.failure:
-        print(f"autoresearch-tui: {host.failure}", file=sys.stderr)
+        _complain(host.failure)
         return 1
     if not _goes_on(host):
         return _EXIT_CODES.get(host.outcome, 0)
-    pid = _go_on(lab, tag)
+    try:
+        pid = heir.start()
+    except OSError as error:
+        raise UserError(f"nothing goes on without a screen: {error}; nothing is lost, open the lab again") from None
+    host.dismiss()
     print(f"The loop goes on without a screen (process {pid}).")
     print(f"Come back:  autoresearch-tui {lab.root}")
     print(f"Stop it:    kill -INT {pid}")
@@ -188,15 +253,25 @@ def _hand_over(app: Cockpit, host: EngineThread) -> None:
     """Another terminal wants the session: this one lets go, and only watches from then on."""
     app.taken_over = True
     host.detach()
+    host.dismiss()
 
 
-def _abandon(lab: Lab, tag: str, host: EngineThread) -> None:
+def _abandon(host: EngineThread, heir: Successor) -> None:
     """The terminal is gone: hand the session to an engine without a screen, and end at once."""
+    _ignore_signals()
+    host.detach()
+    # Where it cannot be started, the watchdog is left to try.
     with contextlib.suppress(OSError):
-        host.detach()
         if _goes_on(host):
-            _go_on(lab, tag)
+            heir.start()
+        host.dismiss()
     os._exit(0)
+
+
+def _ignore_signals() -> None:
+    """This process is on its way out, and whoever goes on has been chosen."""
+    for number in (signal.SIGHUP, signal.SIGTERM, HAND_OVER):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _goes_on(host: EngineThread) -> bool:
@@ -204,14 +279,7 @@ def _goes_on(host: EngineThread) -> bool:
     return host.alive or host.outcome == "detached"
 
 
-def _go_on(lab: Lab, tag: str) -> int:
-    from autoresearch_tui.engine.service import spawn_headless
-
-    return spawn_headless(lab, tag)
-
-
-def _print_line(line: bytes) -> None:
-    # A reader that went away is no reason to stop an experiment.
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.buffer.write(line)
-        sys.stdout.buffer.flush()
+def _complain(text: str) -> None:
+    # Whoever reads it may have gone, or its disk may be full.
+    with contextlib.suppress(OSError):
+        print(f"autoresearch-tui: {text}", file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -90,4 +91,17 @@ def _runs(folder: Path, state: State, records: tuple[ev.Record, ...]) -> list[st
             ended = json.loads((run / "exit.json").read_text())
             if ended["reason"] != experiment.run.reason:
                 found.append(f"{experiment.name} ended {ended['reason']}, the journal says {experiment.run.reason}")
+    return found
+
+
+def survivors(lab: Path) -> list[str]:
+    """Processes that still work in the lab's folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if any(str(lab) in word for word in words) and int(entry.name) != os.getpid():
+            found.append(" ".join(words))
     return found

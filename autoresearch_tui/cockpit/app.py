@@ -138,6 +138,9 @@ class Cockpit(App[int]):
             return
         self._tell(self.bridge.state)
         self.main.tick(self._ticks)
+        if self._ticks % 5 == 0:
+            # Not only at the end: a line that drops, or kill -9, leaves no time for that.
+            self.bridge.write_seen()
         if self.bridge.feed.behind and not self._reading_on:
             self._reading_on = True
             self._read_on()

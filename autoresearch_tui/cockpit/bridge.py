@@ -47,7 +47,7 @@ class Bridge:
         self._tail = JournalTail(self.files.journal)
         self._asked, self._size = 0, self._journal_size()
         self._polled_size = -1
-        self._seen_seq = self._read_seen()
+        self._seen_seq = self._seen_written = self._read_seen()
         self.left_at: State | None = None
         self.feed = RunFeed(Path())
         self._feed_key: tuple[object, ...] = ()
@@ -120,7 +120,8 @@ class Bridge:
 
     def write_seen(self) -> None:
         """Keep up to which record the human who has the session has seen it."""
-        if self.host is not None and self.state.seq:
+        if self.host is not None and self.state.seq != self._seen_written and self.reading is None:
+            self._seen_written = self.state.seq
             # Worth no failure: without it the next screen says nothing about the time in between.
             with contextlib.suppress(OSError):
                 self.files.folder.joinpath(SEEN_FILE).write_text(f"{self.state.seq}\n", "ascii")

@@ -79,7 +79,8 @@ def mend(lab: Lab) -> list[Item]:
     if not damaged:
         return [ok("mend", "nothing to mend: every journal is sound")]
     try:
-        lock = LabLock(lab.lock, headless=True, tag=damaged[-1], wait_seconds=LOCK_SECONDS)
+        # Not one that a cockpit may take over.
+        lock = LabLock(lab.lock, headless=False, tag=damaged[-1], wait_seconds=LOCK_SECONDS)
     except LabBusy as busy:
         raise UserError(f"{lab.root}: {busy}; end it, then mend") from None
     try:

@@ -27,7 +27,10 @@ class SessionBegan:
 
 @dataclass(frozen=True, slots=True)
 class EngineStarted:
-    """An engine took the session: first start, attach, take-over and recovery look the same."""
+    """An engine took the session: first start, attach, take-over and recovery look the same.
+
+    `successor`: nobody started it; it does what the one before it would have done, a stop that was asked for included.
+    """
 
     pid: int
     host: str
@@ -39,6 +42,7 @@ class EngineStarted:
     after_seconds: float
     timeout_seconds: float
     overrides: Mapping[str, str] = field(default_factory=dict)
+    successor: bool = False
 
 
 @dataclass(frozen=True, slots=True)

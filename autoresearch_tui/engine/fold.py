@@ -46,13 +46,13 @@ def _(event: ev.SessionBegan, state: State, time: str) -> Changes:
 
 @_changes.register
 def _(event: ev.EngineStarted, state: State, time: str) -> Changes:
-    # A proposer that was at work died with its engine; a stop that was asked for has happened.
+    # A proposer that was at work died with its engine. A human who starts again has got the stop that was asked for.
     return {
         "engine": event,
         "stopped": None,
         "overrides": event.overrides,
         "asked": None,
-        "stopping": "",
+        "stopping": state.stopping if event.successor else "",
         "trouble": None,
     }
 

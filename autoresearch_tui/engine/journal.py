@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -129,6 +130,14 @@ class Journal:
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._file)
+
+    def discard(self) -> None:
+        """Let go of a journal that nothing was written to, and leave no trace of it."""
+        if self._size == 0:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+                self._path.parent.rmdir()
+        self.close()
 
     def _keep_torn(self, offset: int) -> None:
         torn = os.pread(self._file, os.fstat(self._file).st_size - offset, offset)

@@ -15,7 +15,11 @@ from pathlib import Path
 from autoresearch_tui.lab import Lab
 
 TAKE_OVER_SECONDS = 5.0
-SUCCESSOR_SECONDS = 3.0
+# A successor may be there before the process whose work it goes on with has ended.
+SUCCESSOR_SECONDS = 15.0
+BESIDE_SECONDS = 0.3
+_ASK_AGAIN_SECONDS = 0.5
+_SUSPENDED_SECONDS = 1.0
 # «Let go of the lab»: to a headless engine, which ends, or to a cockpit, which goes on as a watcher.
 HAND_OVER = signal.SIGUSR1
 
@@ -29,14 +33,22 @@ class Holder:
     headless: bool = False
     tag: str = ""
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it is a process of this machine, whose number means something."""
+        return self.pid > 0 and self.host == socket.gethostname()
+
 
 class LabBusy(Exception):
     """Another engine has the lab."""
 
     def __init__(self, holder: Holder) -> None:
-        kind = "headless engine" if holder.headless else "cockpit"
-        where = f" on {holder.host}" if holder.host and holder.host != socket.gethostname() else ""
-        super().__init__(f"a {kind} (process {holder.pid}{where}) has this lab")
+        if holder.pid:
+            kind = "headless engine" if holder.headless else "cockpit"
+            where = f" on {holder.host}" if holder.host and not holder.is_here else ""
+            super().__init__(f"a {kind} (process {holder.pid}{where}) has this lab")
+        else:
+            super().__init__("another engine has this lab")
         self.holder = holder
 
 
@@ -57,8 +69,13 @@ class LabLock:
                     raise LabBusy(read_holder(path)) from None
                 time.sleep(0.02)
         text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "headless": headless, "tag": tag})
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, text.encode(), 0)
+        try:
+            # Over what is there: a full disk has room for that.
+            os.pwrite(self._file, text.encode(), 0)
+            os.ftruncate(self._file, len(text))
+        except OSError:
+            os.close(self._file)
+            raise
 
     def release(self) -> None:
         """Let the next engine in."""
@@ -88,18 +105,36 @@ def held(path: Path) -> bool:
     return False
 
 
-def take_lock(lab: Lab, tag: str, *, headless: bool, insist: bool = False) -> LabLock:
-    """The lab's lock; a headless engine that has it is told to hand over, a cockpit only if we insist.
+def take_lock(lab: Lab, tag: str, *, headless: bool, insist: bool = False, patience: float = BESIDE_SECONDS) -> LabLock:
+    """The lab's lock, after `patience` seconds at most.
 
-    Raises LabBusy.
+    For a cockpit, a headless engine that has it is told to hand over, and another cockpit where we `insist`. One that
+    is suspended cannot, and is ended: its session is on disk. Raises LabBusy, OSError.
     """
-    # A headless engine may be the successor of a process that is still on its way out.
-    patience = SUCCESSOR_SECONDS if headless else 0.3
+    began, pause = time.monotonic(), 0.0
+    while True:
+        waited = time.monotonic() - began
+        try:
+            return LabLock(lab.lock, headless=headless, tag=tag, wait_seconds=pause)
+        except LabBusy as busy:
+            pause = min(_ASK_AGAIN_SECONDS, patience)
+            holder = busy.holder
+            asking = not headless and (holder.headless or insist) and holder.is_here
+            if waited >= (TAKE_OVER_SECONDS if asking else patience):
+                raise
+            if asking:
+                # Once more each time: a process that has just started ignores what comes too early.
+                _tell(holder, signal.SIGKILL if waited > _SUSPENDED_SECONDS and suspended(holder.pid) else HAND_OVER)
+
+
+def suspended(pid: int) -> bool:
+    """Whether a process has been stopped (Ctrl-Z, SIGSTOP), as far as the system says."""
     try:
-        return LabLock(lab.lock, headless=headless, tag=tag, wait_seconds=patience)
-    except LabBusy as busy:
-        if headless or not (busy.holder.headless or insist):
-            raise
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(busy.holder.pid, HAND_OVER)
-        return LabLock(lab.lock, headless=headless, tag=tag, wait_seconds=TAKE_OVER_SECONDS)
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except (OSError, IndexError):
+        return False
+
+
+def _tell(holder: Holder, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(holder.pid, number)

@@ -70,7 +70,21 @@ class Engine:
         self._inbox.put(command)
 
     def run(self) -> str:
-        """Until detached, stopped, finished or failed: the word is returned, and journalled where it can be."""
+        """Until detached, stopped, finished or failed: the word is returned, and journalled where it can be.
+
+        Raises UserError where the lab is not fit for a session; a fault of ours is raised and journalled as well.
+        """
+        try:
+            self._work()
+        except Exception as error:
+            self._asking.cancel()
+            self._session.end("failed", str(error) or type(error).__name__)
+            raise
+        self._asking.cancel()
+        self._session.end(self._outcome, self._detail())
+        return self._outcome
+
+    def _work(self) -> None:
         begun = False
         while not self._outcome:
             try:
@@ -88,9 +102,6 @@ class Engine:
                 self._retry.clear()
             except (OSError, GitError, TroubleError) as error:
                 self._wait_out(error)
-        self._asking.cancel()
-        self._session.end(self._outcome, self._detail())
-        return self._outcome
 
     # ── what arrives ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -108,6 +108,9 @@ class Runs:
             self._session.launcher.start(running, files)
             return False
         if status.state is runner.RunState.RUNNING:
+            if self._unwanted(running):
+                # Asked for already, perhaps by an engine that died before it could do it.
+                runner.stop(files.folder)
             return False
         ended = status.exit
         if ended is None:
@@ -123,17 +126,25 @@ class Runs:
     def _after_end(self, ended: Experiment) -> bool:
         assert ended.run is not None
         state = self._session.state
-        put_back = (state.paused is not None and state.paused.stop_run) or state.stopping == "now"
-        if (ended.run.reason == "killed" and put_back) or ended.spoiled:
+        if (ended.run.reason == "killed" or ended.spoiled) and self._unwanted(ended):
             self._session.append(ev.ProposalPutBack(ended.number))
         elif ended.run.reason == "lost" and ended.attempt < LOST_ATTEMPTS:
-            self._start(ended, ended.device)
+            if state.paused is not None or state.stopping:
+                self._session.append(ev.ProposalPutBack(ended.number))
+            else:
+                self._start(ended, ended.device)
         elif ended.run.reason == "finished":
             self._score(ended)
             return False
         else:
             self._judge(ended)
         return True
+
+    def _unwanted(self, experiment: Experiment) -> bool:
+        """Whether this try of a run is not to count: stopped with a pause or for good, or not timed as the others."""
+        state = self._session.state
+        stopped = (state.paused is not None and state.paused.stop_run) or state.stopping == "now"
+        return stopped or bool(experiment.spoiled)
 
     def _score(self, ended: Experiment) -> None:
         """In a thread of its own: a referee may take minutes, and the human is not to wait for it."""

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine.environment import check_command
@@ -29,13 +26,15 @@ def make_engine(
     make_researcher: MakeResearcher,
     *,
     headless: bool,
+    successor: bool = False,
     listen: Callable[[bytes], None] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> Engine:
     """An engine ready to run; the caller holds the lab's lock. Raises UserError, JournalDamaged, OSError."""
     lab, merged = with_overrides(lab, tag, overrides)
     check_command(lab)
     researcher = make_researcher(lab.settings, os.environ)
-    session = Session(lab, tag, overrides=merged, listen=listen)
+    session = Session(lab, tag, overrides=merged, successor=successor, listen=listen, warn=warn)
     return Engine(session, researcher, headless=headless, rows=int(merged.get("experiments", "0")))
 
 
@@ -54,17 +53,3 @@ def run_headless(engine: Engine) -> str:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     outcome = engine.run()
     return "interrupted" if interrupted and outcome == "stopped" else outcome
-
-
-def spawn_headless(lab: Lab, tag: str) -> int:
-    """Start the successor that goes on without a screen. Returns its process id."""
-    with Path(lab.state_folder, "engine.err").open("ab") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "autoresearch_tui", str(lab.root), "--tag", tag, "--headless"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            start_new_session=True,
-            cwd=lab.root,
-        )
-    return process.pid

@@ -33,9 +33,14 @@ class Session:
         tag: str,
         *,
         overrides: Mapping[str, str] | None = None,
+        successor: bool = False,
         listen: Callable[[bytes], None] | None = None,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
-        """`listen` gets every journal line after it is on disk. Raises JournalDamaged."""
+        """`listen` gets every journal line after it is on disk, `warn` what cannot be journalled.
+
+        Raises JournalDamaged, OSError.
+        """
         self.lab = lab
         self.tag = tag
         self.files = lab.session(tag)
@@ -46,7 +51,9 @@ class Session:
         self.python_path = packages(lab.root)
         self.blocked = ""
         self._overrides = dict(overrides or {})
+        self._successor = successor
         self._listen = listen
+        self._warn = warn
         self._hooks = Hooks(lab.settings.hooks, lab.root, tag, os.environ)
         self._table = results.LabTable(lab.results, lab.state_folder / "results.sha256")
         self._journal = journal.Journal(self.files.journal)
@@ -93,13 +100,17 @@ class Session:
                 after_seconds=settings.review.after_seconds,
                 timeout_seconds=settings.run.timeout_seconds,
                 overrides=self._overrides,
+                successor=self._successor,
             )
         )
         self.append(checked)
         self._mind_the_cage(cage.why_not_unattended(checked) if headless else "")
 
     def end(self, why: str, detail: str) -> None:
-        """Let go. What cannot be written now is found again at the next start."""
+        """Let go. What cannot be written now is found again at the next start; a session without a start is none."""
+        if self.state.session is None:
+            self._journal.discard()
+            return
         with contextlib.suppress(OSError):
             self.append(ev.EngineStopped(why, detail))
             # Nobody waits for an end that came by itself; whoever let go does.
@@ -140,7 +151,10 @@ class Session:
             if told is None or told.what != what:
                 self.append(ev.TroubleMet(what, remedy, seconds))
         except OSError as error:
-            self.blocked = f"{error.strerror or error}: {remedy}"
+            blocked = f"{error.strerror or error}: {remedy}"
+            if self._warn is not None and blocked != self.blocked:
+                self._warn(f"{self.files.journal}: {blocked}")
+            self.blocked = blocked
 
     def clear_trouble(self) -> None:
         """It works again."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine.lock import LabLock
+from autoresearch_tui.engine.successor import Successor, Watchdog
 from autoresearch_tui.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,14 +18,22 @@ DETACH_SECONDS = 2.0
 
 
 class EngineThread:
-    """A Host: the engine in a daemon thread of this process. It owns the lab's lock until it has let go."""
+    """A Host: the engine in a daemon thread of this process. It owns the lab's lock until it has let go.
 
-    def __init__(self, lock: LabLock, make: Callable[[], Engine]) -> None:
+    Where the process dies meanwhile, a watchdog goes on; whoever lets the engine go says so with :meth:`dismiss`.
+    """
+
+    def __init__(self, lock: LabLock, make: Callable[[], Engine], successor: Successor) -> None:
         self._lock = lock
         self._make = make
+        self._successor = successor
+        self._watchdog: Watchdog | None = None
         self._engine: Engine | None = None
         self._pending: list[cmd.Command] = []
-        self._guard = threading.Lock()
+        # A signal's handler may send in the middle of a send.
+        self._guard = threading.RLock()
+        self._wake = threading.Event()
+        self._waits_for = ""
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self.failure = ""
         self.outcome = ""
@@ -37,7 +46,7 @@ class EngineThread:
     @property
     def blocked(self) -> str:
         """Why the journal cannot be written at this moment; empty while it can."""
-        return self._engine.blocked if self._engine is not None else ""
+        return self._engine.blocked if self._engine is not None else self._waits_for
 
     def start(self) -> None:
         """Begin in a thread of its own."""
@@ -48,6 +57,7 @@ class EngineThread:
         with self._guard:
             if self._engine is None:
                 self._pending.append(command)
+                self._wake.set()
             else:
                 self._engine.send(command)
 
@@ -57,12 +67,20 @@ class EngineThread:
             self.send(cmd.Detach())
             self._thread.join(DETACH_SECONDS)
 
+    def dismiss(self) -> None:
+        """Nobody has to go on for this process any more."""
+        if self._watchdog is not None:
+            self._watchdog.dismiss()
+
     def _work(self) -> None:
         from autoresearch_tui.engine.journal import JournalDamaged
         from autoresearch_tui.engine.ledger import GitError
 
         try:
-            engine = self._make()
+            self._watchdog = self._successor.watch()
+            engine = self._make_patiently()
+            if engine is None:
+                return
             with self._guard:
                 self._engine = engine
                 for command in self._pending:
@@ -74,3 +92,25 @@ class EngineThread:
             self.failure = f"the engine failed: {type(error).__name__}: {error}"
         finally:
             self._lock.release()
+            if self.outcome != "detached":
+                self.dismiss()
+
+    def _make_patiently(self) -> Engine | None:
+        """The engine, as soon as the disk lets it be made; None where the human did not wait for that."""
+        from autoresearch_tui.engine.trouble import Backoff, passing, remedy
+
+        pauses = Backoff()
+        while True:
+            try:
+                return self._make()
+            except OSError as error:
+                if not passing(error):
+                    raise
+                self._waits_for = f"{error.strerror or error}: {remedy(error)}"
+            self._wake.wait(pauses.next())
+            with self._guard:
+                self._wake.clear()
+                kinds = {type(command) for command in self._pending}
+            if kinds & {cmd.Detach, cmd.Stop}:
+                self.outcome = "stopped" if cmd.Stop in kinds else "detached"
+                return None

@@ -16,6 +16,14 @@ _REMEDIES = {
 }
 
 
+_PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE})
+
+
+def passing(error: OSError) -> bool:
+    """Whether it may pass by itself, or by a human's work elsewhere: a full disk, one that is read-only or away."""
+    return error.errno in _PASSING
+
+
 class TroubleError(Exception):
     """Something outside stands in the way of the next step; the same step is tried again later."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -94,6 +95,11 @@ class Terminal:
         self.process.wait()
         assert self.process.exitstatus is not None, f"ended by signal {self.process.signalstatus}"
         return self.process.exitstatus
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill(signal.SIGKILL)
+        self.process.wait()
 
     def hang_up(self) -> None:
         """The line drops: the kernel sends SIGHUP to the programs of this terminal."""

@@ -13,7 +13,7 @@ import pytest
 from autoresearch_tui.engine.lock import held, read_holder
 from tests.conftest import SETTINGS, TRAIN
 from tests.e2e.terminal import Terminal, rows, wait_for
-from tests.history import problems, state_of
+from tests.history import problems, state_of, survivors
 
 ASK = SETTINGS.replace('mode = "auto"', 'mode = "ask"')
 SLOW = TRAIN.replace("PAUSE = 0.0", "PAUSE = 2.0")
@@ -68,7 +68,7 @@ def test_leaving_goes_on_without_a_screen_and_coming_back_takes_over(new_lab: Ca
 
 AGENT = """#!/bin/sh
 touch "{lab}/.asked"
-sleep 2
+sleep 1
 sed -i 's/^RATE = .*/RATE = 0.25/' train.py
 """
 SLOW_GIT = """#!/bin/sh
@@ -84,8 +84,36 @@ def script(path: Path, text: str) -> Path:
     return path
 
 
+def same_numbers(lab: Path, table: list[list[str]]) -> Callable[[str], bool]:
+    """Whether a screen shows these rows, and how many of those that there are by now were kept."""
+
+    def shown(text: str) -> bool:
+        lines = [line for line in text.splitlines() if "│" in line]
+        kept = [e for e in state_of(lab, "t").table if e.outcome == "keep"]
+        return f"{len(kept)} kept of {len(rows(lab))}" in text and all(
+            any(f"{float(value):.4f}" in line and name in line for line in lines) for _, value, _, _, name in table
+        )
+
+    return shown
+
+
+def go_and_stop(lab: Path) -> None:
+    """Come back as a human would: see what happened, see the same numbers, stop for good."""
+    table = rows(lab)
+    with Terminal(str(lab), columns=200, lines=50) as terminal:
+        terminal.wait("since you left")
+        terminal.press("\r")
+        terminal.wait(same_numbers(lab, table))
+        terminal.press_until("Q", "stop for good")
+        terminal.press("x")
+        assert terminal.ended() == 0
+
+
 @pytest.mark.parametrize("moment", ["run", "proposal", "review", "commit"])
-def test_a_dropped_line_is_the_same_as_leaving(new_lab: Callable[..., Path], tmp_path: Path, moment: str) -> None:
+@pytest.mark.parametrize("how", ["dropped line", "kill -9"])
+def test_a_cockpit_that_ends_at_any_moment_is_the_same_as_leaving(
+    new_lab: Callable[..., Path], tmp_path: Path, how: str, moment: str
+) -> None:
     agent = tmp_path / "agent.sh"
     settings = ASK if moment == "review" else SETTINGS
     settings = settings.replace('kind = "search"', f'kind = "command"\ncommand = ["{agent}"]')
@@ -100,8 +128,8 @@ def test_a_dropped_line_is_the_same_as_leaving(new_lab: Callable[..., Path], tmp
     }
     path = {"PATH": f"{bin_folder}:{os.environ['PATH']}"} if moment == "commit" else {}
     with Terminal(str(lab), "--tag", "t", env=path) as terminal:
-        terminal.wait(lambda _: signs[moment]())
-        terminal.hang_up()
+        terminal.wait(lambda _: signs[moment]() and (lab / ".autoresearch/t/seen").exists())
+        terminal.hang_up() if how == "dropped line" else terminal.kill()
     lock = lab / ".autoresearch" / "engine.lock"
     wait_for(lambda: held(lock) and read_holder(lock).headless, what="the take-over by a headless engine")
     enough = 1 if moment == "review" else 2
@@ -109,7 +137,52 @@ def test_a_dropped_line_is_the_same_as_leaving(new_lab: Callable[..., Path], tmp
     if moment == "review":
         # A line that drops while a proposal is under review never launches it.
         assert [e.approved_by for e in state_of(lab, "t").experiments] == ["baseline", ""]
-    stop_headless(lab)
+    go_and_stop(lab)
+    assert problems(lab, "t") == []
+
+
+@pytest.mark.parametrize("way", ["leave", "stop", "finish", "give up the lab"])
+def test_a_cockpit_that_ends_as_it_should_leaves_nobody_behind(new_lab: Callable[..., Path], way: str) -> None:
+    lab = new_lab(settings=ASK)
+    with Terminal(str(lab), "--tag", "t", *(["--experiments", "1"] if way == "finish" else [])) as terminal:
+        terminal.wait("finished" if way == "finish" else "a approves")
+        match way:
+            case "leave":
+                terminal.press("q")
+                assert terminal.ended() == 0
+                stop_headless(lab)
+            case "stop":
+                terminal.press_until("Q", "stop for good")
+                terminal.press("x")
+                assert terminal.ended() == 0
+            case "finish":
+                terminal.kill()
+            case _:
+                with Terminal(str(lab)) as second:
+                    second.wait("has this lab")
+                    second.press_until("T", lambda text: "a approves" in text and "has this lab" not in text)
+                    terminal.kill()
+                    second.press_until("Q", "stop for good")
+                    second.press("x")
+                    assert second.ended() == 0
+    wait_for(lambda: survivors(lab) == [], what="the end of every process of the lab")
+    assert not held(lab / ".autoresearch" / "engine.lock")
+    assert problems(lab, "t") == []
+
+
+def test_a_stop_that_was_asked_for_survives_the_cockpit(new_lab: Callable[..., Path]) -> None:
+    lab = new_lab(train=SLOW)
+    with Terminal(str(lab), "--tag", "t") as terminal:
+        terminal.wait("training #0")
+        terminal.press_until("Q", "stop for good")
+        terminal.press("a")
+        wait_for(lambda: state_of(lab, "t").stopping == "after", what="the stop")
+        terminal.kill()
+    wait_for(
+        lambda: (stopped := state_of(lab, "t").stopped) and stopped.why == "stopped", what="the end after this run"
+    )
+    assert len(rows(lab)) == 1
+    wait_for(lambda: survivors(lab) == [], what="the end of every process of the lab")
     assert problems(lab, "t") == []
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SETTINGS, TRAIN, make_lab
-from tests.history import problems, state_of
+from tests.history import problems, state_of, survivors
 
 DRIVER = Path(__file__).with_name("driver.py")
 ROWS = 4
@@ -42,19 +42,6 @@ def finish(lab: Path, rows: int = ROWS) -> None:
         command(lab, "-m", "autoresearch_tui", rows=rows), capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-
-
-def survivors(lab: Path) -> list[str]:
-    """Processes that still work in the lab's folder."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if any(str(lab) in word for word in words) and int(entry.name) != os.getpid():
-            found.append(" ".join(words))
-    return found
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
