@@ -14,9 +14,9 @@ from pathlib import Path
 
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine import journal
-from autoresearch_tui.engine.journal import JournalDamaged
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab, RunFiles
+from autoresearch_tui.recorded import recorded
 from autoresearch_tui.report_time import seconds_between
 
 # Nothing to see for longer than this, and the player goes on.
@@ -45,7 +45,7 @@ class Replay:
         if not (speed > 0 and math.isfinite(speed)):
             raise UserError(f"--speed must be more than 0, not {speed:g}")
         self._source = lab.session(tag)
-        self._records = _records(self._source.journal)
+        self._records = recorded(self._source.journal)
         self._speed = speed
         self._monotonic = monotonic
         self._stopping = threading.Event()
@@ -173,20 +173,6 @@ class Growth:
                     return
                 target.write(data)
                 done += len(data)
-
-
-def _records(path: Path) -> tuple[ev.Record, ...]:
-    try:
-        records = journal.read(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such session") from None
-    except JournalDamaged as error:
-        raise UserError(str(error)) from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    if not records:
-        raise UserError(f"{path}: nothing has happened in this session yet")
-    return records
 
 
 def _copy(source: Path, target: Path) -> None:

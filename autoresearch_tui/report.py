@@ -8,13 +8,13 @@ from pathlib import Path
 
 from autoresearch_tui import findings, report_chart
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import journal, noise
+from autoresearch_tui.engine import noise
 from autoresearch_tui.engine.fold import fold_all
-from autoresearch_tui.engine.journal import JournalDamaged
 from autoresearch_tui.engine.results import write
 from autoresearch_tui.engine.state import Experiment, Stage, State
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab, SessionFiles
+from autoresearch_tui.recorded import recorded
 from autoresearch_tui.report_page import Block, Bullets, Code, Grid, Heading, Image, Paragraph, markdown, page
 from autoresearch_tui.report_time import Spent, clock, seconds_between, span, spent
 from autoresearch_tui.text import clean_line, clean_text
@@ -28,7 +28,7 @@ _DIFF_LINES = 1500
 def write_report(lab: Lab, tag: str, folder: Path) -> tuple[Path, ...]:
     """Writes the report of a session into `folder` and returns its files. Raises UserError."""
     files = lab.session(tag)
-    records = _records(files.journal)
+    records = recorded(files.journal)
     state = fold_all(records)
     chart = report_chart.picture(state)
     svg = report_chart.to_svg(chart)
@@ -47,20 +47,6 @@ def write_report(lab: Lab, tag: str, folder: Path) -> tuple[Path, ...]:
     except OSError as error:
         raise UserError(f"{error.filename or folder}: the report cannot be written: {error.strerror}") from None
     return (*(folder / name for name in texts), *((png,) if drawn else ()))
-
-
-def _records(path: Path) -> tuple[ev.Record, ...]:
-    try:
-        records = journal.read(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such session; `autoresearch-tui` begins one") from None
-    except JournalDamaged as error:
-        raise UserError(str(error)) from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    if not records:
-        raise UserError(f"{path}: nothing has happened in this session yet")
-    return records
 
 
 def headline(state: State) -> str:
