@@ -1,4 +1,4 @@
-"""What the hardware can do: device, number format, peak speed and the fastest attention that proves right here.
+"""What the hardware can do: device, number format, peak speed, memory.
 
 Fixed, like prepare.py. `train.py` uses it; `python device.py` reports it, for people or with --json for programs.
 """
@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -17,37 +18,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
+from attention import choose_attention
 from torch import Tensor
 
-Attend = Callable[[Tensor, Tensor, Tensor, int], Tensor]
-
-# Dense bf16 FLOP/s from the makers' data sheets; the first name found in the device's name counts.
-PEAK_FLOPS = (
-    ("GB200", 2.5e15),
-    ("B200", 2.25e15),
-    ("B100", 1.8e15),
-    ("GB10", 125e12),
-    ("H200", 989.5e12),
-    ("H100 PCIe", 756e12),
-    ("H100 NVL", 835e12),
-    ("H100", 989.5e12),
-    ("GH200", 989.5e12),
-    ("H800", 989.5e12),
-    ("A100", 312e12),
-    ("A800", 312e12),
-    ("A40", 149.7e12),
-    ("A30", 165e12),
-    ("A10", 125e12),
-    ("L40S", 362e12),
-    ("L40", 181e12),
-    ("L4", 121e12),
-    ("RTX 5090", 209.5e12),
-    ("RTX 4090", 165.2e12),
-    ("RTX 3090", 71e12),
-    ("MI300X", 1307e12),
-    ("MI250X", 191.5e12),
-)
+# Dense bf16 TFLOP/s with fp32 sums, from the makers' data sheets. The first name that stands as a whole word in the
+# device's name counts; a laptop's chip of the same name is another one.
+PEAK_TFLOPS = (
+    ("GB300", 2500), ("GB200", 2500), ("B300", 2250), ("B200", 2250), ("B100", 1800), ("GB10", 125),
+    ("H100 PCIe", 756), ("H100 NVL", 835), ("H100", 989.5), ("GH200", 989.5), ("H200", 989.5), ("H800", 989.5),
+    ("H20", 148), ("A100", 312), ("A800", 312), ("A40", 149.7), ("A30", 165), ("A10G", 70), ("A10", 125),
+    ("L40S", 362), ("L40", 181), ("L4", 121), ("RTX PRO 6000", 503.8), ("RTX 6000 Ada", 364.2),
+    ("RTX A6000", 154.8), ("RTX A5000", 111.1), ("RTX A4000", 76.7), ("RTX 5090", 209.5), ("RTX 5080", 112.6),
+    ("RTX 5070 Ti", 87.9), ("RTX 5070", 61.7), ("RTX 4090", 165.2), ("RTX 4080 SUPER", 104.4), ("RTX 4080", 97.5),
+    ("RTX 4070 Ti SUPER", 88.2), ("RTX 4070 Ti", 80.2), ("RTX 4070 SUPER", 71), ("RTX 4070", 58.3),
+    ("RTX 4060 Ti", 44.1), ("RTX 4060", 30.2), ("RTX 3090 Ti", 80), ("RTX 3090", 71), ("RTX 3080 Ti", 68.2),
+    ("RTX 3080", 59.5), ("RTX 3070", 40.6), ("RTX 3060", 25.5), ("MI300X", 1307), ("MI250X", 191.5),
+)  # fmt: skip
 
 
 def pick_device() -> torch.device:
@@ -92,15 +78,35 @@ def gemm_flops(device: torch.device, dtype: torch.dtype, size: int = 1024) -> fl
     return 2 * size**3 / best
 
 
-def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s that MFU is counted against: the data sheet's for a known GPU, else what a matrix product reaches."""
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-        for part, flops in PEAK_FLOPS:
-            if part in name:
-                return flops
-        return gemm_flops(device, dtype, 4096)
-    return gemm_flops(device, dtype)
+def data_sheet_flops(name: str) -> float:
+    """FLOP/s of a GPU by its name, 0 for one that is not in the table."""
+    if "Laptop" in name or "Max-Q" in name:
+        return 0.0
+    return next((1e12 * peak for part, peak in PEAK_TFLOPS if re.search(rf"\b{part}\b", name)), 0.0)
+
+
+class Peak(NamedTuple):
+    """What MFU is counted against, and where that number is from."""
+
+    flops: float
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.flops / 1e12:.4g} TFLOP/s ({self.source})"
+
+
+def find_peak(device: torch.device, dtype: torch.dtype) -> Peak:
+    """FLOP/s that MFU is counted against: the data sheet's for a known GPU, else what a matrix product reaches here."""
+    if device.type != "cuda":
+        return Peak(gemm_flops(device, dtype, 512 if device.type == "cpu" else 2048), "measured matrix product")
+    name = torch.cuda.get_device_name(device)
+    if dtype == torch.bfloat16 and (known := data_sheet_flops(name)):
+        return Peak(known, "data sheet")
+    return Peak(gemm_flops(device, dtype, 4096), f"unknown for {name} in {dtype_name(dtype)}: measured matrix product")
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 _IMPORTED = time.perf_counter()
@@ -131,6 +137,37 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def read_later(x: Tensor) -> Callable[[], float]:
+    """A scalar that is on its way to the host. The result waits for it, but for nothing that is queued behind it."""
+    if x.device.type != "cuda":
+        value = x.item()
+        return lambda: value
+    host, copied = x.to("cpu", non_blocking=True), torch.cuda.Event()  # into pinned memory
+    copied.record()
+
+    def wait() -> float:
+        copied.synchronize()
+        return host.item()
+
+    return wait
+
+
+def fit_rows(try_step: Callable[[int], None], rows: int) -> int:
+    """The most rows, halving from `rows`, with which a step fits into memory. Raises the error of one that does not."""
+    while True:
+        try:
+            try_step(rows)
+            return rows
+        except RuntimeError as error:  # only CUDA has a type of its own for it
+            if rows == 1 or not (isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower()):
+                raise
+        print(f"Out of memory at DEVICE_BATCH_SIZE = {rows}: going on with {rows // 2}", flush=True)
+        rows //= 2
+        torch.compiler.reset()  # what was compiled for more rows would count against the limit of recompilations
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
 def peak_memory_mb(device: torch.device) -> float:
     """Most memory held so far in MiB: the allocator's on a GPU, the process's on a CPU."""
     if device.type == "cuda":
@@ -144,207 +181,6 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 # ---------------------------------------------------------------------------
-# Attention. Every back-end takes q, k, v of (B, T, H, D) and a window W, and lets a query see itself and
-# the W keys before it (W + 1 in all, flash-attn's window_size=(W, 0)).
-# ---------------------------------------------------------------------------
-
-
-def dense_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
-    """The definition, in plain tensor code; what the others are checked against."""
-    steps = torch.arange(q.size(1), device=q.device)
-    behind = steps[:, None] - steps[None, :]
-    scores = torch.einsum("bqhd,bkhd->bhqk", q, k) * q.size(-1) ** -0.5
-    scores = scores.masked_fill((behind < 0) | (behind > window), float("-inf"))
-    return torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), v)
-
-
-_masks: dict[tuple[object, ...], Tensor] = {}
-
-
-def band_mask(queries: int, keys: int, window: int, device: torch.device) -> Tensor:
-    """(queries, keys) bool, True where query i, at position i + keys - queries, may see key j."""
-    key = (queries, keys, window, device)
-    mask = None if torch.compiler.is_compiling() else _masks.get(key)
-    if mask is None:
-        behind = torch.arange(queries, device=device)[:, None] + (keys - queries) - torch.arange(keys, device=device)
-        mask = (behind >= 0) & (behind <= window)
-        if not torch.compiler.is_compiling():
-            _masks[key] = mask
-    return mask
-
-
-def sdpa_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
-    """torch's own attention. Short windows go block by block, which costs less than a mask over everything."""
-    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-    length = q.size(2)
-    if window >= length - 1:
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    elif window * 4 <= length and length % window == 0:
-        y = block_attention(q, k, v, window)
-    else:
-        mask = band_mask(length, length, window, q.device)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    return y.transpose(1, 2)
-
-
-def block_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
-    """Exact sliding window over (B, H, T, D): each block of W queries sees its own and the previous block of keys."""
-    B, H, T, D = q.shape
-    blocks = T // window
-
-    def with_previous(x: Tensor) -> Tensor:
-        own = x.view(B, H, blocks, window, D)
-        return torch.cat((F.pad(own, (0, 0, 0, 0, 1, 0))[:, :, :-1], own), dim=3)
-
-    mask = band_mask(window, 2 * window, window, q.device).repeat(blocks, 1, 1)
-    mask[0, :, :window] = False  # nothing comes before the first block
-    y = F.scaled_dot_product_attention(
-        q.view(B, H, blocks, window, D), with_previous(k), with_previous(v), attn_mask=mask
-    )
-    return y.reshape(B, H, T, D)
-
-
-def load_flash3() -> Attend:
-    """flash-attn 3, for Hopper (Shah et al. 2024, arXiv 2407.08608)."""
-    from flash_attn_interface import flash_attn_func
-
-    return lambda q, k, v, window: first(flash_attn_func(q, k, v, causal=True, window_size=(window, 0)))
-
-
-def load_flash2() -> Attend:
-    """flash-attn 2 (Dao 2023, arXiv 2307.08691)."""
-    from flash_attn import flash_attn_func
-
-    return lambda q, k, v, window: first(flash_attn_func(q, k, v, causal=True, window_size=(window, 0)))
-
-
-def load_flash4() -> Attend:
-    """flash-attn 4, compiled at run time."""
-    from flash_attn.cute import flash_attn_func
-
-    return lambda q, k, v, window: first(flash_attn_func(q, k, v, causal=True, window_size=(window, 0)))
-
-
-def first(result: Any) -> Tensor:
-    """The output alone; some versions return the log-sum-exp beside it."""
-    return result[0] if isinstance(result, tuple) else result
-
-
-def load_varlen() -> Attend:
-    """The flash kernel that comes with torch, which takes windows in its variable-length form."""
-    from torch.nn.attention.varlen import varlen_attn
-
-    def attend(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
-        B, T = q.shape[:2]
-        ends = torch.arange(0, B * T + 1, T, device=q.device, dtype=torch.int32)
-        flat = (x.reshape(B * T, *x.shape[2:]) for x in (q, k, v))
-        return varlen_attn(*flat, ends, ends, T, T, window_size=(window, 0)).view(q.shape)
-
-    return attend
-
-
-def load_flex() -> Attend:
-    """FlexAttention: a compiled kernel with a block-sparse mask (Dong et al. 2024, arXiv 2412.05496)."""
-    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
-
-    compiled = torch.compile(flex_attention, dynamic=False)
-    masks: dict[tuple[int, int], Any] = {}
-
-    def attend(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
-        T = q.size(1)
-        if (T, window) not in masks:
-
-            def visible(_batch: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
-                return (query >= key) & (query - key <= window)
-
-            masks[T, window] = create_block_mask(visible, None, None, T, T, device=q.device)
-        y = compiled(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), block_mask=masks[T, window])
-        return y.transpose(1, 2)
-
-    return torch.compiler.disable(attend, recursive=False)  # the kernel is compiled, the mask's making is not
-
-
-class Backend(NamedTuple):
-    """One way to compute attention: where it can run, and how to get it."""
-
-    name: str
-    load: Callable[[], Attend]
-    capability: tuple[int, int] | None  # least CUDA capability; None runs anywhere
-
-
-BACKENDS = (
-    Backend("flash3", load_flash3, (9, 0)),
-    Backend("flash2", load_flash2, (8, 0)),
-    Backend("flash4", load_flash4, (9, 0)),
-    Backend("varlen", load_varlen, (8, 0)),
-    Backend("flex", load_flex, (7, 5)),
-    Backend("sdpa", lambda: sdpa_attention, None),
-)
-
-
-class Choice(NamedTuple):
-    """The attention in use, and why each one before it is not."""
-
-    name: str
-    attend: Attend
-    rejected: dict[str, str]
-
-
-def check_attention(attend: Attend, device: torch.device, dtype: torch.dtype, head_dim: int) -> str:
-    """Compare outputs and gradients with dense_attention; an empty string, or what is wrong."""
-    generator = torch.Generator().manual_seed(0)
-    inputs = [torch.randn(2, 256, 2, head_dim, generator=generator).to(device, dtype) for _ in range(4)]
-    for window in (256, 64, 40):
-        results = []
-        for function, kind in ((attend, dtype), (dense_attention, torch.float32)):
-            q, k, v = (x.detach().to(kind).requires_grad_() for x in inputs[:3])
-            y = function(q, k, v, window)
-            y.backward(inputs[3].to(kind))
-            results.append([y.detach().float()] + [x.grad.float() for x in (q, k, v)])
-        tolerance = 1e-4 if dtype == torch.float32 else 5e-2
-        for name, got, want in zip(("output", "dq", "dk", "dv"), *results, strict=True):
-            error = (got - want).abs().max().item()
-            if not error <= tolerance * max(1.0, want.abs().max().item()):
-                return f"{name} off by {error:.2g} at window {window}"
-    return ""
-
-
-def choose_attention(device: torch.device, dtype: torch.dtype, head_dim: int) -> Choice:
-    """The first back-end that is installed, suits the device and agrees with dense_attention on it.
-
-    AUTORESEARCH_ATTENTION names the only one to try, with sdpa as the last resort. sdpa is taken as it is: the tests
-    check it, and a check at every start would cost more than it tells.
-    """
-    wanted = os.environ.get("AUTORESEARCH_ATTENTION", "")
-    rejected: dict[str, str] = {}
-    for backend in BACKENDS[:-1]:
-        rejected[backend.name] = why_not(backend, device, dtype, wanted)
-        if not rejected[backend.name]:
-            try:
-                attend = backend.load()
-                rejected[backend.name] = check_attention(attend, device, dtype, head_dim)
-            except Exception as error:  # a missing package, a wrong ABI, an absent kernel: all mean "not this one"
-                rejected[backend.name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            if not rejected[backend.name]:
-                del rejected[backend.name]
-                return Choice(backend.name, attend, rejected)
-    return Choice("sdpa", sdpa_attention, rejected)
-
-
-def why_not(backend: Backend, device: torch.device, dtype: torch.dtype, wanted: str) -> str:
-    """Why a back-end cannot be used, known without loading it; empty where it may be tried."""
-    if wanted and backend.name != wanted:
-        return f"AUTORESEARCH_ATTENTION={wanted}"
-    if device.type != "cuda":
-        return "needs CUDA"
-    if torch.cuda.get_device_capability(device) < backend.capability:
-        return "needs CUDA capability {}.{}".format(*backend.capability)
-    if backend.name != "flex" and dtype == torch.float32:
-        return "needs bf16"
-    return ""
-
-
-# ---------------------------------------------------------------------------
 # Report
 # ---------------------------------------------------------------------------
 
@@ -353,14 +189,15 @@ def report(head_dim: int = 128) -> dict[str, Any]:
     """What training would use here, why not something faster, and what to install for it."""
     device = pick_device()
     dtype = pick_dtype(device)
-    choice = choose_attention(device, dtype, head_dim)
+    choice, peak = choose_attention(device, dtype, head_dim), find_peak(device, dtype)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     missing = [b for b, why in choice.rejected.items() if why.startswith(("ModuleNotFoundError", "ImportError"))]
     return {
         "device": device.type,
         "name": name,
-        "dtype": str(dtype).removeprefix("torch."),
-        "peak_tflops": round(peak_flops(device, dtype) / 1e12, 3),
+        "dtype": dtype_name(dtype),
+        "peak_tflops": round(peak.flops / 1e12, 3),
+        "peak_from": peak.source,
         "attention": choice.name,
         "rejected": choice.rejected,
         "faster_if_installed": missing,

@@ -9,7 +9,8 @@
 
 Environment: AUTORESEARCH_CACHE (default ~/.cache/autoresearch), AUTORESEARCH_PROFILE (a row of PROFILES),
 AUTORESEARCH_DATA (climbmix, embedded or a path), AUTORESEARCH_TIME_BUDGET (seconds of training),
-AUTORESEARCH_TOKEN_BUDGET (tokens in place of seconds where it is above zero), AUTORESEARCH_SEED (added to the seed).
+AUTORESEARCH_TOKEN_BUDGET (tokens in place of seconds where it is above zero), AUTORESEARCH_SEED (added to the seed),
+AUTORESEARCH_PREFLIGHT (a rehearsal: two small steps on made-up data).
 
 Nothing heavy is imported at the top: `--check` has to answer at once.
 """
@@ -91,11 +92,16 @@ PROFILE_NAME = os.environ.get("AUTORESEARCH_PROFILE") or "reference"
 if PROFILE_NAME not in PROFILES:
     fail(f"AUTORESEARCH_PROFILE={PROFILE_NAME}: no such profile; one of {', '.join(PROFILES)}")
 PROFILE = PROFILES[PROFILE_NAME]
+PREFLIGHT = bool(os.environ.get("AUTORESEARCH_PREFLIGHT"))  # two small steps on made-up data: does the code run?
+if PREFLIGHT:
+    import rehearsal
+
+    PROFILE = PROFILE._replace(max_seq_len=min(PROFILE.max_seq_len, rehearsal.MAX_SEQ_LEN))
 MAX_SEQ_LEN = PROFILE.max_seq_len
 EVAL_TOKENS = PROFILE.eval_tokens
 VOCAB_SIZE = PROFILE.vocab_size
 TIME_BUDGET = _number("AUTORESEARCH_TIME_BUDGET", 300)
-TOKEN_BUDGET = int(_number("AUTORESEARCH_TOKEN_BUDGET", 0))
+TOKEN_BUDGET = 1 if PREFLIGHT else int(_number("AUTORESEARCH_TOKEN_BUDGET", 0))
 SEED_SHIFT = int(_number("AUTORESEARCH_SEED", 0))  # repeats of a run differ in this alone
 DATASET = os.environ.get("AUTORESEARCH_DATA") or PROFILE.dataset
 CACHE_DIR = Path(os.environ.get("AUTORESEARCH_CACHE") or "~/.cache/autoresearch").expanduser()
@@ -189,7 +195,7 @@ def file_sha256(path: Path) -> str:
 
 def require_ready() -> None:
     """Leave with one line on stderr and exit code 2 unless the data of this profile is ready."""
-    if problem := find_problem():
+    if not PREFLIGHT and (problem := find_problem()):
         fail(f"{problem}: run `autoresearch-tui prepare`")
 
 
@@ -211,6 +217,8 @@ class Tokenizer:
         """Load tokenizer.json. Raises NotReadyError where there is none."""
         from tokenizers import Tokenizer as Encoder
 
+        if PREFLIGHT:
+            return cls(rehearsal.encoder(VOCAB_SIZE, SPECIAL_TOKENS))
         path = Path(tokenizer_dir) / "tokenizer.json"
         if not path.exists():
             raise NotReadyError(f"no tokenizer for {DATASET} in {tokenizer_dir}: run `autoresearch-tui prepare`")
@@ -244,6 +252,8 @@ def get_token_bytes(device: str | torch.device = "cpu", where: Layout = LAYOUT) 
     import numpy as np
     import torch
 
+    if PREFLIGHT:
+        return torch.from_numpy(rehearsal.token_bytes(VOCAB_SIZE, len(SPECIAL_TOKENS))).to(device)
     table = np.load(where.tokenizer / "token_bytes.npy", allow_pickle=False)
     return torch.from_numpy(table).to(device)
 
@@ -336,6 +346,8 @@ def load_tokens(split: str, where: Layout = LAYOUT) -> tuple[list[np.ndarray], l
     """
     import numpy as np
 
+    if PREFLIGHT:
+        return rehearsal.tokens(VOCAB_SIZE, len(SPECIAL_TOKENS))
     names = sorted(n for n in load_manifest(where).get("files", {}) if re.fullmatch(rf"tokens/{split}_\d+\.bin", n))
     if not names:
         raise NotReadyError(f"no {split} tokens for {where.dataset} in {where.tokens}: run `autoresearch-tui prepare`")
@@ -472,6 +484,8 @@ def load_val_rows(where: Layout = LAYOUT) -> np.ndarray:
     """
     import numpy as np
 
+    if PREFLIGHT:
+        return load_tokens("val")[0][0][: rehearsal.ROWS * (MAX_SEQ_LEN + 1)].reshape(rehearsal.ROWS, -1)
     path = where.tokens / val_rows_name()
     if not path.exists():
         raise NotReadyError(f"no evaluation rows in {path}: run `autoresearch-tui prepare`")

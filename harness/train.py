@@ -11,12 +11,12 @@ positions (Su et al. 2021, arXiv 2104.09864), squared ReLU (So et al. 2021, arXi
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import math
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,7 @@ import device as hardware
 import prepare
 import torch
 import torch.nn.functional as F
+from attention import Attend, choose_attention, sdpa_attention
 from prepare import MAX_SEQ_LEN, SEED_SHIFT, TIME_BUDGET, TOKEN_BUDGET, Tokenizer, evaluate_bpb, make_dataloader
 from torch import Tensor, nn
 
@@ -62,10 +63,14 @@ UNEMBEDDING_WEIGHT_DECAY = 0.01  # output layer
 ADAM_BETAS = (0.8, 0.95)  # momentum and variance
 MUON_MOMENTUM = 0.95  # after its warm-up from 0.85
 MOMENTUM_WARMUP_STEPS = 200  # steps of that warm-up
+POLAR_STEPS = 5  # of the orthogonalisation in Muon, at most 5
 WARMUP_RATIO = 0.0  # share of the budget in which the learning rate rises
 WARMDOWN_RATIO = 0.75  # share of the budget in which it falls
 FINAL_LR_FRAC = 0.05  # what is left of it at the end
 SEED = 42  # weights and order of the data
+
+if prepare.PREFLIGHT:  # a rehearsal: one step of warm-up and one of training, both small
+    DEVICE_BATCH_SIZE, TOTAL_BATCH_SIZE, POLAR_STEPS = 1, 2 * MAX_SEQ_LEN, 1
 
 # ---------------------------------------------------------------------------
 # Model
@@ -117,6 +122,16 @@ def has_value_embedding(layer: int, n_layer: int) -> bool:
     return layer % 2 == (n_layer - 1) % 2
 
 
+class Linear(nn.Linear):
+    """Without a bias; computes in the number format of its input, keeps its weight in fp32."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype))
+
+
 class Attention(nn.Module):
     """Causal self-attention with normed queries and keys, and gated value embeddings where the layer has them."""
 
@@ -127,14 +142,14 @@ class Attention(nn.Module):
         self.window = config.windows[layer]
         self.n_head = config.n_head
         width = config.n_embd
-        self.q = nn.Linear(width, width, bias=False)
-        self.k = nn.Linear(width, width, bias=False)
-        self.v = nn.Linear(width, width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
+        self.q = Linear(width, width)
+        self.k = Linear(width, width)
+        self.v = Linear(width, width)
+        self.out = Linear(width, width)
         gated = has_value_embedding(layer, config.n_layer)
-        self.gate = nn.Linear(self.GATE_CHANNELS, config.n_head, bias=False) if gated else None
+        self.gate = Linear(self.GATE_CHANNELS, config.n_head) if gated else None
 
-    def forward(self, x: Tensor, value: Tensor | None, cos: Tensor, sin: Tensor, attend: hardware.Attend) -> Tensor:
+    def forward(self, x: Tensor, value: Tensor | None, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
         """x and value: (B, T, width)."""
         B, T, C = x.shape
         q, k, v = (layer(x).view(B, T, self.n_head, -1) for layer in (self.q, self.k, self.v))
@@ -142,7 +157,7 @@ class Attention(nn.Module):
             gate = 2 * torch.sigmoid(self.gate(x[..., : self.GATE_CHANNELS]))
             v = v + gate.unsqueeze(-1) * value.view(B, T, self.n_head, -1)
         q, k = norm(rotate(q, cos, sin)), norm(rotate(k, cos, sin))
-        return self.out(attend(q, k, v.to(q.dtype), self.window).reshape(B, T, C))
+        return self.out(attend(q, k, v, self.window).reshape(B, T, C))
 
 
 class MLP(nn.Module):
@@ -150,8 +165,8 @@ class MLP(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.up = nn.Linear(config.n_embd, 4 * config.n_embd, bias=False)
-        self.down = nn.Linear(4 * config.n_embd, config.n_embd, bias=False)
+        self.up = Linear(config.n_embd, 4 * config.n_embd)
+        self.down = Linear(4 * config.n_embd, config.n_embd)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(F.relu(self.up(x)).square())
@@ -165,14 +180,12 @@ class Block(nn.Module):
         self.attn = Attention(config, layer)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, value: Tensor | None, cos: Tensor, sin: Tensor, attend: hardware.Attend) -> Tensor:
+    def forward(self, x: Tensor, value: Tensor | None, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
         x = x + self.attn(norm(x), value, cos, sin, attend)
         return x + self.mlp(norm(x))
 
 
-def capped_losses(
-    x: Tensor, weight: Tensor, targets: Tensor, grads: tuple[Tensor, Tensor] | None = None, chunk: int = 128
-) -> Tensor:
+def capped_losses(x: Tensor, weight: Tensor, targets: Tensor, grads: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """Cross-entropy of SOFTCAP * tanh(x W' / SOFTCAP), a few rows at a time.
 
     The logits of a whole batch would go through memory a dozen times; those of a chunk stay in the cache. The cap
@@ -180,6 +193,7 @@ def capped_losses(
     (N,) int64. Returns losses in nats, (N,) fp32, 0 where the target is -1. `grads`, shaped like x and weight and
     zero at first, receive the gradients of the losses' sum.
     """
+    chunk = 128 if x.device.type == "cpu" else 4096
     losses = x.new_empty(len(x), dtype=torch.float32)
     for at in range(0, len(x), chunk):
         rows = x[at : at + chunk]
@@ -217,23 +231,18 @@ class CappedCrossEntropy(torch.autograd.Function):
 class GPT(nn.Module):
     """The reference's decoder: value embeddings, a path from the embedding to every layer, capped logits."""
 
-    def __init__(self, config: GPTConfig, attend: hardware.Attend = hardware.sdpa_attention) -> None:
+    def __init__(self, config: GPTConfig, attend: Attend = sdpa_attention, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.config, self.attend = config, attend
+        self.config, self.attend, self.dtype = config, attend, dtype
         self.chunked = True  # off where the compiler fuses the loss, or for comparison
         self.embed = nn.Embedding(config.vocab_size, config.n_embd)
         self.bigram = nn.Embedding(BIGRAM_BUCKETS, config.n_embd) if BIGRAM_BUCKETS else None
         self.blocks = nn.ModuleList(Block(config, i) for i in range(config.n_layer))
-        self.head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        self.head = Linear(config.n_embd, config.vocab_size)
         self.resid_lambdas = nn.Parameter(torch.empty(config.n_layer))
         self.x0_lambdas = nn.Parameter(torch.empty(config.n_layer))
-        self.values = nn.ModuleDict(
-            {
-                str(i): nn.Embedding(config.vocab_size, config.n_embd)
-                for i in range(config.n_layer)
-                if has_value_embedding(i, config.n_layer)
-            }
-        )
+        layers = [i for i in range(config.n_layer) if has_value_embedding(i, config.n_layer)]
+        self.values = nn.ModuleDict({str(i): nn.Embedding(config.vocab_size, config.n_embd) for i in layers})
         half = config.n_embd // config.n_head // 2
         self.register_buffer("cos", torch.empty(config.sequence_len, 1, half), persistent=False)
         self.register_buffer("sin", torch.empty(config.sequence_len, 1, half), persistent=False)
@@ -272,11 +281,11 @@ class GPT(nn.Module):
         x = self.embed(idx)
         if self.bigram is not None:
             x = x + self.bigram(bigram_buckets(idx))
-        x = x0 = norm(x)
+        x = x0 = norm(x.to(self.dtype))
         cos, sin = self.cos[:T].to(x.dtype), self.sin[:T].to(x.dtype)
         for i, block in enumerate(self.blocks):
             x = self.resid_lambdas[i] * x + self.x0_lambdas[i] * x0
-            value = self.values[str(i)](idx) if str(i) in self.values else None
+            value = self.values[str(i)](idx).to(self.dtype) if str(i) in self.values else None
             x = block(x, value, cos, sin, self.attend)
         x = norm(x)
         if targets is not None and self.chunked and (reduction == "mean" or not torch.is_grad_enabled()):
@@ -288,9 +297,8 @@ class GPT(nn.Module):
         return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1), ignore_index=-1, reduction=reduction)
 
     def chunked_loss(self, x: Tensor, targets: Tensor, reduction: str) -> Tensor:
-        """The same loss without the logits of the whole batch; in autocast's number format where it is on."""
-        kind = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
-        x, weight = x.to(kind), self.head.weight.to(kind)
+        """The same loss without the logits of the whole batch."""
+        weight = self.head.weight.to(x.dtype)
         if torch.is_grad_enabled():
             return CappedCrossEntropy.apply(x, weight, targets)
         losses = capped_losses(x, weight, targets)
@@ -319,7 +327,7 @@ class GPT(nn.Module):
 # Optimiser
 # ---------------------------------------------------------------------------
 
-# Five steps of Polar Express, the best cubic-in-X^2 approximations of the sign function in turn
+# Steps of Polar Express, the best cubic-in-X^2 approximations of the sign function in turn
 POLAR_EXPRESS = (
     (8.156554524902461, -22.48329292557795, 15.878769915207462),
     (4.042929935166739, -2.808917465908714, 0.5000178451051316),
@@ -335,7 +343,7 @@ def orthogonalize(g: Tensor, dtype: torch.dtype) -> Tensor:
     tall = x.size(-2) > x.size(-1)
     x = x.mT if tall else x
     x = x / (x.norm(dim=(-2, -1), keepdim=True) * 1.02 + 1e-6)
-    for a, b, c in POLAR_EXPRESS:
+    for a, b, c in POLAR_EXPRESS[:POLAR_STEPS]:
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
     return x.mT if tall else x
@@ -486,34 +494,34 @@ class Meter:
         self.flops_per_token, self.peak_flops = flops_per_token, peak_flops
         self.seconds = self.smooth = self.shown_at = 0.0
         self.steps = 0
+        self.began = time.perf_counter()
 
     @property
     def tokens(self) -> int:
         return self.steps * TOTAL_BATCH_SIZE
 
-    @property
-    def progress(self) -> float:
-        """Share of the budget that is spent: of tokens where there is a budget of tokens, else of seconds."""
-        spent = self.tokens / TOKEN_BUDGET if TOKEN_BUDGET else self.seconds / max(TIME_BUDGET, 1e-9)
-        return min(spent, 1.0)
+    def spent(self, steps: int) -> float:
+        """Share of the budget: what `steps` steps take of a budget of tokens, else what has gone of the seconds."""
+        share = steps * TOTAL_BATCH_SIZE / TOKEN_BUDGET if TOKEN_BUDGET else self.seconds / max(TIME_BUDGET, 1e-9)
+        return min(share, 1.0)
 
     def mfu(self, tokens: float, seconds: float) -> float:
         """Per cent of the device's peak FLOP/s."""
         return 100 * self.flops_per_token * tokens / max(seconds, 1e-9) / self.peak_flops
 
-    def update(self, loss: float, seconds: float, multiplier: float, epoch: int) -> None:
-        """Count a step and rewrite the progress line, a few times a second and for the first and the last step."""
-        before = self.progress
+    def update(self, loss: float, multiplier: float, epoch: int) -> None:
+        """Count a finished step; rewrite the line a few times a second and for the first and the last step."""
+        before, step, now = self.spent(self.steps), self.steps, time.perf_counter()
+        seconds = now - self.began - self.seconds
         self.seconds += seconds
+        self.steps += 1
         self.smooth = 0.9 * self.smooth + 0.1 * loss
-        step, self.steps = self.steps, self.steps + 1
-        now = time.perf_counter()
-        if now - self.shown_at < 0.25 and step and self.progress < 1:
+        if now - self.shown_at < 0.25 and step and self.spent(self.steps) < 1:
             return
         self.shown_at = now
         left = max(0.0, TIME_BUDGET - self.seconds)
         if TOKEN_BUDGET:
-            left = self.seconds * (1 / self.progress - 1)
+            left = self.seconds * (1 / self.spent(self.steps) - 1)
         print(
             f"\rstep {step:05d} ({100 * before:.1f}%) | loss: {self.smooth / (1 - 0.9**self.steps):.6f} "
             f"| lrm: {multiplier:.2f} | dt: {1000 * seconds:.0f}ms | tok/sec: {int(TOTAL_BATCH_SIZE / seconds):,} "
@@ -523,21 +531,6 @@ class Meter:
         )
 
 
-def fit_rows(try_step: Callable[[int], None], rows: int) -> int:
-    """The most rows, halving from `rows`, with which a step fits into memory. Raises the error of one that does not."""
-    while True:
-        try:
-            try_step(rows)
-            return rows
-        except torch.OutOfMemoryError:
-            if rows == 1:
-                raise
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        print(f"Out of memory at DEVICE_BATCH_SIZE = {rows}: going on with {rows // 2}", flush=True)
-        rows //= 2
-
-
 @dataclass
 class Run:
     """What a training run works with."""
@@ -545,45 +538,54 @@ class Run:
     model: GPT
     forward: Callable[..., Tensor]  # the model, compiled where that pays
     optimizers: Optimizers
-    autocast: contextlib.AbstractContextManager[object]
     device: torch.device
 
     def step(self, x: Tensor, y: Tensor, passes: int) -> Tensor:
         """Forward and backward of one micro-batch. Returns its loss, on the device."""
-        with self.autocast:
-            loss = self.forward(x, y)
+        loss = self.forward(x, y)
         (loss / passes).backward()
         return loss.detach()
 
     def warm_up(self, rows: int) -> None:
         """A step and an evaluation on made-up tokens: compiles and finds the memory's limit outside the budget."""
         x = torch.zeros(rows, MAX_SEQ_LEN, dtype=torch.int64, device=self.device)
+        y = x.clone()  # the same tensor twice would be compiled for that
+        self.model.init_weights()
         try:
-            self.step(x, x, 1)
+            for _ in range(2):  # with gradients there already it needs the most memory
+                self.step(x, y, 2)
             self.optimizers.step(0.0, 0)
-            with torch.no_grad(), self.autocast:
-                self.forward(x, x, reduction="none")
+            with torch.no_grad():
+                self.forward(x, y, reduction="none")
             hardware.synchronize(self.device)
         finally:
             self.optimizers.reset()
 
 
 def train(run: Run, batches: Iterator[tuple[Tensor, Tensor, int]], meter: Meter, passes: int) -> None:
-    """Train until the budget is spent. Leaves with FAIL and exit code 1 where the loss is NaN or above 100."""
+    """Train until the budget is spent. Leaves with FAIL and exit code 1 where the loss is NaN or above 100.
+
+    On CUDA a step is queued before the one before it is finished, so that the device never waits for the host.
+    """
+    ahead = 1 if run.device.type == "cuda" else 0
+    losses: deque[Callable[[], float]] = deque()
     x, y, epoch = next(batches)
-    while meter.progress < 1:
-        began = time.perf_counter()
-        for _ in range(passes):
-            loss = run.step(x, y, passes)
-            x, y, epoch = next(batches)
-        multiplier = run.optimizers.step(meter.progress, meter.steps)
-        value = loss.item()
-        if math.isnan(value) or value > 100:
-            print("\nFAIL", flush=True)
-            sys.exit(1)
-        hardware.synchronize(run.device)
-        meter.update(value, time.perf_counter() - began, multiplier, epoch)
-        if meter.steps == 1:  # the collector's pauses cost more than what it would find
+    meter.began, queued = time.perf_counter(), 0
+    while losses or meter.spent(queued) < 1:
+        if meter.spent(queued) < 1:
+            for _ in range(passes):
+                loss = run.step(x, y, passes)
+                x, y, epoch = next(batches)
+            multiplier = run.optimizers.step(meter.spent(queued), queued)
+            queued += 1
+            losses.append(hardware.read_later(loss))
+        if len(losses) > ahead or meter.spent(queued) >= 1:
+            value = losses.popleft()()
+            if math.isnan(value) or value > 100:
+                print("\nFAIL", flush=True)
+                sys.exit(1)
+            meter.update(value, multiplier, epoch)
+        if queued == 1:  # the collector's pauses cost more than what it would find
             gc.collect()
             gc.freeze()
             gc.disable()
@@ -594,28 +596,25 @@ def set_up(tokenizer: Tokenizer) -> tuple[Run, int, Meter]:
     """Model, optimisers and rows of a micro-batch for this machine; says what the knobs came to."""
     device = hardware.pick_device()
     dtype = hardware.pick_dtype(device)
-    attention = hardware.choose_attention(device, dtype, HEAD_DIM)
+    attention = choose_attention(device, dtype, HEAD_DIM)
     compiled = hardware.can_compile(device)
     if compiled:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(prepare.CACHE_DIR / "compile"))
     config = build_config(tokenizer.get_vocab_size())
-    model = GPT(config, attention.attend).to(device)
+    with device:
+        model = GPT(config, attention.attend, dtype)
     model.chunked = not compiled
-    model.init_weights()
     optimizers = Optimizers(model, compiled, dtype if device.type == "cuda" else torch.float32)
-    autocast = torch.autocast(device.type, dtype) if dtype != torch.float32 else contextlib.nullcontext()
-    run = Run(model, torch.compile(model, dynamic=False) if compiled else model, optimizers, autocast, device)
-    print(f"Device: {device}, {str(dtype).removeprefix('torch.')}, attention: {attention.name}\nModel: {config}")
-    print(
-        "Parameters: " + ", ".join(f"{name} {number:,}" for name, number in model.parameter_counts().items()),
-        flush=True,
-    )
+    run = Run(model, torch.compile(model, dynamic=False) if compiled else model, optimizers, device)
+    peak = hardware.find_peak(device, dtype)
+    print(f"Device: {device}, {hardware.dtype_name(dtype)}, attention: {attention.name}, peak: {peak}\nModel: {config}")
+    print("Parameters: " + ", ".join(f"{k} {n:,}" for k, n in model.parameter_counts().items()), flush=True)
     rows = max(1, min(DEVICE_BATCH_SIZE, TOTAL_BATCH_SIZE // MAX_SEQ_LEN))
-    if device.type != "cpu":
-        rows = fit_rows(run.warm_up, rows)
+    if device.type != "cpu" or prepare.PREFLIGHT:
+        rows = hardware.fit_rows(run.warm_up, rows)
     if TOTAL_BATCH_SIZE % (rows * MAX_SEQ_LEN):
         sys.exit(f"TOTAL_BATCH_SIZE = {TOTAL_BATCH_SIZE} is not a multiple of {rows} rows of {MAX_SEQ_LEN} tokens")
-    return run, rows, Meter(model.flops_per_token(), hardware.peak_flops(device, dtype))
+    return run, rows, Meter(model.flops_per_token(), peak.flops)
 
 
 def main() -> None:
@@ -629,9 +628,7 @@ def main() -> None:
     run.model.init_weights()
     batches = make_dataloader(tokenizer, rows, MAX_SEQ_LEN, "train", seed=seed, device=run.device)
     train(run, batches, meter, TOTAL_BATCH_SIZE // (rows * MAX_SEQ_LEN))
-    run.model.eval()
-    with run.autocast:
-        val_bpb = evaluate_bpb(run.forward, tokenizer, rows)
+    val_bpb = evaluate_bpb(run.forward, tokenizer, rows)
     print("---")
     print(f"val_bpb:          {val_bpb:.6f}")
     print(f"training_seconds: {meter.seconds:.1f}")

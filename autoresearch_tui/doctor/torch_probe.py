@@ -5,9 +5,10 @@ python -I torch_probe.py PATH_TO_DEVICE_PY
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import sys
+from pathlib import Path
 
 
 def probe(path: str) -> dict[str, object]:
@@ -25,10 +26,8 @@ def probe(path: str) -> dict[str, object]:
         found["name"] = torch.cuda.get_device_name(0)
         found["capability"] = list(torch.cuda.get_device_capability(0))
     try:
-        spec = importlib.util.spec_from_file_location("device", path)
-        assert spec is not None and spec.loader is not None
-        device = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(device)
+        sys.path.insert(0, str(Path(path).parent))
+        device = importlib.import_module("device")
         where = device.pick_device()
         choice = device.choose_attention(where, device.pick_dtype(where), 128)
         found |= {"device": str(where), "attention": choice.name, "rejected": dict(choice.rejected)}

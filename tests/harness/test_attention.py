@@ -7,7 +7,7 @@ import torch
 
 from .conftest import load
 
-device = load("device")
+attention = load("attention")
 CPU = torch.device("cpu")
 
 
@@ -22,7 +22,7 @@ def tensors(length: int, heads: int = 2, dim: int = 16) -> list[torch.Tensor]:
 def test_sdpa_windows_are_exact(length: int, window: int) -> None:
     q, k, v, weight = tensors(length)
     results = []
-    for attend in (device.sdpa_attention, device.dense_attention):
+    for attend in (attention.sdpa_attention, attention.dense_attention):
         y = attend(q, k, v, window)
         grads = torch.autograd.grad((y * weight).sum(), (q, k, v))
         results.append((y, *grads))
@@ -31,18 +31,18 @@ def test_sdpa_windows_are_exact(length: int, window: int) -> None:
 
 
 def test_a_window_of_w_sees_w_keys_and_itself() -> None:
-    seen = device.band_mask(8, 8, 3, CPU).sum(dim=1)
+    seen = attention.band_mask(8, 8, 3, CPU).sum(dim=1)
     assert seen.tolist() == [1, 2, 3, 4, 4, 4, 4, 4]
 
 
 @pytest.mark.filterwarnings("ignore:flex_attention called without")
 def test_flex_has_the_same_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda function, **_: function)  # the plain kernel has no backward here
-    attend = device.load_flex()
+    attend = attention.load_flex()
     for window in (128, 32, 20):
         q, k, v, _ = (t.detach() for t in tensors(128))
         got = attend(q, k, v, window)
-        torch.testing.assert_close(got, device.dense_attention(q, k, v, window), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(got, attention.dense_attention(q, k, v, window), atol=1e-5, rtol=1e-5)
 
 
 def test_varlen_is_asked_for_rows_as_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,23 +54,23 @@ def test_varlen_is_asked_for_rows_as_sequences(monkeypatch: pytest.MonkeyPatch) 
         assert (longest_q, longest_k, window_size[1]) == (64, 64, 0)
         shape = (2, 64, *q.shape[1:])
         rows = (x.view(shape) for x in (q, k, v))
-        return device.dense_attention(*rows, window_size[0]).reshape(q.shape)
+        return attention.dense_attention(*rows, window_size[0]).reshape(q.shape)
 
     monkeypatch.setattr(varlen, "varlen_attn", stand_in)
     q, k, v, _ = tensors(64)
-    torch.testing.assert_close(device.load_varlen()(q, k, v, 9), device.dense_attention(q, k, v, 9))
+    torch.testing.assert_close(attention.load_varlen()(q, k, v, 9), attention.dense_attention(q, k, v, 9))
 
 
 def test_check_finds_a_wrong_window_and_a_wrong_gradient() -> None:
     def off_by_one(q, k, v, window):
-        return device.dense_attention(q, k, v, window - 1)
+        return attention.dense_attention(q, k, v, window - 1)
 
     def no_gradient(q, k, v, window):
-        return device.dense_attention(q, k.detach() + 0 * k, v, window)
+        return attention.dense_attention(q, k.detach() + 0 * k, v, window)
 
-    assert device.check_attention(device.sdpa_attention, CPU, torch.float32, 16) == ""
-    assert "output" in device.check_attention(off_by_one, CPU, torch.float32, 16)
-    assert "dk" in device.check_attention(no_gradient, CPU, torch.float32, 16)
+    assert attention.check_attention(attention.sdpa_attention, CPU, torch.float32, 16) == ""
+    assert "output" in attention.check_attention(off_by_one, CPU, torch.float32, 16)
+    assert "dk" in attention.check_attention(no_gradient, CPU, torch.float32, 16)
 
 
 def choose(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], broken: dict[str, object]) -> object:
@@ -80,23 +80,23 @@ def choose(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], broken:
         def load_it():
             if isinstance(broken.get(name), Exception):
                 raise broken[name]
-            return broken.get(name, device.dense_attention)
+            return broken.get(name, attention.dense_attention)
 
         return load_it
 
-    backends = tuple(b._replace(load=loader(b.name)) for b in device.BACKENDS)
-    monkeypatch.setattr(device, "BACKENDS", backends)
+    backends = tuple(b._replace(load=loader(b.name)) for b in attention.BACKENDS)
+    monkeypatch.setattr(attention, "BACKENDS", backends)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=None: capability)
-    real = device.check_attention
-    monkeypatch.setattr(device, "check_attention", lambda attend, _d, dtype, dim: real(attend, CPU, dtype, dim))
-    return device.choose_attention(torch.device("cuda"), torch.bfloat16, 16)
+    real = attention.check_attention
+    monkeypatch.setattr(attention, "check_attention", lambda attend, _d, dtype, dim: real(attend, CPU, dtype, dim))
+    return attention.choose_attention(torch.device("cuda"), torch.bfloat16, 16)
 
 
 def test_order_of_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = ModuleNotFoundError("No module named 'flash_attn_interface'")
 
     def wrong(q, k, v, window):
-        return device.dense_attention(q, k, v, 3)
+        return attention.dense_attention(q, k, v, 3)
 
     with monkeypatch.context() as m:
         assert choose(m, (9, 0), {}).name == "flash3"
@@ -116,43 +116,15 @@ def test_order_of_choice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_cpu_takes_sdpa_at_once() -> None:
-    choice = device.choose_attention(CPU, torch.float32, 64)
+    choice = attention.choose_attention(CPU, torch.float32, 64)
     assert choice.name == "sdpa"
     assert set(choice.rejected.values()) == {"needs CUDA"}
 
 
-def test_peak_flops_of_known_cards(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {"NVIDIA H100 80GB HBM3": 989.5e12, "NVIDIA H100 PCIe": 756e12, "NVIDIA L4": 121e12, "NVIDIA L40S": 362e12}
-    for name, flops in names.items():
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _, name=name: name)
-        assert device.peak_flops(torch.device("cuda"), torch.bfloat16) == flops
-
-
-def test_peak_flops_of_a_cpu_is_measured() -> None:
-    assert 1e8 < device.peak_flops(CPU, torch.float32) < 1e15
-
-
-def test_bf16_is_not_taken_without_units_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
-    assert device.pick_dtype(CPU) == torch.float32
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
-    for factor, kind in ((1.5, torch.float32), (8, torch.bfloat16)):
-        monkeypatch.setattr(device, "gemm_flops", lambda _, d, n=0, f=factor: f if d == torch.bfloat16 else 1.0)
-        assert device.pick_dtype(CPU) == kind
-
-
-def test_only_cards_with_triton_compile(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not device.can_compile(CPU)
-    for triton, capability, expected in ((None, (9, 0), False), ("x", (6, 1), False), ("x", (8, 0), True)):
-        monkeypatch.setattr(device, "find_spec", lambda _, found=triton: found)
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
-        assert device.can_compile(torch.device("cuda")) is expected
-
-
 def test_sdpa_compiles_with_its_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled = torch.compile(device.sdpa_attention, backend="eager", fullgraph=True)
+    compiled = torch.compile(attention.sdpa_attention, backend="eager", fullgraph=True)
     q, k, v, _ = (t.detach() for t in tensors(64))
     for window in (64, 16, 40):
         torch.testing.assert_close(
-            compiled(q, k, v, window), device.dense_attention(q, k, v, window), atol=1e-5, rtol=1e-5
+            compiled(q, k, v, window), attention.dense_attention(q, k, v, window), atol=1e-5, rtol=1e-5
         )
