@@ -17,6 +17,7 @@ from autoresearch_tui import devices
 from autoresearch_tui.errors import UserError
 
 FILE_NAME = "autoresearch.toml"
+MOST_WAITING = 8
 
 
 def _key(default: Any, doc: str) -> Any:
@@ -103,10 +104,24 @@ class ResearcherSettings:
         "claude", "Claude through the API, any command-line agent, or the built-in offline search."
     )
     model: str = _key("", "For `claude`; empty: chosen from what the API offers.")
+    effort: Literal["", "low", "medium", "high", "xhigh", "max"] = _key(
+        "", "For `claude`: how much effort to put into an answer; empty: the model's own default."
+    )
+    thinking: Literal["", "off", "adaptive", "enabled"] = _key(
+        "", "For `claude`; empty: the best kind that the model offers."
+    )
     command: tuple[str, ...] = _key(
         (), 'For `command`, e.g. `["claude", "-p"]`; the prompt arrives on its standard input.'
     )
+    env: tuple[str, ...] = _key((), "For `command`: variables of yours that it may see beside its own keys.")
+    home: tuple[str, ...] = _key(
+        (), "For `command`: names in your home folder that it may read, such as `.config/mine`."
+    )
+    timeout_seconds: float = _key(1200, "What one request, or one run of the agent, may take.")
+    silence_seconds: float = _key(300, "How long it may be silent meanwhile.")
     max_usd: float = _key(0, "Stop asking when the session has cost this much; 0: no limit.")
+    max_tokens: int = _key(0, "Stop asking when the session has taken as many tokens; 0: no limit.")
+    queue: int = _key(1, "How many proposals may wait while a run goes on; at most 8.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,12 +257,11 @@ def _bounds(value: object, name: str) -> Mapping[str, float]:
 def _check(settings: Settings, where: str) -> None:
     _check_numbers(settings, where)
     _check_paths(settings.lab, where)
+    _check_researcher(settings.researcher, where)
     if problem := devices.problem(settings.run.devices):
         raise UserError(f"{where}: `run.devices`: {problem}")
     if not settings.run.command:
         raise UserError(f'{where}: `run.command` is empty; for example ["python", "train.py"]')
-    if settings.researcher.kind == "command" and not settings.researcher.command:
-        raise UserError(f'{where}: `researcher.command` is empty; for example ["claude", "-p"]')
     try:
         groups = re.compile(settings.metric.pattern).groups
     except re.error as error:
@@ -262,6 +276,9 @@ def _check_numbers(settings: Settings, where: str) -> None:
         "run.budget_seconds": run.budget_seconds,
         "run.timeout_seconds": run.timeout_seconds,
         "metric.baseline_runs": metric.baseline_runs,
+        "researcher.timeout_seconds": settings.researcher.timeout_seconds,
+        "researcher.silence_seconds": settings.researcher.silence_seconds,
+        "researcher.queue": settings.researcher.queue,
     }
     for name, value in positive.items():
         if not 0 < value < float("inf"):
@@ -270,11 +287,22 @@ def _check_numbers(settings: Settings, where: str) -> None:
         "run.budget_tokens": run.budget_tokens,
         "metric.keep_margin": metric.keep_margin,
         "researcher.max_usd": settings.researcher.max_usd,
+        "researcher.max_tokens": settings.researcher.max_tokens,
         "review.after_seconds": settings.review.after_seconds,
     }
     for name, value in not_negative.items():
         if not 0 <= value < float("inf"):
             raise UserError(f"{where}: `{name}` must not be less than 0, not {value:g}")
+
+
+def _check_researcher(researcher: ResearcherSettings, where: str) -> None:
+    if researcher.kind == "command" and not researcher.command:
+        raise UserError(f'{where}: `researcher.command` is empty; for example ["claude", "-p"]')
+    if researcher.queue > MOST_WAITING:
+        raise UserError(f"{where}: `researcher.queue` must be at most {MOST_WAITING}, not {researcher.queue}")
+    for name in researcher.home:
+        if name.startswith(("/", "~")) or not Path(name).parts or ".." in Path(name).parts:
+            raise UserError(f"{where}: `researcher.home` has {name!r}; names are relative to your home folder")
 
 
 def _check_paths(lab: LabSettings, where: str) -> None:

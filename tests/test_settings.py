@@ -45,7 +45,15 @@ def test_every_key_of_the_documented_file_is_known(tmp_path: Path) -> None:
     kind = "command"
     model = "m"
     command = ["claude", "-p"]
+    effort = "max"
+    thinking = "off"
+    env = ["MY_KEY"]
+    home = [".config/mine"]
+    timeout_seconds = 60
+    silence_seconds = 30
     max_usd = 4
+    max_tokens = 1_000_000
+    queue = 3
     [review]
     mode = "auto"
     unattended = "veto"
@@ -88,6 +96,17 @@ def test_autoresearch_toml_wins_over_pyproject(tmp_path: Path) -> None:
         ("[metric]\nkeep_margin = -1", ("metric.keep_margin", "less than 0")),
         ('[researcher]\nkind = "gpt"', ("researcher.kind", "'claude'", "'search'")),
         ('[researcher]\nkind = "command"', ("researcher.command", "empty")),
+        ('[researcher]\neffort = "huge"', ("researcher.effort", "'xhigh'")),
+        ('[researcher]\nthinking = "on"', ("researcher.thinking", "'adaptive'")),
+        ("[researcher]\nmax_tokens = -1", ("researcher.max_tokens", "less than 0")),
+        ("[researcher]\nmax_tokens = 1.5", ("researcher.max_tokens", "a whole number")),
+        ("[researcher]\nqueue = 0", ("researcher.queue", "more than 0")),
+        ("[researcher]\nqueue = 9", ("researcher.queue", "at most 8")),
+        ("[researcher]\nsilence_seconds = 0", ("researcher.silence_seconds", "more than 0")),
+        ("[researcher]\ntimeout_second = 5", ("did you mean `researcher.timeout_seconds`",)),
+        ('[researcher]\nhome = ["~/.ssh"]', ("researcher.home", "relative to your home")),
+        ('[researcher]\nhome = [".."]', ("researcher.home", "relative to your home")),
+        ('[researcher]\nhome = ["."]', ("researcher.home", "relative to your home")),
         ("[lab]\neditable = []", ("lab.editable", "empty")),
         ('[lab]\neditable = ["/etc/passwd"]', ("lab.editable", "relative")),
         ('[lab]\neditable = ["../x.py"]', ("lab.editable", "relative")),

@@ -19,14 +19,13 @@ from autoresearch_tui.engine.trial import Trial
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.researchers.base import Brief, Researcher
 
-QUEUE_DEPTH = 1
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 2.0, 600.0
 LONGEST_RETRY_AFTER = 900.0
 OFFLINE = "search"
 
 
 class Asking:
-    """Keeps one proposal in the queue, the baseline first; in the engine's thread. Raises OSError, GitError."""
+    """Keeps the queue full, the baseline first; in the engine's thread. Raises OSError, GitError."""
 
     def __init__(
         self,
@@ -66,8 +65,9 @@ class Asking:
         if not self._baselines_done(state):
             self._propose_baseline()
             return True
+        settings = self._session.lab.settings
         proposals = sum(1 for e in state.waiting if e.author not in (BASELINE, REPEAT))
-        wanted = max(QUEUE_DEPTH, len(self._session.lab.settings.run.devices))
+        wanted = max(settings.researcher.queue, len(settings.run.devices))
         if proposals >= wanted or not self._rows_wanted(len(state.waiting)):
             return False
         if self._join(state):
@@ -93,11 +93,8 @@ class Asking:
         return True
 
     def _ask(self) -> bool:
-        limit = self._session.lab.settings.researcher.max_usd
         try:
-            if limit and self._session.state.usd >= limit:
-                spent = f"${self._session.state.usd:.2f}"
-                raise UserError(f"the session has cost {spent}; `researcher.max_usd` is ${limit:.2f}")
+            self._mind_the_limits()
             self._note_program()
         except UserError as error:
             self._session.append(ev.PauseAsked("engine", str(error)))
@@ -127,6 +124,16 @@ class Asking:
             )
         )
         return True
+
+    def _mind_the_limits(self) -> None:
+        """Raises UserError where the session has cost as much as it may."""
+        limits, state = self._session.lab.settings.researcher, self._session.state
+        if limits.max_usd and state.usd >= limits.max_usd:
+            spent = f"${state.usd:.2f}"
+            raise UserError(f"the session has cost {spent}; `researcher.max_usd` is ${limits.max_usd:.2f}")
+        if limits.max_tokens and state.tokens >= limits.max_tokens:
+            spent = f"{state.tokens:,} tokens"
+            raise UserError(f"the session has taken {spent}; `researcher.max_tokens` is {limits.max_tokens:,}")
 
     @property
     def _offline(self) -> bool:

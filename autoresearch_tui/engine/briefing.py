@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from autoresearch_tui import lab as labs
 from autoresearch_tui.engine import similar
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.merge import merge
-from autoresearch_tui.engine.preflight import fingerprint
+from autoresearch_tui.engine.preflight import check, fingerprint
 from autoresearch_tui.engine.state import Experiment, State
 from autoresearch_tui.lab import Lab
 from autoresearch_tui.researchers.base import Attempt, Brief
@@ -58,6 +58,11 @@ class Library:
             if setting is not None:
                 settings[setting] = experiment.number
         return Tried(codes, settings)
+
+    def misfit(self, state: State, number: int, commit: str, python_path: Sequence[Path]) -> str | None:
+        """Why a waiting proposal, merged onto the frontier as `commit`, need not be run any more; None where it may."""
+        others = {code: tried for code, tried in self.tried(state).codes.items() if tried != number}
+        return check(self.files(state.frontier_commit), self.files(commit), tried=others, python_path=python_path)
 
     def draft(self, crashed: Experiment, base: str) -> Mapping[str, str] | None:
         """The files of a crashed experiment on top of `base`; None where they clash with what `base` has."""

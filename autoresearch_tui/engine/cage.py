@@ -84,7 +84,9 @@ def check(whole: Cage) -> ev.CageChecked:
 
 def why_not_unattended(checked: ev.CageChecked) -> str:
     """Why runs must not go on with nobody watching, and the remedy; empty where they may."""
-    if os.environ.get(NO_CAGE) == "1" or (checked.kind != Kind.NONE.value and _BEARABLE.issuperset(checked.fails)):
+    if os.environ.get(NO_CAGE) == "1":
+        return ""
+    if checked.kind != Kind.NONE.value and _BEARABLE.issuperset((*checked.fails, *checked.agent_fails)):
         return ""
     return f"{PAUSE_REASON} ({checked.note}); mend that, watch them in a cockpit, or accept it with {NO_CAGE}=1"
 
@@ -93,13 +95,13 @@ def _programs(lab: Lab, env: Mapping[str, str]) -> Iterator[Path]:
     """Interpreters with their packages, and whatever the training command is."""
     pythons = [Path(sys.executable), lab.root / ".venv" / "bin" / "python"]
     for program in _resolve(lab, env):
-        if _PYTHON.fullmatch(program.name):
+        if is_python(program):
             pythons.append(program)
         else:
             yield from sandbox.links(program)
     for python in dict.fromkeys(pythons):
         if python.exists():
-            yield from _interpreter(python)
+            yield from interpreter(python)
 
 
 def _resolve(lab: Lab, env: Mapping[str, str]) -> Iterator[Path]:
@@ -110,14 +112,25 @@ def _resolve(lab: Lab, env: Mapping[str, str]) -> Iterator[Path]:
         return
     if Path(word).is_absolute() or "/" not in word:  # a relative one is in the run's own copy
         yield Path(found)
-    with Path(found).open("rb") as file:
+    if words := first_line(Path(found)):
+        yield Path(words[0])
+
+
+def first_line(script: Path) -> list[str]:
+    """The words after `#!` in a script's first line; none where it has none."""
+    with script.open("rb") as file:
         first = file.read(_SHEBANG_BYTES).partition(b"\n")[0]
-    if first.startswith(b"#!") and (words := first[2:].split()):
-        yield Path(os.fsdecode(words[0]))
+    return [os.fsdecode(word) for word in first[2:].split()] if first.startswith(b"#!") else []
+
+
+def is_python(program: Path) -> bool:
+    """Whether a program is an interpreter of Python, by its name."""
+    return _PYTHON.fullmatch(program.name) is not None
 
 
 @functools.cache
-def _interpreter(python: Path) -> tuple[Path, ...]:
+def interpreter(python: Path) -> tuple[Path, ...]:
+    """An interpreter with its packages, as far as it can tell."""
     try:
         return sandbox.interpreter_paths(python)
     except (OSError, subprocess.SubprocessError, ValueError):

@@ -2,7 +2,8 @@
 
 `sandbox.py` starts this file as a script (`python -I -S -B cage_launcher.py POLICY COMMAND…`), inside bubblewrap or,
 where there is none, by itself. POLICY is JSON: `read`, `write` and `devices` are paths; `alone` says that there
-are no namespaces around, so that the filter has to stand in for them; `processes` is a limit, 0 for none.
+are no namespaces around, so that the filter has to stand in for them; `network` that connections may be opened;
+`processes` is a limit, 0 for none.
 It fails closed: what cannot be set up ends the run with exit code 125 and a line that says why.
 """
 
@@ -24,6 +25,7 @@ FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 22, 24, 38, 47
 CAPABILITY_VERSION = 0x20080522
 AF_UNIX = 1
+NETWORK_FAMILIES = (2, 10, 16)  # IPv4, IPv6, and netlink, by which names are looked up
 NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 ALLOW, KILL, ERROR = 0x7FFF0000, 0x80000000, 0x00050000
@@ -127,13 +129,13 @@ def landlock_abi() -> int:
     return max(0, int(libc.syscall(LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint(1))))
 
 
-def restrict_files(read: list[str], write: list[str], devices: list[str]) -> None:
+def restrict_files(read: list[str], write: list[str], devices: list[str], *, network: bool) -> None:
     """Landlock, as much of it as the kernel has: files, TCP, abstract sockets, signals. Needs no_new_privs."""
     abi = landlock_abi()
     handled = (1 << (13 + (abi >= 2) + (abi >= 3) + (abi >= 5))) - 1
     if abi == 4:  # REFER and TRUNCATE, not yet IOCTL_DEV
         handled = (1 << 15) - 1
-    attributes = struct.pack("QQQ", handled, 3 if abi >= 4 else 0, 3 if abi >= 6 else 0)
+    attributes = struct.pack("QQQ", handled, 3 if abi >= 4 and not network else 0, 3 if abi >= 6 else 0)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
     ruleset = checked(libc.syscall(LANDLOCK_CREATE, attributes, ctypes.c_size_t(size), 0), "Landlock")
     looking = EXECUTE | READ_FILE | READ_DIR
@@ -186,7 +188,7 @@ def answer(value: int) -> bytes:
     return instruction(0x06, value)
 
 
-def build_filter(machine: str, alone: bool) -> bytes:
+def build_filter(machine: str, alone: bool, network: bool = False) -> bytes:
     """The BPF program. Raises KeyError for a machine whose numbers are not known."""
     architecture, column = MACHINES[machine]
     refuse = answer(ERROR | errno.EPERM)
@@ -200,10 +202,12 @@ def build_filter(machine: str, alone: bool) -> bytes:
         for numbers in calls.values():
             if numbers[column] >= 0:
                 program += [unless_equal(numbers[column], 1), answer(ERROR | number)]
-    if alone:  # sockets of the file system lead out of the cage: no socket at all, only pairs
-        program += [unless_equal(SOCKET[column], 1), refuse]
-    else:
-        program += [unless_equal(SOCKET[column], 4), load(16), unless_equal(AF_UNIX, 1), answer(ALLOW), refuse]
+    # Sockets of the file system lead out of a cage without namespaces of its own: there only pairs.
+    families = NETWORK_FAMILIES if network else () if alone else (AF_UNIX,)
+    program += [unless_equal(SOCKET[column], 2 + 2 * len(families)), load(16)]
+    for family in families:
+        program += [unless_equal(family, 1), answer(ALLOW)]
+    program.append(refuse)
     program += [unless_equal(CLONE[column], 4), load(16), instruction(0x45, NEW_NAMESPACES, 0, 1), refuse]
     program += [answer(ALLOW), unless_equal(IOCTL[column], 1 + 2 * len(TERMINAL_INJECTION)), load(24)]
     for request in TERMINAL_INJECTION:
@@ -220,7 +224,7 @@ def filter_calls(program: bytes) -> None:
 
 def close_the_cage(policy: dict[str, object]) -> None:
     """Everything that has to hold before the first foreign instruction. Raises OSError, KeyError."""
-    alone, processes = bool(policy["alone"]), policy["processes"]
+    alone, processes, network = bool(policy["alone"]), policy["processes"], bool(policy.get("network"))
     checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     if isinstance(processes, int) and processes:
         _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
@@ -228,9 +232,9 @@ def close_the_cage(policy: dict[str, object]) -> None:
         resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
     if alone or landlock_abi() >= 2:  # the first version forbids every move between folders
         paths = [policy[name] for name in ("read", "write", "devices")]
-        restrict_files(*[[str(path) for path in group] for group in paths if isinstance(group, list)])
+        restrict_files(*[[str(path) for path in group] for group in paths if isinstance(group, list)], network=network)
     drop_capabilities()
-    filter_calls(build_filter(os.uname().machine, alone))
+    filter_calls(build_filter(os.uname().machine, alone, network))
 
 
 def main(policy: str, command: list[str]) -> int:

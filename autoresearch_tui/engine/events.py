@@ -57,13 +57,16 @@ class EngineStopped:
 class CageChecked:
     """What holds the runs of this engine, as found from inside. `kind`: bubblewrap, landlock, none.
 
-    `holds` and `fails` name every protection that was tried; `note` says why there is no stronger one.
+    `holds` and `fails` name every protection that was tried; `note` says why there is no stronger one. `agent` is the
+    kind of the command-line researcher's cage, where there is such a researcher, and `agent_fails` what in it fails.
     """
 
     kind: str
     holds: tuple[str, ...]
     fails: tuple[str, ...]
     note: str = ""
+    agent: str = ""
+    agent_fails: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,9 +166,11 @@ class Engine:
             if waiting.base == state.frontier_commit or waiting.author in (BASELINE, REPEAT) or waiting.side:
                 continue
             moved = self._session.attempts.rebased(waiting, state.frontier_commit, waiting.proposed_at)
+            since = f"since #{state.best.number} was kept"
             if moved is None:
-                reason = f"no longer applies since #{state.best.number} was kept"
-                self._session.append(ev.ProposalWithdrawn(waiting.number, reason))
+                self._session.append(ev.ProposalWithdrawn(waiting.number, f"no longer applies {since}"))
+            elif misfit := self._session.misfit(waiting.number, moved.commit):
+                self._session.append(ev.ProposalWithdrawn(waiting.number, f"no longer worth a run {since}: {misfit}"))
             else:
                 self._session.append(moved)
                 self._session.point_ref(waiting.number)

@@ -76,7 +76,8 @@ class Cage:
     alone they stay writable). `readable`: interpreter, packages, training data. `hidden`: what must never be
     visible (journal, other runs, `.git`, validation data); it adds nothing to the cage, but is checked.
     `processes` limits the run's processes and threads where the kernel can count them apart (bubblewrap, and not
-    as root); 0 for no limit.
+    as root); 0 for no limit. `network`: it may open connections of IPv4 and IPv6, for an agent that calls its API;
+    a run never does. Sockets of the file system stay shut with it.
     """
 
     writable: tuple[Path, ...]
@@ -86,6 +87,7 @@ class Cage:
     hidden: tuple[Path, ...] = ()
     cwd: Path | None = None
     processes: int = 4096
+    network: bool = False
 
 
 @functools.cache
@@ -146,7 +148,7 @@ def links(path: Path) -> tuple[Path, ...]:
     path = path.absolute()
     found = [path]
     while path.is_symlink() and len(found) < 40:
-        path = (path.parent / path.readlink()).absolute()
+        path = _target(path)
         found.append(path)
     return tuple(link for link in found if link.exists())
 
@@ -186,12 +188,14 @@ def _policy(cage: Cage, alone: bool) -> str:
         processes = 0  # it would count the user's other processes as well
     else:
         # Namespaces hold; this is the second lock on what may be written.
-        read, write = [Path("/")], [*cage.writable, Path("/tmp"), Path("/dev/shm")]
+        # What is readable is named as well: a file that was opened outside, such as stdin, may be opened again.
+        read, write = [Path("/"), *cage.readable], [*cage.writable, Path("/tmp"), Path("/dev/shm")]
         devices = [Path("/dev")]
         processes = cage.processes
     return json.dumps(
         {
             "alone": alone,
+            "network": cage.network,
             "processes": processes,
             "read": [str(path) for path in read],
             "write": [str(path) for path in write],
@@ -207,15 +211,23 @@ def _launcher(policy: str, command: Iterable[str]) -> list[str]:
 
 def _bubblewrap(cage: Cage, sandbox: Sandbox) -> list[str]:
     """bubblewrap and its arguments; later mounts lie over earlier ones."""
-    arguments = [str(sandbox.program), *_NAMESPACES, "--die-with-parent", "--cap-drop", "ALL", "--hostname", "run"]
+    namespaces = [each for each in _NAMESPACES if not (cage.network and each == "--unshare-net")]
+    arguments = [str(sandbox.program), *namespaces, "--die-with-parent", "--cap-drop", "ALL", "--hostname", "run"]
     arguments += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/dev/shm", "--tmpfs", "/tmp"]
-    for path in system_paths():
+    system = system_paths()
+    for path in system:
         if path.is_symlink():
             arguments += ["--symlink", str(path.readlink()), str(path)]
         else:
             arguments += ["--ro-bind", str(path), str(path)]
-    for path in _outermost([*own_paths(), *cage.readable]):
-        arguments += ["--ro-bind", str(path), str(path)]
+    shown = [path for path in _outermost([*own_paths(), *cage.readable]) if not _within(path, system)]
+    for path in shown:
+        if path.is_symlink() and _within(
+            _target(path), [*shown, *system]
+        ):  # a program looks for its packages where it really is
+            arguments += ["--symlink", str(path.readlink()), str(path)]
+        else:
+            arguments += ["--ro-bind", str(path), str(path)]
     for path in cage.devices:
         arguments += ["--dev-bind", str(path), str(path)]
     for path in cage.writable:
@@ -263,6 +275,10 @@ def _remedy(program: Path, problem: str) -> str:
     if "namespace" in problem or "ermitted" in problem or "denied" in problem:
         return " (user namespaces are off: in a container, start it with them allowed)"
     return ""
+
+
+def _target(link: Path) -> Path:
+    return Path(os.path.normpath(link.parent / link.readlink()))
 
 
 def _modules(folder: Path) -> list[Path]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
 
+from autoresearch_tui.engine import agent_cage
 from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine.environment import check_command
 from autoresearch_tui.engine.lock import HAND_OVER
@@ -16,7 +19,13 @@ from autoresearch_tui.lab import Lab
 from autoresearch_tui.researchers.base import Researcher
 from autoresearch_tui.settings import Settings
 
-MakeResearcher = Callable[[Settings, Mapping[str, str]], Researcher]
+Wrap = Callable[[Sequence[str], Path], Sequence[str]]
+
+
+class MakeResearcher(Protocol):
+    """Makes the researcher of the settings; `wrap` closes the cage around an agent's command in its folder."""
+
+    def __call__(self, settings: Settings, environ: Mapping[str, str], *, wrap: Wrap) -> Researcher: ...
 
 
 def make_engine(
@@ -33,8 +42,9 @@ def make_engine(
     """An engine ready to run; the caller holds the lab's lock. Raises UserError, JournalDamaged, OSError."""
     lab, merged = with_overrides(lab, tag, overrides)
     check_command(lab)
-    researcher = make_researcher(lab.settings, os.environ)
     session = Session(lab, tag, overrides=merged, successor=successor, listen=listen, warn=warn)
+    wrap = agent_cage.wrapper(lab, session.ledger, os.environ)
+    researcher = make_researcher(lab.settings, os.environ, wrap=wrap)
     return Engine(session, researcher, headless=headless, rows=int(merged.get("experiments", "0")))
 
 

@@ -6,9 +6,10 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from autoresearch_tui import __version__
-from autoresearch_tui.engine import cage, journal, launch, results
+from autoresearch_tui.engine import agent_cage, cage, journal, launch, results
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.attempts import Attempts
 from autoresearch_tui.engine.briefing import Library, packages, program_version
@@ -87,7 +88,7 @@ class Session:
         self._tidy_runs()
         self.publish_table()
         settings = self.lab.settings
-        checked = cage.check(self.launcher.cage())
+        checked = self._checked()
         self.append(
             ev.EngineStarted(
                 pid=os.getpid(),
@@ -131,6 +132,10 @@ class Session:
     def point_ref(self, number: int) -> None:
         """Keep attempt `number` reachable for good."""
         self.ledger.set_ref(self.attempts.ref(number), self.state.experiments[number].commit)
+
+    def misfit(self, number: int, commit: str) -> str | None:
+        """Why a waiting proposal need not be run any more, now that it is `commit`; None where it may."""
+        return self.archive.misfit(self.state, number, commit, self.python_path)
 
     def publish_table(self) -> None:
         """Both results.tsv; a foreign one at the lab's top is left alone, and said so once."""
@@ -189,6 +194,14 @@ class Session:
             return self.ledger.read(base, name)
         except GitError:
             return None
+
+    def _checked(self) -> ev.CageChecked:
+        """What holds the runs, and the researcher where it is a program of its own."""
+        checked = cage.check(self.launcher.cage())
+        if self.lab.settings.researcher.kind != "command":
+            return checked
+        fails = agent_cage.of_lab(self.lab, self.ledger, os.environ).check()
+        return replace(checked, agent=checked.kind, agent_fails=fails)
 
     def _mind_the_cage(self, problem: str) -> None:
         """Where nobody watches and nothing confines the runs, none is started."""

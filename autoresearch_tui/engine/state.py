@@ -136,7 +136,7 @@ class State:
     @property
     def waiting(self) -> tuple[Experiment, ...]:
         """Proposals between their making and their launch, oldest first."""
-        return tuple(e for e in self.experiments[-16:] if e.stage in WAITING)
+        return tuple(e for e in self.experiments if e.stage in WAITING)
 
     @property
     def table(self) -> tuple[Experiment, ...]:

@@ -39,10 +39,12 @@ def _claude(settings: Settings, environ: Mapping[str, str]) -> Researcher:
 
 def _command(settings: Settings, environ: Mapping[str, str], wrap: Wrap | None) -> Researcher:
     from autoresearch_tui.researchers.command import Command, find
+    from autoresearch_tui.researchers.command_run import Limits
 
     command = settings.researcher.command
     if not command:
         raise UserError('`researcher.command` is empty; for example ["claude", "-p"]')
     if find(command, environ) is None:
         raise UserError(f"`researcher.command`: {command[0]!r} is not on PATH; install it, or give its whole path")
-    return Command(command, environ=environ, wrap=wrap)
+    limits = Limits(settings.researcher.timeout_seconds, settings.researcher.silence_seconds)
+    return Command(command, environ=environ, limits=limits, wrap=wrap, keys=settings.researcher.env)

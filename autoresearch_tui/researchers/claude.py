@@ -35,12 +35,9 @@ _NO_LIST = {400, 404, 405, 422, 501}
 class Limits:
     """Seconds for one request: in all, and without anything but pings. `tick` is how often they are looked at."""
 
-    wall: float = 15 * 60
-    silence: float = 5 * 60
+    wall: float
+    silence: float
     tick: float = 0.1
-
-
-DEFAULT_LIMITS = Limits()
 
 
 @dataclass
@@ -75,14 +72,13 @@ class Claude:
         settings: ResearcherSettings,
         *,
         environ: Mapping[str, str] = os.environ,
-        limits: Limits = DEFAULT_LIMITS,
+        limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
-        effort: str = "high",
     ) -> None:
         self._wanted = settings.model
-        self._effort = effort
+        self._style = claude_models.Style(settings.effort, settings.thinking)
         self._environ = dict(environ)
-        self._limits = limits
+        self._limits = limits or Limits(settings.timeout_seconds, settings.silence_seconds)
         self._clock = clock
         self._redact = claude_client.redactor(self._environ)
         self._host = claude_client.host(self._environ)
@@ -170,7 +166,7 @@ class Claude:
                 ) from None
         except Exception as error:
             raise self._translated(error, self._wanted) from None
-        return claude_models.dialect(self._wanted or str(info and info["id"]), info, self._effort)
+        return claude_models.dialect(self._wanted or str(info and info["id"]), info, self._style)
 
     async def _rounds(self, client: AsyncAnthropic, call: _Call, prompt: Prompt) -> Proposal:
         """Asks, and has what cannot be used mended."""

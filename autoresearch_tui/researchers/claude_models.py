@@ -25,8 +25,19 @@ Info = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Style:
+    """How the human wants the model to work; empty: as it does by itself, with the best thinking that it offers."""
+
+    effort: str = ""
+    thinking: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a request to `model` may have. The defaults are the plain dialect, which every server speaks."""
+    """What a request to `model` may have. The defaults are the plain dialect, which every server speaks.
+
+    `thinking` is one of the API's types; empty where nothing is said about it.
+    """
 
     model: str
     max_tokens: int = PLAIN_MAX_TOKENS
@@ -48,20 +59,30 @@ def choose(models: Sequence[Info]) -> Info:
     raise ResearcherError(f"no model can be chosen from the server's list; set researcher.model {some}", fatal=True)
 
 
-def dialect(model: str, info: Info | None, effort: str) -> Dialect:
-    """What may be asked of a model: only what it says of itself."""
+def dialect(model: str, info: Info | None, style: Style) -> Dialect:
+    """What may be asked of a model: of what the human wants, only what it says of itself."""
     capabilities = info.get("capabilities") if info else None
     if not info or not isinstance(capabilities, Mapping):
         return Dialect(model)
-    thinking = next((kind for kind in ("adaptive", "enabled") if _has(capabilities, "thinking", "types", kind)), "")
     limit = info.get("max_tokens")
     return Dialect(
         model,
         max_tokens=min(MAX_TOKENS, limit) if isinstance(limit, int) and limit > 0 else MAX_TOKENS,
         cache=True,
-        thinking=thinking if _has(capabilities, "thinking") else "",
-        effort=_effort(capabilities, effort),
+        thinking=_thinking(capabilities, style.thinking),
+        effort=_effort(capabilities, style.effort),
     )
+
+
+def _thinking(capabilities: Info, wanted: str) -> str:
+    """The wanted type of thinking, or the other one that the model has; off only where it may be turned off."""
+    if wanted == "off":
+        kinds: tuple[str, ...] = ("disabled",)
+    elif _has(capabilities, "thinking"):
+        kinds = (*(kind for kind in (wanted,) if kind), "adaptive", "enabled")
+    else:
+        kinds = ()
+    return next((kind for kind in kinds if _has(capabilities, "thinking", "types", kind)), "")
 
 
 def _effort(capabilities: Info, wanted: str) -> str:
@@ -89,8 +110,10 @@ def request(chosen: Dialect, prompt: Prompt, rounds: Sequence[tuple[Answer, str]
         "stream": True,
     }
     for answer, reason in rounds:
-        body["messages"] += _repair(answer, reason, keep_thinking=bool(chosen.thinking))
-    if chosen.thinking == "adaptive":
+        body["messages"] += _repair(answer, reason, keep_thinking=chosen.thinking in ("adaptive", "enabled"))
+    if chosen.thinking == "disabled":
+        body["thinking"] = {"type": "disabled"}
+    elif chosen.thinking == "adaptive":
         body["thinking"] = {"type": "adaptive", "display": "summarized"}
     elif chosen.thinking == "enabled" and chosen.max_tokens > THINKING_TOKENS:
         body["thinking"] = {"type": "enabled", "budget_tokens": THINKING_TOKENS}

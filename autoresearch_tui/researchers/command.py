@@ -10,23 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoresearch_tui.researchers import prompt
+from autoresearch_tui.researchers import agents, prompt
 from autoresearch_tui.researchers.base import Brief, Proposal, ResearcherError, Usage
 from autoresearch_tui.researchers.command_files import Manifest, read_text, take, unwanted
 from autoresearch_tui.researchers.command_run import DEFAULT_LIMITS, OWNER, Finished, Limits, end_orphans, owner, run
 from autoresearch_tui.text import clean_text, describe
-
-PASSED_ON = (
-    "PATH", "HOME", "LANG", "LC_ALL", "USER", "LOGNAME", "SHELL",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE",
-    "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME",
-    "CLAUDE_CONFIG_DIR", "CLAUDE_CODE_OAUTH_TOKEN", "CODEX_HOME", "CODEX_API_KEY", "OPENCODE_CONFIG",
-    "OPENROUTER_API_KEY", "MISTRAL_API_KEY", "DEEPSEEK_API_KEY", "GROQ_API_KEY", "XAI_API_KEY", "OLLAMA_HOST",
-)  # fmt: skip
-"""The variables that an agent sees, beside those that begin with one of :data:`PASSED_ON_PREFIXES`."""
-
-PASSED_ON_PREFIXES = ("ANTHROPIC_", "OPENAI_", "GEMINI_", "GOOGLE_", "AIDER_")
 
 _RESULT_LIMIT = 64 * 1024
 _TEXT_LIMIT = 4 * 1024 * 1024
@@ -60,9 +48,11 @@ class Command:
         environ: Mapping[str, str],
         limits: Limits = DEFAULT_LIMITS,
         wrap: Wrap | None = None,
+        keys: Sequence[str] = (),
     ) -> None:
+        """`keys` are the names of variables that it is to see beside those that are known to be its own."""
         self._command = [str(Path(word).expanduser()) if word.startswith("~/") else word for word in command]
-        self._environ = environment(environ)
+        self._environ = agents.environment(self._command, environ, keys)
         self._limits = limits
         self._wrap = wrap
         self._last: tuple[int, Mapping[str, str]] = (-1, {})
@@ -117,11 +107,6 @@ class Command:
             last = "\n".join(finished.last) or "it printed nothing"
             raise ResearcherError(f"{describe(self._command[0])} failed with {how}; its last lines:\n{last}")
         return finished
-
-
-def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The part of `environ` that an agent sees."""
-    return {name: value for name, value in environ.items() if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)}
 
 
 def _lay_out(path: Path, brief: Brief) -> _Folder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine import starts
 from autoresearch_tui.engine.journal import read
 from autoresearch_tui.researchers.base import Brief, Proposal, ResearcherError, Usage
-from tests.conftest import SETTINGS, git
+from tests.conftest import SETTINGS, TRAIN, git
 from tests.engine.test_loop import Script, running, turn
 from tests.history import problems, state_of
 
@@ -172,3 +173,78 @@ def test_the_session_counts_the_tokens_of_proposals_that_failed_as_well(new_lab:
     state = state_of(folder, "t")
     assert (state.tokens, state.usd) == (154, 0.75)
     assert state.experiments[1].tokens == 120
+
+
+QUEUE = 'kind = "search"\nqueue = 3'
+
+
+def test_a_queue_of_three_is_filled_and_each_waits_its_turn(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(
+        settings=SETTINGS.replace('kind = "search"', QUEUE), train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 3")
+    )
+    script = Script(
+        turn("RATE", 0.25),
+        turn("RATE", 0.25),  # the same code as one that waits
+        turn("WIDTH", 12),
+        turn("WIDTH", 20),
+        turn("RATE", 0.125),
+    )
+    with running(folder, script, rows=4) as driver:
+        state = driver.wait(lambda s: s.running is not None and len(s.waiting) == 3)
+        assert [e.number for e in state.waiting] == [1, 2, 3]
+        assert {e.base for e in state.waiting} == {state.frontier_commit}
+        assert script.briefs[2].complaint.startswith("the same code as experiment 1")
+        assert [a.outcome for a in script.briefs[3].history] == ["waiting"] * 3
+        assert len(script.briefs) == 4
+        driver.join(60)
+    state = state_of(folder, "t")
+    assert [e.outcome for e in state.table[:2]] == ["keep", "keep"]
+    # Two that turn the same line: the later one no longer applies, and another is asked for.
+    assert [e.outcome for e in state.experiments].count("withdrawn") == 1
+    assert problems(folder, "t") == []
+
+
+def test_what_becomes_the_same_as_an_earlier_one_by_merging_is_not_run(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(
+        settings=SETTINGS.replace('kind = "search"', QUEUE), train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 2")
+    )
+
+    def both(brief: Brief) -> Proposal:
+        text = brief.files["train.py"].replace("RATE = 0.5", "RATE = 0.25").replace("WIDTH = 8", "WIDTH = 2")
+        return Proposal("both", "", {"train.py": text})
+
+    script = Script(both, turn("RATE", 0.25), turn("WIDTH", 2), turn("WIDTH", 9))
+    with running(folder, script, rows=4) as driver:
+        driver.wait(lambda s: len(s.waiting) == 3)
+        driver.join(60)
+    state = state_of(folder, "t")
+    assert [e.outcome for e in state.experiments] == ["keep", "discard", "keep", "withdrawn", "keep"]
+    assert "the same code as experiment 1" in state.experiments[3].reason
+    assert problems(folder, "t") == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "usage", "said"),
+    [
+        ("max_usd = 0.3", Usage(1, 1, 0.2), "has cost $0.40; `researcher.max_usd` is $0.30"),
+        ("max_tokens = 3_000", Usage(1_500, 500), "has taken 4,000 tokens; `researcher.max_tokens` is 3,000"),
+    ],
+)
+def test_no_more_is_asked_for_than_may_be_spent(
+    new_lab: Callable[..., Path], limit: str, usage: Usage, said: str
+) -> None:
+    folder = new_lab(settings=SETTINGS.replace('kind = "search"', f'kind = "search"\n{limit}'))
+
+    def fails(brief: Brief) -> Proposal:
+        raise ResearcherError("half an answer", usage=usage, retry_after=0)
+
+    def costs(brief: Brief) -> Proposal:
+        made = turn("RATE", 0.25)(brief)
+        assert made is not None
+        return replace(made, usage=usage)
+
+    script = Script(fails, costs, turn("WIDTH", 9))
+    with running(folder, script) as driver:
+        state = driver.wait(lambda s: s.paused is not None and len(s.table) == 2)
+        assert state.paused is not None and state.paused.by == "engine" and said in state.paused.reason
+        assert len(script.briefs) == 2

@@ -348,7 +348,7 @@ MODELS: list[Event] = [
         "max_input_tokens": 1_000_000,
         "max_tokens": 128_000,
         "capabilities": {
-            "thinking": {"supported": True, "types": {"adaptive": ALL, "enabled": {"supported": False}}},
+            "thinking": {"supported": True, "types": {"adaptive": ALL, "enabled": ALL, "disabled": ALL}},
             "effort": {"supported": True, "low": ALL, "medium": ALL, "high": ALL, "max": ALL},
         },
     }

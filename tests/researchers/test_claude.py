@@ -70,9 +70,9 @@ class Bench:
     def environ(self) -> dict[str, str]:
         return {"HOME": str(self.home), "ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": self.server.url}
 
-    def claude(self, model: str = "", tick: float = 0.02, **environ: str) -> Claude:
-        settings = ResearcherSettings(model=model)
-        limits = Limits(tick=tick)
+    def claude(self, model: str = "", tick: float = 0.02, effort: Any = "", **environ: str) -> Claude:
+        settings = ResearcherSettings(model=model, effort=effort)
+        limits = Limits(20 * 60, 5 * 60, tick)
         return Claude(settings, environ={**self.environ, **environ}, limits=limits, clock=self.clock)
 
     def ask(self, claude: Claude | None = None, brief: Brief = BRIEF) -> Proposal | None:
@@ -137,7 +137,7 @@ def test_the_request_uses_what_the_model_says_it_can_do(bench: MakeBench) -> Non
     request = b.server.requests[0]
     assert request["model"] == "claude-opus-5" and request["stream"] is True
     assert request["thinking"] == {"type": "adaptive", "display": "summarized"}
-    assert request["output_config"] == {"effort": "high"}
+    assert "output_config" not in request
     marks = [part["cache_control"] for part in request["messages"][0]["content"] if "cache_control" in part]
     assert marks and len(marks) <= 4 and all(mark == {"type": "ephemeral", "ttl": "1h"} for mark in marks)
     assert "tool_choice" not in request
@@ -188,19 +188,54 @@ def test_the_model_is_the_newest_active_one_of_the_most_capable_line() -> None:
     assert claude_models.choose([*models, info("fable-2", "fable", "2026-01-01")])["id"] == "fable-2"
 
 
+def offers(*thinking: str, effort: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What a model says of itself."""
+    levels = dict.fromkeys(effort, fake.ALL)
+    types = dict.fromkeys(thinking, fake.ALL)
+    return {
+        "thinking": {"supported": bool(thinking), "types": types},
+        "effort": {"supported": bool(effort), **levels},
+    }
+
+
 @pytest.mark.parametrize(
-    ("capabilities", "thinking", "effort"),
+    ("capabilities", "style", "thinking", "effort"),
     [
-        ({"thinking": {"supported": True, "types": {"enabled": fake.ALL}}}, "enabled", ""),
-        ({"thinking": {"supported": False, "types": {"adaptive": fake.ALL}}}, "", ""),
-        ({"effort": {"supported": True, "low": fake.ALL, "medium": fake.ALL}}, "", "medium"),
-        ({"effort": {"supported": False, "high": fake.ALL}, "thinking": None}, "", ""),
-        ({}, "", ""),
+        (offers("enabled"), ("", ""), "enabled", ""),
+        (offers("enabled", "adaptive", effort=("high",)), ("", ""), "adaptive", ""),
+        (offers("enabled", "adaptive", "disabled"), ("", "enabled"), "enabled", ""),
+        (offers("adaptive"), ("", "enabled"), "adaptive", ""),
+        (offers("adaptive", "disabled"), ("", "off"), "disabled", ""),
+        (offers("adaptive"), ("", "off"), "", ""),
+        ({"thinking": {"supported": False, "types": {"adaptive": fake.ALL}}}, ("", "adaptive"), "", ""),
+        (offers(effort=("low", "medium")), ("max", ""), "", "medium"),
+        (offers(effort=("low", "max")), ("max", ""), "", "max"),
+        ({"effort": {"supported": False, "high": fake.ALL}, "thinking": None}, ("high", "adaptive"), "", ""),
+        ({}, ("high", "off"), "", ""),
     ],
 )
-def test_thinking_and_effort_only_as_the_model_says(capabilities: Any, thinking: str, effort: str) -> None:
-    chosen = claude_models.dialect("m", {"id": "m", "max_tokens": 8_000, "capabilities": capabilities}, "high")
+def test_thinking_and_effort_as_wanted_and_as_the_model_says(
+    capabilities: Any, style: tuple[str, str], thinking: str, effort: str
+) -> None:
+    info = {"id": "m", "max_tokens": 8_000, "capabilities": capabilities}
+    chosen = claude_models.dialect("m", info, claude_models.Style(*style))
     assert (chosen.thinking, chosen.effort, chosen.max_tokens, chosen.cache) == (thinking, effort, 8_000, True)
+
+
+@pytest.mark.parametrize(
+    ("thinking", "sent"),
+    [
+        ("off", {"type": "disabled"}),
+        ("adaptive", {"type": "adaptive", "display": "summarized"}),
+        ("enabled", {"type": "enabled", "budget_tokens": claude_models.THINKING_TOKENS}),
+    ],
+)
+def test_what_the_settings_say_of_effort_and_thinking_is_sent(bench: MakeBench, thinking: Any, sent: object) -> None:
+    b = bench()
+    settings = ResearcherSettings(effort="max", thinking=thinking)
+    b.ask(Claude(settings, environ=b.environ))
+    request = b.server.requests[0]
+    assert request["thinking"] == sent and request["output_config"] == {"effort": "max"}
 
 
 # Repairs
@@ -416,9 +451,9 @@ def test_silence_and_pings_end_by_the_clock(bench: MakeBench, step: fake.Step, p
 
 def test_an_answer_without_end_ends_by_the_clock(bench: MakeBench) -> None:
     b = bench(fake.drip())
-    b.when_said(0, lambda: setattr(b.clock, "added", 901))
+    b.when_said(0, lambda: setattr(b.clock, "added", 1201))
     error = b.fails()
-    assert "longer than 900 s" in str(error) and b.server.hung_up.wait(2)
+    assert "longer than 1200 s" in str(error) and b.server.hung_up.wait(2)
 
 
 @pytest.mark.parametrize("step", [fake.silent(), fake.pings(after=3), fake.drip()])
@@ -426,7 +461,7 @@ def test_cancelling_takes_effect_at_once(bench: MakeBench, step: fake.Step) -> N
     b = bench(step)
     at: list[float] = []
     b.when_said(0, lambda: (at.append(time.monotonic()), b.cancelled.set()))
-    assert b.ask(b.claude(tick=Limits().tick)) is None
+    assert b.ask(b.claude(tick=Limits(1, 1).tick)) is None
     assert time.monotonic() - at[0] < 0.5
     assert b.server.hung_up.wait(2)
     count = len(b.said)
@@ -486,7 +521,7 @@ def test_too_long_is_asked_once_more_with_less_history(bench: MakeBench, step: f
 )
 def test_an_unknown_parameter_leads_to_the_plain_dialect_for_good(bench: MakeBench, message: str) -> None:
     b = bench(fake.status(400, "invalid_request_error", message), fake.propose(GOOD))
-    claude = b.claude()
+    claude = b.claude(effort="high")
     assert b.ask(claude) is not None and b.ask(claude) is not None
     keys = [
         set(request) - {"model", "max_tokens", "system", "messages", "tools", "stream"} for request in b.server.requests

@@ -18,9 +18,9 @@ import psutil
 import pytest
 
 from autoresearch_tui.errors import UserError
-from autoresearch_tui.researchers import choose
+from autoresearch_tui.researchers import agents, choose
 from autoresearch_tui.researchers.base import Attempt, Brief, Proposal, ResearcherError, Usage
-from autoresearch_tui.researchers.command import Command, cost, environment, headline
+from autoresearch_tui.researchers.command import Command, cost, headline
 from autoresearch_tui.researchers.command_run import Limits
 from autoresearch_tui.settings import ResearcherSettings, Settings
 
@@ -133,16 +133,21 @@ def test_the_prompt_the_folder_and_the_environment(run: Run, tmp_path: Path, mon
     assert (out / "files").read_text() == "WIDTH = 64\nSEED = 1\nLower the loss."
 
 
-def test_nothing_but_what_is_listed_is_passed_on() -> None:
-    given = {
-        "PATH": "/bin",
-        "HOME": "/h",
-        "OPENAI_API_KEY": "k",
-        "GITHUB_TOKEN": "t",
-        "LD_PRELOAD": "x",
-        "AWS_SECRET": "y",
-    }
-    assert environment(given) == {"PATH": "/bin", "HOME": "/h", "OPENAI_API_KEY": "k"}
+@pytest.mark.parametrize(
+    ("program", "more", "keys"),
+    [
+        ("claude", (), {"ANTHROPIC_API_KEY"}),
+        ("/opt/bin/codex", (), {"OPENAI_API_KEY"}),
+        ("gemini", ("MY_PROXY",), {"GEMINI_API_KEY", "MY_PROXY"}),
+        ("aider", (), {"ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY"}),
+        ("./mine", (), {"ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY"}),
+        ("./mine", ("MY_PROXY",), {"MY_PROXY"}),
+    ],
+)
+def test_a_program_sees_its_own_keys_and_no_others(program: str, more: tuple[str, ...], keys: set[str]) -> None:
+    all_keys = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "MY_PROXY", "GITHUB_TOKEN", "AWS_SECRET")
+    given = {"PATH": "/bin", "HOME": "/h", "LD_PRELOAD": "x", **dict.fromkeys(all_keys, "k")}
+    assert set(agents.environment([program, "-p"], given, more)) == {"PATH", "HOME", *keys}
 
 
 @pytest.mark.parametrize(
