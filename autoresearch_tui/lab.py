@@ -76,6 +76,11 @@ class SessionFiles:
         """What each experiment taught; the human may edit it."""
         return self.folder / "lessons.md"
 
+    @property
+    def compiled(self) -> Path:
+        """What the compiler made for the baseline; every later run gets a copy."""
+        return self.folder / "compiled"
+
     def run(self, number: int) -> RunFiles:
         """The files of experiment `number`."""
         return RunFiles(self.folder / "runs" / f"{number:04d}")
@@ -111,6 +116,11 @@ class RunFiles:
     def work(self) -> Path:
         """The run's own copy of the lab's tree; removed after the verdict."""
         return self.folder / "work"
+
+    @property
+    def scratch(self) -> Path:
+        """The only other place that the training command may write to; removed with it."""
+        return self.folder / "scratch"
 
 
 def find(start: Path) -> Lab:

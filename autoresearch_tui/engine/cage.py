@@ -57,7 +57,7 @@ def of_lab(lab: Lab, ledger: Ledger, env: Mapping[str, str]) -> Cage:
 def of_run(whole: Cage, lab: Lab, files: RunFiles, cwd: Path) -> Cage:
     """One run's cage: it writes into its working copy and its scratch, locked files excepted."""
     return Cage(
-        writable=(files.work, files.folder / "scratch"),
+        writable=(files.work, files.scratch),
         locked=tuple(path for name in lab.settings.lab.locked if (path := cwd / name).is_file()),
         readable=whole.readable,
         devices=whole.devices,

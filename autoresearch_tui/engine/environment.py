@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from autoresearch_tui.engine import runner
+from autoresearch_tui.engine import compiled, runner
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab
 
@@ -26,8 +26,7 @@ def environment(lab: Lab, scratch: Path, seed: int = 0) -> dict[str, str]:
         env["AUTORESEARCH_TOKEN_BUDGET"] = str(settings.budget_tokens)
     if seed:
         env["AUTORESEARCH_SEED"] = str(seed)
-    # What a compiler keeps could carry one run's work into the next.
-    env |= {"TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"), "TRITON_CACHE_DIR": str(scratch / "triton")}
+    env |= compiled.environment(scratch)
     venv = lab.root / ".venv"
     if venv.is_dir():
         # `uv run` in an exported copy would build a second environment, over the network.

@@ -81,7 +81,7 @@ class Launcher:
 
     def environment(self, files: RunFiles, seed: int = 0, device: str = "") -> dict[str, str]:
         """The whole environment of a run."""
-        return {**environment(self.lab, files.folder / "scratch", seed), **devices.environment(device)}
+        return {**environment(self.lab, files.scratch, seed), **devices.environment(device)}
 
     def _compare(self, experiment: Experiment) -> None:
         """The commit differs from its base in editable files alone, and there in nothing but contents."""
@@ -98,7 +98,7 @@ class Launcher:
 
 def tidy(files: RunFiles) -> None:
     """Remove the run's working copy; log, diff, score and the files as trained stay."""
-    for folder in (files.work, files.folder / "scratch"):
+    for folder in (files.work, files.scratch):
         _remove(folder)
 
 

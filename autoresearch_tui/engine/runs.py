@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from autoresearch_tui.engine import compiled, runner, scoring
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import runner, scoring
 from autoresearch_tui.engine.clock import since
 from autoresearch_tui.engine.launch import LaunchRefused, tidy
 from autoresearch_tui.engine.noise import Row
@@ -97,6 +97,7 @@ class Runs:
     def _start(self, experiment: Experiment, device: str) -> None:
         files = self._session.files.run(experiment.number)
         self._session.launcher.prepare(experiment, files)
+        compiled.give(self._session.files.compiled, files.scratch)
         self._session.append(ev.RunStarted(experiment.number, experiment.commit, experiment.attempt + 1, device))
         self._session.launcher.start(self._session.state.experiments[experiment.number], files)
 
@@ -167,6 +168,8 @@ class Runs:
         threading.Thread(target=work, name=f"scoring {ended.number}", daemon=True).start()
 
     def _judge(self, experiment: Experiment) -> None:
+        if experiment.author == BASELINE:
+            compiled.keep(self._session.files.run(experiment.number).scratch, self._session.files.compiled)
         verdict = scoring.verdict(experiment, self._session.state, *self._rows(experiment))
         self._session.append(verdict)
         self._session.publish_verdict()
