@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autoresearch_tui.engine.state import Experiment, Stage, State
+from autoresearch_tui.findings import overfitting
 from autoresearch_tui.text import clean_line
 
 _DESCRIPTION = 60
@@ -12,7 +13,7 @@ _DESCRIPTION = 60
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """`kind`: best, crash, waits or stopped. `urgent` where nothing goes on without the human.
+    """`kind`: best, overfits, crash, waits or stopped. `urgent` where nothing goes on without the human.
 
     `text` begins with a word of ours, whatever a description says: it can be handed to any command as an argument.
     """
@@ -26,7 +27,7 @@ class News:
 
 def news(before: State, after: State) -> tuple[News, ...]:
     """What happened between two states that is worth a bell."""
-    return (*_verdicts(before, after), *_waits(before, after), *_halts(before, after))
+    return (*_verdicts(before, after), *_overfits(before, after), *_waits(before, after), *_halts(before, after))
 
 
 def _verdicts(before: State, after: State) -> list[News]:
@@ -50,6 +51,14 @@ def _best(experiment: Experiment, before: State, after: State) -> News:
     if value is not None and was is not None:
         words += f", better by {abs(value - was):.4f}"
     return News("best", f"{words} · {_name(experiment)}", number=experiment.number, value=value)
+
+
+def _overfits(before: State, after: State) -> list[News]:
+    """The sealed split does not follow the score any more: said when it begins."""
+    if before.frontier == after.frontier:
+        return []
+    warning = overfitting(after)
+    return [News("overfits", clean_line(warning))] if warning and not overfitting(before) else []
 
 
 def _waits(before: State, after: State) -> list[News]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding
+from textual.dom import DOMNode
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import Theme
 
 from autoresearch_tui.cockpit import preferences
-from autoresearch_tui.cockpit.actions import ACTIONS, key_name, written
+from autoresearch_tui.cockpit.actions import ACTIONS, Action, by_id
 from autoresearch_tui.cockpit.bridge import Bridge
 from autoresearch_tui.cockpit.preferences import Preferences
 from autoresearch_tui.cockpit.screens.main import MainScreen
@@ -62,7 +64,7 @@ class Cockpit(App[int]):
     CSS_PATH = "cockpit.tcss"
     TITLE = "autoresearch"
     ENABLE_COMMAND_PALETTE = True
-    BINDINGS: ClassVar = []
+    BINDINGS: ClassVar = [Binding(by_id("help").key, "help", show=False, id="help")]
 
     def __init__(
         self,
@@ -173,7 +175,9 @@ class Cockpit(App[int]):
                 self.notify(text, severity="warning", timeout=6, markup=False)
 
     def _announce(self, item: News) -> None:
-        severity: SeverityLevel = "error" if item.kind == "crash" else "warning" if item.urgent else "information"
+        severity: SeverityLevel = "error" if item.kind == "crash" else "information"
+        if item.urgent or item.kind == "overfits":
+            severity = "warning"
         self.notify(item.text, severity=severity, timeout=8, markup=False)
         if self.preferences.bell:
             self.bell()
@@ -213,22 +217,32 @@ class Cockpit(App[int]):
         self.leave()
 
     def action_help(self) -> None:
-        """Every key."""
-        from autoresearch_tui.cockpit.screens.help import HelpScreen
+        """Every key, what the marks mean."""
+        from autoresearch_tui.cockpit.screens.help import HelpScreen, help_rows
 
-        rows = [(key_name(a), a.title, a.help) for a in ACTIONS]
-        for pane, name in ((self.main.results, "results"), (self.main.diff, "proposal")):
-            made = (b for b in type(pane).BINDINGS if isinstance(b, Binding) and b.id)
-            rows += [(written(b.key.split(",")[-1]), b.description, f"In the {name}.") for b in made]
-        self.push_screen(HelpScreen(rows))
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(help_rows(self.preferences.keys, self._place(self.screen))))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The command palette: every action of the table that makes sense now, then themes."""
         now = self.main.situation
-        for action in ACTIONS if screen is self.main else ():
-            if action.enabled(now):
-                yield SystemCommand(action.title, action.help, lambda a=action: self._from_palette(a.call))
+        for action in ACTIONS:
+            if (target := self._runs(action, screen)) is not None and action.enabled(now):
+                # A palette of its own is in front while it chooses: the action runs when that is gone.
+                yield SystemCommand(action.title, action.help, partial(self._from_palette, target, action.call))
         yield SystemCommand("Theme", "Other colours.", self.action_change_theme)
 
-    def _from_palette(self, action: str) -> None:
-        self.main.call_later(self.main.run_action, action)
+    def _runs(self, action: Action, screen: Screen[Any]) -> DOMNode | None:
+        """Who runs an action while `screen` is in front: the screen itself, or a pane of it; None: nobody."""
+        if screen is self.main:
+            return {"": self.main, "results": self.main.results, "diff": self.main.diff}.get(action.place)
+        return screen if action.place and self._place(screen) == action.place else None
+
+    @staticmethod
+    def _place(screen: Screen[Any]) -> str:
+        """The place in the table of actions that a screen has."""
+        named = {"ReviewScreen": "review", "ExperimentScreen": "details", "CompareScreen": "compare"}
+        return {**named, "ProgramScreen": "program"}.get(type(screen).__name__, "")
+
+    def _from_palette(self, target: DOMNode, action: str) -> None:
+        target.call_later(self.run_action, action, target)

@@ -25,6 +25,11 @@ class Preferences:
     problems: tuple[str, ...] = ()
 
 
+def keys_of(app: object) -> Mapping[str, str]:
+    """The human's own keys, by the action's id."""
+    return getattr(app, "preferences", Preferences()).keys
+
+
 def path() -> Path:
     """`~/.config/autoresearch/cockpit.toml`, or where XDG_CONFIG_HOME says."""
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"

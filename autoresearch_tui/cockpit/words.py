@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from autoresearch_tui.engine.state import Experiment
+from autoresearch_tui.engine.state import Experiment, State
 from autoresearch_tui.text import describe
 
 MARKS = {
@@ -39,15 +39,25 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
 
 
-def delta(value: float | None, against: float | None, goal: str) -> tuple[str, str]:
+def delta(value: float | None, against: float | None, goal: str, digits: int = 4) -> tuple[str, str]:
     """The distance to `against` as `▼ 0.0123` and its tone: good where the goal is nearer."""
     if value is None or against is None:
         return "", "dim"
     difference = value - against
-    if abs(difference) < 0.00005:
-        return "= 0.0000", "dim"
+    if abs(difference) < 0.5 * 10**-digits:
+        # Not nothing, only less than can be written here.
+        return f"{'=' if difference == 0 else '~'} {0:.{digits}f}", "dim"
     better = (difference < 0) == (goal == "minimize")
-    return f"{'▼' if difference < 0 else '▲'} {abs(difference):.4f}", "good" if better else "dim"
+    return f"{'▼' if difference < 0 else '▲'} {abs(difference):.{digits}f}", "good" if better else "dim"
+
+
+def at_best(state: State) -> bool:
+    """Whether the frontier is the best of what was kept: a human may have put it elsewhere."""
+    kept = [e.value for e in state.experiments if e.outcome == "keep" and e.value is not None]
+    if state.best is None or state.best.value is None or not kept:
+        return True
+    best = max(kept) if state.session and state.session.goal == "maximize" else min(kept)
+    return state.best.value == best
 
 
 def tsv_row(experiment: Experiment) -> str:

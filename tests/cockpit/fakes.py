@@ -64,6 +64,7 @@ class FakeSession:
         self.files = self.lab.session(tag)
         self.journal = Journal(self.files.journal)
         self._count = 0
+        self._base = "b" * 40
 
     def close(self) -> None:
         self.journal.close()
@@ -95,9 +96,9 @@ class FakeSession:
         folder.folder.mkdir(parents=True, exist_ok=True)
         folder.diff.write_text(diff if number else "")
         self.add(
-            ev.ProposalAsked(number, "b" * 40, 1),
+            ev.ProposalAsked(number, self._base, 1),
             ev.ProposalMade(
-                number, commit_of(number), "b" * 40, description, hypothesis, "search", "0123456789ab", 1, 1, flags
+                number, commit_of(number), self._base, description, hypothesis, "search", "0123456789ab", 1, 1, flags
             ),
         )
         return number
@@ -130,14 +131,25 @@ class FakeSession:
         if upto >= 1:
             self.log(number, f"\n---\nval_bpb:          {floor / 3:.6f}\n")
 
-    def end(self, number: int, value: float | None, verdict: str, reason: str = "", seconds: float = 325) -> None:
+    def end(
+        self,
+        number: int,
+        value: float | None,
+        verdict: str,
+        reason: str = "",
+        seconds: float = 325,
+        sealed: float | None = None,
+        inside_noise: bool = False,
+    ) -> None:
         self.now += seconds
+        if verdict == "keep":
+            self._base = commit_of(number)
         how = "crashed" if value is None else "finished"
         self.add(ev.RunEnded(number, how, 1 if value is None else 0, seconds, ("Traceback",) if value is None else ()))
         memory = 0.0 if value is None else 44.0 + number % 3 / 10
         self.add(
-            ev.RunScored(number, value, memory, "referee"),
-            ev.VerdictGiven(number, verdict, value, memory, reason),
+            ev.RunScored(number, value, memory, "referee", sealed=sealed),
+            ev.VerdictGiven(number, verdict, value, memory, reason, inside_noise=inside_noise),
         )
 
     def whole(self, description: str, value: float | None, verdict: str, *, log: bool = True) -> int:
@@ -166,7 +178,7 @@ Gradient accumulation steps: 4
 
 
 def commit_of(number: int) -> str:
-    return f"{number:07x}".rjust(40, "c")[-40:]
+    return f"{number + 0xA3F100:07x}".ljust(40, "c")
 
 
 def progress_line(step: int, fraction: float, floor: float, noise: float = 0.0) -> str:

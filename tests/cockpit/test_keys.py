@@ -375,7 +375,7 @@ def test_copy_to_the_clipboard(session: FakeSession, host: FakeHost) -> None:
 
     async def story(driver: Driver) -> None:
         await driver.press("4", "end", "y")
-        assert driver.app.clipboard == "ccccccc\t0.997900\t44.0\tkeep\tbaseline"
+        assert driver.app.clipboard == "0a3f100\t0.997900\t44.0\tkeep\tbaseline"
         await driver.press("up", "enter", "d")
         assert driver.app.clipboard == DIFF
 

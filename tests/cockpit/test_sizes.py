@@ -40,8 +40,8 @@ def program(root: Path) -> Screen[Any]:
 
 
 SCREENS: list[tuple[Callable[[Path], Screen[Any]], list[str]]] = [
-    (review, ["LR = 2", "waits for you", "Approve", "Veto", "risk"]),
-    (program, ["Be bold.", "version", "Save", "as on disk"]),
+    (review, ["LR = 2", "waits for you", "approve", "veto", "another", "back", "risk"]),
+    (program, ["Be bold.", "version", "save", "back", "as on disk"]),
     (lambda _: VetoScreen("0007"), ["tried before", "wrong direction", "or in your own words", "Esc: back"]),
     (lambda _: NoteScreen(), ["note to the researcher", "Esc: back"]),
     (lambda _: HelpScreen([("a", "Approve", "Train it")]), ["Approve", "Train it", "Esc: back"]),

@@ -6,19 +6,21 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.geometry import Size
 from textual.screen import Screen
 
+from autoresearch_tui.cockpit import actions
+from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.bridge import Bridge
 from autoresearch_tui.cockpit.runfeed import curve_of
 from autoresearch_tui.cockpit.status import title
 from autoresearch_tui.cockpit.widgets.canvas import Canvas, Cells, Row
 from autoresearch_tui.cockpit.widgets.diff_pane import DiffPane
-from autoresearch_tui.cockpit.widgets.hint import Hint
 from autoresearch_tui.cockpit.widgets.loss_plot import LossPlot, Series
+from autoresearch_tui.cockpit.widgets.status_bar import KeyBar
 from autoresearch_tui.cockpit.words import MARKS, clock, delta
 from autoresearch_tui.engine.state import Experiment, State
 from autoresearch_tui.text import clean_line
@@ -41,10 +43,10 @@ class Scores(Canvas):
         for tone, experiment in zip(TONES, self._experiments, strict=False):
             glyph, mark = MARKS[experiment.outcome or experiment.stage.value]
             score = "" if experiment.value is None else f"{experiment.value:.6f}"
-            away, away_tone = delta(experiment.value, first, self._goal) if rows else ("", "dim")
+            away, away_tone = delta(experiment.value, first, self._goal, 6) if rows else ("", "dim")
             seconds = clock(experiment.run.seconds) if experiment.run else ""
             cells: list[Cells] = [(" ━ ", tone), (f"{glyph} ", mark), (f"#{experiment.number:<5}", "text")]
-            cells += [(f"{score:>9}", "strong"), (f" {away:>9}", away_tone)]
+            cells += [(f"{score:>9}", "strong"), (f" {away:>11}", away_tone)]
             if size.width >= 80:
                 cells.append((f" {experiment.memory_gb:6.1f} GiB {seconds:>7}", "dim"))
             rows.append([*cells, (f"  {clean_line(experiment.description)}", "text")])
@@ -54,7 +56,7 @@ class Scores(Canvas):
 class CompareScreen(Screen[None]):
     """Two to four experiments, the one marked first being what the others are compared with."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "Back")]
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("compare")]
     AUTO_FOCUS = "DiffPane"
 
     def __init__(self, bridge: Bridge, state: State, numbers: Sequence[int]) -> None:
@@ -74,7 +76,7 @@ class CompareScreen(Screen[None]):
                 with Vertical(classes="pane") as box:
                     box.border_title = Content(title(experiment, 60))
                     yield diff
-        yield Hint(id="compare-keys")
+        yield KeyBar(id="compare-keys")
 
     def on_mount(self) -> None:
         """Everything is on disk; nothing of it changes any more."""
@@ -85,7 +87,7 @@ class CompareScreen(Screen[None]):
         curves = [curve_of(log, self._bridge.budget) for log in logs]
         named = zip(self._experiments, TONES, curves, strict=False)
         self._plot.show(*(Series(f"#{e.number}", tone, curve) for e, tone, curve in named))
-        self.query_one("#compare-keys", Hint).show("Tab next diff  ] next hunk  Esc back")
+        self.query_one("#compare-keys", KeyBar).show(actions.bar(Situation(State()), ("compare",)))
 
     def on_resize(self) -> None:
         """Diffs beside each other where there is room."""

@@ -75,7 +75,6 @@ class MainScreen(MainActions):
                     yield self.progress_row
                     yield self.plot
                     yield self.log_pane
-                    yield Input(id="find", placeholder="search in the log", compact=True)
                 yield self.load
             with Container(id="side"):
                 with Vertical(id="middle"):
@@ -87,6 +86,7 @@ class MainScreen(MainActions):
                     yield self.results
                     yield self.chart
                     yield self.tree_pane
+        yield Input(id="find", compact=True)
         yield self.key_bar
 
     def on_mount(self) -> None:
@@ -198,8 +198,10 @@ class MainScreen(MainActions):
     @property
     def situation(self) -> Situation:
         """What decides which actions make sense now."""
-        proposal = self.bridge.proposal()
-        return Situation(self.bridge.state, proposal, self.bridge.host is not None, self.bridge.takeable)
+        bridge = self.bridge
+        chosen = self.chosen
+        selected = None if chosen is None else bridge.state.experiments[chosen]
+        return Situation(bridge.state, bridge.proposal(), bridge.host is not None, bridge.takeable, selected)
 
     @property
     def diff_seen(self) -> bool:
@@ -254,7 +256,10 @@ class MainScreen(MainActions):
         self.tab_bar.show(tabs, self._current)
 
     def _show_keys(self) -> None:
-        self.key_bar.show(self.situation)
+        now = self.situation
+        places = ("", "results") if self.focused is self.results else ("",)
+        pressing = ("approve", "veto", "review") if now.open_gate else ()
+        self.key_bar.show(actions.bar(now, places), pressing, {"pause": "resume"} if now.held else None)
 
     def _pane(self, number: int) -> Widget:
         return self.query_one(f"#{PANES[number]}")
@@ -270,6 +275,7 @@ class MainScreen(MainActions):
     @on(ResultsTable.Arranged)
     def _arranged(self) -> None:
         self._entitle(self.results, f"4 {NAMES[4]}", self.results.arrangement)
+        self._show_keys()
 
     @on(TabBar.Picked)
     def _picked(self, message: TabBar.Picked) -> None:
@@ -282,3 +288,8 @@ class MainScreen(MainActions):
                 if node.id == name and number != self._current:
                     self._current = number
                     self._show_tabs()
+        self._show_keys()
+
+    @on(BranchTree.Highlighted)
+    def _highlighted(self) -> None:
+        self._show_keys()

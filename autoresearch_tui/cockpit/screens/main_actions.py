@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual import on
 from textual.screen import Screen
@@ -12,6 +13,7 @@ from textual.widgets import Input
 from autoresearch_tui.cockpit import actions
 from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.bridge import Bridge
+from autoresearch_tui.cockpit.screens import judge
 from autoresearch_tui.cockpit.status import title
 from autoresearch_tui.cockpit.widgets.branch_tree import BranchTree
 from autoresearch_tui.cockpit.widgets.results_table import ResultsTable
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
 class MainActions(Screen[None]):
     """The main screen without its picture."""
 
+    _in_results = False
     bridge: Bridge
     log_pane: RunLog
+    results: ResultsTable
 
     @property
     def situation(self) -> Situation:
@@ -204,14 +208,38 @@ class MainActions(Screen[None]):
             if problem:
                 self.say(problem, warn=True)
 
+    # -- judge -----------------------------------------------------------------------------------------------
+
+    @property
+    def chosen(self) -> int | None:
+        """The experiment under the cursor of the table or the tree, where one of them has the keys."""
+        focused = self.focused
+        return focused.selected if isinstance(focused, (ResultsTable, BranchTree)) else None
+
+    def action_repeat(self) -> None:
+        """The chosen experiment once more."""
+        self._judge("repeat", judge.repeat)
+
+    def action_overrule(self) -> None:
+        """Another verdict for the chosen experiment."""
+        self._judge("overrule", judge.overrule)
+
+    def action_continue_from(self) -> None:
+        """The chosen experiment as the frontier."""
+        self._judge("continue_from", judge.continue_from)
+
+    def _judge(self, action: str, do: Callable[[Screen[Any], Bridge, Experiment], None]) -> None:
+        selected = self.situation.selected
+        if self._may(action) and selected is not None:
+            do(self, self.bridge, selected)
+
     # -- look ------------------------------------------------------------------------------------------------
 
     def action_details(self) -> None:
         """The experiment under the cursor of the pane with the focus."""
-        focused = self.focused
-        selected = focused.selected if isinstance(focused, (ResultsTable, BranchTree)) else None
+        selected = self.chosen
         if selected is None:
-            shown = self.bridge.shown_run() if isinstance(focused, RunLog) else self.situation.proposal
+            shown = self.bridge.shown_run() if isinstance(self.focused, RunLog) else self.situation.proposal
             selected = shown.number if shown else None
         if selected is not None:
             self.open_details(selected)
@@ -257,28 +285,44 @@ class MainActions(Screen[None]):
             self.say("no line of the log looks like an error")
 
     def action_find(self) -> None:
-        """Open the line for what to look for."""
-        self.bring(1)
+        """Open the line for what to look for: in the results where they have the keys, else in the log."""
+        self._in_results = self.focused is self.results
+        if not self._in_results:
+            self.bring(1)
         line = self.query_one("#find", Input)
+        line.placeholder = "rows that have all these words" if self._in_results else "search in the log"
+        with line.prevent(Input.Changed):
+            line.value = self.results.words if self._in_results else ""
         line.add_class("-open")
         line.focus()
+
+    @on(Input.Changed, "#find")
+    def _narrow(self, event: Input.Changed) -> None:
+        if self._in_results:
+            self.results.narrow(event.value)
 
     @on(Input.Submitted, "#find")
     def _find(self, event: Input.Submitted) -> None:
         self.close_find()
+        if self._in_results:
+            return
         found = self.log_pane.find(event.value)
         if event.value:
             self.say(f"{found} lines · > and < go to the others" if found else "not in the kept lines of this log")
 
     def close_find(self) -> None:
-        """The keys back to the log."""
+        """The keys back to where they were."""
         self.query_one("#find").remove_class("-open")
-        self.log_pane.focus()
+        (self.results if self._in_results else self.log_pane).focus()
 
     def key_escape(self) -> None:
-        """Out of the search line; then out of the search; then out of the zoom."""
+        """Out of the search line, and with it of the rows' filter; then out of the search in the log."""
         if isinstance(self.focused, Input):
             self.close_find()
+            if self._in_results:
+                self.results.narrow("")
+        elif self.focused is self.results and self.results.words:
+            self.results.narrow("")
         elif self.log_pane.query_text:
             self.log_pane.find("")
 

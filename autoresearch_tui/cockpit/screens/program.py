@@ -14,14 +14,16 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, Static, TextArea
+from textual.widgets import Static, TextArea
 
-from autoresearch_tui.cockpit import program_file
+from autoresearch_tui.cockpit import actions, program_file
+from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.program_file import Draft, Loaded, Watch
 from autoresearch_tui.cockpit.screens import program_text
 from autoresearch_tui.cockpit.screens.conflict import Choice, ConflictScreen
 from autoresearch_tui.cockpit.screens.external_editor import Editor, suspended
 from autoresearch_tui.cockpit.screens.unsaved import UnsavedScreen, Way
+from autoresearch_tui.cockpit.widgets.status_bar import KeyBar
 from autoresearch_tui.cockpit.widgets.text_editor import TextEditor, markdown
 from autoresearch_tui.engine.merge import merge
 from autoresearch_tui.engine.state import State
@@ -44,18 +46,16 @@ class ProgramScreen(Screen[None]):
         & > #program-head { height: auto; max-height: 3; padding: 0 1; background: $panel; }
         & > #program-trouble { height: auto; max-height: 3; padding: 0 1; background: $warning 30%; display: none; }
         & > TextEditor { height: 1fr; min-height: 4; }
+        & > #program-keys { height: 1; background: $panel; }
         & > VerticalScroll {
             height: auto; max-height: 30%; border-top: solid $primary; scrollbar-size-vertical: 1;
         }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "save", "Save", priority=True, id="program.save"),
-        Binding("ctrl+o", "external", "$EDITOR", priority=True, id="program.external"),
+        *actions.bindings("program"),
         # For a reader whose keys are not in the text.
         Binding("E", "external", show=False),
-        Binding("escape", "leave", "Back", priority=True, id="program.leave"),
-        Binding("ctrl+q", "leave", show=False, priority=True),
     ]
 
     def __init__(
@@ -93,7 +93,7 @@ class ProgramScreen(Screen[None]):
         yield TextEditor("", markdown)
         with VerticalScroll():
             yield Static("", id="program-history")
-        yield Footer(show_command_palette=False)
+        yield KeyBar(id="program-keys")
 
     def on_mount(self) -> None:
         """Reads the file and begins to watch it."""
@@ -101,6 +101,7 @@ class ProgramScreen(Screen[None]):
         self._reload()
         self._take_draft()
         self._area.focus()
+        self.query_one(KeyBar).show(actions.bar(Situation(self._session), ("program",)))
         if not self._watch.start():
             self.set_interval(1, self._look)
 

@@ -13,14 +13,17 @@ from textual.binding import Binding, BindingType
 from textual.containers import ScrollableContainer, VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
+from autoresearch_tui.cockpit import actions
+from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.screens import review_text
 from autoresearch_tui.cockpit.screens.edit import EditScreen
 from autoresearch_tui.cockpit.screens.external_editor import Editor, edit_texts, suspended
 from autoresearch_tui.cockpit.screens.note import NoteScreen
 from autoresearch_tui.cockpit.screens.veto import VetoScreen
 from autoresearch_tui.cockpit.widgets.diff_pane import DiffPane
+from autoresearch_tui.cockpit.widgets.status_bar import KeyBar
 from autoresearch_tui.engine.commands import Approve, Command, Note, Revise, Veto
 from autoresearch_tui.engine.state import Experiment, Stage, State
 
@@ -56,18 +59,12 @@ class ReviewScreen(Screen[Answer | None]):
     ReviewScreen {
         & > #review-facts { height: auto; max-height: 40%; padding: 0 1; scrollbar-size-vertical: 1; }
         & > DiffPane { height: 1fr; min-height: 5; }
+        & > #review-keys { height: 1; background: $panel; }
         & > #review-gate { height: auto; max-height: 3; padding: 0 1; background: $primary 20%; text-style: bold; }
         &.-outdated > #review-gate { background: $warning 30%; }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "approve", "Approve", id="review.approve"),
-        Binding("v", "veto", "Veto", id="review.veto"),
-        Binding("e", "edit", "Edit", id="review.edit"),
-        Binding("E", "external", "$EDITOR", id="review.external"),
-        Binding("n", "another", "Ask for another", id="review.another"),
-        Binding("escape", "leave", "Back", id="review.leave"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("review")]
 
     def __init__(
         self,
@@ -105,7 +102,7 @@ class ReviewScreen(Screen[Answer | None]):
             yield Static(review_text.facts(self._experiment, self._session, self._diff_text))
         yield ReviewDiff()
         yield Static("", id="review-gate")
-        yield Footer(show_command_palette=False)
+        yield KeyBar(id="review-keys")
 
     def on_mount(self) -> None:
         """The diff has the keys: it is what has to be read."""
@@ -132,7 +129,7 @@ class ReviewScreen(Screen[Answer | None]):
         return why or (f"read only: {self._read_only}" if self._read_only else "")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys that cannot do anything are shown dimmed."""
+        """Keys that cannot do anything are not shown."""
         if action in ("approve", "veto", "edit", "external", "another") and self.outdated():
             return None
         if action == "approve" and self._current().stage is Stage.APPROVED:
@@ -232,3 +229,5 @@ class ReviewScreen(Screen[Answer | None]):
         self.set_class(bool(why), "-outdated")
         text = f"! {why}" if why else review_text.gate(self._current(), self._now())
         self.query_one("#review-gate", Static).update(Content(text))
+        shown = [a for a in actions.bar(Situation(self._session), ("review",)) if self.check_action(a.call, ())]
+        self.query_one(KeyBar).show(shown, ("review.approve", "review.veto"))

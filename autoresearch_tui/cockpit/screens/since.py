@@ -66,7 +66,8 @@ class SinceScreen(ModalScreen[None]):
 def digest(before: State, after: State) -> tuple[str, ...]:
     """What changed between two states of a session, what waits for the human first; clean text."""
     lines = [_span(before, after), _best(before, after), _counts(before, after)]
-    lines += [_noise(before, after), _program(before, after), _cost(before, after)]
+    lines += [f"! {warning}" if (warning := findings.overfitting(after)) else "", _noise(before, after)]
+    lines += [_program(before, after), _cost(before, after)]
     return tuple(clean_line(line) for line in [*_needs(after), *lines, *_now(after)] if line)
 
 

@@ -44,6 +44,7 @@ class BranchTree(ScrollView, can_focus=True):
         "tree--bad",
         "tree--open",
         "tree--best",
+        "tree--mark",
         "tree--cursor",
         "tree--cursor-blurred",
     }
@@ -58,6 +59,7 @@ class BranchTree(ScrollView, can_focus=True):
         & > .tree--worse { background: $surface; color: $text-muted; }
         & > .tree--bad { background: $surface; color: $text-error; }
         & > .tree--open { background: $surface; color: $text-accent; text-style: bold; }
+        & > .tree--mark { background: $surface; color: $text-warning; }
         & > .tree--best { background: $surface; color: $text-success; text-style: bold; }
         & > .tree--cursor { background: $block-cursor-background; color: $block-cursor-foreground; text-style: bold; }
         & > .tree--cursor-blurred { background: $block-cursor-blurred-background; }
@@ -222,9 +224,18 @@ class BranchTree(ScrollView, can_focus=True):
             Segment(node.prefix, self._style("guide")),
             Segment(head[len(node.prefix) :], mark),
             Segment(figures, figure),
-            Segment(text + gap, self._style("best") if node.best else plain),
+            *self._text(node, text + gap, plain),
             Segment(commit, self._style("guide")),
         ]
+
+    def _text(self, node: Node, text: str, plain: Style) -> list[Segment]:
+        """The marks stand out from the description."""
+        if node.best:
+            plain = self._style("best")
+        marks = len(node.marks)
+        if not marks:
+            return [Segment(text, plain)]
+        return [Segment(text[:marks], self._style("mark")), Segment(text[marks:], plain)]
 
     def _fill(self, segments: list[Segment], width: int) -> Strip:
         return Strip(segments).adjust_cell_length(width, self._style("text"))

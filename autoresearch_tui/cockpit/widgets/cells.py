@@ -29,6 +29,20 @@ def wrap(text: str, width: int) -> tuple[Span, ...]:
     return tuple(pieces)
 
 
+def wrap_words(text: str, width: int) -> tuple[Span, ...]:
+    """As :func:`wrap`, but broken at spaces where there are some."""
+    spans: list[Span] = []
+    start = 0
+    while True:
+        end = start + wrap(text[start:], width)[0][1]
+        if end >= len(text):
+            return (*spans, (start, len(text)))
+        space = text.rfind(" ", start + 1, end + 1)
+        stop = space if space > start else end
+        spans.append((start, stop))
+        start = stop + (space > start)
+
+
 def cut(text: str, room: int) -> str:
     """`text` in at most `room` columns; what is cut ends in `…`."""
     if cells(text) <= room:

@@ -14,8 +14,9 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from autoresearch_tui.cockpit.actions import bindings
 from autoresearch_tui.cockpit.widgets import diff_model as model
-from autoresearch_tui.cockpit.widgets.cells import Span, wrap
+from autoresearch_tui.cockpit.widgets.cells import Span, wrap, wrap_words
 from autoresearch_tui.cockpit.widgets.diff_model import Kind, Line, Row
 from autoresearch_tui.cockpit.widgets.python_tokens import tokens
 from autoresearch_tui.text import clean_line
@@ -73,10 +74,7 @@ class DiffPane(ScrollView, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n,right_square_bracket", "next_hunk", "Next hunk", show=False, id="diff.next"),
-        Binding("N,left_square_bracket", "previous_hunk", "Previous hunk", show=False, id="diff.previous"),
-        Binding("f", "next_flag", "Next risk", show=False, id="diff.flag"),
-        Binding("u", "toggle_split", "Unified / side by side", show=False, id="diff.split"),
+        *bindings("diff"),
         Binding("j", "scroll_down", show=False),
         Binding("k", "scroll_up", show=False),
         Binding("space", "page_down", show=False),
@@ -209,7 +207,7 @@ class DiffPane(ScrollView, can_focus=True):
 
     def _pieces(self, row: Row) -> int:
         if row.across and row.left is not None and row.left.kind not in _COLOURS:
-            return len(wrap(_caption(row.left), self._columns)) if self._columns else 1
+            return len(wrap_words(_caption(row.left), self._columns)) if self._columns else 1
         width = self._text_width
         lines = (row.left,) if row.across else (row.left, row.right)
         return max(len(wrap(line.text, width)) if line else 1 for line in lines)
@@ -254,7 +252,7 @@ class DiffPane(ScrollView, can_focus=True):
 
     def _across(self, line: Line, piece: int) -> Strip:
         text = _caption(line)
-        spans = wrap(text, self._columns)
+        spans = wrap_words(text, self._columns)
         start, end = spans[min(piece, len(spans) - 1)]
         return self._plain(text[start:end], f"diff--{line.kind.value}")
 

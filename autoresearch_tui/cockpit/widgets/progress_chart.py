@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from textual.geometry import Size
 
 from autoresearch_tui.cockpit.braille import Dots, ticks
-from autoresearch_tui.cockpit.widgets.canvas import Canvas, Row
+from autoresearch_tui.cockpit.widgets.canvas import Canvas, Cells, Row, length
 from autoresearch_tui.engine.state import Experiment, State
+from autoresearch_tui.findings import gaps
 
 _AXIS = 9
 
@@ -34,7 +35,7 @@ class ProgressChart(Canvas):
             return [[(" The session's progress appears here with the first score.", "dim")]]
         goal = self._state.session.goal if self._state.session else "minimize"
         dots = Dots(max(1, width - _AXIS), max(1, height - 1))
-        low, high = _range(scored, goal)
+        low, high = _range(scored, goal, [gap.sealed for gap in gaps(self._state)])
         last = max(1, self._state.experiments[-1].number)
         wide, tall = dots.width * 2 - 1, dots.height * 4 - 1
 
@@ -44,14 +45,12 @@ class ProgressChart(Canvas):
         for experiment in scored:
             if experiment.outcome != "keep":
                 dots.dot(*place(experiment.number, experiment.value or 0.0), "dim")
-        line: list[tuple[int, int]] = []
-        for experiment in scored:
-            if experiment.outcome == "keep":
-                x, y = place(experiment.number, experiment.value or 0.0)
-                line += [(x, line[-1][1])] if line else []
-                line.append((x, y))
-        if line:
-            dots.line([*line, (wide, line[-1][1])], "good")
+        kept = [place(e.number, e.value or 0.0) for e in scored if e.outcome == "keep"]
+        sealed = [place(gap.number, gap.sealed) for gap in gaps(self._state)]
+        if sealed:
+            dots.line(_steps(sealed, wide), "second")
+        if kept:
+            dots.line(_steps(kept, wide), "good")
         labels = {
             round((high - v) / (high - low) * (dots.height - 1)): v for v in ticks(low, high, max(2, dots.height // 2))
         }
@@ -59,19 +58,37 @@ class ProgressChart(Canvas):
         for y, cells in enumerate(dots.rows()):
             label = f"{labels[y]:.4f}" if y in labels else ""
             rows.append([(f"{label:>{_AXIS - 2}} ", "dim"), ("┤" if y in labels else "│", "faint"), *cells])
-        numbers = f"#0{'':{max(0, dots.width - 3 - len(str(last)))}}#{last}"
-        return [*rows, [(" " * _AXIS + numbers, "dim")]]
+        return [*rows, self._legend(dots.width, last, bool(sealed))]
+
+    def _legend(self, width: int, last: int, sealed: bool) -> Row:
+        """Experiment numbers at the ends; between them what the lines are."""
+        names: list[Cells] = [("━", "good"), (" best so far  ", "dim"), ("·", "dim"), (" not kept", "dim")]
+        if sealed:
+            names += [("  ━", "second"), (" sealed split", "dim")]
+        room = width - 3 - len(str(last)) - length(names)
+        if room < 4:
+            return [(f"{'':{_AXIS}}#0{'':{max(0, width - 3 - len(str(last)))}}#{last}", "dim")]
+        return [(f"{'':{_AXIS}}#0{'':{room // 2}}", "dim"), *names, (f"{'':{room - room // 2}}#{last}", "dim")]
 
 
-def _range(scored: list[Experiment], goal: str) -> tuple[float, float]:
+def _steps(points: list[tuple[int, int]], wide: int) -> list[tuple[int, int]]:
+    """Points as stairs to the right edge."""
+    stairs: list[tuple[int, int]] = []
+    for x, y in points:
+        stairs += [(x, stairs[-1][1])] if stairs else []
+        stairs.append((x, y))
+    return [*stairs, (wide, stairs[-1][1])]
+
+
+def _range(scored: list[Experiment], goal: str, sealed: list[float]) -> tuple[float, float]:
     """The frontier's span and as much again on the bad side: there the points matter little."""
     kept = [e.value or 0.0 for e in scored if e.outcome == "keep"] or [e.value or 0.0 for e in scored]
     values = [e.value or 0.0 for e in scored]
-    low, high = min(kept), max(kept)
+    low, high = min([*kept, *sealed]), max([*kept, *sealed])
     span = max(high - low, abs(high) * 0.002, 1e-9)
     if goal == "minimize":
-        high = min(max(values), high + span)
+        high = max(high, min(max(values), high + span))
     else:
-        low = max(min(values), low - span)
+        low = min(low, max(min(values), low - span))
     room = 0.06 * max(high - low, abs(high) * 1e-4, 1e-9)
     return low - room, high + room

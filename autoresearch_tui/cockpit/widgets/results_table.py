@@ -9,11 +9,13 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from autoresearch_tui.cockpit.actions import bindings
+from autoresearch_tui.cockpit.marks import Marking, marking
 from autoresearch_tui.cockpit.widgets.canvas import Cells, Row, fit, wrap
 from autoresearch_tui.cockpit.widgets.scroller import Scroller
-from autoresearch_tui.cockpit.words import MARKS, clock, delta, tsv_row
+from autoresearch_tui.cockpit.words import MARKS, at_best, clock, delta, tsv_row
 from autoresearch_tui.engine.state import Experiment, State
-from autoresearch_tui.findings import near_noise
+from autoresearch_tui.findings import gaps
 from autoresearch_tui.text import clean_line
 
 ORDERS: tuple[tuple[str, Callable[[Experiment], Any]], ...] = (
@@ -22,6 +24,8 @@ ORDERS: tuple[tuple[str, Callable[[Experiment], Any]], ...] = (
     ("best first", lambda e: (e.value is None, e.value or 0.0, e.number)),
     ("by outcome", lambda e: (e.outcome or e.stage, -e.number)),
 )
+# Columns that a pane of this width has room for.
+_WIDE, _SEALED = 64, 84
 FILTERS = ("all", "keep", "discard", "crash", "invalid", "vetoed", "withdrawn")
 
 
@@ -31,11 +35,7 @@ class ResultsTable(Scroller):
     HEADER = 1
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Details", show=False),
-        Binding("o", "order", "Sort", show=False, id="results.order"),
-        Binding("t", "filter", "Filter", show=False, id="results.filter"),
-        Binding("x", "mark", "Mark", show=False, id="results.mark"),
-        Binding("c", "compare", "Compare the marked", show=False, id="results.compare"),
-        Binding("y", "copy", "Copy the row", show=False, id="results.copy"),
+        *bindings("results"),
     ]
 
     class Opened(Message):
@@ -62,8 +62,10 @@ class ResultsTable(Scroller):
         self._order = 0
         self._filter = 0
         self._number: int | None = None
+        self._sealed = False
         self._marked: list[int] = []
-        self._doubtful: frozenset[int] = frozenset()
+        self._marking = Marking()
+        self.words = ""
 
     @property
     def count(self) -> int:
@@ -86,8 +88,9 @@ class ResultsTable(Scroller):
     def arrangement(self) -> str:
         """How it is sorted and filtered, for the pane's title."""
         kept = "" if not self._filter else f" · {FILTERS[self._filter]} only"
+        words = f" · «{self.words}» {len(self._rows)} of {len(self._state.experiments)}" if self.words else ""
         marked = f" · {len(self._marked)} marked: c compares" if self._marked else ""
-        return f"{ORDERS[self._order][0]}{kept}{marked}"
+        return f"{ORDERS[self._order][0]}{kept}{words}{marked}"
 
     def show(self, state: State) -> None:
         """Another state; the cursor stays on its experiment, or on the newest until it was moved."""
@@ -96,7 +99,8 @@ class ResultsTable(Scroller):
             return
         old = self.cursor
         self._state = state
-        self._doubtful = frozenset(e.number for e in near_noise(state))
+        self._marking = marking(state)
+        self._sealed = bool(gaps(state))
         self._arrange()
         if self.cursor != old and self.top:
             self.top += self.cursor - old
@@ -104,7 +108,10 @@ class ResultsTable(Scroller):
 
     def _arrange(self) -> None:
         wanted = FILTERS[self._filter]
+        words = self.words.lower().split()
         rows = [e for e in self._state.experiments if wanted == "all" or e.outcome == wanted]
+        if words:
+            rows = [e for e in rows if all(word in _said(e) for word in words)]
         key = ORDERS[self._order][1]
         goal = self._state.session.goal if self._state.session else "minimize"
         if goal == "maximize" and ORDERS[self._order][0] == "best first":
@@ -186,6 +193,15 @@ class ResultsTable(Scroller):
         self.repaint()
         self.post_message(self.Arranged())
 
+    def narrow(self, words: str) -> None:
+        """Only the rows that have all these words, in whatever is known of them."""
+        self.words = clean_line(words).strip()
+        self._arrange()
+        self.top = 0
+        self._into_sight(self.cursor)
+        self.repaint()
+        self.post_message(self.Arranged())
+
     def on_click(self, event: events.Click) -> None:
         """A click puts the cursor there; on the cursor's row it opens the details."""
         row = self.top + event.y - self.HEADER - 1
@@ -201,51 +217,87 @@ class ResultsTable(Scroller):
     def header(self, width: int) -> Sequence[Row]:
         """The columns' names."""
         name = clean_line(self._state.session.metric) if self._state.session else "score"
-        wide = width >= 64
-        memory = "    GiB" if wide else ""
-        time = "    time" if wide else ""
-        cells = f"   #   {fit(name, 8)} {'to best':>9}{memory}{time}  "
-        return [[(fit(cells + "change", width), "dim")]]
+        digits = _digits(width)
+        cells = f"   #   {fit(name, digits + 4)} {'to best':>{digits + 5}}"
+        cells += "    GiB    time" if width >= _WIDE else ""
+        cells += f" {'sealed':>{digits + 4}}" if self._sealed and width >= _SEALED else ""
+        return [[(fit(f"{cells}    change", width), "dim")]]
 
     def rows(self, start: int, end: int, width: int) -> Sequence[Row]:
         """Experiments, from the top."""
         if not self._rows:
-            what = "Every experiment gets a row here; the unmodified baseline is the first."
-            words = what if not self._filter else "None of this kind."
+            words = "Every experiment gets a row here; the unmodified baseline is the first."
+            if self.words or self._filter:
+                words = (
+                    "No row has all these words: / changes them."
+                    if self.words
+                    else "None of this kind: t shows others."
+                )
             return [[(f" {line}", "dim")] for line in wrap(words, width - 2)]
         cursor = self.cursor
         return [self._row(experiment, width, start + y == cursor) for y, experiment in enumerate(self._rows[start:end])]
 
     def _row(self, experiment: Experiment, width: int, here: bool) -> Row:
-        state = self._state
         glyph, tone = MARKS[experiment.outcome or experiment.stage.value]
-        best = experiment.number == state.frontier
-        if best:
+        if experiment.number == self._state.frontier:
             glyph, tone = "★", "good-strong"
         cells: list[Cells] = [
             ("▌" if here and self.has_focus else "▏" if here else " ", "accent"),
             ("◆" if experiment.number in self._marked else " ", "accent"),
             (f"{experiment.number:>3} ", "dim"),
             (f"{glyph} ", tone),
+            *self._figures(experiment, width, tone),
         ]
+        marks = self._marking.of(experiment)[:2]
+        cells.append((f" {marks:<2} ", "warn"))
         quiet = experiment.outcome in {"discard", "withdrawn"}
+        cells.append((clean_line(experiment.description), "dim" if quiet else "text"))
+        beyond = experiment.score is not None and bool(experiment.score.beyond)
+        told = beyond or experiment.overruled or experiment.outcome in {"vetoed", "crash", "invalid", "withdrawn"}
+        if experiment.reason and told:
+            cells.append((f" — {clean_line(experiment.reason)}", "dim"))
+        return cells
+
+    def _figures(self, experiment: Experiment, width: int, tone: str) -> list[Cells]:
+        """Score, distance to the frontier, memory, time, the score on the sealed split."""
+        state, digits = self._state, _digits(width)
+        cells: list[Cells] = []
         if experiment.value is not None:
-            against = state.best.value if state.best else None
-            away, away_tone = delta(experiment.value, against, state.session.goal if state.session else "minimize")
-            cells.append((f"{experiment.value:8.4f} ", "strong" if experiment.outcome == "keep" else "text"))
-            cells.append((f"{'best' if best else away:>9}", "good" if best else away_tone))
+            goal = state.session.goal if state.session else "minimize"
+            away, away_tone = delta(experiment.value, state.best.value if state.best else None, goal, digits)
+            if experiment.number == state.frontier:
+                away, away_tone = "best" if at_best(state) else "from here", "good"
+            score = f"{experiment.value:{digits + 4}.{digits}f} "
+            cells.append((score, "strong" if experiment.outcome == "keep" else "text"))
+            cells.append((f"{away:>{digits + 5}}", away_tone))
         else:
-            cells.append((f"{experiment.outcome or experiment.stage.value:<18}", tone))
-        if width >= 64:
+            cells.append((f"{experiment.outcome or experiment.stage.value:<{2 * digits + 10}}", tone))
+        if width >= _WIDE:
             memory = f"{experiment.memory_gb:7.1f}" if experiment.memory_gb else " " * 7
             seconds = clock(experiment.run.seconds) if experiment.run else ""
             cells.append((f"{memory}{seconds:>8}", "dim"))
-        text = clean_line(experiment.description)
-        noise = experiment.number in self._doubtful
-        doubted = experiment.score is not None and bool(experiment.score.doubts)
-        cells.append((" ?" if doubted else " ≈" if noise else "  ", "warn"))
-        cells.append((text, "dim" if quiet else "text"))
-        beyond = experiment.score is not None and bool(experiment.score.beyond)
-        if experiment.reason and (beyond or experiment.outcome in {"vetoed", "crash", "invalid", "withdrawn"}):
-            cells.append((f" — {clean_line(experiment.reason)}", "dim"))
+        if self._sealed and width >= _SEALED:
+            sealed = experiment.score.sealed if experiment.score else None
+            text = "" if sealed is None else f"{sealed:.{digits}f}"
+            cells.append((f" {text:>{digits + 4}}", "warn" if experiment.number in self._marking.apart else "second"))
         return cells
+
+
+def _digits(width: int) -> int:
+    """How many digits a score has behind its point: small gains are seen where there is room for them."""
+    return 6 if width >= _SEALED else 4
+
+
+def _said(experiment: Experiment) -> str:
+    """What the words of a filter are looked for in."""
+    known = (
+        f"#{experiment.number}",
+        experiment.outcome or experiment.stage.value,
+        experiment.description,
+        experiment.hypothesis,
+        experiment.reason,
+        experiment.author,
+        experiment.commit[:7],
+        *experiment.flags,
+    )
+    return " ".join(known).lower()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from textual import events
 from textual.geometry import Size
 from textual.message import Message
 
-from autoresearch_tui.cockpit.actions import Action, Situation, bar, key_name
+from autoresearch_tui.cockpit.actions import WAYS_OUT, Action, key_name
+from autoresearch_tui.cockpit.preferences import keys_of
 from autoresearch_tui.cockpit.status import Part, Status
 from autoresearch_tui.cockpit.widgets.canvas import Canvas, Cells, Row, cut, length, spread
 from autoresearch_tui.cockpit.words import delta
 from autoresearch_tui.engine.state import TABLED, State
+from autoresearch_tui.findings import gaps, overfitting
 from autoresearch_tui.text import clean_line
 
 _SEPARATOR: Cells = (" │ ", "faint")
@@ -26,10 +28,12 @@ class TitleBar(Canvas):
         super().__init__(id="title")
         self._lab, self._tag = clean_line(lab), clean_line(tag)
         self._state = State()
+        self._warning = ""
 
     def show(self, state: State) -> None:
         """Follow the session."""
         self._state = state
+        self._warning = overfitting(state)
         self.repaint()
 
     def paint(self, size: Size) -> Sequence[Row]:
@@ -39,6 +43,8 @@ class TitleBar(Canvas):
         cage = self._state.cage
         if cage is not None and (cage.kind == "none" or cage.fails):
             left.append((" · ! runs are not fully caged", "warn"))
+        if self._warning:
+            left.append((" · ! overfits its referee", "warn"))
         elif cage is not None and width >= 100:
             left.append((f" · {clean_line(cage.kind)}", "faint"))
         return [spread(left, _score(self._state, width - length(left)), width)]
@@ -60,8 +66,24 @@ def _score(state: State, room: int) -> Row:
     if best.number and first is not None:
         text, tone = delta(best.value, first, state.session.goal)
         score += [(f" {text}", tone)]
-    whole = [*score, (" · ", "faint"), *long]
-    return whole if length(whole) < room else [*score, (" ", "")]
+    sealed = _sealed(state)
+    for row in ([*score, *sealed, (" · ", "faint"), *long], [*score, (" · ", "faint"), *long], [*score, *sealed]):
+        if length(row) < room:
+            return [*row, *([] if row[-1][0] == " " else [(" ", "")])]
+    return [*score, (" ", "")]
+
+
+def _sealed(state: State) -> list[Cells]:
+    """The frontier on the split that the loop never sees, and how much wider the gap is than at the baseline."""
+    known = gaps(state)
+    last = next((gap for gap in known if gap.number == state.frontier), None)
+    if last is None:
+        return []
+    cells: list[Cells] = [(" · ", "faint"), ("sealed ", "dim"), (f"{last.sealed:.4f}", "second")]
+    grown = last.apart - known[0].apart
+    if last is not known[0]:
+        cells.append((f" gap {last.apart:+.4f} {'↗' if grown > 0 else '↘'}", "dim"))
+    return cells
 
 
 class StatusBar(Canvas):
@@ -165,44 +187,46 @@ class TabBar(Canvas):
 class KeyBar(Canvas):
     """The keys that make sense just now, the most pressing first."""
 
-    def __init__(self) -> None:
-        super().__init__(id="keys")
-        self._situation = Situation(State())
+    def __init__(self, *, id: str = "keys") -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._actions: Sequence[Action] = ()
+        self._pressing: frozenset[str] = frozenset()
+        self._words: Mapping[str, str] = {}
 
-    def show(self, situation: Situation) -> None:
-        """Another situation."""
-        self._situation = situation
+    def show(
+        self, actions: Sequence[Action], pressing: Collection[str] = (), words: Mapping[str, str] | None = None
+    ) -> None:
+        """Another choice; `pressing` are ids that stand out, `words` take the place of the table's."""
+        self._actions, self._pressing, self._words = actions, frozenset(pressing), words or {}
         self.repaint()
 
     def _cells(self, width: int) -> list[tuple[Action, list[Cells]]]:
-        """The session's own keys keep their place at the end; the least pressing of the others give way."""
-        actions = bar(self._situation)
-        always = [(a, self._cell(a)) for a in actions if a.group == "Session"]
+        """The ways out keep their place at the end; the least pressing of the others give way."""
+        always = [(a, self._cell(a)) for a in self._actions if a.bar >= WAYS_OUT]
         room = width - sum(length(cells) for _, cells in always)
         made = []
-        for action in actions:
+        for action in self._actions:
             cells = self._cell(action)
-            room -= length(cells)
-            if action.group != "Session" and room >= 0:
+            if action.bar < WAYS_OUT and length(cells) <= room:
                 made.append((action, cells))
+                room -= length(cells)
         return [*made, *always]
 
     def _cell(self, action: Action) -> list[Cells]:
-        pressing = self._situation.open_gate and action.group == "Decide" and action.bar <= 3
-        key: Cells = (f" {key_name(action)}", "warn-strong" if pressing else "key")
-        word = "resume" if action.id == "pause" and self._situation.held else action.short
-        return [key, (f" {word} ", "text" if pressing else "dim")]
+        pressing = action.id in self._pressing
+        key: Cells = (f" {key_name(action, keys_of(self.app))}", "warn-strong" if pressing else "key")
+        word = self._words.get(action.id, action.short)
+        return [key, (f" {word} ", "text" if pressing else "dim")] if word else [key]
 
     def paint(self, size: Size) -> Sequence[Row]:
         """One row."""
-        width = size.width
-        return [[cell for _, cells in self._cells(width) for cell in cells]]
+        return [[cell for _, cells in self._cells(size.width) for cell in cells]]
 
-    async def on_click(self, event: events.Click) -> None:
+    def on_click(self, event: events.Click) -> None:
         """A click on a word is its key."""
         end = 0
         for action, cells in self._cells(self.content_size.width):
             end += length(cells)
             if event.x < end:
-                await self.screen.run_action(action.call)
+                self.app.simulate_key(keys_of(self.app).get(action.id, action.key).split(",")[0])
                 return

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from autoresearch_tui.cockpit.marks import marking
 from autoresearch_tui.cockpit.widgets.cells import cut
 from autoresearch_tui.cockpit.words import MARKS
 from autoresearch_tui.engine.state import Experiment, State
@@ -27,6 +28,7 @@ class Node:
     better: bool
     commit: str
     text: str
+    marks: str = ""
 
     @property
     def glyph(self) -> str:
@@ -67,11 +69,13 @@ def build(state: State) -> tuple[Node, ...]:
     for number, up in enumerate(parent):
         (roots if up is None else children[up]).append(number)
     maximize = state.session is not None and state.session.goal == "maximize"
+    marked = marking(state)
     rows = [_root(state)] if state.session else []
     for number, prefix in _walk(roots, children, main):
         up = parent[number]
         base = experiments[up].value if up is not None else None
-        rows.append(_node(experiments[number], prefix, base, maximize, number == state.frontier))
+        node = _node(experiments[number], prefix, base, maximize, number == state.frontier)
+        rows.append(replace(node, marks=marks) if (marks := marked.of(experiments[number])) else node)
     return tuple(reversed(rows))
 
 
@@ -141,7 +145,8 @@ def columns(node: Node, width: int) -> tuple[str, str, str, str]:
     figures = _figures(node, width)
     commit = f" {node.commit[:7]}" if width >= 60 else ""
     room = max(width - len(head) - len(figures) - len(commit), 0)
-    return head, figures, cut(node.text, room), commit
+    text = f"{node.marks} {node.text}" if node.marks else node.text
+    return head, figures, cut(text, room), commit
 
 
 def _figures(node: Node, width: int) -> str:
