@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from rich.cells import cell_len
 
-from autoresearch_tui.cockpit.words import clock, seconds_of
+from autoresearch_tui.cockpit.words import clock, count, seconds_of
 from autoresearch_tui.engine.state import Experiment, Stage, State
 from autoresearch_tui.text import clean_line
 
@@ -87,6 +87,16 @@ def run_seconds(state: State) -> float | None:
     if done:
         return statistics.median(done[-9:])
     return state.session.budget_seconds if state.session else None
+
+
+def spending(state: State, limit: float = 0) -> str:
+    """`214.0k tokens · $1.32 of $20`: what the session's proposals have taken so far; empty where nothing is known."""
+    words = []
+    if state.tokens:
+        words.append(f"{count(state.tokens)} tokens")
+    if state.usd or (limit and state.tokens):
+        words.append(f"${state.usd:.2f}" + (f" of ${limit:g}" if limit else ""))
+    return " · ".join(words)
 
 
 def countdown(view: View, experiment: Experiment) -> str:

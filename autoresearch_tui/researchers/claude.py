@@ -209,7 +209,9 @@ class Claude:
         except Exception as error:
             raise self._translated(error, str(body["model"])) from None
         finally:
-            call.usage = _sum(call.usage, self._cost(collector.tokens))
+            spent = self._cost(collector.tokens)
+            call.usage = _sum(call.usage, spent)
+            call.hear(_said(spent))
         return _whole(answer, collector.complete)
 
     def _translated(self, error: Exception, model: str) -> ResearcherError:
@@ -219,6 +221,12 @@ class Claude:
         rates = claude_prices.find(self._prices, self._dialect.model if self._dialect else "")
         usd = rates.cost(tokens) if rates else None if tokens != claude_prices.Tokens() else 0.0
         return Usage(tokens.all_input, tokens.output, usd)
+
+
+def _said(spent: Usage) -> str:
+    """What a request took, for whoever watches."""
+    usd = "" if spent.usd is None else f" · ${spent.usd:.4f}"
+    return f"\n── {spent.input_tokens:,} tokens in, {spent.output_tokens:,} out{usd} ──\n" if spent.input_tokens else ""
 
 
 def _whole(answer: Answer, complete: bool) -> Answer:

@@ -17,7 +17,7 @@ from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.bridge import Bridge
 from autoresearch_tui.cockpit.layout import NAMES, PANES, SHORT_NAMES, in_front, layout
 from autoresearch_tui.cockpit.screens.main_actions import MainActions
-from autoresearch_tui.cockpit.status import status, time_left, title
+from autoresearch_tui.cockpit.status import spending, status, time_left, title
 from autoresearch_tui.cockpit.widgets.branch_tree import BranchTree
 from autoresearch_tui.cockpit.widgets.diff_pane import DiffPane
 from autoresearch_tui.cockpit.widgets.hint import Hint
@@ -114,6 +114,7 @@ class MainScreen(MainActions):
             self.chart.show(state)
             self.tree_pane.show(state)
             self._show_proposal(self.bridge.proposal())
+            self._entitle(self.stream, f"6 {NAMES[6]}", spending(state, self.bridge.lab.settings.researcher.max_usd))
             self._show_keys()
             self._show_tabs()
             self._arranged()

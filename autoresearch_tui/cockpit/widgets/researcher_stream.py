@@ -58,4 +58,13 @@ class ResearcherStream(Scroller):
         """Lines of the text."""
         if not self._lines:
             return [[(f" {line}", "dim")] for line in wrap(_NOTHING, width - 2)]
-        return [[(f" {line}", "text")] for line in self._lines[start:end]]
+        return [[(f" {line}", _tone(line))] for line in self._lines[start:end]]
+
+
+def _tone(line: str) -> str:
+    """What the loop says between the researcher's words stands out from them."""
+    if line.startswith("── experiment"):
+        return "second-strong"
+    if line.startswith("preflight:"):
+        return "warn"
+    return "dim" if line.startswith(("── ", "[")) else "text"

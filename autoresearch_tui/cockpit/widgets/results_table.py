@@ -63,6 +63,7 @@ class ResultsTable(Scroller):
         self._filter = 0
         self._number: int | None = None
         self._sealed = False
+        self._mark_width = 0
         self._marked: list[int] = []
         self._marking = Marking()
         self.words = ""
@@ -101,6 +102,7 @@ class ResultsTable(Scroller):
         self._state = state
         self._marking = marking(state)
         self._sealed = bool(gaps(state))
+        self._mark_width = min(2, max((len(self._marking.of(e)) for e in state.experiments), default=0))
         self._arrange()
         if self.cursor != old and self.top:
             self.top += self.cursor - old
@@ -221,7 +223,7 @@ class ResultsTable(Scroller):
         cells = f"   #   {fit(name, digits + 4)} {'to best':>{digits + 5}}"
         cells += "    GiB    time" if width >= _WIDE else ""
         cells += f" {'sealed':>{digits + 4}}" if self._sealed and width >= _SEALED else ""
-        return [[(fit(f"{cells}    change", width), "dim")]]
+        return [[(fit(f"{cells}  {'':{self._mark_width}}change", width), "dim")]]
 
     def rows(self, start: int, end: int, width: int) -> Sequence[Row]:
         """Experiments, from the top."""
@@ -249,7 +251,7 @@ class ResultsTable(Scroller):
             *self._figures(experiment, width, tone),
         ]
         marks = self._marking.of(experiment)[:2]
-        cells.append((f" {marks:<2} ", "warn"))
+        cells.append((f" {marks:<{self._mark_width}} ", "warn"))
         quiet = experiment.outcome in {"discard", "withdrawn"}
         cells.append((clean_line(experiment.description), "dim" if quiet else "text"))
         beyond = experiment.score is not None and bool(experiment.score.beyond)
