@@ -64,6 +64,7 @@ CASES: dict[str, Case] = {
     "find_next": Case((*SEARCHED, "less_than_sign"), shows="▶line 59"),
     "find_previous": Case(SEARCHED, shows="▶line 58"),
     "first_error": Case(shows="▶RuntimeError: boom"),
+    "next_run": Case(says="no other experiment is in training"),
     "follow": Case(shows="standing still"),
     "zoom": Case(("4",), check=lambda d: "vram" not in d.text()),
     "pane(1)": Case(("4",), check=pane("run")),

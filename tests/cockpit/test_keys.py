@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autoresearch_tui.cockpit.actions import ACTIONS
+from autoresearch_tui.cockpit.marks import WORDS
 from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine import events as ev
 from tests.cockpit.driving import Driver, drive
@@ -262,9 +263,10 @@ def test_help_lists_every_action(session: FakeSession, host: FakeHost) -> None:
     async def story(driver: Driver) -> None:
         await driver.press("question_mark")
         shown = driver.text()
-        assert all(action.title in shown for action in ACTIONS)
+        assert [action.title for action in ACTIONS if action.title not in shown] == []
+        assert [words for words in WORDS.values() if words not in shown] == []
 
-    drive(session, host, story, size=(120, 60))
+    drive(session, host, story, size=(120, 140))
 
 
 def test_the_palette_runs_an_action(session: FakeSession, host: FakeHost) -> None:
