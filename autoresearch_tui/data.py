@@ -60,8 +60,6 @@ def prepare(lab: Lab, arguments: Sequence[str] = ()) -> None:
         if arguments:
             raise UserError(f"{lab.root}: this lab has no data to choose")
         return
-    if not Check(lab).problem() and not arguments:
-        return
     process = _start(lab, path, ("--json", *arguments))
     assert process.stdout is not None and process.stderr is not None
     with process.stderr, process.stdout:
@@ -110,6 +108,9 @@ def _draw(reports: Iterator[Mapping[str, object]]) -> None:
     with Progress(*columns, console=Console(stderr=True)) as progress:
         tasks: dict[str, TaskID] = {}
         for report in reports:
+            if report.get("stage") == "note":
+                progress.console.print(clean_line(str(report.get("note", ""))), markup=False, highlight=False)
+                continue
             _show(progress, tasks, report)
 
 

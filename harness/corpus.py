@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import sys
 import sysconfig
 import time
@@ -45,7 +46,10 @@ class DamagedShardError(PrepareError):
 
 
 class Progress:
-    """Tells how far a stage is: a line rewritten in place, or JSON lines, at most ten a second."""
+    """Tells how far a stage is: a line rewritten in place, or JSON lines, at most ten a second.
+
+    With `always` the note stands on a line of its own: stage "note" in JSON.
+    """
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
@@ -54,7 +58,12 @@ class Progress:
 
     def __call__(self, stage: str, done: float, total: float, unit: str, note: str = "", always: bool = False) -> None:
         now = time.monotonic()
-        if now - self.last < 0.1 and done < total and stage == self.stage and not always:
+        if always:
+            self.close()
+            record = {"stage": "note", "done": 0, "total": 0, "unit": "", "note": note}
+            print(json.dumps(record) if self.as_json else note, flush=True)
+            return
+        if now - self.last < 0.1 and done < total and stage == self.stage:
             return
         self.last, self.stage = now, stage
         if self.as_json:
@@ -69,6 +78,7 @@ class Progress:
         """End a line that was left open, so that an error begins on its own."""
         if self.open_line and not self.as_json:
             print(flush=True)
+        self.open_line = False
 
 
 # ---------------------------------------------------------------------------
@@ -154,6 +164,7 @@ def stdlib_documents(stdlib: Path) -> Iterator[tuple[str, str]]:
 
 def user_documents(files: list[Path]) -> Iterator[tuple[str, str]]:
     """(group, text) of the user's files: JSONL and parquet by their `text`, other files in parts at blank lines."""
+    size = min(8192, max(512, sum(path.stat().st_size for path in files) // 200))  # enough parts to keep some apart
     for path in files:
         try:
             if path.suffix == ".parquet":
@@ -161,7 +172,7 @@ def user_documents(files: list[Path]) -> Iterator[tuple[str, str]]:
             elif path.suffix == ".jsonl":
                 texts = read_jsonl(path)
             else:
-                texts = cut_paragraphs(path.read_text(encoding="utf-8"))
+                texts = cut_paragraphs(path.read_text(encoding="utf-8"), size)
             for number, text in enumerate(texts):
                 yield f"{path.name}:{number}", text
         except UnicodeDecodeError:
@@ -182,7 +193,7 @@ def read_jsonl(path: Path) -> Iterator[str]:
                 yield text
 
 
-def cut_paragraphs(text: str, size: int = 8192) -> Iterator[str]:
+def cut_paragraphs(text: str, size: int) -> Iterator[str]:
     """Parts of about `size` characters that end at a blank line where there is one, at a line end otherwise."""
     start = 0
     while start < len(text):
@@ -387,14 +398,27 @@ def named_shards(folder: Path) -> dict[str, Path]:
     return {f"train_{p.stem[6:]}": p for p in train} | {VAL_NAME: folder / VAL_FILENAME}
 
 
+def fingerprint(files: list[Path]) -> str:
+    """Hash of names, sizes and times of change: what of the user's files can be compared at once."""
+    stats = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    return hashlib.sha256(json.dumps(stats).encode()).hexdigest()
+
+
+def source_changed(where: Layout) -> bool:
+    """Are the user's files others than those that were prepared? Where they are gone, what was prepared still holds."""
+    prepared = prepare.load_manifest(where).get("source_sha256")
+    path = Path(where.dataset).expanduser().resolve()
+    return bool(prepared) and path.exists() and fingerprint(user_files(path)) != prepared
+
+
 def gather_user(where: Layout, tell: Progress, manifest: Manifest) -> dict[str, Path]:
     """The user's own parquet shards where they lie, the last for validation; any other text as shards built here."""
     files = user_files(Path(where.dataset).expanduser().resolve())
-    stats = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-    fingerprint = hashlib.sha256(json.dumps(stats).encode()).hexdigest()
-    if manifest.content.get("source_sha256") != fingerprint:
+    found = fingerprint(files)
+    if manifest.content.get("source_sha256") != found:
+        shutil.rmtree(where.data, ignore_errors=True)  # shards of ours, of other text
         manifest.content.pop("corpus_sha256", None)
-        manifest.content |= {"source_sha256": fingerprint, "files": {}}
+        manifest.content |= {"source_sha256": found, "files": {}}
     if len(files) > 1 and all(p.suffix == ".parquet" for p in files):
         for number, path in enumerate(files, 1):
             if not manifest.has(path):

@@ -24,10 +24,12 @@ from corpus import (
     only_one,
     read_shard,
     replacing,
+    source_changed,
     text_bytes,
 )
 from prepare import SPECIAL_TOKENS, SPLIT_PATTERN, Layout, Profile
 
+LEAST_VOCAB = 8  # a vocabulary is too large where the text has less than this part of it
 TRAIN_CHARS, DOC_CHARS = 1_000_000_000, 10_000  # what the tokenizer is trained on, as in the reference
 
 # ---------------------------------------------------------------------------
@@ -65,14 +67,18 @@ def train_tokenizer(where: Layout, shards: list[Path], vocab_size: int, tell: Pr
             vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS), initial_alphabet=alphabet, show_progress=False
         ),
     )
-    if enc.get_vocab_size() != vocab_size:
+    if (in_text := enc.get_vocab_size()) < vocab_size // LEAST_VOCAB:
         raise PrepareError(
-            f"{where.dataset}: the training text has only {enc.get_vocab_size()} of {vocab_size} tokens in it; "
+            f"{where.dataset}: the training text has only {in_text} of {vocab_size} tokens in it; "
             "add text or take a profile with a smaller vocabulary"
         )
+    if in_text < vocab_size:
+        tell("tokenizer", 0, 1, "MB", f"little text: {vocab_size - in_text} of {vocab_size} tokens stay unused", True)
+        enc.add_special_tokens([f"<|unused_{i}|>" for i in range(vocab_size - in_text)])
     # one character of a byte-level token stands for one byte, also where the bytes are not valid UTF-8
     names = [enc.id_to_token(i) for i in range(vocab_size)]
-    sizes = np.array([0 if name in SPECIAL_TOKENS else len(name) for name in names], np.int32)
+    reserved = {*SPECIAL_TOKENS, *names[in_text:]}
+    sizes = np.array([0 if name in reserved else len(name) for name in names], np.int32)
     with replacing(where.tokenizer / "token_bytes.npy") as partial, partial.open("wb") as f:
         np.save(f, sizes, allow_pickle=False)
     with replacing(where.tokenizer / "tokenizer.json") as partial:
@@ -181,7 +187,9 @@ def run(where: Layout, profile: Profile, num_shards: int, as_json: bool) -> int:
     tell = Progress(as_json)
     needed = num_shards % (prepare.VAL_SHARD + 1) if where.dataset == "climbmix" else 1
     try:
-        if prepare.find_problem(where, profile, needed):
+        if changed := source_changed(where):
+            tell("shards", 0, 1, "files", f"{where.dataset} has changed since it was prepared: preparing it anew", True)
+        if changed or prepare.find_problem(where, profile, needed):
             with only_one(where.root):
                 repair(where, profile, num_shards, tell)
         tell("done", 1, 1, "files", str(where.root))

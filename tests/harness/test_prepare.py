@@ -6,6 +6,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -155,20 +156,29 @@ def test_lines_of_json_and_a_single_file_are_sources_too(tools, tmp_path) -> Non
     single = tmp_path / "one.md"
     single.write_text(text, encoding="utf-8")
     assert run(tools, single) == 0
-    parts = list(tools["corpus"].cut_paragraphs(text))
+    parts = list(tools["corpus"].cut_paragraphs(text, 1000))
     assert "".join(parts) == text
-    assert max(map(len, parts)) <= 8192
+    assert max(map(len, parts)) <= 1000
 
 
-def test_changed_sources_are_prepared_anew(tools, book) -> None:
+def test_changed_sources_are_prepared_anew(tools, book, tmp_path, capsys) -> None:
     run(tools, book)
     before = hashes(tools, book)
     (book / "b.txt").write_text(words(50_000, 7), encoding="utf-8")
     corpus = tools["corpus"]
-    tools["prepare"].layout(str(book), VOCAB).manifest.unlink()  # as after `--data` on a folder that grew
+    capsys.readouterr()
     assert run(tools, book) == 0
+    notes = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [n["note"] for n in notes if n["stage"] == "note"] == [
+        f"{book} has changed since it was prepared: preparing it anew"
+    ]
     assert hashes(tools, book) != before
     assert len(corpus.user_files(book)) == 2
+    again = fresh(tmp_path / "another")
+    assert run(again, book) == 0
+    assert hashes(again, book) == hashes(tools, book)  # nothing of the old text is left
+    shutil.rmtree(book)
+    assert run(tools, book) == 0  # what was prepared still holds
 
 
 @pytest.mark.parametrize("victim", ["tokens/train_00000.bin", "tokenizer/tokenizer.json", "data/shard_00000.parquet"])
@@ -215,6 +225,22 @@ def test_what_cannot_be_prepared_is_said_in_one_line(tools, tmp_path, capsys) ->
     (folder / "a.txt").unlink()
     (folder / "a.jsonl").write_text('{"text": "fine"}\n{"txt": 1}\n', encoding="utf-8")
     assert "line 2" in complaint(tools, folder, capsys)
+
+
+def test_little_text_fills_a_part_of_the_vocabulary_and_that_is_said(tools, tmp_path, capsys) -> None:
+    source = tmp_path / "notes.md"
+    source.write_text(words(30_000), encoding="utf-8")
+    assert run(tools, source, vocab=2048) == 0
+    notes = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (said,) = [n["note"] for n in notes if n["stage"] == "note"]
+    assert "of 2048 tokens stay unused" in said
+    prepare, layout = tools["prepare"], where(tools, source, 2048)
+    tokenizer = prepare.Tokenizer.from_directory(layout.tokenizer)
+    assert tokenizer.get_vocab_size() == 2048
+    sizes = prepare.get_token_bytes(where=layout)
+    text = "<|unused_7|> is text, naïve"
+    assert int(sizes[tokenizer.encode(text)].sum()) == len(text.encode())
+    assert int(sizes[2047]) == 0
 
 
 def test_a_vocabulary_the_text_cannot_fill_is_refused(tools, book, capsys) -> None:

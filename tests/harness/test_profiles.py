@@ -70,6 +70,6 @@ def test_without_a_card_it_is_apple_or_cpu(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_files_stay_readable() -> None:
-    limits = {"train.py": 650, "prepare.py": 650}
+    limits = {"train.py": 650, "prepare.py": 650, "corpus.py": 500}
     for path in Path(HARNESS).glob("*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) <= limits.get(path.name, 450), path.name
