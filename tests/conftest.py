@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,13 @@ def new_lab(tmp_path: Path) -> Callable[..., Path]:
         return make_lab(tmp_path / name, settings, train)
 
     return make
+
+
+@pytest.fixture
+def in_memory(tmp_path: Path) -> Iterator[Path]:
+    """In memory where there is such a place."""
+    if os.access("/dev/shm", os.W_OK):
+        with tempfile.TemporaryDirectory(dir="/dev/shm", ignore_cleanup_errors=True) as name:
+            yield Path(name)
+    else:
+        yield tmp_path

@@ -1,22 +1,47 @@
-"""A history checker: journal, git, run folders and results.tsv of a lab must tell one and the same story."""
+"""A history checker: journal, git, run folders and results.tsv of a lab must tell one and the same story.
+
+:func:`contradictions` may never be, not even in the instant after a kill. :func:`problems` are those, and what the next
+start has to put right: where the branch is, the table, what lies about.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections import Counter
+import subprocess
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.fold import fold_all
+from autoresearch_tui.engine import runner
+from autoresearch_tui.engine.fold import fold, fold_all
 from autoresearch_tui.engine.journal import read
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.lock import held
 from autoresearch_tui.engine.results import render
-from autoresearch_tui.engine.state import Stage, State, best_keep
+from autoresearch_tui.engine.state import IN_FLIGHT, TABLED, WAITING, Experiment, Stage, State, best_keep
 
 ENDS = (ev.VerdictGiven, ev.ProposalVetoed, ev.ProposalWithdrawn)
+REST_SECONDS = 10.0
+
+# In which stage an experiment must be for something to happen to it.
+_STAGES: dict[type, frozenset[Stage]] = {
+    ev.ReviewOpened: frozenset({Stage.PROPOSED}),
+    ev.ProposalApproved: WAITING,
+    ev.ProposalVetoed: WAITING,
+    ev.ProposalRebased: WAITING,
+    ev.ProposalWithdrawn: WAITING,
+    ev.RunStarted: frozenset({Stage.APPROVED, Stage.ENDED}),
+    ev.RunSpoiled: frozenset({Stage.RUNNING}),
+    ev.RunEnded: frozenset({Stage.RUNNING}),
+    ev.ProposalPutBack: frozenset({Stage.ENDED}),
+    ev.RunScored: frozenset({Stage.ENDED}),
+    ev.VerdictGiven: frozenset({Stage.ENDED, Stage.SCORED}),
+    ev.VerdictOverruled: frozenset({Stage.DONE}),
+}
 
 
 def state_of(lab: Path, tag: str) -> State:
@@ -25,17 +50,57 @@ def state_of(lab: Path, tag: str) -> State:
     return fold_all(read(path)) if path.exists() else State()
 
 
+def contradictions(lab: Path, tag: str) -> list[str]:
+    """What no kill at any instruction may lead to."""
+    folder = lab / ".autoresearch" / tag
+    records = read(folder / "journal.jsonl")
+    return [*_order(records), *_ends(records), *_reachable(lab, tag, records), *_starts(folder, fold_all(records))]
+
+
 def problems(lab: Path, tag: str, *, at_rest: bool = True) -> list[str]:
     """Every contradiction found; empty for a sound history. `at_rest`: no engine is at work any more."""
     folder = lab / ".autoresearch" / tag
     records = read(folder / "journal.jsonl")
     state = fold_all(records)
-    found = [*_ends(records), *_git(lab, tag, state), *_runs(folder, state, records)]
+    found = [*contradictions(lab, tag), *_git(lab, tag, state), *_runs(folder, state, records)]
     table = (folder / "results.tsv").read_text()
     if table != render(state):
         found.append("results.tsv is not the projection of the journal")
-    if at_rest and held(lab / ".autoresearch" / "engine.lock"):
-        found.append("the lab's lock is still held")
+    if at_rest:
+        found += _left(lab, folder)
+    return found
+
+
+def _order(records: tuple[ev.Record, ...]) -> list[str]:
+    """Nothing happens to an experiment out of turn: none runs or is scored twice, or without an approval."""
+    found, state = [], State()
+    for record in records:
+        event = record.event
+        if type(event) in _STAGES:
+            experiment = state.experiments[event.number]
+            if experiment.stage not in _STAGES[type(event)]:
+                found.append(f"record {record.seq}: {type(event).__name__} of a {experiment.stage} experiment")
+            elif isinstance(event, ev.RunStarted):
+                found += [f"record {record.seq}: {why}" for why in _launched(state, experiment, event)]
+            elif isinstance(event, ev.VerdictGiven) and experiment.stage is Stage.ENDED:
+                assert experiment.run is not None
+                if experiment.run.reason == "finished":
+                    found.append(f"record {record.seq}: a verdict on a run that finished and was not scored")
+        state = fold(state, record)
+    return found
+
+
+def _launched(state: State, experiment: Experiment, event: ev.RunStarted) -> list[str]:
+    """What is wrong with a launch."""
+    found = []
+    if not experiment.approved_by:
+        found.append("launched without an approval")
+    if state.paused is not None or state.stopping:
+        found.append("launched in a pause, or after a stop was asked for")
+    if experiment.stage is Stage.ENDED and (experiment.run is None or experiment.run.reason != "lost"):
+        found.append("run again though its run was not lost")
+    if event.attempt != experiment.attempt + 1 or event.commit != experiment.commit:
+        found.append(f"attempt {event.attempt} of {event.commit[:7]} where another belongs")
     return found
 
 
@@ -51,18 +116,60 @@ def _ends(records: tuple[ev.Record, ...]) -> list[str]:
     return found
 
 
+def _reachable(lab: Path, tag: str, records: tuple[ev.Record, ...]) -> list[str]:
+    """The branch and the refs point at nothing but what the journal has had there."""
+    commits: dict[int, set[str]] = defaultdict(set)
+    heads, branch = set(), ""
+    for event in (r.event for r in records):
+        match event:
+            case ev.SessionBegan():
+                branch = event.branch
+                heads.add(event.base)
+            case ev.ProposalMade() | ev.ProposalRebased():
+                commits[event.number].add(event.commit)
+            case ev.VerdictGiven(verdict="keep") | ev.VerdictOverruled(verdict="keep"):
+                heads |= commits[event.number]
+    ledger, found = Ledger(lab), []
+    head = ledger.resolve(f"refs/heads/{branch}")
+    if head is not None and head not in heads:
+        found.append(f"the branch's head {head[:7]} was never a frontier")
+    for ref, commit in ledger.refs(f"refs/autoresearch/{tag}/").items():
+        if commit not in commits[int(ref.rpartition("/")[2])]:
+            found.append(f"{ref} points at {commit[:7]}, which the journal does not have there")
+    return found
+
+
+def _starts(folder: Path, state: State) -> list[str]:
+    """No run was started oftener than the journal says."""
+    found = []
+    for experiment in state.experiments:
+        started = len([*(folder / "runs" / experiment.name).rglob("started.json")])
+        if started > experiment.attempt:
+            found.append(f"{experiment.name} was started {started} times, the journal says {experiment.attempt}")
+    return found
+
+
 def _git(lab: Path, tag: str, state: State) -> list[str]:
     assert state.session is not None
     ledger = Ledger(lab)
     found = []
     if ledger.resolve(f"refs/heads/{state.session.branch}") != state.frontier_commit:
-        found.append("the branch's head is not the best keep")
+        found.append("the branch's head is not the frontier")
     refs = ledger.refs(f"refs/autoresearch/{tag}/")
     wanted = {f"refs/autoresearch/{tag}/{e.name}": e.commit for e in state.experiments}
     if refs != wanted:
         found.append(f"refs are {refs}, attempts are {wanted}")
+    whole = subprocess.run(["git", "fsck", "--no-dangling", "--no-progress"], cwd=lab, capture_output=True, check=False)
+    if whole.returncode != 0:
+        found.append(f"git fsck: {whole.stdout + whole.stderr!r}")
+    return found + _keeps(state)
+
+
+def _keeps(state: State) -> list[str]:
+    """Each keep is better than the one before it and starts there, unless a human chose where the search goes on."""
     if any(e.overruled for e in state.experiments) or state.frontier != best_keep(state.experiments, state.session):
-        return found  # a human chose where the search goes on
+        return []
+    found = []
     keeps = [e for e in state.table if e.outcome == "keep"]
     bases = {e.commit for e in keeps}
     for older, newer in pairwise(keeps):
@@ -91,6 +198,27 @@ def _runs(folder: Path, state: State, records: tuple[ev.Record, ...]) -> list[st
             ended = json.loads((run / "exit.json").read_text())
             if ended["reason"] != experiment.run.reason:
                 found.append(f"{experiment.name} ended {ended['reason']}, the journal says {experiment.run.reason}")
+        if experiment.outcome in TABLED and experiment.stage in IN_FLIGHT:
+            found.append(f"{experiment.name} has an outcome and is in flight")
+    return found
+
+
+def _left(lab: Path, folder: Path) -> list[str]:
+    """Locks, processes and half-written files that are there when everybody has gone."""
+    checks: dict[str, Callable[[], object]] = {
+        "the lab's lock is still held": lambda: held(lab / ".autoresearch" / "engine.lock"),
+        "runs are still owned": lambda: [
+            run.name for run in (folder / "runs").glob("*") if runner.look(run).state is runner.RunState.RUNNING
+        ],
+        "processes are left": lambda: survivors(lab),
+        "git's locks are left": lambda: [*(lab / ".git").rglob("*.lock")],
+        "half-written files are left": lambda: [*lab.rglob("*.partial")],
+    }
+    deadline = time.monotonic() + REST_SECONDS
+    while (found := [f"{what}: {there}" for what, check in checks.items() if (there := check())]) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(0.02)
     return found
 
 

@@ -180,27 +180,6 @@ def test_a_branch_that_is_checked_out_is_not_moved(lab_folder: Path) -> None:
     assert "checked out" in done.stderr
 
 
-def test_two_engines_started_at_once(lab_folder: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "autoresearch_tui",
-        str(lab_folder),
-        "--headless",
-        "--tag",
-        "t",
-        "--experiments",
-        "3",
-    ]
-    for _ in range(8):
-        both = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-        ends = sorted((process.wait(60), process.communicate()[1]) for process in both)
-        assert ends[0] == (0, "")
-        # The loser came either beside the winner, and is told who has the lab, or after it, and found nothing to do.
-        assert ends[1][0] == 0 or "has this lab" in ends[1][1]
-    assert problems(lab_folder, "t") == []
-
-
 def test_a_baseline_that_fails_ends_a_headless_session_with_1(new_lab: Callable[..., Path]) -> None:
     folder = new_lab(train="raise SystemExit('no luck')\n")
     done = run(str(folder), "--headless", "--tag", "t")

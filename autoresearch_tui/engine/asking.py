@@ -89,7 +89,6 @@ class Asking:
             self._clashes.add((won.number, state.best.commit))
             return False
         self._session.append(made)
-        self._session.point_ref(number)
         return True
 
     def _ask(self) -> bool:
@@ -173,7 +172,6 @@ class Asking:
             flags = (*flags, flag_text(self._session.lab.settings.lab.editable[0], 1, "repeat", told))
         asked = state.asked
         self._session.append(replace(made, flags=flags, side=asked.side, mends=asked.mends, repeats=answer.repeats))
-        self._session.point_ref(made.number)
 
     def _failed(self, answer: Answer) -> None:
         tokens = answer.usage.input_tokens + answer.usage.output_tokens
@@ -212,7 +210,6 @@ class Asking:
         number, base = len(state.experiments), state.session.base
         made = self._session.attempts.baseline(number, base, state.program, first, seed)
         self._session.append(made)
-        self._session.point_ref(made.number)
 
     def _note_program(self) -> None:
         text = labs.read_program(self._session.lab)

@@ -15,11 +15,11 @@ import secrets
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch_tui import scratch
 from autoresearch_tui.engine import cage_probe, sandbox
 from autoresearch_tui.engine.sandbox import Cage, Kind, Sandbox
 
@@ -68,8 +68,8 @@ def self_test(cage: Cage, mechanism: Sandbox, *, home: Path | None = None) -> tu
     `home` is the folder whose contents have to be out of reach (default: the user's own). Raises ValueError as
     :func:`sandbox.wrap` does, OSError where the check itself cannot be set up.
     """
-    with tempfile.TemporaryDirectory(prefix="autoresearch-check-") as name, contextlib.ExitStack() as stack:
-        stage = _Stage(Path(name).resolve(), cage, home or Path.home(), stack)
+    with scratch.folder("check") as folder, contextlib.ExitStack() as stack:
+        stage = _Stage(folder.resolve(), cage, home or Path.home(), stack)
         said, problem = _run_probe(stage, mechanism)
         names = [each for each in NAMES if not (cage.network and each in NETWORK)]
         found = [_judge(each, said.get(each), stage, mechanism, problem) for each in names]

@@ -72,7 +72,6 @@ class Human:
             return
         revised = session.attempts.revised(experiment, command.files, session.now())
         session.append(revised)
-        session.point_ref(experiment.number)
         session.append(ev.ProposalApproved(experiment.number, revised.commit, f"{HUMAN}, edited"))
 
     def _pause(self, command: cmd.Pause) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from autoresearch_tui import scratch
 from autoresearch_tui.errors import UserError
 
 # A repository's own configuration must not run anything on our behalf.
@@ -199,8 +199,8 @@ class Ledger:
 
     @contextmanager
     def _private_index(self) -> Iterator[dict[str, str]]:
-        with tempfile.TemporaryDirectory(prefix="autoresearch-index-") as scratch:
-            yield {"GIT_INDEX_FILE": str(Path(scratch, "index"))}
+        with scratch.folder("index") as folder:
+            yield {"GIT_INDEX_FILE": str(folder / "index")}
 
     def _git(
         self, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None, cwd: Path | None = None

@@ -92,10 +92,11 @@ class Engine:
                     self._session.begin(headless=self._headless)
                     begun = True
                 self._receive()
+                self._session.settle()
                 if jump := self._clocks.look():
                     self._runs.spoil(jump)
                 while not self._outcome and self._step():
-                    pass
+                    self._session.settle()
                 self._runs.tidy()
                 self._session.tell_of_hooks()
                 self._session.clear_trouble()
@@ -173,7 +174,6 @@ class Engine:
                 self._session.append(ev.ProposalWithdrawn(waiting.number, f"no longer worth a run {since}: {misfit}"))
             else:
                 self._session.append(moved)
-                self._session.point_ref(waiting.number)
             return True
         return False
 

@@ -30,12 +30,9 @@ def obey(session: Session, command: cmd.Repeat | cmd.Overrule | cmd.ContinueFrom
 def _repeat(session: Session, first: Experiment) -> None:
     state = session.state
     same = [e for e in state.experiments if e.commit == first.commit]
-    under_way = next((e for e in same if e.author == REPEAT and e.stage is not Stage.DONE), None)
-    if under_way is None:
+    if not any(e.author == REPEAT and e.stage is not Stage.DONE for e in same):
         seed = 1 + max(e.seed for e in same)
         session.append(session.attempts.repeat(len(state.experiments), first, state.program, seed))
-        under_way = session.state.experiments[-1]
-    session.point_ref(under_way.number)
 
 
 def _overrule(session: Session, experiment: Experiment, verdict: str, reason: str) -> None:
@@ -44,7 +41,6 @@ def _overrule(session: Session, experiment: Experiment, verdict: str, reason: st
             session.append(ev.CommandRefused("overrule", f"#{experiment.number}: {problem}"))
             return
         session.append(ev.VerdictOverruled(experiment.number, verdict, HUMAN, describe(reason)))
-    session.publish_verdict()
 
 
 def _continue_from(session: Session, experiment: Experiment) -> None:
@@ -53,7 +49,6 @@ def _continue_from(session: Session, experiment: Experiment) -> None:
         return
     if session.state.frontier != experiment.number:
         session.append(ev.FrontierMoved(experiment.number, HUMAN))
-    session.publish_verdict()
 
 
 def _why_not(session: Session, experiment: Experiment, verdict: str) -> str:

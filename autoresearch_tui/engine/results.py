@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 
 from autoresearch_tui.engine.state import Experiment, State
@@ -34,19 +33,24 @@ def _row(experiment: Experiment) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Replace `path` by `text`: readers see the old table or the new one, never half of one."""
+    """Replace `path` by `text`: readers see the old file or the new one, never half of one. One writer at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    # Always the same name: what a killed engine left is written over by the next.
+    half = path.with_name(partial(path.name))
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with half.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        half.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        half.unlink(missing_ok=True)
         raise
+
+
+def partial(name: str) -> str:
+    """What a file is called until it is whole."""
+    return f".{name}.partial"
 
 
 class LabTable:

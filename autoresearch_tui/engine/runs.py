@@ -172,7 +172,6 @@ class Runs:
             compiled.keep(self._session.files.run(experiment.number).scratch, self._session.files.compiled)
         verdict = scoring.verdict(experiment, self._session.state, *self._rows(experiment))
         self._session.append(verdict)
-        self._session.publish_verdict()
         self._untidy.append(experiment)
         first = experiment.author == BASELINE and self._session.state.best is None
         alone = not any(e.author == BASELINE for e in self._session.state.in_flight)

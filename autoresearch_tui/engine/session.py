@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from autoresearch_tui import __version__
+from autoresearch_tui import __version__, scratch
 from autoresearch_tui.engine import agent_cage, cage, journal, launch, results
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.attempts import Attempts
@@ -57,6 +57,9 @@ class Session:
         self._warn = warn
         self._hooks = Hooks(lab.settings.hooks, lab.root, tag, os.environ)
         self._table = results.LabTable(lab.results, lab.state_folder / "results.sha256")
+        # Attempts whose ref, and whether branch and tables, may not say yet what the journal says.
+        self._loose: set[int] = set()
+        self._behind = False
         self._journal = journal.Journal(self.files.journal)
         self.state = fold_all(self._journal.records)
 
@@ -74,19 +77,21 @@ class Session:
         record, line = self._journal.append(event)
         self.blocked = ""
         before, self.state = self.state, fold(self.state, record)
+        self._note_behind(event)
         if self._listen is not None:
             self._listen(line)
         self._hooks.hear(before, self.state, line)
 
     def begin(self, *, headless: bool) -> None:
         """Begin the session or take it up again: make true whatever the journal says. Safe to repeat."""
-        self.ledger.ignore((f"{STATE_FOLDER}/", "results.tsv"))
+        scratch.sweep()
+        self.ledger.ignore((f"{STATE_FOLDER}/", "results.tsv", results.partial("results.tsv")))
         if self.state.session is None:
             self.append(self._first())
-        self._mend_branch()
-        self._mend_refs()
+        self._find_loose()
+        self._behind = True
+        self.settle()
         self._tidy_runs()
-        self.publish_table()
         settings = self.lab.settings
         checked = self._checked()
         self.append(
@@ -124,14 +129,23 @@ class Session:
         for kind, why in self._hooks.failures():
             self.append(ev.CommandRefused(f"hooks.{kind}", why))
 
-    def publish_verdict(self) -> None:
-        """After a verdict: the branch and the tables say what the journal says."""
-        self._mend_branch()
-        self.publish_table()
+    def settle(self) -> None:
+        """After a step: refs, branch and tables say what the journal says. What fails is due at the next call."""
+        while self._loose:
+            number = min(self._loose)
+            self.ledger.set_ref(self.attempts.ref(number), self.state.experiments[number].commit)
+            self._loose.discard(number)
+        if self._behind:
+            self._mend_branch()
+            self.publish_table()
+            self._behind = False
 
-    def point_ref(self, number: int) -> None:
-        """Keep attempt `number` reachable for good."""
-        self.ledger.set_ref(self.attempts.ref(number), self.state.experiments[number].commit)
+    def _note_behind(self, event: ev.Event) -> None:
+        match event:
+            case ev.ProposalMade() | ev.ProposalRebased():
+                self._loose.add(event.number)
+            case ev.VerdictGiven() | ev.VerdictOverruled() | ev.FrontierMoved():
+                self._behind = True
 
     def misfit(self, number: int, commit: str) -> str | None:
         """Why a waiting proposal need not be run any more, now that it is `commit`; None where it may."""
@@ -226,11 +240,11 @@ class Session:
             )
         self.ledger.set_ref(ref, wanted, present or NO_COMMIT)
 
-    def _mend_refs(self) -> None:
+    def _find_loose(self) -> None:
         present = self.ledger.refs(f"refs/autoresearch/{self.tag}/")
         for experiment in self.state.experiments:
             if present.get(self.attempts.ref(experiment.number)) != experiment.commit:
-                self.point_ref(experiment.number)
+                self._loose.add(experiment.number)
 
     def _tidy_runs(self) -> None:
         for work in (self.files.folder / "runs").glob("*/work"):

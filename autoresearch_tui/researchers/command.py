@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch_tui import scratch
 from autoresearch_tui.researchers import agents, prompt
 from autoresearch_tui.researchers.base import Brief, Proposal, ResearcherError, Usage
 from autoresearch_tui.researchers.command_files import Manifest, read_text, take, unwanted
@@ -68,9 +68,9 @@ class Command:
             raise ResearcherError(f"the agent's folder cannot be used: {error}") from None
 
     def _propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
-        with tempfile.TemporaryDirectory(prefix="autoresearch-", ignore_cleanup_errors=True) as root:
-            folder = _lay_out(Path(root) / "work", brief)
-            finished = self._run(folder, Path(root) / "prompt", brief, say, cancelled)
+        with scratch.folder("agent") as root:
+            folder = _lay_out(root / "work", brief)
+            finished = self._run(folder, root / "prompt", brief, say, cancelled)
             if finished is None or cancelled.is_set():
                 return None
             files = _collect(folder, brief)
