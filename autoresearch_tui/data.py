@@ -1,4 +1,7 @@
-"""The data of a lab whose `prepare.py` is the harness's: asked whether it is ready, and made ready with a bar."""
+"""The data of a lab: asked whether it is ready, and made ready.
+
+A `prepare.py` of ours answers for itself and reports its progress; for the reference's own there is `foreign_data`.
+"""
 
 from __future__ import annotations
 
@@ -18,29 +21,32 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 # The harness's own interface; a prepare.py without it (the reference's, a fork's) is left alone.
-_INTERFACE = "AUTORESEARCH_PROFILE"
+INTERFACE = "AUTORESEARCH_PROFILE"
 
 
 def preparer(lab: Lab) -> Path | None:
     """The lab's `prepare.py`, where it can be asked for progress."""
     for name in lab.settings.lab.locked:
         path = lab.root / name
-        if path.name == "prepare.py" and _INTERFACE in path.read_text("utf-8", "replace"):
+        if path.name == "prepare.py" and INTERFACE in path.read_text("utf-8", "replace"):
             return path
     return None
 
 
 class Check:
-    """`prepare.py --check` in a process of its own, so that a start need not wait for it."""
+    """Asks `prepare.py --check` in a process of its own, so that a start need not wait for it."""
 
     def __init__(self, lab: Lab) -> None:
         path = preparer(lab)
+        self._lab = lab
         self._process = _start(lab, path, ("--check",)) if path is not None else None
 
     def problem(self) -> str:
         """Waits for the answer: one line that says what is missing, or nothing."""
         if self._process is None:
-            return ""
+            from autoresearch_tui import foreign_data
+
+            return foreign_data.problem(self._lab, os.environ)
         _, errors = self._process.communicate()
         if self._process.returncode == 0:
             return ""
@@ -55,9 +61,11 @@ def prepare(lab: Lab, arguments: Sequence[str] = ()) -> None:
     """
     path = preparer(lab)
     if path is None:
-        if any("download" in (lab.root / name).read_text("utf-8", "replace") for name in lab.settings.lab.locked):
-            raise UserError(f"{lab.root}: its prepare.py is run by hand, for example `uv run prepare.py`")
-        if arguments:
+        from autoresearch_tui import foreign_data
+
+        if foreign_data.preparer(lab) is not None:
+            foreign_data.prepare(lab, arguments)
+        elif arguments:
             raise UserError(f"{lab.root}: this lab has no data to choose")
         return
     process = _start(lab, path, ("--json", *arguments))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch_tui import checkout
 from autoresearch_tui import settings as settings_module
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.settings import Settings
@@ -34,6 +35,16 @@ class Lab:
     def state_folder(self) -> Path:
         """Everything of ours that is not git's; ignored through `.git/info/exclude`."""
         return self.root / STATE_FOLDER
+
+    @property
+    def venv(self) -> Path | None:
+        """The lab's own Python environment: `.venv` in its folder, or above it as far as its repository goes."""
+        for folder in (self.root, *self.root.parents):
+            if (folder / ".venv" / "bin" / "python").exists():
+                return folder / ".venv"
+            if (folder / ".git").exists():
+                break
+        return None
 
     @property
     def lock(self) -> Path:
@@ -144,8 +155,7 @@ def find(start: Path) -> Lab:
 
 def open_lab(root: Path) -> Lab:
     """The lab at `root`, checked: git, its files, its settings. Raises UserError with what to mend."""
-    settings = settings_module.load(root)
-    lab = Lab(root, settings)
+    lab = Lab(root, settings_module.written(root) or checkout.settings(root))
     _check(lab)
     return lab
 
@@ -168,7 +178,7 @@ def read_text(path: Path, remedy: str) -> str:
 def _looks_like_lab(folder: Path) -> bool:
     if (folder / settings_module.FILE_NAME).is_file():
         return True
-    return all((folder / name).is_file() for name in ("prepare.py", "train.py", "program.md"))
+    return checkout.files(folder) is not None
 
 
 def _check(lab: Lab) -> None:

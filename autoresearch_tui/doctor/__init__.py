@@ -61,6 +61,7 @@ def _lab_checks(lab: Lab, environ: Mapping[str, str]) -> list[tuple[str, Check]]
         ("engine", lambda: lab_checks.engine(lab)),
         ("session", lambda: lab_checks.sessions(lab)),
         ("data", lambda: lab_checks.dataset(lab, environ)),
+        ("kernels", lambda: lab_checks.kernels(lab, environ)),
     ]
 
 

@@ -47,7 +47,10 @@ def check(lab: Lab | None, environ: Mapping[str, str], *, busy: bool) -> list[It
         return [first, ok("torch", "not used by this lab")]
     python = interpreter(lab)
     if python is None:
-        return [first, warning("torch", "the lab has no .venv yet", "run `uv sync` there: a run has no network")]
+        return [
+            first,
+            warning("torch", "the lab has no .venv yet", "run `autoresearch-tui prepare`: a run has no network"),
+        ]
     found = ask_torch(python, environ)
     return [first, torch(found, python, bool(devices)), *attention(found)]
 
@@ -104,12 +107,11 @@ def interpreter(lab: Lab | None) -> Path | None:
     """The Python of the training command; None where `uv run` would have to make an environment first."""
     if lab is None:
         return Path(sys.executable)
-    from autoresearch_tui.engine.environment import environment
+    from autoresearch_tui.engine.environment import environment, training_command
 
-    program = lab.settings.run.command[0]
-    own = lab.root / ".venv" / "bin" / "python"
+    program = training_command(lab)[0]
     if Path(program).name == "uv":
-        return own if own.exists() else None
+        return lab.venv / "bin" / "python" if lab.venv else None
     if "python" not in Path(program).name:
         return Path(sys.executable)
     import shutil

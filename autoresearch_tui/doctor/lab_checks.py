@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from autoresearch_tui import data
+from autoresearch_tui import data, foreign_data
 from autoresearch_tui.doctor.compute import ask_json
 from autoresearch_tui.doctor.item import Item, from_error, ok, problem, warning
 from autoresearch_tui.doctor.mend import look
-from autoresearch_tui.engine.environment import check_command
+from autoresearch_tui.engine import home
+from autoresearch_tui.engine.environment import check_command, training_command
 from autoresearch_tui.engine.ledger import GitError, Ledger
 from autoresearch_tui.engine.lock import held, read_holder
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab, read_program
 
 API_SECONDS = 20.0  # the package's import included, on a busy machine
-_SHARDS = "*.parquet"
 
 
 def lab(found: Lab | None, failure: UserError | None) -> Item:
@@ -46,7 +46,9 @@ def command(found: Lab) -> Item:
         check_command(found)
     except UserError as error:
         return from_error("command", error)
-    return ok("command", " ".join(found.settings.run.command))
+    words = training_command(found)
+    own = f" (`{' '.join(found.settings.run.command)}`, as it is here)" if words != found.settings.run.command else ""
+    return ok("command", f"{' '.join(words)}{own}")
 
 
 def changes(found: Lab) -> Item:
@@ -150,15 +152,22 @@ def dataset(found: Lab, environ: Mapping[str, str]) -> Item:
     if path is not None:
         said = data.Check(found).problem()
         return from_error("data", UserError(said.replace(": run `", "; run `", 1))) if said else ok("data", "ready")
-    if not any("tokenizer" in (found.root / name).read_text("utf-8", "replace") for name in found.settings.lab.locked):
+    if foreign_data.preparer(found) is None:
         return ok("data", "this lab's locked files ask for none")
-    cache = cache_folder(environ)
-    shards = sum(1 for _ in (cache / "data").glob(_SHARDS))
-    tokenizer = (cache / "tokenizer").is_dir() and any((cache / "tokenizer").iterdir())
-    text = f"{shards} shards and {'a' if tokenizer else 'no'} tokenizer in {cache}"
-    if shards and tokenizer:
-        return ok("data", text)
-    return problem("data", text, "run the lab's prepare.py, for example `uv run prepare.py`")
+    if lacking := foreign_data.missing(environ):
+        return problem("data", f"only {lacking}", "run `autoresearch-tui prepare`, which runs the lab's own prepare.py")
+    return ok("data", f"shards and tokenizer in {home.data_folder(environ)}")
+
+
+def kernels(found: Lab, environ: Mapping[str, str]) -> list[Item]:
+    """Whether the kernels are downloaded that the lab's script asks the hub for: a run has no network."""
+    lacking = foreign_data.missing_kernels(found, environ)
+    if lacking and foreign_data.has_nvidia():
+        text = f"none of {', '.join(lacking)} is downloaded, and a run has no network"
+        return [problem("kernels", text, "run `autoresearch-tui prepare`, which downloads them")]
+    if have := home.kernels(environ):
+        return [ok("kernels", f"downloaded: {', '.join(name.partition('--')[2].replace('--', '/') for name in have)}")]
+    return []
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:

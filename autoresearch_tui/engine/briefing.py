@@ -93,9 +93,9 @@ class Library:
         )
 
 
-def packages(root: Path) -> tuple[Path, ...]:
+def packages(lab: Lab) -> tuple[Path, ...]:
     """Folders beside our own interpreter's in which a lab's imports may be found."""
-    return (root, *root.glob(".venv/lib/python3*/site-packages"))
+    return (lab.root, *(lab.venv.glob("lib/python3*/site-packages") if lab.venv else ()))
 
 
 def _attempt(experiment: Experiment) -> Attempt:

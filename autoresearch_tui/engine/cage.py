@@ -11,8 +11,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from autoresearch_tui.engine import cage_check, sandbox
+from autoresearch_tui.engine import cage_check, home, sandbox
 from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine.environment import training_command
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.sandbox import Cage, Kind, Sandbox
 from autoresearch_tui.errors import UserError
@@ -43,7 +44,7 @@ def of_lab(lab: Lab, ledger: Ledger, env: Mapping[str, str]) -> Cage:
     hidden = tuple(dict.fromkeys((ledger.git_folder, ledger.common_folder, lab.state_folder.resolve())))
     found = Cage(
         writable=(),
-        readable=tuple(dict.fromkeys((*_programs(lab, env), *_named(env, hidden)))),
+        readable=tuple(dict.fromkeys((*_programs(lab, env), *_named(env, hidden), *home.things().values()))),
         devices=sandbox.accelerator_devices(),
         hidden=hidden,
     )
@@ -93,7 +94,7 @@ def why_not_unattended(checked: ev.CageChecked) -> str:
 
 def _programs(lab: Lab, env: Mapping[str, str]) -> Iterator[Path]:
     """Interpreters with their packages, and whatever the training command is."""
-    pythons = [Path(sys.executable), lab.root / ".venv" / "bin" / "python"]
+    pythons = [Path(sys.executable), *([lab.venv / "bin" / "python"] if lab.venv else [])]
     for program in _resolve(lab, env):
         if is_python(program):
             pythons.append(program)
@@ -106,7 +107,7 @@ def _programs(lab: Lab, env: Mapping[str, str]) -> Iterator[Path]:
 
 def _resolve(lab: Lab, env: Mapping[str, str]) -> Iterator[Path]:
     """The command's program, and the interpreter in its first line where it is a script."""
-    word = lab.settings.run.command[0]
+    word = training_command(lab)[0]
     found = shutil.which(word, path=env.get("PATH")) if "/" not in word else str(lab.root / word)
     if found is None or not Path(found).is_file():
         return

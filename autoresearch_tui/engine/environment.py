@@ -27,16 +27,32 @@ def environment(lab: Lab, scratch: Path, seed: int = 0) -> dict[str, str]:
     if seed:
         env["AUTORESEARCH_SEED"] = str(seed)
     env |= compiled.environment(scratch)
-    venv = lab.root / ".venv"
-    if venv.is_dir():
-        # `uv run` in an exported copy would build a second environment, over the network.
-        env |= {"UV_PROJECT_ENVIRONMENT": str(venv), "UV_NO_SYNC": "1", "UV_OFFLINE": "1"}
+    # There is no network: what is not there already is said to be missing, and not waited for.
+    env |= {"UV_OFFLINE": "1", "UV_NO_SYNC": "1", "UV_PYTHON_DOWNLOADS": "never", "HF_HUB_OFFLINE": "1"}
+    if lab.venv is not None:
+        # `uv run` in an exported copy would build a second environment.
+        env["UV_PROJECT_ENVIRONMENT"] = str(lab.venv)
+        if "PATH" not in settings.env:
+            env["PATH"] = f"{lab.venv / 'bin'}{os.pathsep}{env['PATH']}"
     return env
+
+
+def training_command(lab: Lab) -> tuple[str, ...]:
+    """The lab's command, its program named where the user has it; without `uv`, what `uv run` would come to."""
+    words = lab.settings.run.command
+    if "/" in words[0] or shutil.which(words[0], path=environment(lab, lab.state_folder)["PATH"]):
+        return words
+    if found := shutil.which(words[0]):
+        return (found, *words[1:])
+    script = next((place for place, word in enumerate(words) if word.endswith(".py")), None)
+    if words[:2] == ("uv", "run") and lab.venv is not None and script is not None:
+        return (str(lab.venv / "bin" / "python"), *words[script:])
+    return words
 
 
 def check_command(lab: Lab) -> None:
     """Raises UserError where the training command is not there."""
-    command = lab.settings.run.command[0]
+    command = training_command(lab)[0]
     if "/" in command:
         found = (lab.root / command).is_file()
     else:
@@ -46,4 +62,9 @@ def check_command(lab: Lab) -> None:
         raise UserError(
             f"{lab.root}: the training command `{command}` is not there; install it, "
             f'or set `run.command` in autoresearch.toml, for example ["python", "{lab.settings.lab.editable[0]}"]'
+        )
+    if Path(command).name == "uv" and lab.venv is None and (lab.root / "pyproject.toml").is_file():
+        raise UserError(
+            f"{lab.root}: no .venv yet, and a run has no network to make it; "
+            "run `autoresearch-tui prepare` there, or `uv sync`"
         )

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui import devices
-from autoresearch_tui.engine import cage, runner, sandbox
-from autoresearch_tui.engine.environment import environment
+from autoresearch_tui.engine import cage, home, runner, sandbox
+from autoresearch_tui.engine.environment import environment, training_command
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.state import Experiment
 from autoresearch_tui.errors import UserError
@@ -40,6 +40,7 @@ class Launcher:
         _set_aside(files.folder)
         tidy(files)  # a run that is repeated finds nothing of its first try
         self.ledger.export(experiment.commit, files.work)
+        home.furnish(files.folder / "scratch" / "home", home.things())
         for path in (*self.lab.settings.lab.editable, *self.lab.settings.lab.locked):
             # Byte for byte what the commit has: a checkout may convert line ends or run filters.
             approved = self.ledger.read(experiment.commit, path)
@@ -56,7 +57,7 @@ class Launcher:
         cwd = self.cwd(files)
         try:
             held = cage.of_run(self.cage(), self.lab, files, cwd)
-            command = sandbox.wrap(settings.command, held, cage.mechanism())
+            command = sandbox.wrap(training_command(self.lab), held, cage.mechanism())
         except (ValueError, UserError) as error:
             raise OSError(errno.EPERM, f"the run in {files.folder} cannot be confined: {error}") from None
         runner.start(

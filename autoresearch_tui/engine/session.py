@@ -49,7 +49,7 @@ class Session:
         self.attempts = Attempts(lab, self.ledger, self.files, tag)
         self.launcher = Launcher(lab, self.ledger)
         self.archive = Library(lab, self.ledger)
-        self.python_path = packages(lab.root)
+        self.python_path = packages(lab)
         self.blocked = ""
         self._overrides = dict(overrides or {})
         self._successor = successor

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoresearch_tui.engine import cage, runner, sandbox
+from autoresearch_tui.engine import cage, home, runner, sandbox
+from autoresearch_tui.engine.environment import training_command
 from autoresearch_tui.engine.launch import Launcher
 from autoresearch_tui.engine.sandbox import Kind
 from autoresearch_tui.errors import UserError
@@ -77,6 +78,7 @@ class Trial:
     def _prepare(self, here: RunFiles, base: str, files: Mapping[str, str]) -> None:
         shutil.rmtree(here.folder, ignore_errors=True)
         self.launcher.ledger.export(base, here.work)
+        home.furnish(here.folder / "scratch" / "home", home.things())
         for path, text in files.items():
             (self.launcher.cwd(here) / path).write_bytes(text.encode("utf-8", "surrogatepass"))
 
@@ -84,7 +86,7 @@ class Trial:
         cwd = self.launcher.cwd(here)
         try:
             held = cage.of_run(self.launcher.cage(), self.launcher.lab, here, cwd)
-            command = sandbox.wrap(self.launcher.lab.settings.run.command, replace(held, devices=()), cage.mechanism())
+            command = sandbox.wrap(training_command(self.launcher.lab), replace(held, devices=()), cage.mechanism())
         except (ValueError, UserError) as error:
             raise OSError(f"a trial cannot be confined: {error}") from None
         spec = runner.RunSpec(
