@@ -64,6 +64,8 @@ def problem(lab: Lab, environ: Mapping[str, str]) -> str:
     """What is missing before a run can work, and the remedy; empty where nothing is."""
     if preparer(lab) is None:
         return ""
+    if Path(training_command(lab)[0]).name == "uv" and lab.venv is None:
+        return "no .venv yet, and a run has no network to make it; run `autoresearch-tui prepare`"
     if lacking := missing(environ):
         return f"only {lacking}; run `autoresearch-tui prepare`"
     kernels = missing_kernels(lab, environ)

@@ -137,7 +137,7 @@ def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UserError("the cockpit needs a terminal; --headless runs without one")
-    tag, shown = _ready(lab, choice, prepare=prepare)
+    tag, shown = _ready(lab, choice, prepare=prepare, attended=True)
     insist = False
     while True:
         try:
@@ -154,14 +154,17 @@ def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
         from autoresearch_tui.engine import service
         from autoresearch_tui.researchers import choose
 
-        return service.make_engine(lab, tag, choice.overrides, choose.make, headless=False)
+        return service.make_engine(lab, tag, choice.overrides, choose.make_or_say, headless=False)
 
     heir = Successor(lab, tag, choice.overrides)
     return _show(shown, tag, EngineThread(lock, make, heir), heir)
 
 
-def _ready(lab: Lab, choice: Choice, *, prepare: bool) -> tuple[str, Lab]:
-    """The session's tag and the lab with its settings: checked before anything is written. Raises UserError."""
+def _ready(lab: Lab, choice: Choice, *, prepare: bool, attended: bool = False) -> tuple[str, Lab]:
+    """The session's tag and the lab with its settings: checked before anything is written. Raises UserError.
+
+    `attended`: what is missing is offered to the human at the terminal, and who proposes can still be mended later.
+    """
     check = data.Check(lab)
     from autoresearch_tui.engine.environment import check_command
     from autoresearch_tui.engine.journal import JournalDamaged
@@ -174,14 +177,24 @@ def _ready(lab: Lab, choice: Choice, *, prepare: bool) -> tuple[str, Lab]:
         shown, _ = with_overrides(lab, tag, choice.overrides)
     except (JournalDamaged, OSError) as error:
         raise UserError(str(error)) from None
-    check_command(shown)
-    choose.make(shown.settings, os.environ)
+    if not attended:
+        choose.make(shown.settings, os.environ)
     problem = check.problem()
-    if problem and prepare:
+    if problem and (prepare or (attended and _wanted(problem))):
         data.prepare(lab)
     elif problem:
         raise UserError(problem)
+    check_command(shown)
     return tag, shown
+
+
+def _wanted(problem: str) -> bool:
+    """Ask at the terminal whether what is missing is to be made now."""
+    print(f"autoresearch-tui: {problem.partition(';')[0]}.")
+    try:
+        return input("Prepare it now? [Y/n] ").strip().lower() in ("", "y", "yes")
+    except EOFError:
+        return False
 
 
 def watch(lab: Lab, tag: str) -> int:
@@ -222,6 +235,7 @@ def _hurry() -> None:
 
 def _show(lab: Lab, tag: str, host: EngineThread, heir: Successor) -> int:
     from autoresearch_tui.cockpit.app import Cockpit
+    from autoresearch_tui.researchers import choose
 
     app = Cockpit(lab, tag, host)
     # Textual has no handler for a terminal that goes away: the process would die, and the loop with it.
@@ -238,6 +252,10 @@ def _show(lab: Lab, tag: str, host: EngineThread, heir: Successor) -> int:
         return 1
     if not _goes_on(host):
         return _EXIT_CODES.get(host.outcome, 0)
+    if nobody := choose.problem(lab.settings, os.environ):
+        host.dismiss()
+        print(f"Nothing goes on without a screen, for nobody could propose: {nobody}")
+        return 0
     try:
         pid = heir.start()
     except OSError as error:

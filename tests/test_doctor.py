@@ -410,7 +410,7 @@ def test_a_lab_for_uv_without_its_environment(new_lab: NewLab, examine: Look, to
     tool("uv", "exit 0")
     item = examine(lab)["torch"]
     assert item.status == "warning"
-    assert "uv sync" in item.remedy
+    assert "autoresearch-tui prepare" in item.remedy
 
 
 # ── the lab ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from autoresearch_tui.errors import UserError
-from autoresearch_tui.researchers.base import Researcher
+from autoresearch_tui.researchers.base import Brief, Proposal, Researcher, ResearcherError
 from autoresearch_tui.settings import Settings
 
 Wrap = Callable[[Sequence[str], Path], Sequence[str]]
@@ -26,6 +27,32 @@ def make(settings: Settings, environ: Mapping[str, str], *, wrap: Wrap | None = 
     from autoresearch_tui.researchers.search import Search
 
     return Search()
+
+
+def problem(settings: Settings, environ: Mapping[str, str]) -> str:
+    """Why nobody could propose anything, and the remedy; empty where somebody can."""
+    try:
+        make(settings, environ)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def make_or_say(settings: Settings, environ: Mapping[str, str]) -> Researcher:
+    """:func:`make`; where nobody can propose, a researcher that says so instead, so that the loop pauses with it."""
+    why = problem(settings, environ)
+    return Nobody(why) if why else make(settings, environ)
+
+
+class Nobody:
+    """Has no proposal and says why: the baseline runs, and the human sees what to do next."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def propose(self, _brief: Brief, _say: Callable[[str], None], _cancelled: threading.Event) -> Proposal | None:
+        """Raises ResearcherError."""
+        raise ResearcherError(f"{self._why}; leave with q, mend that, and come back", fatal=True)
 
 
 def _claude(settings: Settings, environ: Mapping[str, str]) -> Researcher:

@@ -177,4 +177,4 @@ def test_a_repeated_run_finds_nothing_of_its_first_try(new_lab: Callable[..., Pa
         "program.md",
         "train.py",
     ]
-    assert not (files.folder / "scratch").exists()
+    assert not (files.folder / "scratch" / "weights").exists()
