@@ -129,6 +129,11 @@ else
     venv=.venv
     [ -d .venv ] || { echo "uv: making .venv" >&2; PYTHON -m venv --without-pip .venv; }
 fi
+folder="$(pwd)"
+while [ "$folder" != / ]; do
+    if [ -e "$folder/pyproject.toml" ] && ! cat "$folder/pyproject.toml" > /dev/null; then exit 1; fi
+    folder="$(dirname "$folder")"
+done
 while true; do case "$1" in --*|python*) shift ;; *) break ;; esac; done
 echo "uv ran"
 exec "$venv/bin/python" "$@"

@@ -26,6 +26,7 @@ PAUSE_REASON = "runs are not confined here"
 _BEARABLE = frozenset({"locked files", "signals", "accelerator"})
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*")
 _SHEBANG_BYTES = 256
+_PROJECT = ("pyproject.toml", ".python-version")
 
 
 def mechanism() -> Sandbox:
@@ -94,6 +95,9 @@ def why_not_unattended(checked: ev.CageChecked) -> str:
 
 def _programs(lab: Lab, env: Mapping[str, str]) -> Iterator[Path]:
     """Interpreters with their packages, and whatever the training command is."""
+    for folder in (lab.root, *lab.root.parents):
+        # `uv` looks for its project above the run's folder as well, and stops at a file that it may not read.
+        yield from (path for name in _PROJECT if (path := folder / name).is_file())
     pythons = [Path(sys.executable), *([lab.venv / "bin" / "python"] if lab.venv else [])]
     for program in _resolve(lab, env):
         if is_python(program):

@@ -29,6 +29,7 @@ def environment(lab: Lab, scratch: Path, seed: int = 0) -> dict[str, str]:
     env |= compiled.environment(scratch)
     # There is no network: what is not there already is said to be missing, and not waited for.
     env |= {"UV_OFFLINE": "1", "UV_NO_SYNC": "1", "UV_PYTHON_DOWNLOADS": "never", "HF_HUB_OFFLINE": "1"}
+    env["UV_NO_CONFIG"] = "1"  # of the user's; it may hold passwords, and a run may not read it
     if lab.venv is not None:
         # `uv run` in an exported copy would build a second environment.
         env["UV_PROJECT_ENVIRONMENT"] = str(lab.venv)

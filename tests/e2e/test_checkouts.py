@@ -9,11 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch_tui.engine import sandbox
+from autoresearch_tui.engine.cage_launcher import landlock_abi
+from autoresearch_tui.engine.loop import Engine
+from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab import find
 from tests import checkouts
 from tests.checkouts import FORKS, Fork
 from tests.conftest import git
 from tests.e2e.terminal import Terminal, wait_for
+from tests.engine.test_loop import Script
 from tests.history import problems, state_of
 
 
@@ -172,6 +177,21 @@ def test_what_is_missing_may_be_declined(tmp_path: Path, home: Path, tools: Path
         assert terminal.ended() == 2
         assert "run `autoresearch-tui prepare`" in " ".join(terminal.text.split())
     assert not (folder / ".autoresearch").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not landlock_abi(), reason="there is no Landlock here")
+def test_landlock_alone_lets_it_run_too(
+    tmp_path: Path, home: Path, tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = checkouts.make(tmp_path / "checkout", Fork())
+    checkouts.fill_home(home)
+    checkouts.sync(folder)
+    for name, value in checkouts.environ(home, tools).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sandbox, "choose", sandbox.landlock_only)
+    assert Engine(Session(find(folder), "t"), Script(), headless=True, rows=1).run() == "finished"
+    assert state_of(folder, "t").table[0].outcome == "keep"
+    assert "uv ran" in (folder / ".autoresearch" / "t" / "runs" / "0000" / "run.log").read_text()
 
 
 @pytest.mark.parametrize("name", FORKS)
