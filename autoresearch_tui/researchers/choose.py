@@ -38,10 +38,10 @@ def problem(settings: Settings, environ: Mapping[str, str]) -> str:
     return ""
 
 
-def make_or_say(settings: Settings, environ: Mapping[str, str]) -> Researcher:
+def make_or_say(settings: Settings, environ: Mapping[str, str], *, wrap: Wrap | None = None) -> Researcher:
     """:func:`make`; where nobody can propose, a researcher that says so instead, so that the loop pauses with it."""
     why = problem(settings, environ)
-    return Nobody(why) if why else make(settings, environ)
+    return Nobody(why) if why else make(settings, environ, wrap=wrap)
 
 
 class Nobody:
