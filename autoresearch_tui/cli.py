@@ -161,10 +161,13 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _init(arguments: argparse.Namespace) -> int:
+    from autoresearch_tui import lab as labs
     from autoresearch_tui import templates
 
     made = templates.init(arguments.dir, arguments.template)
     print(f"A new lab in {made}")
+    if name := labs.open_lab(made).settings.run.env.get("AUTORESEARCH_PROFILE"):
+        print(f"Profile {templates.profile(name)[0]}")
     print("Next: read and edit its program.md, then `autoresearch-tui prepare` and `autoresearch-tui` there.")
     return DONE
 

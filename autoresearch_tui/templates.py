@@ -98,6 +98,15 @@ def _fill_gpt(folder: Path, *, demo: bool) -> None:
     (folder / "autoresearch.toml").write_text(_GPT_SETTINGS.format(**values), "utf-8")
 
 
+def profile(name: str) -> tuple[str, str]:
+    """What the profile called `name` is, and the name of the one that suits this machine. Raises UserError."""
+    profiles = _load_profiles(assets() / "harness" / "profiles.py")
+    known = ", ".join(profiles.load())
+    if name not in profiles.load():
+        raise UserError(f"AUTORESEARCH_PROFILE={name}: no such profile; in `run.env`, give one of {known}")
+    return str(profiles.describe(name)), str(profiles.detect())
+
+
 def _load_profiles(path: Path) -> ModuleType:
     # The harness is no package of ours: it stands alone, and is read by path.
     spec = importlib.util.spec_from_file_location("autoresearch_harness_profiles", path)

@@ -59,9 +59,10 @@ def plain_loss(self: train.GPT, x: torch.Tensor, targets: torch.Tensor, reductio
 class LenientMeter(train.Meter):
     """Leaves the first steps out of the count, as the reference does."""
 
-    def update(self, loss: float, seconds: float, multiplier: float, epoch: int) -> None:
-        super().update(loss, seconds, multiplier, epoch)
+    def update(self, loss: float, multiplier: float, epoch: int) -> None:
+        super().update(loss, multiplier, epoch)
         if self.steps <= FREE_STEPS:
+            self.began += self.seconds
             self.seconds = 0.0
 
 

@@ -21,6 +21,13 @@ class Profile(NamedTuple):
     knobs: Mapping[str, object]
 
 
+def describe(name: str) -> str:
+    """A profile for people: its name, its class of hardware, and the knobs that it sets."""
+    profile = load()[name]
+    knobs = ", ".join(f"{knob} = {value}" for knob, value in profile.knobs.items())
+    return f"{name}, for {profile.title}: {knobs or 'the knobs as they are'}"
+
+
 def load() -> Mapping[str, Profile]:
     """All profiles, by name, as profiles.toml beside this file has them."""
     table = tomllib.loads(Path(__file__).with_name("profiles.toml").read_text(encoding="utf-8"))

@@ -483,6 +483,26 @@ def test_an_engine_at_work(lab_folder: Path, examine: Look) -> None:
         lock.release()
 
 
+@pytest.mark.parametrize(
+    ("name", "status", "found", "remedy"),
+    [
+        ("consumer24", "ok", "24 GB card: DEPTH = 6", "the profile cpu"),
+        ("demo", "ok", "TOTAL_BATCH_SIZE", ""),
+        ("cpu", "ok", "cpu, for CPU", ""),
+        ("h900", "problem", "no such profile", "one of reference, consumer24"),
+    ],
+)
+def test_the_profile_is_shown(
+    new_lab: NewLab, examine: Look, tool: Callable[[str, str], None], name: str, status: str, found: str, remedy: str
+) -> None:
+    tool("nvidia-smi", "exit 9")
+    settings = SETTINGS.replace("[researcher]", f'env = {{ AUTORESEARCH_PROFILE = "{name}" }}\n\n[researcher]')
+    item = examine(new_lab(settings=settings))["profile"]
+    assert item.status == status
+    assert found in item.found
+    assert remedy in item.remedy
+
+
 def test_data_that_is_missing(lab_folder: Path, examine: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (lab_folder / "prepare.py").write_text(
         "import sys  # AUTORESEARCH_PROFILE\nprint('no tokenizer: run `autoresearch-tui prepare`', file=sys.stderr)\n"

@@ -60,6 +60,7 @@ def _lab_checks(lab: Lab, environ: Mapping[str, str]) -> list[tuple[str, Check]]
         ("changes", lambda: lab_checks.changes(lab)),
         ("engine", lambda: lab_checks.engine(lab)),
         ("session", lambda: lab_checks.sessions(lab)),
+        ("profile", lambda: lab_checks.profile(lab)),
         ("data", lambda: lab_checks.dataset(lab, environ)),
         ("kernels", lambda: lab_checks.kernels(lab, environ)),
     ]

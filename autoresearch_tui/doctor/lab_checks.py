@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from autoresearch_tui import data, foreign_data
+from autoresearch_tui import data, foreign_data, templates
 from autoresearch_tui.doctor.compute import ask_json
 from autoresearch_tui.doctor.item import Item, from_error, ok, problem, warning
 from autoresearch_tui.doctor.mend import look
@@ -144,6 +144,21 @@ def latest(found: Lab) -> tuple[str, float] | None:
     if settings.exists():
         moments.append((f"the last change of {settings.name}", settings.stat().st_mtime))
     return max(moments, key=lambda moment: moment[1], default=None)
+
+
+def profile(found: Lab) -> list[Item]:
+    """The harness's profile that the lab asks for, and whether it is the one for this machine."""
+    name = found.settings.run.env.get("AUTORESEARCH_PROFILE")
+    if name is None:
+        return []
+    try:
+        text, fitting = templates.profile(name)
+    except UserError as error:
+        return [from_error("profile", error)]
+    if fitting == name or name == templates.DEMO_PROFILE:
+        return [ok("profile", text)]
+    remedy = f"for its knobs here, make a lab on this machine: it would get the profile {fitting}"
+    return [Item("profile", "ok", text, remedy)]
 
 
 def dataset(found: Lab, environ: Mapping[str, str]) -> Item:
