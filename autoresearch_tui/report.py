@@ -72,6 +72,8 @@ def story(state: State, records: tuple[ev.Record, ...], diff: str, svg: str) -> 
     if len({e.program for e in state.experiments}) > 1:
         blocks += [Heading(2, "Versions of the program"), _programs(state)]
     blocks += [Heading(2, "Everything that was tried"), _tried(state)]
+    if state.earlier:
+        blocks += [Heading(2, "Before this session"), *_earlier(state)]
     if state.notes:
         blocks += [Heading(2, "Notes to the researcher"), Bullets(tuple(clean_line(note) for note in state.notes))]
     return tuple(blocks)
@@ -173,6 +175,24 @@ def _tried(state: State) -> Block:
         for e in state.experiments
     )
     return Grid(("", "", _metric(state), "minutes", "description", "why"), rows, frozenset({2, 3}))
+
+
+def _earlier(state: State) -> list[Block]:
+    """What the lab's own table and branches had when the session began; nobody has checked it."""
+    flagged = sum(1 for each in state.earlier if each.flags)
+    said = f"{len(state.earlier)} results from {clean_line(state.earlier_from)} and the lab's branches, as they stood"
+    said += f" when the session began; {flagged} of them are flagged." if flagged else " when the session began."
+    rows = tuple(
+        (
+            clean_line(each.name),
+            clean_line(each.status),
+            _value(each.value),
+            clean_line(each.description),
+            clean_line("; ".join(each.flags)),
+        )
+        for each in state.earlier
+    )
+    return [Paragraph(said), Grid(("", "", _metric(state), "description", "flags"), rows, frozenset({2}))]
 
 
 def _programs(state: State) -> Block:

@@ -9,12 +9,16 @@ from pathlib import Path
 
 from autoresearch_tui import lab as labs
 from autoresearch_tui.engine import similar
+from autoresearch_tui.engine.foreign import Earlier
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.merge import merge
 from autoresearch_tui.engine.preflight import check, fingerprint
 from autoresearch_tui.engine.state import Experiment, State
 from autoresearch_tui.lab import Lab
 from autoresearch_tui.researchers.base import Attempt, Brief
+
+# One look into git each, beside the first proposal.
+_EARLIER_CODES = 200
 
 
 def program_version(data: bytes) -> str:
@@ -24,9 +28,12 @@ def program_version(data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What was tried: the experiment of each fingerprint of code, and of each setting."""
+    """What was tried: the experiment of each fingerprint of code, and of each setting.
 
-    codes: Mapping[str, int]
+    Code from before the session has the name of its commit.
+    """
+
+    codes: Mapping[str, int | str]
     settings: Mapping[str, int]
 
 
@@ -47,17 +54,24 @@ class Library:
 
     def tried(self, state: State) -> Tried:
         """Every attempt's code and setting, and the first experiment that it was."""
-        codes: dict[str, int] = {}
+        codes: dict[str, int | str] = {}
         settings: dict[str, int] = {}
+        for earlier in state.earlier[-_EARLIER_CODES:]:
+            # What was kept there may be wanted here again.
+            if earlier.commit and earlier.status in ("discard", "crash"):
+                codes[self._print(earlier.commit)[0]] = f"{earlier.commit[:7]}, from before this session"
         for experiment in reversed(state.experiments):
-            if experiment.commit not in self._prints:
-                files = self.files(experiment.commit)
-                self._prints[experiment.commit] = fingerprint(files), similar.setting(files)
-            code, setting = self._prints[experiment.commit]
+            code, setting = self._print(experiment.commit)
             codes[code] = experiment.number
             if setting is not None:
                 settings[setting] = experiment.number
         return Tried(codes, settings)
+
+    def _print(self, commit: str) -> tuple[str, str | None]:
+        if commit not in self._prints:
+            files = self.files(commit)
+            self._prints[commit] = fingerprint(files), similar.setting(files)
+        return self._prints[commit]
 
     def misfit(self, state: State, number: int, commit: str, python_path: Sequence[Path]) -> str | None:
         """Why a waiting proposal, merged onto the frontier as `commit`, need not be run any more; None where it may."""
@@ -89,8 +103,13 @@ class Library:
             budget_seconds=settings.run.budget_seconds,
             history=tuple(_attempt(experiment) for experiment in state.experiments),
             notes=state.notes,
+            earlier=tuple(_earlier(each) for each in state.earlier),
             files_at=self.files,
         )
+
+
+def _earlier(one: Earlier) -> Attempt:
+    return Attempt(-1, one.commit, "", one.description, "", one.status, one.value, "; ".join(one.flags))
 
 
 def packages(lab: Lab) -> tuple[Path, ...]:

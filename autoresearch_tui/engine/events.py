@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,20 @@ class SessionBegan:
     budget_seconds: float
     editable: tuple[str, ...]
     locked: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRead:
+    """What others had left in the lab: the rows of their results.tsv and the commits on their branches.
+
+    `rows` as :func:`~autoresearch_tui.engine.foreign.to_rows` makes them; `malformed` of them are flagged, and
+    `left_out` older ones are not here.
+    """
+
+    path: str
+    rows: tuple[Mapping[str, Any], ...]
+    malformed: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +349,7 @@ class TroubleCleared:
 
 Event = (
     SessionBegan
+    | HistoryRead
     | EngineStarted
     | EngineStopped
     | CageChecked

@@ -8,6 +8,7 @@ from functools import reduce, singledispatch
 from typing import Any
 
 from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine import foreign
 from autoresearch_tui.engine.state import Experiment, Stage, State, best_keep
 
 # What a record changes, by the field's name.
@@ -42,6 +43,11 @@ def _changes(event: ev.Event, state: State, time: str) -> Changes:
 @_changes.register
 def _(event: ev.SessionBegan, state: State, time: str) -> Changes:
     return {"session": event}
+
+
+@_changes.register
+def _(event: ev.HistoryRead, state: State, time: str) -> Changes:
+    return {"earlier": foreign.from_rows(event.rows), "earlier_from": event.path}
 
 
 @_changes.register

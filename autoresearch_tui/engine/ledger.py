@@ -7,6 +7,7 @@ long-running processes, so the loop calls `git` itself; GitPython makes new repo
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,6 +65,23 @@ class Ledger:
     def branches(self) -> frozenset[str]:
         """Every branch's short name."""
         return frozenset(self._git("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads").split())
+
+    def whole_hashes(self, names: Sequence[str]) -> dict[str, str]:
+        """The commit of each name that is the beginning of one's hash; other names are left out."""
+        asked = [name for name in dict.fromkeys(names) if re.fullmatch(r"[0-9a-fA-F]{6,40}", name)]
+        lines = self._git_bytes("cat-file", "--batch-check", stdin="".join(f"{name}\n" for name in asked).encode())
+        found = zip(asked, lines.decode("utf-8", "replace").splitlines(), strict=False)
+        return {name: line.split()[0] for name, line in found if line.split()[1:2] == ["commit"]}
+
+    def kept_on(self, branches: Sequence[str], paths: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+        """The commits on each branch that changed `paths`, oldest first, with subjects; none of the main branch."""
+        trunk = [f"^refs/heads/{name}" for name in sorted(self.branches() & {"main", "master"})]
+        found = {}
+        for branch in branches:
+            words = ("log", "--first-parent", "--reverse", "--format=%H %s", f"refs/heads/{branch}", *trunk)
+            lines = self._git(*words, "--", *(f":(top){self._prefix}{path}" for path in paths)).splitlines()
+            found[branch] = [(line[:40], line[41:]) for line in lines]
+        return found
 
     def valid_branch(self, name: str) -> bool:
         """Whether git accepts `name` as a branch's."""

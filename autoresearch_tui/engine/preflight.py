@@ -18,7 +18,7 @@ def check(
     before: Mapping[str, str],
     after: Mapping[str, str],
     *,
-    tried: Mapping[str, int],
+    tried: Mapping[str, int | str],
     python_path: Sequence[Path] = (),
 ) -> str | None:
     """What is wrong with the change from `before` to `after`, in one line that says how to mend it; None if nothing.

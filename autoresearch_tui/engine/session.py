@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from autoresearch_tui import __version__, scratch
-from autoresearch_tui.engine import agent_cage, cage, journal, launch, results
+from autoresearch_tui.engine import agent_cage, cage, foreign, journal, launch, results
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.attempts import Attempts
 from autoresearch_tui.engine.briefing import Library, packages, program_version
@@ -17,6 +17,7 @@ from autoresearch_tui.engine.fold import fold, fold_all
 from autoresearch_tui.engine.hooks import LIMIT_SECONDS, Hooks
 from autoresearch_tui.engine.launch import Launcher
 from autoresearch_tui.engine.ledger import NO_COMMIT, GitError, Ledger
+from autoresearch_tui.engine.logtext import decode
 from autoresearch_tui.engine.scoring import hashes
 from autoresearch_tui.lab import STATE_FOLDER, Lab
 
@@ -88,6 +89,8 @@ class Session:
         self.ledger.ignore((f"{STATE_FOLDER}/", "results.tsv", results.partial("results.tsv")))
         if self.state.session is None:
             self.append(self._first())
+        if not self.state.earlier and not self.state.experiments and (found := self._history()) is not None:
+            self.append(found)
         self._find_loose()
         self._behind = True
         self.settle()
@@ -202,6 +205,23 @@ class Session:
             editable=settings.lab.editable,
             locked=hashes(self.lab.root, settings.lab.locked),
         )
+
+    def _history(self) -> ev.HistoryRead | None:
+        """What others left here; None where there is nothing of it."""
+        path = self.lab.results
+        text = decode(path.read_bytes()) if self._table.foreign() and path.is_file() else ""
+        rows = foreign.parse(text, self.lab.settings.metric.name)
+        own = {f"autoresearch/{tag}" for tag in self.lab.tags()}
+        branches = sorted(
+            name for name in self.ledger.branches() if name.startswith("autoresearch/") and name not in own
+        )
+        history = self.ledger.kept_on(branches, self.lab.settings.lab.editable)
+        found = foreign.joined(rows, self.ledger.whole_hashes([row.name for row in rows]), history)
+        kept = found[-foreign.LIMIT :]
+        if not kept:
+            return None
+        malformed = sum(1 for each in rows if each.flags)
+        return ev.HistoryRead(path.name, foreign.to_rows(kept), malformed, len(found) - len(kept))
 
     def _committed(self, base: str, name: str) -> bytes | None:
         try:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine.foreign import Earlier
 
 
 class Stage(StrEnum):
@@ -90,6 +91,8 @@ class State:
     seq: int = 0
     time: str = ""
     session: ev.SessionBegan | None = None
+    earlier: tuple[Earlier, ...] = ()
+    earlier_from: str = ""
     engine: ev.EngineStarted | None = None
     cage: ev.CageChecked | None = None
     stopped: ev.EngineStopped | None = None

@@ -35,6 +35,8 @@ class Brief:
     attempt, oldest first; `notes` the human's steering notes, oldest first; `complaint` is what was wrong with
     the answer given just before (empty the first time); `files_at(commit)` gives the editable files of an attempt.
 
+    `earlier` are results from before the session, oldest first, as far as their table told: without numbers.
+
     `lessons` is what the experiments taught, as a journal that the human may have edited. `side`: `files` are not at
     the frontier, but those of this earlier keep, from which a branch of its own is to start. `mends`: `files` are
     those that this experiment crashed with; the mistake is to be mended.
@@ -53,6 +55,7 @@ class Brief:
     complaint: str = ""
     files_at: Callable[[str], Mapping[str, str]] = field(default=lambda _commit: {}, repr=False)
     lessons: str = ""
+    earlier: tuple[Attempt, ...] = ()
     side: int | None = None
     mends: int | None = None
 

@@ -24,6 +24,7 @@ _FIRST = 50
 _GROWTH = 0.2
 _NOTES_CHARS = 8_000
 _COMPLAINT_CHARS = 4_000
+_EARLIER_SHARE = 0.2
 _LESSONS_SHARE = 0.25
 
 _COMMON = """\
@@ -123,8 +124,9 @@ def build(
     size = len(system) + sum(len(block.text) for block in fixed)
     limit = int(_allowance(brief, size) * history_share)
     lessons = _lessons(brief, int(limit * _LESSONS_SHARE))
-    history = prompt_history.render(brief.history, brief.goal, brief.files_at, limit - len(lessons))
-    past = [Block(text) for text in (lessons, fenced("history", history)) if text]
+    earlier = _earlier(brief, int(limit * _EARLIER_SHARE))
+    history = prompt_history.render(brief.history, brief.goal, brief.files_at, limit - len(lessons) - len(earlier))
+    past = [Block(text) for text in (earlier, lessons, fenced("history", history)) if text]
     return Prompt(system, (*fixed, *past, *asked))
 
 
@@ -173,6 +175,15 @@ def _state_of_files(brief: Brief) -> str:
     if brief.side is not None:
         return f"as they stand at experiment {brief.side}, an earlier keep"
     return "as they stand at the best kept experiment"
+
+
+def _earlier(brief: Brief, limit: int) -> str:
+    """What the lab's table had before this session: the kept ones, then the newest, as far as there is room."""
+    lines = prompt_history.earlier(brief.earlier, limit)
+    if not lines:
+        return ""
+    told = "Earlier results of this lab, from before this session; nobody has checked them:\n"
+    return told + fenced("earlier", lines)
 
 
 def _lessons(brief: Brief, limit: int) -> str:

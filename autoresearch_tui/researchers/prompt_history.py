@@ -63,6 +63,23 @@ def table(attempts: Sequence[Attempt], limit: int) -> str:
     return "\n".join(lines)
 
 
+def earlier(attempts: Sequence[Attempt], limit: int) -> str:
+    """One line a result from before the session, oldest first: kept ones are chosen first, then the newest."""
+    order = sorted(range(len(attempts)), key=lambda i: (attempts[i].outcome != "keep", -i))
+    chosen: dict[int, str] = {}
+    room = limit
+    for index in order:
+        attempt = attempts[index]
+        score = "" if attempt.value is None else f" {_score(attempt.value)}"
+        line = f"{describe(attempt.outcome, 12)}{score}: {describe(attempt.description, 100)}"
+        if len(line) < room:
+            chosen[index] = line
+            room -= len(line) + 1
+    left_out = len(attempts) - len(chosen)
+    lines = [chosen[index] for index in sorted(chosen)]
+    return "\n".join([f"({left_out} more are left out)", *lines] if left_out and lines else lines)
+
+
 def _wanted(attempts: Sequence[Attempt]) -> Iterator[tuple[int, str]]:
     """Entries in the order of their worth; a long one is followed by its short form, lest it does not fit."""
     newest_first = list(enumerate(attempts))[::-1]

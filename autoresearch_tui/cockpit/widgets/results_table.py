@@ -14,6 +14,7 @@ from autoresearch_tui.cockpit.marks import Marking, marking
 from autoresearch_tui.cockpit.widgets.canvas import Cells, Row, fit, wrap
 from autoresearch_tui.cockpit.widgets.scroller import Scroller
 from autoresearch_tui.cockpit.words import MARKS, at_best, clock, delta, tsv_row
+from autoresearch_tui.engine.foreign import Earlier
 from autoresearch_tui.engine.state import Experiment, State
 from autoresearch_tui.findings import gaps
 from autoresearch_tui.text import clean_line
@@ -70,8 +71,15 @@ class ResultsTable(Scroller):
 
     @property
     def count(self) -> int:
-        """How many experiments pass the filter."""
-        return len(self._rows)
+        """How many rows there are: the experiments that pass the filter, and what was there before the session."""
+        return len(self._rows) + len(self._before)
+
+    @property
+    def _before(self) -> Sequence[Earlier | None]:
+        """Earlier results under their heading (None), the newest first; not where a filter or words look for others."""
+        if not self._state.earlier or self._filter or self.words:
+            return ()
+        return (None, *reversed(self._state.earlier))
 
     @property
     def experiments(self) -> tuple[Experiment, ...]:
@@ -96,7 +104,7 @@ class ResultsTable(Scroller):
     def show(self, state: State) -> None:
         """Another state; the cursor stays on its experiment, or on the newest until it was moved."""
         same = state.experiments is self._state.experiments and state.frontier == self._state.frontier
-        if same and state.session is self._state.session:
+        if same and state.session is self._state.session and state.earlier is self._state.earlier:
             return
         old = self.cursor
         self._state = state
@@ -132,6 +140,9 @@ class ResultsTable(Scroller):
     def action_move(self, rows: int) -> None:
         """The cursor moves, and what is in sight follows it."""
         if not self._rows:
+            return
+        if rows > 0 and self.cursor == len(self._rows) - 1 and self._before:
+            self.scroll_rows(rows)
             return
         row = max(0, min(len(self._rows) - 1, self.cursor + rows))
         self._number = self._rows[row].number
@@ -227,7 +238,7 @@ class ResultsTable(Scroller):
 
     def rows(self, start: int, end: int, width: int) -> Sequence[Row]:
         """Experiments, from the top."""
-        if not self._rows:
+        if not self._rows and not self._before:
             words = "Every experiment gets a row here; the unmodified baseline is the first."
             if self.words or self._filter:
                 words = (
@@ -237,7 +248,21 @@ class ResultsTable(Scroller):
                 )
             return [[(f" {line}", "dim")] for line in wrap(words, width - 2)]
         cursor = self.cursor
-        return [self._row(experiment, width, start + y == cursor) for y, experiment in enumerate(self._rows[start:end])]
+        own = [self._row(experiment, width, start + y == cursor) for y, experiment in enumerate(self._rows[start:end])]
+        first = len(self._rows)
+        return own + [
+            self._earlier_row(each, width) for each in self._before[max(0, start - first) : max(0, end - first)]
+        ]
+
+    def _earlier_row(self, one: Earlier | None, width: int) -> Row:
+        if one is None:
+            words = f"── before this session: {len(self._state.earlier)} results, as they were found "
+            return [(fit(words + "─" * max(0, width - len(words)), width), "dim")]
+        digits = _digits(width)
+        score = f"{one.value:{digits + 4}.{digits}f}" if one.value is not None else f"{one.status:<{digits + 4}}"
+        glyph = MARKS[one.status][0] if one.status in MARKS else "·"
+        flag = "!" if one.flags else " "
+        return [(clean_line(f"{one.name[:7]:>7} {glyph} {score} {flag} {one.description}"), "dim")]
 
     def _row(self, experiment: Experiment, width: int, here: bool) -> Row:
         glyph, tone = MARKS[experiment.outcome or experiment.stage.value]

@@ -118,7 +118,8 @@ def _plan(numbers: list[int], main: int | None, column: str) -> list[tuple[int, 
 def _root(state: State) -> Node:
     session = state.session
     assert session is not None
-    return Node(None, "", "root", False, None, None, False, session.base, clean_line(session.branch))
+    earlier = f" · {len(state.earlier)} earlier results" if state.earlier else ""
+    return Node(None, "", "root", False, None, None, False, session.base, clean_line(session.branch) + earlier)
 
 
 def _node(experiment: Experiment, prefix: str, base: float | None, maximize: bool, best: bool) -> Node:
