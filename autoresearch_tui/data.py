@@ -14,23 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoresearch_tui.errors import UserError
-from autoresearch_tui.lab import Lab
+from autoresearch_tui.lab import Lab, preparer
 from autoresearch_tui.text import clean_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
-
-# The harness's own interface; a prepare.py without it (the reference's, a fork's) is left alone.
-INTERFACE = "AUTORESEARCH_PROFILE"
-
-
-def preparer(lab: Lab) -> Path | None:
-    """The lab's `prepare.py`, where it can be asked for progress."""
-    for name in lab.settings.lab.locked:
-        path = lab.root / name
-        if path.name == "prepare.py" and INTERFACE in path.read_text("utf-8", "replace"):
-            return path
-    return None
 
 
 class Check:

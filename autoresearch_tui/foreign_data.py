@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autoresearch_tui import checkout
-from autoresearch_tui.data import INTERFACE
 from autoresearch_tui.engine import home
 from autoresearch_tui.engine.environment import check_command, training_command
 from autoresearch_tui.errors import UserError
-from autoresearch_tui.lab import Lab
+from autoresearch_tui.lab import INTERFACE, Lab
 
 _FETCH = """
 import sys

@@ -12,6 +12,8 @@ from autoresearch_tui.errors import UserError
 from autoresearch_tui.settings import Settings
 
 STATE_FOLDER = ".autoresearch"
+# The harness's own interface; a prepare.py without it (the reference's, a fork's) is left alone.
+INTERFACE = "AUTORESEARCH_PROFILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,16 @@ class RunFiles:
         return self.folder / "score.json"
 
     @property
+    def referee(self) -> Path:
+        """The locked files as they were committed, for the referee; no run sees them."""
+        return self.folder / "referee"
+
+    @property
+    def referee_log(self) -> Path:
+        """What the referee said."""
+        return self.folder / "referee.log"
+
+    @property
     def work(self) -> Path:
         """The run's own copy of the lab's tree; removed after the verdict."""
         return self.folder / "work"
@@ -158,6 +170,15 @@ def open_lab(root: Path) -> Lab:
     lab = Lab(root, settings_module.written(root) or checkout.settings(root))
     _check(lab)
     return lab
+
+
+def preparer(lab: Lab) -> Path | None:
+    """The lab's `prepare.py`, where it is the harness's and can be asked for progress."""
+    for name in lab.settings.lab.locked:
+        path = lab.root / name
+        if path.name == "prepare.py" and INTERFACE in path.read_text("utf-8", "replace"):
+            return path
+    return None
 
 
 def read_program(lab: Lab) -> str:

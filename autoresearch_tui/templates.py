@@ -30,6 +30,10 @@ budget_seconds = {budget}
 timeout_seconds = {timeout}
 env = {{ AUTORESEARCH_PROFILE = "{profile}" }}
 
+[metric]
+# It asks the model for logits and computes val_bpb itself. What train.py prints never decides.
+referee = ["python", "-I", "referee.py"]
+
 [researcher]
 kind = "{researcher}"              # claude | command | search
 

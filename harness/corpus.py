@@ -19,16 +19,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import prepare
-from prepare import VAL_FILENAME, Layout
+from prepare import PRIVATE_DIR, VAL_FILENAME, Layout
+from splits import SEALED_FILENAME, SEALED_NAME, VAL_NAME, side_by_hash, side_by_name, split_documents
 
 HUB_REPO = "karpathy/climbmix-400b-shuffle"
 ATTEMPTS = 5  # for a download, with pauses that double
 SHARD_BYTES, VAL_BYTES = 64_000_000, 64_000_000  # text in one shard of a corpus built here
 STDLIB_SKIP = {"site-packages", "__pycache__", "test", "tests", "idle_test", "encodings", "idlelib", "lib2to3"}
 STDLIB_SKIP |= {"distutils", "pydoc_data", "turtledemo", "ensurepip", "lib-dynload"}
-VAL_NAME = f"val_{prepare.VAL_SHARD:05d}"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 TEXT_SUFFIXES = (".txt", ".md", ".jsonl", ".parquet")
 
@@ -116,30 +117,35 @@ class Manifest:
         self.where = where
         self.content = prepare.load_manifest(where)
         if not self.content:
-            self.content = {"version": 1, "dataset": where.dataset, "python": sys.version.split()[0], "files": {}}
+            self.content = {"version": 2, "dataset": where.dataset, "python": sys.version.split()[0]}
+            self.content |= {"files": {}, "private": {}}
 
-    def key(self, path: Path) -> str:
-        """Name of a file inside the manifest: relative to the root, or the whole path where it lies elsewhere."""
-        return str(path.relative_to(self.where.root) if path.is_relative_to(self.where.root) else path)
+    def place(self, path: Path) -> tuple[str, str]:
+        """Table and name of a file: `private` for what runs do not see, the user's own files among it, or `files`."""
+        if path.is_relative_to(PRIVATE_DIR):
+            return "private", str(path.relative_to(PRIVATE_DIR))
+        if path.is_relative_to(self.where.root):
+            return "files", str(path.relative_to(self.where.root))
+        return "files" if path.is_relative_to(self.where.data) else "private", str(path)
+
+    def entry(self, path: Path) -> dict[str, Any]:
+        table, name = self.place(path)
+        return self.content[table].get(name, {})
 
     def has(self, path: Path, **facts: object) -> bool:
         """Is the file there, of the recorded size, and made from the same `facts`?"""
-        entry = self.content["files"].get(self.key(path))
+        entry = self.entry(path)
         if not entry or any(entry.get(k) != v for k, v in facts.items()):
             return False
         return path.exists() and path.stat().st_size == entry["size"]
 
     def add(self, path: Path, **facts: object) -> None:
-        entry = {"size": path.stat().st_size, "sha256": prepare.file_sha256(path), **facts}
-        self.content["files"][self.key(path)] = entry
+        table, name = self.place(path)
+        self.content[table][name] = {"size": path.stat().st_size, "sha256": prepare.file_sha256(path), **facts}
         self.save()
 
-    def drop(self, keep: Callable[[str], bool]) -> None:
-        """Forget the entries whose name `keep` refuses."""
-        self.content["files"] = {k: v for k, v in self.content["files"].items() if keep(k)}
-
     def sha256(self, path: Path) -> str:
-        return self.content["files"][self.key(path)]["sha256"]
+        return self.entry(path)["sha256"]
 
     def save(self) -> None:
         with replacing(self.where.manifest) as partial:
@@ -206,23 +212,14 @@ def cut_paragraphs(text: str, size: int) -> Iterator[str]:
         start = stop
 
 
-def split_documents(documents: Iterable[tuple[str, str]], one_in: int) -> Iterator[tuple[str, str]]:
-    """("train" or "val", text): whole groups go to one side, by hash; exact duplicates and tiny texts vanish."""
-    seen = set()
-    for group, text in documents:
-        digest = hashlib.sha1(text.encode()).digest()
-        if len(text) >= 64 and digest not in seen:
-            seen.add(digest)
-            side = int(hashlib.sha1(group.encode()).hexdigest(), 16) % one_in
-            yield ("train" if side else "val"), text
-
-
 def build_shards(where: Layout, documents: Iterable[tuple[str, str]], tell: Progress, manifest: Manifest) -> None:
-    """Write ("train" or "val", text) documents as numbered training shards and one validation shard.
+    """Write (side, text) documents as numbered training shards, one for validation and, where any, one sealed.
 
-    Raises PrepareError where either side stays empty.
+    Raises PrepareError where there is nothing to train on or to validate.
     """
-    digest, train, val, number, done = hashlib.sha256(), Batch(), Batch(), 0, 0
+    digest, number, done = hashlib.sha256(), 0, 0
+    batches = {"train": Batch(), "val": Batch(), "sealed": Batch()}
+    train = batches["train"]
 
     def flush(path: Path, batch: Batch) -> None:
         write_shard(path, batch.texts)
@@ -232,7 +229,7 @@ def build_shards(where: Layout, documents: Iterable[tuple[str, str]], tell: Prog
     for side, text in documents:
         raw = text.encode()
         digest.update(f"{side} {len(raw)}\n".encode() + raw)
-        (val if side == "val" and val.size < VAL_BYTES else train).append(text, len(raw))
+        (batches[side] if batches[side].size < VAL_BYTES else train).append(text, len(raw))
         done += len(raw)
         tell("corpus", done / 1e6, done / 1e6 + 1, "MB")
         if train.size >= SHARD_BYTES:
@@ -241,9 +238,11 @@ def build_shards(where: Layout, documents: Iterable[tuple[str, str]], tell: Prog
     if train.texts:
         flush(where.data / f"shard_{number:05d}.parquet", train)
         number += 1
-    if not number or not val.texts:
+    if not number or not batches["val"].texts:
         raise PrepareError(f"{where.dataset}: too little text to keep some of it for validation; add more")
-    flush(where.data / VAL_FILENAME, val)
+    if batches["sealed"].texts:
+        flush(where.private_data / SEALED_FILENAME, batches["sealed"])
+    flush(where.private_data / VAL_FILENAME, batches["val"])
     manifest.content["corpus_sha256"] = digest.hexdigest()
     manifest.save()
     tell("corpus", done / 1e6, done / 1e6, "MB", f"{number + 1} shards")
@@ -296,20 +295,24 @@ def read_shard(path: Path) -> Iterator[str]:
 
 
 def fetch_shards(where: Layout, num_shards: int, tell: Progress, manifest: Manifest) -> dict[str, Path]:
-    """Have the first `num_shards` training shards of climbmix and its validation shard in the data folder."""
-    wanted = prepare.VAL_SHARD if num_shards == -1 else min(num_shards, prepare.VAL_SHARD)
-    names = [VAL_FILENAME] + [f"shard_{n:05d}.parquet" for n in range(wanted)]
-    for number, name in enumerate(names):
-        path = where.data / name
+    """Have the first `num_shards` training shards of climbmix, its validation and its sealed shard on disk."""
+    wanted = prepare.SEALED_SHARD if num_shards == -1 else min(num_shards, prepare.SEALED_SHARD)
+    paths = [where.private_data / VAL_FILENAME, where.private_data / SEALED_FILENAME]
+    for path in paths:
+        if not path.exists() and (where.data / path.name).exists():  # the reference keeps them in sight
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (where.data / path.name).replace(path)
+    paths += [where.data / f"shard_{n:05d}.parquet" for n in range(wanted)]
+    for number, path in enumerate(paths):
         if not manifest.has(path):
             if path.exists() and not is_parquet(path):
-                tell("download", number, len(names), "files", f"{name} is damaged: fetching it again", True)
+                tell("download", number, len(paths), "files", f"{path.name} is damaged: fetching it again", True)
                 path.unlink()
             if not path.exists():
-                fetch(path, partly(tell, number, len(names), name))
+                fetch(path, partly(tell, number, len(paths), path.name))
             manifest.add(path)
-        tell("download", number + 1, len(names), "files", name)
-    return named_shards(where.data)
+        tell("download", number + 1, len(paths), "files", path.name)
+    return named_shards(where)
 
 
 def partly(tell: Progress, number: int, total: int, name: str) -> Callable[[int, int], None]:
@@ -392,10 +395,11 @@ def user_files(path: Path) -> list[Path]:
     return files
 
 
-def named_shards(folder: Path) -> dict[str, Path]:
-    """Token file name of each parquet shard in a data folder; the pinned shard is the validation one."""
-    train = sorted(p for p in folder.glob("shard_*.parquet") if p.name != VAL_FILENAME)
-    return {f"train_{p.stem[6:]}": p for p in train} | {VAL_NAME: folder / VAL_FILENAME}
+def named_shards(where: Layout) -> dict[str, Path]:
+    """Token file name of each parquet shard of a data set; the pinned shards are in the private folder."""
+    train = sorted(where.data.glob("shard_*.parquet"))
+    pinned = {SEALED_NAME: where.private_data / SEALED_FILENAME, VAL_NAME: where.private_data / VAL_FILENAME}
+    return {f"train_{p.stem[6:]}": p for p in train} | {name: p for name, p in pinned.items() if p.exists()}
 
 
 def fingerprint(files: list[Path]) -> str:
@@ -412,27 +416,30 @@ def source_changed(where: Layout) -> bool:
 
 
 def gather_user(where: Layout, tell: Progress, manifest: Manifest) -> dict[str, Path]:
-    """The user's own parquet shards where they lie, the last for validation; any other text as shards built here."""
+    """The user's own parquet shards where they lie, the last two sealed and for validation; any other text as shards
+    built here."""
     files = user_files(Path(where.dataset).expanduser().resolve())
     found = fingerprint(files)
     if manifest.content.get("source_sha256") != found:
-        shutil.rmtree(where.data, ignore_errors=True)  # shards of ours, of other text
+        for folder in (where.data, where.private):
+            shutil.rmtree(folder, ignore_errors=True)  # shards of ours, of other text
         manifest.content.pop("corpus_sha256", None)
-        manifest.content |= {"source_sha256": found, "files": {}}
-    if len(files) > 1 and all(p.suffix == ".parquet" for p in files):
+        manifest.content |= {"source_sha256": found, "files": {}, "private": {}}
+    if len(files) > 2 and all(p.suffix == ".parquet" for p in files):
         for number, path in enumerate(files, 1):
             if not manifest.has(path):
                 manifest.add(path)
             tell("shards", number, len(files), "files", path.name)
-        return {f"train_{n:05d}": p for n, p in enumerate(files[:-1])} | {VAL_NAME: files[-1]}
+        return {f"train_{n:05d}": p for n, p in enumerate(files[:-2])} | {SEALED_NAME: files[-2], VAL_NAME: files[-1]}
     if not built(where, manifest):
-        build_shards(where, split_documents(user_documents(files), 20), tell, manifest)
-    return named_shards(where.data)
+        build_shards(where, split_documents(user_documents(files), side_by_hash), tell, manifest)
+    return named_shards(where)
 
 
 def built(where: Layout, manifest: Manifest) -> bool:
     """Are all the shards that were built here still as they were?"""
-    return "corpus_sha256" in manifest.content and all(manifest.has(p) for p in named_shards(where.data).values())
+    shards = named_shards(where)
+    return "corpus_sha256" in manifest.content and VAL_NAME in shards and all(map(manifest.has, shards.values()))
 
 
 def gather(where: Layout, num_shards: int, tell: Progress, manifest: Manifest) -> dict[str, Path]:
@@ -443,8 +450,8 @@ def gather(where: Layout, num_shards: int, tell: Progress, manifest: Manifest) -
         return gather_user(where, tell, manifest)
     if not built(where, manifest):
         stdlib = Path(sysconfig.get_path("stdlib"))
-        build_shards(where, split_documents(stdlib_documents(stdlib), 10), tell, manifest)
-    return named_shards(where.data)
+        build_shards(where, split_documents(stdlib_documents(stdlib), side_by_name), tell, manifest)
+    return named_shards(where)
 
 
 def text_bytes(path: Path) -> int:

@@ -5,6 +5,7 @@ The shards are tokenised once into flat uint16 arrays with document offsets, so 
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -15,7 +16,6 @@ import prepare
 from corpus import (
     ATTEMPTS,
     FULL,
-    VAL_NAME,
     DamagedShardError,
     Manifest,
     PrepareError,
@@ -27,9 +27,11 @@ from corpus import (
     source_changed,
     text_bytes,
 )
-from prepare import SPECIAL_TOKENS, SPLIT_PATTERN, Layout, Profile
+from prepare import SPECIAL_TOKENS, SPLIT_PATTERN, VAL_FILENAME, Layout, Profile
+from splits import SEALED_NAME, STDLIB_SEALED, STDLIB_VAL, VAL_NAME
 
 LEAST_VOCAB = 8  # a vocabulary is too large where the text has less than this part of it
+HIDDEN = "hidden.json"  # beside a private folder: what else shows its text
 TRAIN_CHARS, DOC_CHARS = 1_000_000_000, 10_000  # what the tokenizer is trained on, as in the reference
 
 # ---------------------------------------------------------------------------
@@ -129,7 +131,7 @@ def tokenize_shards(where: Layout, shards: dict[str, Path], tell: Progress, mani
         tell("tokens", min(done, total * 0.999), total, "MB")
 
     for name, path in shards.items():
-        target = where.tokens / f"{name}.bin"
+        target = (where.tokens if name.startswith("train") else where.private / "tokens") / f"{name}.bin"
         facts = {"source": manifest.sha256(path), "tokenizer": made_with}
         if manifest.has(target, **facts) and manifest.has(target.with_suffix(".idx.npy"), **facts):
             advance(text_bytes(path))
@@ -141,19 +143,19 @@ def tokenize_shards(where: Layout, shards: dict[str, Path], tell: Progress, mani
     tell("tokens", total, total, "MB")
 
 
-def write_val_rows(where: Layout, profile: Profile, tell: Progress, manifest: Manifest) -> None:
-    """Pack the validation text once into rows and keep at most `eval_tokens` of them, spread evenly over the pass."""
+def write_rows(split: str, where: Layout, profile: Profile, most: int, tell: Progress, manifest: Manifest) -> None:
+    """Pack the text of "val" or "sealed" once into rows and keep at most `most`, spread evenly over the pass."""
     import numpy as np
 
-    target = where.tokens / prepare.val_rows_name(profile.max_seq_len, profile.eval_tokens)
-    source = manifest.sha256(where.tokens / f"{VAL_NAME}.bin")
+    target = prepare.rows_path(split, where, profile)
+    source = manifest.sha256(where.private / "tokens" / f"{VAL_NAME if split == 'val' else SEALED_NAME}.bin")
     if manifest.has(target, source=source):
         return
-    tokens, offsets = prepare.load_tokens("val", where)
+    tokens, offsets = prepare.load_tokens(split, where)
     pieces = prepare.cut_documents(offsets, profile.max_seq_len)
     once = islice(prepare.stream_pieces(pieces, None), len(pieces.length))
     rows = list(prepare.pack_rows(once, profile.max_seq_len + 1))
-    wanted = min(len(rows), profile.eval_tokens // profile.max_seq_len)
+    wanted = min(len(rows), most)
     rows = [rows[i * len(rows) // wanted] for i in range(wanted)]
     out = np.empty((wanted, profile.max_seq_len + 1), np.uint16)
     bos = prepare.Tokenizer.from_directory(where.tokenizer).get_bos_token_id()
@@ -162,7 +164,36 @@ def write_val_rows(where: Layout, profile: Profile, tell: Progress, manifest: Ma
         partial.write_bytes(out.tobytes())
     sizes = np.load(where.tokenizer / "token_bytes.npy", allow_pickle=False)
     manifest.add(target, source=source, rows=wanted, text_bytes=int(sizes[out[:, 1:]].sum()))
-    tell("tokens", 1, 1, "files", f"{wanted} evaluation rows")
+    tell("tokens", 1, 1, "files", f"{wanted} {'evaluation' if split == 'val' else split} rows")
+
+
+def write_private(where: Layout, profile: Profile, tell: Progress, manifest: Manifest, sealed: bool) -> None:
+    """What the referee scores with: rows of both splits, and byte counts of its own."""
+    own, shown = where.private / "token_bytes.npy", where.tokenizer / "token_bytes.npy"
+    if not manifest.has(own) or manifest.sha256(own) != manifest.sha256(shown):
+        with replacing(own) as partial:
+            partial.write_bytes(shown.read_bytes())
+        manifest.add(own)
+    if sealed:
+        scored = min(profile.eval_tokens, prepare.REFEREED_TOKENS)
+        write_rows("sealed", where, profile, max(1, scored // profile.max_seq_len // 4), tell, manifest)
+    # the last: what is looked for first
+    write_rows("val", where, profile, profile.eval_tokens // profile.max_seq_len, tell, manifest)
+
+
+def write_hidden(where: Layout) -> None:
+    """Say what else on this machine shows the private text: modules of interpreters, and the user's own files."""
+    embedded = where.dataset == "embedded"
+    modules = [*STDLIB_VAL, *STDLIB_SEALED] if embedded else []
+    paths = [] if embedded or where.dataset == "climbmix" else [str(Path(where.dataset).expanduser().resolve())]
+    with replacing(where.private / HIDDEN) as partial:
+        partial.write_text(json.dumps({"modules": modules, "paths": paths}) + "\n", encoding="utf-8")
+
+
+def forget_old(where: Layout) -> None:
+    """Validation text from before it was private."""
+    for path in [*where.tokens.glob("val_*"), *([where.data / VAL_FILENAME] if where.dataset != "climbmix" else [])]:
+        path.unlink(missing_ok=True)
 
 
 # ---------------------------------------------------------------------------
@@ -173,19 +204,21 @@ def write_val_rows(where: Layout, profile: Profile, tell: Progress, manifest: Ma
 def prepare_all(where: Layout, profile: Profile, num_shards: int, tell: Progress) -> None:
     """Shards, tokenizer, tokens, evaluation rows: whatever of these is not there yet."""
     manifest = Manifest(where)
+    forget_old(where)
+    write_hidden(where)
     shards = gather(where, num_shards, tell, manifest)
     pair = [where.tokenizer / "token_bytes.npy", where.tokenizer / "tokenizer.json"]
     if not all(manifest.has(path) for path in pair):
-        train = [path for name, path in shards.items() if name != VAL_NAME]
+        train = [path for name, path in shards.items() if name.startswith("train")]
         train_tokenizer(where, train, profile.vocab_size, tell, manifest)
     tokenize_shards(where, shards, tell, manifest)
-    write_val_rows(where, profile, tell, manifest)
+    write_private(where, profile, tell, manifest, SEALED_NAME in shards)
 
 
 def run(where: Layout, profile: Profile, num_shards: int, as_json: bool) -> int:
     """Prepare and tell how it went: 0 ready, 2 with one line on stderr, 130 interrupted."""
     tell = Progress(as_json)
-    needed = num_shards % (prepare.VAL_SHARD + 1) if where.dataset == "climbmix" else 1
+    needed = num_shards % (prepare.SEALED_SHARD + 1) if where.dataset == "climbmix" else 1
     try:
         if changed := source_changed(where):
             tell("shards", 0, 1, "files", f"{where.dataset} has changed since it was prepared: preparing it anew", True)
@@ -216,7 +249,8 @@ def repair(where: Layout, profile: Profile, num_shards: int, tell: Progress) -> 
             prepare_all(where, profile, num_shards, tell)
             return
         except DamagedShardError as error:
-            if not error.path.is_relative_to(where.data) or attempt + 1 == ATTEMPTS:
+            ours = any(error.path.is_relative_to(folder) for folder in (where.data, where.private_data))
+            if not ours or attempt + 1 == ATTEMPTS:
                 raise
             tell("shards", 0, 1, "files", f"{error.path.name} is damaged: making it again", True)
             error.path.unlink(missing_ok=True)

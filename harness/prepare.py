@@ -57,6 +57,8 @@ PROFILES = {
 }
 VAL_SHARD = 6542  # the pinned validation shard, never trained on
 VAL_FILENAME = f"shard_{VAL_SHARD:05d}.parquet"
+SEALED_SHARD = 6541  # of the split that only the human sees, never trained on either
+REFEREED_TOKENS = 2**21  # at most so many validation tokens are scored by a referee
 SPECIAL_TOKENS = tuple(f"<|reserved_{i}|>" for i in range(4))
 BOS_TOKEN = SPECIAL_TOKENS[0]
 # the GPT-4 split with numbers in groups of one or two digits, as the reference has it
@@ -105,6 +107,8 @@ TOKEN_BUDGET = 1 if PREFLIGHT else int(_number("AUTORESEARCH_TOKEN_BUDGET", 0))
 SEED_SHIFT = int(_number("AUTORESEARCH_SEED", 0))  # repeats of a run differ in this alone
 DATASET = os.environ.get("AUTORESEARCH_DATA") or PROFILE.dataset
 CACHE_DIR = Path(os.environ.get("AUTORESEARCH_CACHE") or "~/.cache/autoresearch").expanduser()
+PRIVATE_DIR = CACHE_DIR / "private"  # what is scored, which no run of the loop gets to see
+REFEREE_FD = os.environ.get("AUTORESEARCH_REFEREE_FD", "")  # where a run asks to be scored; empty: it scores itself
 
 
 class Layout(NamedTuple):
@@ -116,6 +120,8 @@ class Layout(NamedTuple):
     tokenizer: Path  # tokenizer.json, token_bytes.npy
     tokens: Path  # *.bin and *.idx.npy for each shard, val_<T>_<N>.bin
     manifest: Path
+    private: Path  # rows/ and tokens/ of the val and sealed splits, token_bytes.npy
+    private_data: Path  # their parquet shards
 
 
 def layout(dataset: str = DATASET, vocab_size: int = VOCAB_SIZE) -> Layout:
@@ -128,7 +134,9 @@ def layout(dataset: str = DATASET, vocab_size: int = VOCAB_SIZE) -> Layout:
     plain = dataset == "climbmix" and vocab_size == PROFILES["reference"].vocab_size
     root = CACHE_DIR if plain else CACHE_DIR / f"{name}-{vocab_size}"
     data = CACHE_DIR / "data" if dataset == "climbmix" else root / "data"
-    return Layout(dataset, root, data, root / "tokenizer", root / "tokens", root / "manifest.json")
+    private = PRIVATE_DIR / f"{name}-{vocab_size}"
+    hidden = PRIVATE_DIR / "climbmix" if dataset == "climbmix" else private / "data"
+    return Layout(dataset, root, data, root / "tokenizer", root / "tokens", root / "manifest.json", private, hidden)
 
 
 LAYOUT = layout()
@@ -146,41 +154,55 @@ def load_manifest(where: Layout = LAYOUT) -> dict[str, Any]:
         manifest = json.loads(where.manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return manifest if isinstance(manifest, dict) and manifest.get("version") == 1 else {}
+    return manifest if isinstance(manifest, dict) and manifest.get("version") == 2 else {}
 
 
-def val_rows_name(max_seq_len: int = MAX_SEQ_LEN, eval_tokens: int = EVAL_TOKENS) -> str:
-    """File of the rows that evaluate_bpb scores."""
-    return f"val_{max_seq_len}_{eval_tokens}.bin"
+def rows_path(split: str, where: Layout = LAYOUT, profile: Profile = PROFILE) -> Path:
+    """File of the rows of the "val" or the "sealed" split that are scored."""
+    return where.private / "rows" / f"{split}_{profile.max_seq_len}_{profile.eval_tokens}.bin"
+
+
+def private_entries(where: Layout = LAYOUT) -> dict[str, Any]:
+    """The manifest's entries of what runs do not see, by path relative to PRIVATE_DIR (or absolute)."""
+    return load_manifest(where).get("private", {})
 
 
 def find_problem(where: Layout = LAYOUT, profile: Profile = PROFILE, num_shards: int = 1) -> str:
-    """What is missing before training can start, or an empty string. Looks at names and sizes only."""
+    """What is missing before training can start, or an empty string. Looks at names and sizes only.
+
+    A run that is scored by a referee does not see what that scores: there it is not looked for.
+    """
     if not (where.tokenizer / "tokenizer.json").exists():
         return f"no tokenizer for {where.dataset} in {where.tokenizer}"
-    files = load_manifest(where).get("files", {})
-    rows = f"tokens/{val_rows_name(profile.max_seq_len, profile.eval_tokens)}"
-    if rows not in files:
-        return f"no evaluation rows of {profile.max_seq_len} tokens in {where.tokens}"
+    manifest = load_manifest(where)
+    files, private = manifest.get("files", {}), manifest.get("private", {})
+    if str(rows_path("val", where, profile).relative_to(PRIVATE_DIR)) not in private:
+        return f"no evaluation rows of {profile.max_seq_len} tokens for {where.dataset} in {PRIVATE_DIR}"
     if sum(1 for name in files if re.fullmatch(r"tokens/train_.*\.bin", name)) < num_shards:
         return f"fewer than {num_shards} training shards in {where.tokens}"
-    for name, entry in files.items():
-        path = where.root / name
+    for path, entry in _entries(where, {} if REFEREE_FD else private, files):
         if not path.exists() or path.stat().st_size != entry["size"]:
             return f"{path} is missing or damaged"
     return ""
 
 
+def _entries(where: Layout, private: dict[str, Any], files: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    yield from ((where.root / name, entry) for name, entry in files.items())
+    yield from ((PRIVATE_DIR / name, entry) for name, entry in private.items())
+
+
 def verify_manifest(where: Layout = LAYOUT) -> list[str]:
     """Every file of the manifest whose contents are not what was prepared."""
-    files = load_manifest(where).get("files", {})
-    return [name for name, entry in files.items() if file_sha256(where.root / name) != entry["sha256"]]
+    manifest = load_manifest(where)
+    entries = _entries(where, manifest.get("private", {}), manifest.get("files", {}))
+    return [str(path) for path, entry in entries if file_sha256(path) != entry["sha256"]]
 
 
 def data_id(where: Layout = LAYOUT) -> str:
     """Name of the data set and the first digits of a hash of its shards; scores compare only where it is equal."""
-    files = load_manifest(where).get("files", {})
-    shards = sorted(entry["sha256"] for name, entry in files.items() if name.endswith(".parquet"))
+    manifest = load_manifest(where)
+    entries = _entries(where, manifest.get("private", {}), manifest.get("files", {}))
+    shards = sorted(entry["sha256"] for path, entry in entries if path.suffix == ".parquet")
     return f"{Path(where.dataset).name} {hashlib.sha256(' '.join(shards).encode()).hexdigest()[:12]}"
 
 
@@ -340,18 +362,21 @@ def fill_rows(rows: Sequence[list[Slice]], shards: Sequence[np.ndarray], out: np
 
 
 def load_tokens(split: str, where: Layout = LAYOUT) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Memory-mapped uint16 tokens and int64 document offsets of each shard of "train" or "val".
+    """Memory-mapped uint16 tokens and int64 document offsets of each shard of "train", "val" or "sealed".
 
-    Raises NotReadyError where there are none.
+    Raises NotReadyError where there are none, or where a run of the loop is not to see them.
     """
     import numpy as np
 
     if PREFLIGHT:
         return rehearsal.tokens(VOCAB_SIZE, len(SPECIAL_TOKENS))
-    names = sorted(n for n in load_manifest(where).get("files", {}) if re.fullmatch(rf"tokens/{split}_\d+\.bin", n))
-    if not names:
-        raise NotReadyError(f"no {split} tokens for {where.dataset} in {where.tokens}: run `autoresearch-tui prepare`")
-    paths = [where.root / name for name in names]
+    folder = where.tokens if split == "train" else where.private / "tokens"
+    table, top = ("files", where.root) if split == "train" else ("private", PRIVATE_DIR)
+    known = (top / name for name in load_manifest(where).get(table, {}))
+    paths = sorted(p for p in known if p.parent == folder and re.fullmatch(rf"{split}_\d+\.bin", p.name))
+    if not paths or not paths[0].exists():
+        hint = "runs do not see them" if REFEREE_FD and split != "train" else "run `autoresearch-tui prepare`"
+        raise NotReadyError(f"no {split} tokens for {where.dataset} in {folder}: {hint}")
     # a plain view: slicing a memmap object costs ten times as much
     tokens = [np.asarray(np.memmap(path, np.uint16, "r")) for path in paths]
     offsets = [np.load(path.with_suffix(".idx.npy"), allow_pickle=False) for path in paths]
@@ -477,7 +502,7 @@ def default_device() -> str:
 # ---------------------------------------------------------------------------
 
 
-def load_val_rows(where: Layout = LAYOUT) -> np.ndarray:
+def load_rows(split: str = "val", where: Layout = LAYOUT) -> np.ndarray:
     """(rows, MAX_SEQ_LEN + 1) uint16, memory-mapped: the fixed rows that are scored, each once.
 
     Raises NotReadyError where they have not been prepared.
@@ -486,7 +511,7 @@ def load_val_rows(where: Layout = LAYOUT) -> np.ndarray:
 
     if PREFLIGHT:
         return load_tokens("val")[0][0][: rehearsal.ROWS * (MAX_SEQ_LEN + 1)].reshape(rehearsal.ROWS, -1)
-    path = where.tokens / val_rows_name()
+    path = rows_path(split, where)
     if not path.exists():
         raise NotReadyError(f"no evaluation rows in {path}: run `autoresearch-tui prepare`")
     return np.asarray(np.memmap(path, np.uint16, "r")).reshape(-1, MAX_SEQ_LEN + 1)
@@ -496,16 +521,22 @@ def evaluate_bpb(model: torch.nn.Module, tokenizer: Tokenizer, batch_size: int) 
     """Bits per byte on the validation rows; does not depend on the vocabulary or on the batch size.
 
     The sum of the targets' cross-entropies in nats over the sum of their UTF-8 bytes, over ln 2. Reserved tokens count
-    in neither sum. `model(x, y, reduction="none")` has to return one loss for each target. Unlike the reference's,
-    every row is scored once and none is left out when the batch size does not divide their number.
+    in neither sum. In the loop a referee computes it: rows are not here, `model(x)` answers its questions with logits
+    for every position, once, and its number is returned (port.py). Elsewhere `model(x, y, reduction="none")` has to
+    return one loss for each target; unlike the reference's, every row is scored once and none is left out when the
+    batch size does not divide their number.
     """
     import math
 
     import numpy as np
     import torch
 
+    if REFEREE_FD:
+        import port
+
+        return port.be_scored(model, batch_size, int(REFEREE_FD))
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    rows, bos = load_val_rows(), tokenizer.get_bos_token_id()
+    rows, bos = load_rows(), tokenizer.get_bos_token_id()
     token_bytes = get_token_bytes().to(torch.float64)
     nats, nbytes = 0.0, 0.0
     with torch.no_grad():

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 LIMIT = 400
-LONGER = {"harness/train.py": 650, "harness/prepare.py": 600, "harness/corpus.py": 480}
+LONGER = {"harness/train.py": 650, "harness/prepare.py": 635, "harness/corpus.py": 490}
 
 
 def main() -> int:

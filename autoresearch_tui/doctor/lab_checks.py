@@ -17,7 +17,7 @@ from autoresearch_tui.engine.environment import check_command, training_command
 from autoresearch_tui.engine.ledger import GitError, Ledger
 from autoresearch_tui.engine.lock import held, read_holder
 from autoresearch_tui.errors import UserError
-from autoresearch_tui.lab import Lab, read_program
+from autoresearch_tui.lab import Lab, preparer, read_program
 
 API_SECONDS = 20.0  # the package's import included, on a busy machine
 
@@ -163,7 +163,7 @@ def profile(found: Lab) -> list[Item]:
 
 def dataset(found: Lab, environ: Mapping[str, str]) -> Item:
     """Data and tokenizer, as the lab's own prepare.py says."""
-    path = data.preparer(found)
+    path = preparer(found)
     if path is not None:
         said = data.Check(found).problem()
         return from_error("data", UserError(said.replace(": run `", "; run `", 1))) if said else ok("data", "ready")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from autoresearch_tui.engine import cage_check, home, sandbox
+from autoresearch_tui.engine import cage_check, home, sandbox, scored_data
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.environment import training_command
 from autoresearch_tui.engine.ledger import Ledger
@@ -42,12 +42,18 @@ def of_lab(lab: Lab, ledger: Ledger, env: Mapping[str, str]) -> Cage:
     Readable: interpreters with their packages, the training command, and what the environment names (the data
     cache, the lab's own `run.env`). Raises UserError where that would show what must stay hidden.
     """
-    hidden = tuple(dict.fromkeys((ledger.git_folder, ledger.common_folder, lab.state_folder.resolve())))
+    own = (ledger.git_folder, ledger.common_folder, lab.state_folder.resolve())
+    hidden = tuple(dict.fromkeys((*own, *scored_data.folders(lab, env))))
+    at_home = [path for thing in home.things().values() for path in scored_data.shown(thing, hidden)]
+    readable = tuple(dict.fromkeys((*_programs(lab, env), *_named(env, hidden), *at_home)))
     found = Cage(
         writable=(),
-        readable=tuple(dict.fromkeys((*_programs(lab, env), *_named(env, hidden), *home.things().values()))),
+        readable=readable,
         devices=sandbox.accelerator_devices(),
         hidden=hidden,
+        masked=tuple(
+            dict.fromkeys(scored_data.elsewhere(lab, env, (*sandbox.system_paths(), *sandbox.own_paths(), *readable)))
+        ),
     )
     try:
         sandbox.wrap((), found, Sandbox(Kind.NONE))
@@ -64,6 +70,7 @@ def of_run(whole: Cage, lab: Lab, files: RunFiles, cwd: Path) -> Cage:
         readable=whole.readable,
         devices=whole.devices,
         hidden=whole.hidden,
+        masked=whole.masked,
         cwd=cwd,
     )
 
@@ -153,5 +160,7 @@ def _named(env: Mapping[str, str], hidden: Iterable[Path]) -> Iterator[Path]:
             real = path.resolve()
             inside = any(real.is_relative_to(each) for each in hidden)
             around = any(each.is_relative_to(real) for each in private)
-            if name == "AUTORESEARCH_CACHE" or not (inside or around):
+            if name == "AUTORESEARCH_CACHE":
+                yield from scored_data.shown(path, hidden)
+            elif name != "AUTORESEARCH_DATA" and not (inside or around):  # runs read what was prepared from it
                 yield path

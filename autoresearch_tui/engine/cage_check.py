@@ -109,7 +109,9 @@ class _Stage:
 
     def targets(self) -> dict[str, object]:
         """What the probe is told."""
-        hidden = [str(path) for top in self.cage.hidden for path in _some_files(top, self.cage.writable)]
+        hidden = [
+            str(path) for top in (*self.cage.hidden, *self.cage.masked) for path in _some_files(top, self.cage.writable)
+        ]
         return {
             "tcp": self.tcp.getsockname()[1],
             "udp": self.udp.getsockname()[1],

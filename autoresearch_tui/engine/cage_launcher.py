@@ -1,9 +1,9 @@
 """The last step before a caged command: Landlock, no capabilities, a system call filter, then the command itself.
 
 `sandbox.py` starts this file as a script (`python -I -S -B cage_launcher.py POLICY COMMAND…`), inside bubblewrap or,
-where there is none, by itself. POLICY is JSON: `read`, `write` and `devices` are paths; `alone` says that there
-are no namespaces around, so that the filter has to stand in for them; `network` that connections may be opened;
-`processes` is a limit, 0 for none.
+where there is none, by itself. POLICY is JSON: `read`, `list` (names only), `write` and `devices` are paths; `alone`
+says that there are no namespaces around, so that the filter has to stand in for them; `network` that connections may
+be opened; `processes` is a limit, 0 for none.
 It fails closed: what cannot be set up ends the run with exit code 125 and a line that says why.
 """
 
@@ -129,7 +129,7 @@ def landlock_abi() -> int:
     return max(0, int(libc.syscall(LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint(1))))
 
 
-def restrict_files(read: list[str], write: list[str], devices: list[str], *, network: bool) -> None:
+def restrict_files(read: list[str], listed: list[str], write: list[str], devices: list[str], *, network: bool) -> None:
     """Landlock, as much of it as the kernel has: files, TCP, abstract sockets, signals. Needs no_new_privs."""
     abi = landlock_abi()
     handled = (1 << (13 + (abi >= 2) + (abi >= 3) + (abi >= 5))) - 1
@@ -141,6 +141,7 @@ def restrict_files(read: list[str], write: list[str], devices: list[str], *, net
     looking = EXECUTE | READ_FILE | READ_DIR
     own = f"/proc/{os.getpid()}"  # threads name themselves there
     rules = [(path, looking) for path in read] + [(own, looking | WRITE_FILE | TRUNCATE)]
+    rules += [(path, READ_DIR) for path in listed]
     rules += [(path, handled & ~IOCTL_DEV) for path in write]
     rules += [(path, looking | WRITE_FILE | TRUNCATE | IOCTL_DEV) for path in devices]
     for path, rights in rules:
@@ -231,7 +232,7 @@ def close_the_cage(policy: dict[str, object]) -> None:
         limit = processes if hard == resource.RLIM_INFINITY else min(processes, hard)
         resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
     if alone or landlock_abi() >= 2:  # the first version forbids every move between folders
-        paths = [policy[name] for name in ("read", "write", "devices")]
+        paths = [policy[name] for name in ("read", "list", "write", "devices")]
         restrict_files(*[[str(path) for path in group] for group in paths if isinstance(group, list)], network=network)
     drop_capabilities()
     filter_calls(build_filter(os.uname().machine, alone, network))

@@ -50,11 +50,12 @@ def read_any(paths: Iterable[str]) -> None:
     for path in paths:
         try:
             if Path(path).is_dir():
-                list(Path(path).iterdir())
+                found = bool(list(Path(path).iterdir()))
             else:
                 with Path(path).open("rb") as file:
-                    file.read(1)
-            return
+                    found = bool(file.read(1))
+            if found:  # a cage may have something empty in its place
+                return
         except OSError as error:
             last = error
     if last:

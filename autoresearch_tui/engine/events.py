@@ -227,13 +227,17 @@ class RunSpoiled:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """`reason`: finished, crashed, out of memory, timed out, over budget, killed, lost. `cause`: last log lines."""
+    """`reason`: finished, crashed, out of memory, timed out, over budget, killed, lost. `cause`: last log lines.
+
+    `asked_seconds`: from the start until the run asked its referee to score it, by the supervisor's clock.
+    """
 
     number: int
     reason: str
     exit_code: int | None
     seconds: float
     cause: tuple[str, ...] = ()
+    asked_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +246,8 @@ class RunScored:
 
     `sealed`: the metric on the split that the loop never sees; for the human alone, never for a researcher.
     `doubts`: what does not go together in the log of a run that scored itself; it decides nothing. `beyond`: the
-    lab's bounds that the run does not keep to; it is not kept.
+    lab's bounds that the run does not keep to; it is not kept. `late_seconds`: what single answers to the referee took
+    beyond the usual.
     """
 
     number: int
@@ -254,6 +259,7 @@ class RunScored:
     sealed: float | None = None
     doubts: tuple[str, ...] = ()
     beyond: tuple[str, ...] = ()
+    late_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui import devices
-from autoresearch_tui.engine import cage, home, runner, sandbox
+from autoresearch_tui.engine import cage, home, refereeing, runner, sandbox
 from autoresearch_tui.engine.environment import environment, training_command
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.state import Experiment
@@ -50,11 +50,12 @@ class Launcher:
                     f"{path} as exported is not {path} of commit {experiment.commit[:7]}; "
                     "a filter or a line-end setting in .gitattributes changes it: remove that for the lab's files"
                 )
+        refereeing.export(self.lab, self.ledger, experiment.commit, files)
 
     def start(self, experiment: Experiment, files: RunFiles) -> None:
         """Start the prepared run under its supervisor. Does nothing where it is running or has ended."""
         settings = self.lab.settings.run
-        cwd = self.cwd(files)
+        cwd, env = self.cwd(files), self.environment(files, experiment.seed, experiment.device)
         try:
             held = cage.of_run(self.cage(), self.lab, files, cwd)
             command = sandbox.wrap(training_command(self.lab), held, cage.mechanism())
@@ -65,10 +66,11 @@ class Launcher:
             runner.RunSpec(
                 command=tuple(command),
                 cwd=str(cwd.relative_to(files.folder)),
-                env=self.environment(files, experiment.seed, experiment.device),
+                env=env,
                 cpus=devices.cpus(experiment.device),
                 timeout_seconds=settings.timeout_seconds,
                 min_free_bytes=MIN_FREE_BYTES,
+                referee=refereeing.spec(self.lab.settings, files, env),
             ),
         )
 
@@ -99,7 +101,7 @@ class Launcher:
 
 def tidy(files: RunFiles) -> None:
     """Remove the run's working copy; log, diff, score and the files as trained stay."""
-    for folder in (files.work, files.scratch):
+    for folder in (files.work, files.scratch, files.referee):
         _remove(folder)
 
 
@@ -123,6 +125,6 @@ def _set_aside(folder: Path) -> None:
     aside = folder / f"earlier-{1 + sum(1 for _ in folder.glob('earlier-*'))}"
     aside.mkdir()
     # exit.json last: until then the run has ended, and this can be repeated.
-    for name in ("run.log", "started.json", "exit.json"):
+    for name in ("run.log", "referee.log", "started.json", "exit.json"):
         if (folder / name).exists():
             (folder / name).replace(aside / name)

@@ -10,7 +10,22 @@ import resource
 import signal
 import sys
 
+from autoresearch_tui.engine.run_folder import LOG
+
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
+
+SIGNATURE_BYTES = 64 * 1024
+OUT_OF_MEMORY = (
+    b"torch.OutOfMemoryError",
+    b"CUDA out of memory",
+    b"HIP out of memory",
+    b"MPS backend out of memory",
+    b"RESOURCE_EXHAUSTED",
+    b"MemoryError",
+    b"Cannot allocate memory",
+    b"can't allocate memory",
+    b"std::bad_alloc",
+)
 
 
 def prctl(option: int, value: int) -> None:
@@ -83,3 +98,33 @@ def harden(niceness: int) -> None:
         pass
     if niceness:
         os.nice(niceness)
+
+
+def ran_out_of_memory(before: int, code: int | None, number: int | None) -> bool:
+    """A known message near the end of the log, or the kernel's killer was at work (`before`: so far) and it was a
+    SIGKILL."""
+    if (number == signal.SIGKILL or code == 128 + signal.SIGKILL) and oom_kills() > before:
+        return True
+    with open(LOG, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - SIGNATURE_BYTES))
+        tail = file.read(SIGNATURE_BYTES)
+    return any(signature in tail for signature in OUT_OF_MEMORY)
+
+
+def send(target: int, number: int) -> None:
+    """A signal to a process, or (negative) to a group, where there is one."""
+    try:
+        os.kill(target, number)
+    except OSError:
+        pass
+
+
+def tell(text: str) -> None:
+    """One line to whoever started the run, who may be gone; then nothing more."""
+    try:
+        os.write(1, f"{text}\n".encode())
+    except OSError:
+        pass
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.close(null)

@@ -10,7 +10,7 @@ import os
 import time
 
 LOCK, SPEC, STARTED, EXIT = "run.lock", "run.json", "started.json", "exit.json"
-LOG, BALLAST = "run.log", "ballast"
+LOG, REFEREE_LOG, BALLAST = "run.log", "referee.log", "ballast"
 LOCK_SECONDS = 1.0
 BALLAST_BYTES = 64 * 1024
 

@@ -47,11 +47,21 @@ _DRIVER = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
+class RefereeSpec:
+    """What the supervisor starts when the run asks to be scored. `cwd` is absolute, `env` its whole environment."""
+
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunSpec:
     """One execution. `env` is the run's whole environment; `cwd` is relative to the run's folder.
 
     `grace_seconds` lie between SIGTERM and SIGKILL when the run has to be ended. `cpus`: the processors that the
-    run is held to; empty for all.
+    run is held to; empty for all. With a `referee`, the run finds a socket to it under the number in
+    AUTORESEARCH_REFEREE_FD.
     """
 
     command: tuple[str, ...]
@@ -63,6 +73,7 @@ class RunSpec:
     niceness: int = 0
     grace_seconds: float = 2.0
     cpus: tuple[int, ...] = ()
+    referee: RefereeSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +88,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """`exit.json`. `reason`: finished, crashed, out of memory, timed out, killed. `note` is for the human."""
+    """`exit.json`. `reason`: finished, crashed, out of memory, timed out, killed. `note` is for the human.
+
+    `asked_seconds`: from the start until the run asked to be scored. `referee_exit`: how the referee that it asked
+    ended; None where it was not asked, or did not end.
+    """
 
     reason: str
     exit_code: int | None
@@ -87,6 +102,8 @@ class Exit:
     strays: int
     note: str
     time: str
+    asked_seconds: float | None = None
+    referee_exit: int | None = None
 
 
 class RunState(enum.Enum):
@@ -193,7 +210,7 @@ def put_aside(folder: Path) -> None:
     aside = folder / f"lost-{number}"
     aside.mkdir(exist_ok=True)
     # started.json last: until then the run stays lost, and this can be repeated.
-    for name in (run_folder.LOG, run_folder.EXIT, run_folder.BALLAST, run_folder.STARTED):
+    for name in (run_folder.LOG, run_folder.REFEREE_LOG, run_folder.EXIT, run_folder.BALLAST, run_folder.STARTED):
         with contextlib.suppress(FileNotFoundError):
             (folder / name).replace(aside / name)
 
@@ -263,8 +280,10 @@ def _make_folders(folder: Path, spec: RunSpec) -> None:
 
 
 def _write_spec(folder: Path, spec: RunSpec) -> None:
-    values = dataclasses.asdict(spec)
+    values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
     values["env"] = {**spec.env, MARK: str(folder.resolve())}
+    if spec.referee:
+        values["referee"] = {"command": spec.referee.command, "env": dict(spec.referee.env), "cwd": spec.referee.cwd}
     temporary = folder / f"{run_folder.SPEC}.{os.getpid()}.{time.monotonic_ns()}"
     try:
         temporary.write_text(json.dumps(values), "utf-8")
@@ -327,7 +346,8 @@ def _read(path: Path, kind: type[T]) -> T | None:
     """The record, or None where it is missing, torn or something else."""
     try:
         values: Any = json.loads(path.read_bytes())
-        record = kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
+        names = [field.name for field in dataclasses.fields(kind)]
+        record = kind(**{name: values[name] for name in names if name in values})
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     if isinstance(record, Exit) and not isinstance(record.reason, str):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from autoresearch_tui.engine import compiled, runner, scoring
+from autoresearch_tui.engine import clock_check, compiled, runner, scoring
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.clock import since
 from autoresearch_tui.engine.launch import LaunchRefused, tidy
@@ -121,7 +121,9 @@ class Runs:
         if ended.reason != "finished":
             cause = runner.last_lines(files.folder)
             cause = (*cause, ended.note) if ended.note and ended.note not in cause else cause
-        self._session.append(ev.RunEnded(running.number, ended.reason, ended.exit_code, ended.seconds, cause))
+        self._session.append(
+            ev.RunEnded(running.number, ended.reason, ended.exit_code, ended.seconds, cause, ended.asked_seconds)
+        )
         return True
 
     def _after_end(self, ended: Experiment) -> bool:
@@ -170,7 +172,9 @@ class Runs:
     def _judge(self, experiment: Experiment) -> None:
         if experiment.author == BASELINE:
             compiled.keep(self._session.files.run(experiment.number).scratch, self._session.files.compiled)
-        verdict = scoring.verdict(experiment, self._session.state, *self._rows(experiment))
+        state = self._session.state
+        late = clock_check.over_budget(experiment, state, self._session.lab.settings.run)
+        verdict = scoring.verdict(experiment, state, *self._rows(experiment), late=late)
         self._session.append(verdict)
         self._untidy.append(experiment)
         first = experiment.author == BASELINE and self._session.state.best is None

@@ -74,7 +74,8 @@ class Cage:
 
     `writable`: its working folder and scratch. `locked`: files below those that it may read only (with Landlock
     alone they stay writable). `readable`: interpreter, packages, training data. `hidden`: what must never be
-    visible (journal, other runs, `.git`, validation data); it adds nothing to the cage, but is checked.
+    visible (journal, other runs, `.git`, validation data); it adds nothing to the cage, but is checked. `masked`:
+    files and folders inside what is readable that are taken out of it again.
     `processes` limits the run's processes and threads where the kernel can count them apart (bubblewrap, and not
     as root); 0 for no limit. `network`: it may open connections of IPv4 and IPv6, for an agent that calls its API;
     a run never does. Sockets of the file system stay shut with it.
@@ -85,6 +86,7 @@ class Cage:
     readable: tuple[Path, ...] = ()
     devices: tuple[Path, ...] = ()
     hidden: tuple[Path, ...] = ()
+    masked: tuple[Path, ...] = ()
     cwd: Path | None = None
     processes: int = 4096
     network: bool = False
@@ -165,7 +167,7 @@ def system_paths() -> tuple[Path, ...]:
 
 
 def _check(cage: Cage) -> None:
-    for path in (*cage.writable, *cage.locked, *cage.readable, *cage.devices, *cage.hidden):
+    for path in (*cage.writable, *cage.locked, *cage.readable, *cage.devices, *cage.hidden, *cage.masked):
         if not path.is_absolute():
             raise ValueError(f"{path}: a cage's paths are absolute")
     for hidden in cage.hidden:
@@ -180,9 +182,29 @@ def own_paths() -> tuple[Path, ...]:
     return _outermost([Path(sys.base_prefix).resolve(), python.parent, Path(cage_launcher.__file__).resolve()])
 
 
+def _without(path: Path, masked: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """All of a (real) folder except what is masked: what may be read, and the folders that may only be listed."""
+    inside = [mask for mask in masked if mask.is_relative_to(path)]
+    if not inside:
+        return [path], []
+    if path in inside:
+        return [], []
+    read, listed = [], [path]
+    for child in path.iterdir():
+        if not child.is_symlink():  # what it links to is shown where it is, or not at all
+            more = _without(child, inside)
+            read += more[0]
+            listed += more[1]
+    return read, listed
+
+
 def _policy(cage: Cage, alone: bool) -> str:
+    listed: list[Path] = []
     if alone:
-        read = [*system_paths(), *own_paths(), *cage.readable, Path("/proc")]
+        masked = [path.resolve() for path in cage.masked]
+        parts = [_without(path.resolve(), masked) for path in (*system_paths(), *own_paths(), *cage.readable)]
+        read = [*dict.fromkeys(path for shown, _ in parts for path in shown), Path("/proc")]
+        listed = list(dict.fromkeys(path for _, names in parts for path in names))
         devices = [*(Path("/dev", name) for name in _PLAIN_DEVICES), *cage.devices]
         write = list(cage.writable)
         processes = 0  # it would count the user's other processes as well
@@ -198,6 +220,7 @@ def _policy(cage: Cage, alone: bool) -> str:
             "network": cage.network,
             "processes": processes,
             "read": [str(path) for path in read],
+            "list": [str(path) for path in listed],
             "write": [str(path) for path in write],
             "devices": [str(path) for path in devices],
         }
@@ -228,6 +251,13 @@ def _bubblewrap(cage: Cage, sandbox: Sandbox) -> list[str]:
             arguments += ["--symlink", str(path.readlink()), str(path)]
         else:
             arguments += ["--ro-bind", str(path), str(path)]
+    for path in cage.masked:
+        # Nothing of the file, and an empty folder in the folder's place.
+        arguments += (
+            ["--tmpfs", str(path), "--remount-ro", str(path)]
+            if path.is_dir()
+            else ["--ro-bind", "/dev/null", str(path)]
+        )
     for path in cage.devices:
         arguments += ["--dev-bind", str(path), str(path)]
     for path in cage.writable:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from autoresearch_tui.engine import codec, logtext, noise, plausible, runlog
+from autoresearch_tui.engine import codec, logtext, noise, plausible, refereeing, runlog
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.noise import Row
 from autoresearch_tui.engine.results import write
@@ -20,6 +18,8 @@ from autoresearch_tui.settings import MetricSettings, Settings
 
 SELF_REPORTED = "self-reported"
 REFEREE = "referee"
+# Of what a referee says: [nats, bytes] of each row, for comparing runs pair by pair, and of which data.
+DETAILS = ("rows", "data", "probes")
 _TAIL = 1 << 20
 
 
@@ -46,40 +46,50 @@ def score(
     `cwd` is the folder that the training command ran in, whose locked files must still be the session's.
     """
     doubts: tuple[str, ...] = ()
+    said = refereeing.Said(None, "", {})
     text = _tail(files.log)
     summary = dict(runlog.parse_summary(text))
     touched = [path for path, digest in hashes(cwd, tuple(locked)).items() if digest != locked[path]]
     if touched:
-        value, source = None, SELF_REPORTED
-        problem = f"{', '.join(touched)} was changed during the run"
-    elif settings.metric.referee:
-        value, problem = _ask_referee(settings, files, cwd, env)
-        source = REFEREE
-    else:
-        value, problem = _printed(text, settings.metric)
         source = SELF_REPORTED
+        said = refereeing.Said(None, f"{', '.join(touched)} was changed during the run", {})
+    elif settings.metric.referee:
+        source, said = REFEREE, refereeing.listen(settings, files, cwd, env)
+    else:
+        source, said = SELF_REPORTED, refereeing.Said(*_printed(text, settings.metric), {})
         doubts = plausible.doubts(
             plausible.read_trace(files.log),
             summary,
             metric=settings.metric.name,
-            value=value,
+            value=said.value,
             wall_seconds=ended.seconds,
             budget_seconds=0 if settings.run.budget_tokens else settings.run.budget_seconds,
         )
     beyond = _beyond(settings.metric, {**summary, "total_seconds": f"{ended.seconds:.1f}"})
     scored = ev.RunScored(
-        ended.number, value, _memory_gb(summary), source, problem, summary, doubts=doubts, beyond=beyond
+        ended.number,
+        said.value,
+        _memory_gb(summary),
+        source,
+        said.problem,
+        summary,
+        sealed=said.sealed,
+        doubts=doubts,
+        beyond=beyond,
+        late_seconds=said.late_seconds,
     )
-    write(files.score, json.dumps({"metric": settings.metric.name, **codec.to_fields(scored)}, indent=2) + "\n")
+    details = {name: said.details[name] for name in DETAILS if name in said.details}
+    write(files.score, json.dumps({"metric": settings.metric.name, **codec.to_fields(scored), **details}) + "\n")
     return scored
 
 
 def verdict(
-    experiment: Experiment, state: State, rows: Sequence[Row] = (), best: Sequence[Row] = ()
+    experiment: Experiment, state: State, rows: Sequence[Row] = (), best: Sequence[Row] = (), late: str = ""
 ) -> ev.VerdictGiven:
     """Keep, discard, crash or invalid, with the reason in words. Pure.
 
-    `rows` and `best` are the rows as scored of this run and of the frontier's, where a referee kept them.
+    `rows` and `best` are the rows as scored of this run and of the frontier's, where a referee kept them. `late`
+    says why the run took more time than it had.
     """
     run, scored = experiment.run, experiment.score
     assert run is not None
@@ -92,6 +102,8 @@ def verdict(
     if scored.value is None:
         # It ended well: whatever its log looks like, it did not crash.
         return ev.VerdictGiven(number, "invalid", None, scored.memory_gb, scored.problem)
+    if late:
+        return ev.VerdictGiven(number, "invalid", None, scored.memory_gb, late)
     if state.best is None or state.best.value is None:
         reason = f"the baseline, though {'; '.join(scored.beyond)}" if scored.beyond else "the baseline"
         return ev.VerdictGiven(number, "keep", scored.value, scored.memory_gb, reason)
@@ -185,29 +197,3 @@ def _tail(path: Path) -> str:
             return logtext.decode(file.read(), head if start else None)
     except FileNotFoundError:
         return ""
-
-
-def _ask_referee(settings: Settings, files: RunFiles, cwd: Path, env: Mapping[str, str]) -> tuple[float | None, str]:
-    """Run the lab's trusted scorer; its last match of `metric.pattern` on stdout is the score."""
-    # It is not caged: nothing that the run left where Python looks by itself may come with it.
-    for cache in list(cwd.rglob("__pycache__")):
-        shutil.rmtree(cache, ignore_errors=True)
-    try:
-        done = subprocess.run(
-            list(settings.metric.referee),
-            cwd=cwd,
-            env={**env, "PYTHONNOUSERSITE": "1", "AUTORESEARCH_RUN": str(files.folder)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=settings.run.timeout_seconds,
-            check=False,
-        )
-    except FileNotFoundError:
-        return None, f"the referee's command is not there: {settings.metric.referee[0]}"
-    except subprocess.TimeoutExpired:
-        return None, f"the referee did not end within {settings.run.timeout_seconds:g} s"
-    if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        return None, f"the referee refused: {said[-1] if said else f'exit code {done.returncode}'}"
-    value = runlog.last_match(done.stdout.decode("utf-8", "replace"), settings.metric.pattern)
-    return value, "" if value is not None else f"the referee printed no {settings.metric.name}"

@@ -1,9 +1,12 @@
 """The owner of one run: starts the trainer, holds the deadline, ends its whole tree, writes `exit.json`.
 
-`runner.py` starts it in an interpreter of its own without site-packages. It imports the standard library and two
+`runner.py` starts it in an interpreter of its own without site-packages. It imports the standard library and a few
 small neighbours only, so that it is up in milliseconds, stays small, and outlives whatever started it. It reads
 `run.json` and writes, in the same folder, `started.json` (before the trainer's first instruction), `run.log`
 and `exit.json`. It holds `run.lock` as long as it lives: the kernel itself says whether the run has an owner.
+
+Where the lab has a referee, the trainer is born with one end of a socket. Its first word there is the request to
+be scored: from then on the clock of the budget stands, and the referee, in a process of its own, has the other end.
 
 The trainer writes into a pipe that is copied to `run.log` here: it can neither rewrite what it has said nor
 exceed the limit. (RLIMIT_FSIZE would also stop checkpoints, shared memory and memfds.)
@@ -20,7 +23,12 @@ import select
 import signal
 import sys
 import time
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from typing import Any
+
+from autoresearch_tui.engine.channel import REFEREE_FD, Channel
 from autoresearch_tui.engine.processes import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_DUMPABLE,
@@ -30,6 +38,9 @@ from autoresearch_tui.engine.processes import (
     harden,
     oom_kills,
     prctl,
+    ran_out_of_memory,
+    send,
+    tell,
 )
 from autoresearch_tui.engine.run_folder import (
     BALLAST,
@@ -47,41 +58,29 @@ from autoresearch_tui.engine.run_folder import (
 
 SWEEP_SECONDS = 10.0
 DISK_CHECK_SECONDS = 1.0
+# A referee that still computes when the run has ended.
+REFEREE_SECONDS = 120.0
 READ_BYTES = 64 * 1024
-SIGNATURE_BYTES = 64 * 1024
-OUT_OF_MEMORY = (
-    b"torch.OutOfMemoryError",
-    b"CUDA out of memory",
-    b"HIP out of memory",
-    b"MPS backend out of memory",
-    b"RESOURCE_EXHAUSTED",
-    b"MemoryError",
-    b"Cannot allocate memory",
-    b"can't allocate memory",
-    b"std::bad_alloc",
-)
 
 
-def in_words(count: int) -> str:
+def _in_words(count: int) -> str:
     """Bytes, for a human."""
     return f"{count / 2**20:.0f} MiB" if count >= 2**20 else f"{count / 1024:.0f} KiB"
-
-
-def send(target: int, number: int) -> None:
-    """A signal to a process, or (negative) to a group, where there is one."""
-    try:
-        os.kill(target, number)
-    except OSError:
-        pass
 
 
 class Spec:
     """`run.json`, as `runner.py` writes it. Raises KeyError, TypeError or ValueError for anything else."""
 
     def __init__(
-        self, command: list[str], env: dict[str, str], cwd: str, cpus: list[int] | None = None, **limits: float
+        self,
+        command: list[str],
+        env: dict[str, str],
+        cwd: str,
+        cpus: list[int] | None = None,
+        referee: dict[str, Any] | None = None,
+        **limits: float,
     ) -> None:
-        self.command, self.env, self.cwd, self.cpus = command, env, cwd, cpus
+        self.command, self.env, self.cwd, self.cpus, self.referee = command, env, cwd, cpus, referee
         self.timeout = limits["timeout_seconds"]
         self.log_limit, self.min_free = int(limits["log_limit_bytes"]), int(limits["min_free_bytes"])
         self.niceness, self.grace = int(limits["niceness"]), limits["grace_seconds"]
@@ -98,6 +97,7 @@ class Run:
         self.log_bytes = os.fstat(self.log).st_size
         self.log_error = ""
         self.oom_kills = oom_kills()
+        self.channel = Channel(spec.referee) if spec.referee else None
         self.output, output_end = os.pipe()
         gate, self.gate = os.pipe()
         self.problem, problem_end = os.pipe()
@@ -106,6 +106,8 @@ class Run:
             self._become_trainer(gate, output_end, problem_end)
         for descriptor in (gate, output_end, problem_end):
             os.close(descriptor)
+        if self.channel:
+            os.close(self.channel.trainers)
         os.set_blocking(self.output, False)
         self.open = True
         self.began = self.ended = time.monotonic()
@@ -127,7 +129,11 @@ class Run:
             os.dup2(output, 2)
             os.chdir(self.spec.cwd)
             code = 127
-            os.execvpe(self.spec.command[0], self.spec.command, self.spec.env)
+            env = self.spec.env
+            if self.channel:
+                os.set_inheritable(self.channel.trainers, True)
+                env = {**env, REFEREE_FD: str(self.channel.trainers)}
+            os.execvpe(self.spec.command[0], self.spec.command, env)
         except (OSError, ValueError) as error:
             if code == 127 and isinstance(error, FileNotFoundError | NotADirectoryError):
                 text = f"command not found: {self.spec.command[0]}"
@@ -174,6 +180,17 @@ class Run:
                 next_check = now + DISK_CHECK_SECONDS
             self._wait(min(next_check, self.began + self.spec.timeout) - now)
 
+    def hear_the_referee_out(self) -> None:
+        """The trainer has ended; what it has asked for before is computed to the end, or as long as that may take."""
+        deadline = time.monotonic() + REFEREE_SECONDS
+        while self.channel and (self.channel.waiting or self.channel.at_work):
+            if self.stop_asked or time.monotonic() > deadline:
+                return
+            if self.channel.waiting:  # everything that it has said is there to be read
+                self.channel.hear(self.ended - self.began)
+            else:
+                self._wait(deadline - time.monotonic())
+
     def end_tree(self) -> str:
         """SIGTERM, a moment, SIGKILL. Returns a note where somebody could not be ended."""
         self._signal_tree(signal.SIGTERM)
@@ -217,6 +234,8 @@ class Run:
             if pid == self.trainer:
                 self.status = status
                 self.ended = time.monotonic()
+            elif self.channel and pid == self.channel.pid:
+                self.channel.status = status
 
     def close_log(self) -> None:
         """What is left in the pipe, and the whole log on disk: `exit.json` depends on it."""
@@ -240,12 +259,16 @@ class Run:
     def _wait(self, seconds: float) -> None:
         """Until output, a signal, or `seconds` have passed."""
         sources = [self.wakeup, self.output] if self.open else [self.wakeup]
+        if self.channel and self.channel.waiting:
+            sources.append(self.channel.referees)
         ready, _, _ = select.select(sources, [], [], max(0.0, seconds))
         if self.wakeup in ready:
             os.read(self.wakeup, 4096)
             self.reap()
         if self.output in ready:
             self._copy()
+        if self.channel and self.channel.waiting and self.channel.referees in ready:
+            self.channel.hear(time.monotonic() - self.began)
 
     def _copy(self) -> bool:
         """One piece of output to the log, up to its limit. False when there is no more at present."""
@@ -265,7 +288,7 @@ class Run:
         except OSError as error:
             self.log_error = f"the log cannot be written: {error.strerror}"
         if self.log_bytes >= self.spec.log_limit and not self.log_error:
-            self.log_error = f"log limit reached ({in_words(self.spec.log_limit)})"
+            self.log_error = f"log limit reached ({_in_words(self.spec.log_limit)})"
         return True
 
     def _low_disk(self) -> str:
@@ -275,18 +298,8 @@ class Run:
             except OSError:
                 continue
             if (left := free.f_bavail * free.f_frsize) < self.spec.min_free:
-                return f"free disk space low: {in_words(left)} left, {in_words(self.spec.min_free)} needed"
+                return f"free disk space low: {_in_words(left)} left, {_in_words(self.spec.min_free)} needed"
         return ""
-
-
-def ran_out_of_memory(run: Run, code: int | None, number: int | None) -> bool:
-    """A known message near the end of the log, or the kernel's killer was at work and it was a SIGKILL."""
-    if (number == signal.SIGKILL or code == 128 + signal.SIGKILL) and oom_kills() > run.oom_kills:
-        return True
-    with open(LOG, "rb") as file:
-        file.seek(max(0, run.log_bytes - SIGNATURE_BYTES))
-        tail = file.read(SIGNATURE_BYTES)
-    return any(signature in tail for signature in OUT_OF_MEMORY)
 
 
 def outcome(run: Run, ended: tuple[str, str] | None, notes: list[str]) -> dict[str, object]:
@@ -302,11 +315,14 @@ def outcome(run: Run, ended: tuple[str, str] | None, notes: list[str]) -> dict[s
         reason = "killed"
         notes = [run.log_error, *notes]
     elif code != 0:
-        reason = "out of memory" if ran_out_of_memory(run, code, number) else "crashed"
+        reason = "out of memory" if ran_out_of_memory(run.oom_kills, code, number) else "crashed"
         # A cage reports its command's signal as a shell does.
         by = number or (code - 128 if code and 128 < code < 160 else 0)
         if by:
             notes = [f"ended by {signal.strsignal(by)} (signal {by})", *notes]
+    channel = run.channel
+    referee = os.waitstatus_to_exitcode(channel.status) if channel and channel.status is not None else None
+    asked = channel.asked if channel else None
     return {
         "reason": reason,
         "exit_code": code,
@@ -315,6 +331,8 @@ def outcome(run: Run, ended: tuple[str, str] | None, notes: list[str]) -> dict[s
         "log_bytes": run.log_bytes,
         "strays": len(run.strays),
         "note": "; ".join(note for note in notes if note),
+        "asked_seconds": asked if asked is None else round(asked, 6),
+        "referee_exit": referee,
         "time": now_utc(),
     }
 
@@ -327,17 +345,6 @@ def detach() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def tell(text: str) -> None:
-    """One line to whoever started the run, who may be gone; then nothing more."""
-    try:
-        os.write(1, f"{text}\n".encode())
-    except OSError:
-        pass
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 1)
-    os.close(null)
 
 
 def supervise() -> None:
@@ -362,6 +369,8 @@ def supervise() -> None:
     tell("started")
     problem = run.release()
     ended = run.watch()
+    if not ended:
+        run.hear_the_referee_out()
     stuck = run.end_tree() if ended else run.sweep()
     run.close_log()
     record_exit(outcome(run, ended, [problem, stuck]))

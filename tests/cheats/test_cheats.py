@@ -100,7 +100,10 @@ CHEATS = (
     Cheat("floods/full_disk", better, ends="crash: killed: .*free"),
     Cheat("floods/rewritten_log", taken_back),
 )
-HONEST = sorted(str(path.relative_to(ZOO).with_suffix("")) for path in ZOO.glob("*/honest.py"))
+# These have a referee, and a file of their own: test_scores.py.
+SCORED = ("scores", "clock")
+ALL = [path for path in ZOO.glob("*/*.py") if path.parent.name not in SCORED]
+HONEST = sorted(str(path.relative_to(ZOO).with_suffix("")) for path in ALL if path.stem == "honest")
 
 
 def source_of(name: str) -> str:
@@ -159,10 +162,10 @@ def test_the_reviewer_is_warned(cheat: Cheat) -> None:
 
 
 def test_every_family_has_an_honest_member() -> None:
-    families = {path.parent.name for path in ZOO.glob("*/*.py")}
+    families = {path.parent.name for path in ALL}
     assert {name.partition("/")[0] for name in HONEST} == families
     assert {cheat.name for cheat in CHEATS} == {
-        str(path.relative_to(ZOO).with_suffix("")) for path in ZOO.glob("*/*.py") if path.stem != "honest"
+        str(path.relative_to(ZOO).with_suffix("")) for path in ALL if path.stem != "honest"
     }
 
 

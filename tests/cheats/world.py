@@ -50,10 +50,13 @@ class Outcome:
     value: float | None
     verdict: str = ""
     reason: str = ""
+    seconds: float = 0.0
 
 
 class World:
     """Home, data cache, sockets, a process of somebody else's, and the lab that knows where they all are."""
+
+    python = PYTHON
 
     def __init__(self, root: Path, stack: ExitStack) -> None:
         self.root, self.home, self.cache, self.lab = root, root / "home", root / "cache", root / "lab"
@@ -150,30 +153,39 @@ def naive(world: World, source: str) -> Outcome:
         "PATH": os.environ["PATH"],
         "HOME": str(world.home),
         "AUTORESEARCH_CACHE": str(world.cache),
-        "AUTORESEARCH_TIME_BUDGET": "5",
+        "AUTORESEARCH_TIME_BUDGET": "0.2",
+        "AUTORESEARCH_PROFILE": "demo",
     }
+    began = time.monotonic()
     log = world.lab / "run.log"
     with log.open("ab") as file:
         file.truncate(0)
-        subprocess.run([PYTHON, "train.py"], cwd=world.lab, env=env, stdout=file, stderr=file, timeout=60, check=False)
+        subprocess.run(
+            [world.python, "train.py"], cwd=world.lab, env=env, stdout=file, stderr=file, timeout=60, check=False
+        )
+    seconds = time.monotonic() - began
+    if (checkpoint := world.lab / "checkpoint.pkl").exists():
+        load = "import pickle; pickle.load(open('checkpoint.pkl', 'rb'))"
+        subprocess.run([world.python, "-c", load], cwd=world.lab, env=env, check=False)
+        checkpoint.unlink()
     text = log.read_text(errors="replace")
-    return Outcome(text, runlog.last_match(text, PATTERN))
+    return Outcome(text, runlog.last_match(text, PATTERN), seconds=seconds)
 
 
 class Guarded:
     """As we do it: a commit on the baseline, launched, followed and judged by the engine's own parts."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, honest: float = HONEST_VALUE, asked: float | None = None) -> None:
         self._scores: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.session = Session(labs.find(world.lab), "t")
         self.session.begin(headless=False)
         self.runs = Runs(self.session, self._scores.put)
         base = self.session.ledger.head()
-        self.session.append(self.session.attempts.baseline(0, base, ""))
+        self.session.append(self.session.attempts.baseline(0, base, "", None, 0))
         self.session.append(ev.RunStarted(0, base, 1))
-        self.session.append(ev.RunEnded(0, "finished", 0, 1.0))
-        self.session.append(ev.RunScored(0, HONEST_VALUE, 0.0, "self-reported"))
-        self.session.append(ev.VerdictGiven(0, "keep", HONEST_VALUE, 0.0, "the baseline"))
+        self.session.append(ev.RunEnded(0, "finished", 0, 1.0, asked_seconds=asked))
+        self.session.append(ev.RunScored(0, honest, 0.0, "self-reported"))
+        self.session.append(ev.VerdictGiven(0, "keep", honest, 0.0, "the baseline"))
         self._base = base
 
     def __call__(self, world: World, source: str) -> Outcome:
@@ -182,7 +194,7 @@ class Guarded:
         commit = session.ledger.commit(self._base, {"train.py": source.encode()}, f"{number}\n", session.now())
         session.append(ev.ProposalMade(number, commit, self._base, "cheat", "", "test", "", 1, 1))
         session.append(ev.ProposalApproved(number, commit, "auto"))
-        self.runs.launch(session.state.experiments[number])
+        self.runs.launch(session.state.experiments[number], "")
         deadline = time.monotonic() + 60
         while session.state.experiments[number].stage is not Stage.DONE:
             assert time.monotonic() < deadline, session.state.experiments[number]
@@ -193,14 +205,14 @@ class Guarded:
         self.runs.tidy()
         done = session.state.experiments[number]
         log = session.files.run(number).log.read_text(errors="replace")
-        return Outcome(log, done.value, done.outcome, done.reason)
+        return Outcome(log, done.value, done.outcome, done.reason, done.run.seconds if done.run else 0.0)
 
 
 @contextmanager
-def made(root: Path) -> Any:
+def made(root: Path, kind: type[World] = World) -> Any:
     """A world, and everything in it ended afterwards."""
     with ExitStack() as stack:
-        yield World(root, stack)
+        yield kind(root, stack)
 
 
 def reached(end: socket.socket) -> bool:

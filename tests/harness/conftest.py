@@ -13,7 +13,19 @@ import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin bring a busy machine to a halt
 HARNESS = Path(__file__).resolve().parents[2] / "harness"
-FILES = ("prepare", "rehearsal", "corpus", "encode", "attention", "device", "train", "profiles")
+FILES = (
+    "prepare",
+    "rehearsal",
+    "splits",
+    "corpus",
+    "encode",
+    "port",
+    "probes",
+    "attention",
+    "device",
+    "train",
+    "profiles",
+)
 
 
 def fresh(cache: Path, names: tuple[str, ...] = FILES, **env: str) -> dict[str, ModuleType]:

@@ -33,7 +33,7 @@ def plain(harness: dict[str, ModuleType]) -> tuple[Toy, float]:
     table = model.table.detach().numpy().astype(np.float64)
     log_chance = table - np.log(np.exp(table).sum(axis=1, keepdims=True))
     nats, nbytes = 0.0, 0
-    for row in prepare.load_val_rows().tolist():
+    for row in prepare.load_rows("val").tolist():
         for before, token in pairwise(row):
             if token >= len(prepare.SPECIAL_TOKENS):
                 nats -= log_chance[before, token]
@@ -55,9 +55,9 @@ def test_every_validation_byte_is_scored_once(harness: dict[str, ModuleType]) ->
     prepare, encode, corpus = (harness[name] for name in ("prepare", "encode", "corpus"))
     everything = prepare.PROFILE._replace(eval_tokens=10**9)
     manifest = corpus.Manifest(prepare.LAYOUT)
-    encode.write_val_rows(prepare.LAYOUT, everything, corpus.Progress(True), manifest)
-    entry = manifest.content["files"][f"tokens/{prepare.val_rows_name(everything.max_seq_len, 10**9)}"]
-    text = list(corpus.read_shard(prepare.DATA_DIR / prepare.VAL_FILENAME))
+    encode.write_rows("val", prepare.LAYOUT, everything, 10**9, corpus.Progress(True), manifest)
+    entry = manifest.entry(prepare.rows_path("val", prepare.LAYOUT, everything))
+    text = list(corpus.read_shard(prepare.LAYOUT.private_data / prepare.VAL_FILENAME))
     assert entry["text_bytes"] == sum(len(t.encode()) for t in text)
 
 

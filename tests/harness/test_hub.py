@@ -77,7 +77,7 @@ def shard(seed: int) -> bytes:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     server = Hub()
-    names = [f"shard_{i:05d}.parquet" for i in (0, 1, 2, 6542)]
+    names = [f"shard_{i:05d}.parquet" for i in (0, 1, 2, 6541, 6542)]
     server.files = {name: shard(10 * i) for i, name in enumerate(names)}
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}"
@@ -106,11 +106,23 @@ def run(tools: dict[str, ModuleType], shards: int = 2) -> int:
 def test_shards_lie_where_the_reference_keeps_them(tools, server) -> None:
     assert run(tools) == 0
     data = tools["prepare"].CACHE_DIR / "data"
-    assert sorted(p.name for p in data.glob("*.parquet")) == [f"shard_{i:05d}.parquet" for i in (0, 1, 6542)]
+    private = tools["prepare"].PRIVATE_DIR / "climbmix"
+    assert sorted(p.name for p in data.glob("*.parquet")) == [f"shard_{i:05d}.parquet" for i in (0, 1)]
+    assert sorted(p.name for p in private.glob("*.parquet")) == [f"shard_{i:05d}.parquet" for i in (6541, 6542)]
     assert all((data / name).read_bytes() == server.files[name] for name in ("shard_00000.parquet",))
     server.asked.clear()
     assert run(tools) == 0
     assert server.asked == []
+
+
+def test_a_validation_shard_in_sight_is_put_away(tools, server) -> None:
+    data, private = tools["prepare"].CACHE_DIR / "data", tools["prepare"].PRIVATE_DIR / "climbmix"
+    data.mkdir(parents=True)
+    (data / "shard_06542.parquet").write_bytes(server.files["shard_06542.parquet"])
+    assert run(tools) == 0
+    assert not (data / "shard_06542.parquet").exists()
+    assert (private / "shard_06542.parquet").read_bytes() == server.files["shard_06542.parquet"]
+    assert "shard_06542.parquet" not in {name for _, name, _ in server.asked}
 
 
 def test_more_shards_fetch_only_what_is_missing(tools, server) -> None:
@@ -130,7 +142,7 @@ def test_a_download_that_breaks_off_is_resumed(tools, server, monkeypatch, resta
         server.asked.clear()
     assert run(tools) == 0
     assert ("GET", "shard_06542.parquet", "bytes=5000-") in server.asked
-    path = tools["prepare"].CACHE_DIR / "data" / "shard_06542.parquet"
+    path = tools["prepare"].PRIVATE_DIR / "climbmix" / "shard_06542.parquet"
     assert path.read_bytes() == server.files[path.name]
 
 

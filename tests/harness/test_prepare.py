@@ -61,15 +61,17 @@ def problem(tools: dict[str, ModuleType], source: Path | str) -> str:
 
 def hashes(tools: dict[str, ModuleType], source: Path | str) -> dict[str, str]:
     """Hash of every prepared file, measured now."""
-    root = where(tools, source).root
-    files = [p for p in root.rglob("*") if p.is_file() and p.name not in ("manifest.json", ".prepare.lock")]
-    return {str(p.relative_to(root)): tools["prepare"].file_sha256(p) for p in files}
+    found = {}
+    for name, top in (("", where(tools, source).root), ("private/", where(tools, source).private)):
+        files = [p for p in top.rglob("*") if p.is_file() and p.name not in ("manifest.json", ".prepare.lock")]
+        found |= {f"{name}{p.relative_to(top)}": tools["prepare"].file_sha256(p) for p in files}
+    return found
 
 
 def test_the_same_text_gives_the_same_files(tools, book, tmp_path) -> None:
     assert run(tools, book) == 0
     first = hashes(tools, book)
-    assert {name.split("/")[0] for name in first} == {"data", "tokenizer", "tokens"}
+    assert {name.split("/")[0] for name in first} == {"data", "tokenizer", "tokens", "private"}
     again = fresh(tmp_path / "another")
     assert run(again, book) == 0
     assert hashes(again, book) == first
@@ -195,11 +197,11 @@ def test_verify_names_a_file_that_changed_in_place(tools, book) -> None:
     prepare = tools["prepare"]
     run(tools, book)
     assert prepare.verify_manifest(where(tools, book)) == []
-    path = where(tools, book).tokens / "val_06542.bin"
+    path = where(tools, book).private / "tokens" / "val_06542.bin"
     raw = bytearray(path.read_bytes())
     raw[10] ^= 1
     path.write_bytes(raw)
-    assert prepare.verify_manifest(where(tools, book)) == ["tokens/val_06542.bin"]
+    assert prepare.verify_manifest(where(tools, book)) == [str(path)]
 
 
 def complaint(tools, source, capsys, vocab: int = VOCAB) -> str:
@@ -326,12 +328,48 @@ def test_embedded_split_keeps_packages_together(cache: Path) -> None:
     tools = fresh(cache)
     import sysconfig
 
-    corpus = tools["corpus"]
+    corpus, splits = tools["corpus"], tools["splits"]
     groups: dict[str, set[str]] = {}
     documents = list(corpus.stdlib_documents(Path(sysconfig.get_path("stdlib"))))
-    sides = {text: side for side, text in corpus.split_documents(documents, 10)}
+    sides = {text: side for side, text in splits.split_documents(documents, splits.side_by_name)}
     for group, text in documents:
         if text in sides:
             groups.setdefault(group, set()).add(sides[text])
+    assert {"train", "val", "sealed"} == {side for found in groups.values() for side in found}
     assert all(len(found) == 1 for found in groups.values())
     assert not {"test", "idlelib", "encodings", "site-packages"} & set(groups)
+
+
+def test_what_is_scored_lies_apart_and_says_what_else_shows_it(tools, book) -> None:
+    run(tools, book)
+    there = where(tools, book)
+    assert not list(there.root.rglob("*val*"))
+    assert not list(there.root.rglob("*6542*"))
+    assert json.loads((there.private / "hidden.json").read_text()) == {"modules": [], "paths": [str(book)]}
+    embedded = tools["prepare"].layout("embedded", 2048)
+    tools["encode"].write_hidden(embedded)
+    modules = json.loads((embedded.private / "hidden.json").read_text())["modules"]
+    assert set(tools["splits"].STDLIB_VAL) < set(modules)
+
+
+def test_validation_text_from_before_it_was_private_goes(tools, book) -> None:
+    run(tools, book)
+    there = where(tools, book)
+    there.manifest.write_text(there.manifest.read_text().replace('"version": 2', '"version": 1'))
+    (there.tokens / "val_32_4096.bin").write_bytes(b"rows")
+    (there.data / "shard_06542.parquet").write_bytes(b"text")
+    assert "evaluation rows" in problem(tools, book)
+    assert run(tools, book) == 0
+    assert not (there.tokens / "val_32_4096.bin").exists()
+    assert not (there.data / "shard_06542.parquet").exists()
+
+
+def test_a_run_that_has_a_referee_misses_no_private_file(tools, book, tmp_path, monkeypatch) -> None:
+    run(tools, book)
+    there = where(tools, book)
+    there.private.rename(tmp_path / "away")
+    assert "missing" in problem(tools, book)
+    monkeypatch.setattr(tools["prepare"], "REFEREE_FD", "7")
+    assert problem(tools, book) == ""
+    with pytest.raises(tools["prepare"].NotReadyError, match="runs do not see them"):
+        tools["prepare"].load_tokens("val", there)

@@ -1,0 +1,130 @@
+"""The lab's referee: what it is started from, and what it said.
+
+It is trusted, so nothing that a run can write is among what it is started from: the locked files are written out
+once more, where no run sees them. The gpt harness's referee is asked by the run itself, over a socket (`channel.py`),
+and has its say in `referee.log` before the run has ended. Any other is started here when the run has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoresearch_tui.engine import runlog, runner
+from autoresearch_tui.engine.ledger import Ledger
+from autoresearch_tui.lab import Lab, RunFiles
+from autoresearch_tui.settings import Settings
+
+LOG_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A score, or why there is none. `details`: what the last line in JSON has beside it, if there is such a line."""
+
+    value: float | None
+    problem: str
+    details: dict[str, Any]
+
+    @property
+    def sealed(self) -> float | None:
+        """The score of the sealed split."""
+        return self._number("sealed")
+
+    @property
+    def late_seconds(self) -> float:
+        """What single answers took beyond the usual."""
+        return self._number("late_seconds") or 0.0
+
+    def _number(self, name: str) -> float | None:
+        value = self.details.get(name)
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def export(lab: Lab, ledger: Ledger, commit: str, files: RunFiles) -> None:
+    """Write the locked files of `commit` for the referee. Raises OSError, GitError."""
+    if not lab.settings.metric.referee:
+        return
+    for name in lab.settings.lab.locked:
+        path = files.referee / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(ledger.read(commit, name))
+
+
+def spec(settings: Settings, files: RunFiles, env: Mapping[str, str]) -> runner.RefereeSpec | None:
+    """What the supervisor starts when the run asks; `env` is the run's own environment."""
+    if not settings.metric.referee:
+        return None
+    return runner.RefereeSpec(_command(settings, files), _environment(env, files), str(files.referee))
+
+
+def listen(settings: Settings, files: RunFiles, cwd: Path, env: Mapping[str, str]) -> Said:
+    """What the referee of a run that has ended says; it is started now where the run has not asked for it.
+
+    `cwd` is where the training command ran. Raises OSError.
+    """
+    ended = runner.look(files.folder).exit
+    if ended is None or ended.asked_seconds is None:
+        return _start(settings, files, cwd, env)
+    with files.referee_log.open("rb") as file:
+        text = file.read(LOG_BYTES).decode("utf-8", "replace")
+    if ended.referee_exit is None or ended.referee_exit < 0:
+        return _said(settings, text, text, "it was ended before it had a score")
+    return _said(settings, text, text, ended.referee_exit)
+
+
+def _start(settings: Settings, files: RunFiles, cwd: Path, env: Mapping[str, str]) -> Said:
+    command, timeout = _command(settings, files), settings.run.timeout_seconds
+    for cache in list(cwd.rglob("__pycache__")):
+        shutil.rmtree(cache, ignore_errors=True)
+    try:
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env=_environment(env, files),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+    except FileNotFoundError:
+        return Said(None, f"the referee's command is not there: {command[0]}", {})
+    except subprocess.TimeoutExpired:
+        return Said(None, f"the referee did not end within {timeout:g} s", {})
+    output, errors = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
+    return _said(settings, output, errors, done.returncode)
+
+
+def _said(settings: Settings, output: str, errors: str, ending: int | str) -> Said:
+    details: dict[str, Any] = {}
+    for line in output.splitlines():
+        if line.startswith("{"):
+            try:
+                details = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+    if ending != 0:
+        last = errors.strip().splitlines()[-1:]
+        why = last[0] if last and isinstance(ending, int) else ending
+        return Said(None, f"the referee refused: {why if isinstance(why, str) else f'exit code {why}'}", details)
+    value = runlog.last_match(output, settings.metric.pattern)
+    return Said(value, "" if value is not None else f"the referee printed no {settings.metric.name}", details)
+
+
+def _command(settings: Settings, files: RunFiles) -> tuple[str, ...]:
+    """Its words, with every locked file as the one that was written out."""
+    locked = set(settings.lab.locked)
+    return tuple(str(files.referee / word) if word in locked else word for word in settings.metric.referee)
+
+
+def _environment(env: Mapping[str, str], files: RunFiles) -> dict[str, str]:
+    """The run's, without the folders that it can write."""
+    own = {"HOME": str(files.referee), "TMPDIR": tempfile.gettempdir(), "PYTHONNOUSERSITE": "1"}
+    return {**env, **own, "AUTORESEARCH_RUN": str(files.folder)}

