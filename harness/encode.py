@@ -205,8 +205,8 @@ def prepare_all(where: Layout, profile: Profile, num_shards: int, tell: Progress
     """Shards, tokenizer, tokens, evaluation rows: whatever of these is not there yet."""
     manifest = Manifest(where)
     forget_old(where)
-    write_hidden(where)
     shards = gather(where, num_shards, tell, manifest)
+    write_hidden(where)
     pair = [where.tokenizer / "token_bytes.npy", where.tokenizer / "tokenizer.json"]
     if not all(manifest.has(path) for path in pair):
         train = [path for name, path in shards.items() if name.startswith("train")]
