@@ -10,7 +10,6 @@ from textual.binding import BindingType
 from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Input
 
 from autoresearch_tui.cockpit import actions
 from autoresearch_tui.cockpit.actions import Situation
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     from autoresearch_tui.monitor import Monitor
 
 GRACE_SECONDS = 0.5
+# Which panes are in which box.
+_COLUMNS = {"left": {1, 2}, "middle": {3, 6}, "right": {4, 5, 7}, "side": {3, 4, 5, 6, 7}}
 
 
 class MainScreen(MainActions):
@@ -63,37 +64,48 @@ class MainScreen(MainActions):
         self.hint = Hint()
         self.load, self.stream, self.chart = LoadPanel(), ResearcherStream(), ProgressChart()
         self.diff, self.results, self.tree_pane = DiffPane(), ResultsTable(), BranchTree(id="tree", classes="pane")
+        self._boxes: dict[str, Widget] = {name: Vertical(id=name) for name in ("left", "middle", "right")}
+        self._boxes["side"] = Container(id="side")
+        self._panes: dict[int, Widget] = {
+            1: Vertical(id=PANES[1], classes="pane"),
+            2: self.load,
+            3: Vertical(id=PANES[3], classes="pane"),
+            4: self.results,
+            5: self.tree_pane,
+            6: self.stream,
+            7: self.chart,
+        }
 
     def compose(self) -> ComposeResult:
         """The panes in the order of their keys, the tabs for where they do not fit beside each other."""
+        # Before anything has a style: every class that comes later costs the styles of all that is below it.
+        for number, pane in self._panes.items():
+            self._entitle(pane, f"{number} {NAMES[number]}")
+        self._arrange(update=False)
         yield self.title_bar
         yield self.status_bar
         yield self.tab_bar
         with Horizontal(id="body"):
-            with Vertical(id="left"):
-                with Vertical(id="run", classes="pane"):
+            with self._boxes["left"]:
+                with self._panes[1]:
                     yield self.progress_row
                     yield self.plot
                     yield self.log_pane
                 yield self.load
-            with Container(id="side"):
-                with Vertical(id="middle"):
-                    with Vertical(id="proposal", classes="pane"):
+            with self._boxes["side"]:
+                with self._boxes["middle"]:
+                    with self._panes[3]:
                         yield self.diff
                         yield self.hint
                     yield self.stream
-                with Vertical(id="right"):
+                with self._boxes["right"]:
                     yield self.results
                     yield self.chart
                     yield self.tree_pane
-        yield Input(id="find", compact=True)
         yield self.key_bar
 
     def on_mount(self) -> None:
-        """Titles, and the first picture of what is known already."""
-        for number in PANES:
-            self._entitle(self._pane(number), f"{number} {NAMES[number]}")
-        self._arrange()
+        """The first picture of what is known already."""
         self.refresh_state(self.bridge.state)
         self.tick(0)
 
@@ -230,7 +242,7 @@ class MainScreen(MainActions):
         self._zoomed = not self._zoomed
         self._arrange()
 
-    def _arrange(self) -> None:
+    def _arrange(self, *, update: bool = True) -> None:
         width, height = self.app.size
         chosen = layout(width, height, self._current, self._front, self._zoomed)
         rows = 3 if width < 120 else 2 if width < 180 else 1
@@ -241,14 +253,17 @@ class MainScreen(MainActions):
             return
         self._arrangement = arrangement
         self.status_bar.styles.height = rows
-        self.remove_class("-one", "-two", "-three", "-low", "-high")
-        self.add_class(f"-{chosen.name}", *(["-low"] if height < 30 else ["-high"] if height >= 44 else []))
-        for number in PANES:
-            self._pane(number).set_class(number not in chosen.panes, "-absent")
-        for column, numbers in {"left": {1, 2}, "middle": {3, 6}, "right": {4, 5, 7}}.items():
-            self.query_one(f"#{column}").set_class(not numbers & chosen.panes, "-absent")
-        self.query_one("#side").set_class(not {3, 4, 5, 6, 7} & chosen.panes, "-absent")
-        self.tab_bar.set_class(not chosen.tabs, "-absent")
+        self.remove_class("-one", "-two", "-three", "-low", "-high", update=False)
+        self.add_class(
+            f"-{chosen.name}", *(["-low"] if height < 30 else ["-high"] if height >= 44 else []), update=False
+        )
+        for number, pane in self._panes.items():
+            pane.set_class(number not in chosen.panes, "-absent", update=False)
+        for name, numbers in _COLUMNS.items():
+            self._boxes[name].set_class(not numbers & chosen.panes, "-absent", update=False)
+        self.tab_bar.set_class(not chosen.tabs, "-absent", update=False)
+        if update:
+            self.update_node_styles()
         self._show_tabs()
 
     def _show_tabs(self) -> None:
@@ -263,7 +278,7 @@ class MainScreen(MainActions):
         self.key_bar.show(actions.bar(now, places), pressing, {"pause": "resume"} if now.held else None)
 
     def _pane(self, number: int) -> Widget:
-        return self.query_one(f"#{PANES[number]}")
+        return self._panes[number]
 
     def _entitle(self, pane: Widget, name: str, more: str = "") -> None:
         """A pane's titles; setting one draws the pane again, so only where it differs."""

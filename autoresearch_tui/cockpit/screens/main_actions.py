@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from textual import on
 from textual.screen import Screen
-from textual.widgets import Input
 
 from autoresearch_tui.cockpit import actions
 from autoresearch_tui.cockpit.actions import Situation
@@ -22,6 +21,8 @@ from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine.state import Experiment
 
 if TYPE_CHECKING:
+    from textual.widgets import Input
+
     from autoresearch_tui.cockpit.screens.review import Answer
 
 
@@ -29,6 +30,7 @@ class MainActions(Screen[None]):
     """The main screen without its picture."""
 
     _in_results = False
+    _line: Input | None = None
     bridge: Bridge
     log_pane: RunLog
     results: ResultsTable
@@ -58,7 +60,7 @@ class MainActions(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Letters typed into a line of text are text."""
-        return actions.find(action, parameters) is None or not isinstance(self.focused, Input)
+        return self._line is None or actions.find(action, parameters) is None
 
     def _may(self, action: str) -> bool:
         """Whether an action makes sense now; says why where it does not."""
@@ -286,23 +288,25 @@ class MainActions(Screen[None]):
 
     def action_find(self) -> None:
         """Open the line for what to look for: in the results where they have the keys, else in the log."""
+        from textual.widgets import Input
+
+        if self._line is not None:
+            return
         self._in_results = self.focused is self.results
         if not self._in_results:
             self.bring(1)
-        line = self.query_one("#find", Input)
-        line.placeholder = "rows that have all these words" if self._in_results else "search in the log"
-        with line.prevent(Input.Changed):
-            line.value = self.results.words if self._in_results else ""
-        line.add_class("-open")
-        line.focus()
+        hint = "rows that have all these words" if self._in_results else "search in the log"
+        self._line = Input(self.results.words if self._in_results else "", placeholder=hint, id="find", compact=True)
+        self.mount(self._line, before="#keys")
+        self._line.focus()
 
-    @on(Input.Changed, "#find")
-    def _narrow(self, event: Input.Changed) -> None:
-        if self._in_results:
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """The rows follow what is typed."""
+        if self._in_results and self._line is not None:
             self.results.narrow(event.value)
 
-    @on(Input.Submitted, "#find")
-    def _find(self, event: Input.Submitted) -> None:
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """The log is searched when the line is whole."""
         self.close_find()
         if self._in_results:
             return
@@ -312,12 +316,14 @@ class MainActions(Screen[None]):
 
     def close_find(self) -> None:
         """The keys back to where they were."""
-        self.query_one("#find").remove_class("-open")
+        if self._line is not None:
+            self._line.remove()
+            self._line = None
         (self.results if self._in_results else self.log_pane).focus()
 
     def key_escape(self) -> None:
         """Out of the search line, and with it of the rows' filter; then out of the search in the log."""
-        if isinstance(self.focused, Input):
+        if self._line is not None:
             self.close_find()
             if self._in_results:
                 self.results.narrow("")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -15,6 +14,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from autoresearch_tui.cockpit.widgets import tree_model as model
+from autoresearch_tui.cockpit.widgets.canvas import tones
 from autoresearch_tui.cockpit.widgets.cells import cells
 from autoresearch_tui.cockpit.widgets.tree_model import Node
 from autoresearch_tui.engine.state import State
@@ -23,46 +23,24 @@ from autoresearch_tui.engine.state import State
 class BranchTree(ScrollView, can_focus=True):
     """Draws only the rows on the screen, and of them only those that changed."""
 
-    @dataclass
     class Selected(Message):
         """Enter, or a click on the row that has the cursor."""
 
-        number: int
+        def __init__(self, number: int) -> None:
+            self.number = number
+            super().__init__()
 
-    @dataclass
     class Highlighted(Message):
         """The cursor came to another experiment."""
 
-        number: int
+        def __init__(self, number: int) -> None:
+            self.number = number
+            super().__init__()
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "tree--text",
-        "tree--muted",
-        "tree--guide",
-        "tree--better",
-        "tree--worse",
-        "tree--bad",
-        "tree--open",
-        "tree--best",
-        "tree--mark",
-        "tree--cursor",
-        "tree--cursor-blurred",
-    }
     DEFAULT_CSS = """
     BranchTree {
-        background: $surface; overflow-x: hidden; overflow-y: auto;
+        background: $background; overflow-x: hidden; overflow-y: auto;
         scrollbar-size-vertical: 1; scrollbar-gutter: stable;
-        & > .tree--text { background: $surface; color: $foreground; }
-        & > .tree--muted { background: $surface; color: $text-muted; }
-        & > .tree--guide { background: $surface; color: $text-disabled; }
-        & > .tree--better { background: $surface; color: $text-success; }
-        & > .tree--worse { background: $surface; color: $text-muted; }
-        & > .tree--bad { background: $surface; color: $text-error; }
-        & > .tree--open { background: $surface; color: $text-accent; text-style: bold; }
-        & > .tree--mark { background: $surface; color: $text-warning; }
-        & > .tree--best { background: $surface; color: $text-success; text-style: bold; }
-        & > .tree--cursor { background: $block-cursor-background; color: $block-cursor-foreground; text-style: bold; }
-        & > .tree--cursor-blurred { background: $block-cursor-blurred-background; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -217,7 +195,7 @@ class BranchTree(ScrollView, can_focus=True):
         quiet = node.status in ("discard", "withdrawn", "vetoed", "crash", "root")
         figure = self._style("better") if node.better else mark
         if node.status == "discard":
-            figure = self._style("worse")
+            figure = self._style("muted")
         plain = self._style("muted") if quiet else self._style("text")
         gap = " " * max(width - cells(head + figures + text + commit), 0)
         return [
@@ -241,7 +219,7 @@ class BranchTree(ScrollView, can_focus=True):
         return Strip(segments).adjust_cell_length(width, self._style("text"))
 
     def _style(self, name: str) -> Style:
-        return self.get_component_rich_style(f"tree--{name}")
+        return tones(self.app)[f"tree--{name}"]
 
 
 _LOOK = {

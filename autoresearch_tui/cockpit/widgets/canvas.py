@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -48,9 +48,52 @@ def _tones(variables: tuple[tuple[str, str], ...]) -> Mapping[str, Style]:
         tones[f"{tone}-strong"] = Style(color=color(name), bold=True)
         tones[f"{tone}-dim"] = Style(color=color(name, 0.45))
         tones[f"{tone}-block"] = Style(color=named["background"], bgcolor=color(name), bold=True)
-    tones["cursor"] = Style(bgcolor=color("primary", 0.22))
     tones["key"] = Style(color=color("primary"), bold=True)
-    return MappingProxyType(tones)
+    return MappingProxyType(tones | _diff_tones(color) | _tree_tones(color))
+
+
+def _diff_tones(color: Callable[..., str]) -> dict[str, Style]:
+    """Every tone of a diff's ground has its own background; those of its syntax lie over any of them."""
+    ground, text, quiet = color("background"), color("foreground", 0.86), color("foreground", 0.55)
+    return {
+        "diff--context": Style(color=text, bgcolor=ground),
+        "diff--added": Style(color=text, bgcolor=color("success", 0.14)),
+        "diff--removed": Style(color=text, bgcolor=color("error", 0.14)),
+        "diff--added-mark": Style(bgcolor=color("success", 0.45), bold=True, underline=True),
+        "diff--removed-mark": Style(bgcolor=color("error", 0.45), bold=True, underline=True),
+        "diff--hunk": Style(color=quiet, bgcolor=color("primary", 0.18)),
+        "diff--file": Style(color=text, bgcolor=ground, bold=True),
+        "diff--flag": Style(color=color("warning"), bgcolor=color("warning", 0.22), bold=True),
+        "diff--note": Style(color=quiet, bgcolor=ground, italic=True),
+        "diff--gutter": Style(color=quiet),
+        "diff--keyword": Style(color=color("secondary")),
+        "diff--string": Style(color=color("success", 0.85)),
+        "diff--number": Style(color=color("warning", 0.85)),
+        "diff--comment": Style(color=quiet, italic=True),
+        "diff--defined": Style(color=color("primary"), bold=True),
+        "diff--builtin": Style(color=color("primary")),
+        "diff--decorator": Style(color=color("primary")),
+    }
+
+
+def _tree_tones(color: Callable[..., str]) -> dict[str, Style]:
+    ground = color("background")
+    named = {
+        "text": color("foreground", 0.86),
+        "muted": color("foreground", 0.55),
+        "guide": color("foreground", 0.27),
+        "better": color("success"),
+        "bad": color("error"),
+        "open": color("primary"),
+        "mark": color("warning"),
+        "best": color("success"),
+    }
+    tones = {
+        f"tree--{name}": Style(color=value, bgcolor=ground, bold=name in {"best", "open"} or None)
+        for name, value in named.items()
+    }
+    tones["tree--cursor"] = Style(color=color("foreground"), bgcolor=color("primary", 0.3))
+    return tones | {"tree--cursor-blurred": Style(bgcolor=color("foreground", 0.08))}
 
 
 _NAMES = ("foreground", "background", "primary", "secondary", "success", "warning", "error")

@@ -16,9 +16,10 @@ from textual.strip import Strip
 
 from autoresearch_tui.cockpit.actions import bindings
 from autoresearch_tui.cockpit.widgets import diff_model as model
+from autoresearch_tui.cockpit.widgets.canvas import tones
 from autoresearch_tui.cockpit.widgets.cells import Span, wrap, wrap_words
 from autoresearch_tui.cockpit.widgets.diff_model import Kind, Line, Row
-from autoresearch_tui.cockpit.widgets.python_tokens import tokens
+from autoresearch_tui.cockpit.widgets.python_tokens import tokens as python_tokens
 from autoresearch_tui.text import clean_line
 
 SPLIT_WIDTH = 100
@@ -31,46 +32,10 @@ _COLOURS = {Kind.ADDED: "diff--added", Kind.REMOVED: "diff--removed", Kind.CONTE
 class DiffPane(ScrollView, can_focus=True):
     """Shows one diff. Nothing that it means is carried by colour alone."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "diff--added",
-        "diff--removed",
-        "diff--context",
-        "diff--added-mark",
-        "diff--removed-mark",
-        "diff--gutter",
-        "diff--hunk",
-        "diff--file",
-        "diff--flag",
-        "diff--note",
-        "diff--keyword",
-        "diff--string",
-        "diff--number",
-        "diff--comment",
-        "diff--defined",
-        "diff--builtin",
-        "diff--decorator",
-    }
     DEFAULT_CSS = """
     DiffPane {
-        background: $surface; overflow-x: hidden; overflow-y: auto;
+        background: $background; overflow-x: hidden; overflow-y: auto;
         scrollbar-size-vertical: 1; scrollbar-gutter: stable;
-        & > .diff--added { background: $success 14%; color: $foreground; }
-        & > .diff--removed { background: $error 14%; color: $foreground; }
-        & > .diff--added-mark { background: $success 45%; text-style: bold underline; }
-        & > .diff--removed-mark { background: $error 45%; text-style: bold underline; }
-        & > .diff--context { background: $surface; color: $foreground; }
-        & > .diff--gutter { color: $text-muted; }
-        & > .diff--hunk { background: $primary 18%; color: $text-muted; }
-        & > .diff--file { background: $surface; color: $foreground; text-style: bold; }
-        & > .diff--flag { background: $warning 25%; color: $text-warning; text-style: bold; }
-        & > .diff--note { background: $surface; color: $text-muted; text-style: italic; }
-        & > .diff--keyword { color: $text-secondary; }
-        & > .diff--string { color: $text-success; }
-        & > .diff--number { color: $text-warning; }
-        & > .diff--comment { color: $text-muted; text-style: italic; }
-        & > .diff--defined { color: $text-primary; text-style: bold; }
-        & > .diff--builtin { color: $text-primary; }
-        & > .diff--decorator { color: $text-accent; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -278,7 +243,7 @@ class DiffPane(ScrollView, can_focus=True):
         """A piece of a line with its syntax colours and what changed in it."""
         marks = model.changed(line.text, line.mate) if line.mate is not None else ()
         mark = self._style(f"{_COLOURS[line.kind]}-mark") if marks else base
-        syntax = tokens(line.text, line.in_string) if line.python else ()
+        syntax = python_tokens(line.text, line.in_string) if line.python else ()
         start, end = piece
         cuts = {start, end}
         cuts.update(cut for mark_span in marks for cut in mark_span)
@@ -296,11 +261,11 @@ class DiffPane(ScrollView, can_focus=True):
         return segments
 
     def _style(self, name: str) -> Style:
-        return self.get_component_rich_style(name)
+        return tones(self.app)[name]
 
     def _colour(self, name: str) -> Style:
-        """A component's colour and weight, over whatever background the line has."""
-        style = self.get_component_rich_style(name)
+        """A tone's colour and weight, over whatever background the line has."""
+        style = self._style(name)
         return Style(color=style.color, bold=style.bold, italic=style.italic)
 
 
