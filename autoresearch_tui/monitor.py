@@ -55,6 +55,8 @@ class Sample:
 
 Read = Callable[[], Sample]
 
+_WARMTH_EVERY = 10
+
 
 class Monitor:
     """Samples into a bounded history. Start it after the first paint; it is a daemon and ends with the process."""
@@ -112,6 +114,8 @@ class Probe:
         self._psutil: Any = _psutil()
         if self._psutil is not None:
             self._psutil.cpu_percent(percpu=True)
+        self._reads = 0
+        self._temperature: float | None = None
 
     def read(self) -> Sample:
         """This moment."""
@@ -129,8 +133,15 @@ class Probe:
             load=load[0] if load else None,
             memory_used=memory.total - memory.available if memory else None,
             memory_total=memory.total if memory else None,
-            temperature=self._host_temperature(),
+            temperature=self._warmth(),
         )
+
+    def _warmth(self) -> float | None:
+        """Asked for seldom: it is read from dozens of small files, and changes slowly."""
+        if self._reads % _WARMTH_EVERY == 0:
+            self._temperature = self._host_temperature()
+        self._reads += 1
+        return self._temperature
 
     def _host_temperature(self) -> float | None:
         found = _or_none(self._psutil.sensors_temperatures)

@@ -27,7 +27,7 @@ from autoresearch_tui.news import News, news
 from autoresearch_tui.text import clean_line
 
 TICK_SECONDS = 0.2
-READ_ON_SECONDS = 0.02
+READ_ON_SECONDS = 0.012
 
 THEME = Theme(
     name="autoresearch",

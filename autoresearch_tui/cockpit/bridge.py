@@ -44,6 +44,9 @@ class Bridge:
         self.clock, self.monotonic = clock, monotonic
         self.state = State()
         self.problem = ""
+        # Made once: a path costs more than the look at its file, several times a second.
+        self._journal = self.files.journal
+        self._stream = self.files.researcher_log
         self._tail = JournalTail(self.files.journal)
         self._asked, self._size = 0, self._journal_size()
         self._polled_size = -1
@@ -98,7 +101,9 @@ class Bridge:
     def read_stream(self) -> str:
         """What the researcher said since the last call."""
         try:
-            with self.files.researcher_log.open("rb") as file:
+            if self._stream.stat().st_size == self._stream_offset:
+                return ""
+            with self._stream.open("rb") as file:
                 size = file.seek(0, 2)
                 if size < self._stream_offset:
                     self._stream_offset = 0
@@ -222,7 +227,7 @@ class Bridge:
 
     def _journal_size(self) -> int:
         try:
-            return self.files.journal.stat().st_size
+            return self._journal.stat().st_size
         except OSError:
             return 0
 

@@ -6,16 +6,16 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from autoresearch_tui.cockpit.curve import Curve
 from autoresearch_tui.engine.runlog import Chunk, Progress, Splitter
 
 KEPT_LINES = 5000
-SLICE = 32 * 1024
+SLICE = 16 * 1024
 # Reading ends after this many seconds, so that a flood of lines does not delay a key.
-SLICE_SECONDS = 0.005
+SLICE_SECONDS = 0.003
 # Further behind than this the feed goes on at the end of the log, and says so.
 SKIP_OVER = 4 * 1024 * 1024
 SAMPLES = 64
@@ -57,6 +57,7 @@ class RunFeed:
         self.seen = 0.0
         self.curve = Curve()
         self.behind = False
+        self._left_out: Iterator[Progress | None] = iter(())
 
     @property
     def first(self) -> int:
@@ -65,20 +66,23 @@ class RunFeed:
 
     def poll(self, now: float) -> bool:
         """Take in what is new, for a few milliseconds at most; whether anything was."""
-        if not self._grown():
-            return False
         end = time.perf_counter() + SLICE_SECONDS
         found = False
-        while True:
-            data = self._read()
-            if not data:
-                self.behind = False
-                return found
+        while self._grown() and (data := self._read()):
             found = True
             self._take(self._splitter.feed(data), now)
             if time.perf_counter() > end:
                 self.behind = True
                 return found
+        for progress in self._left_out:
+            found = True
+            if progress is not None:
+                self._plot(progress)
+            if time.perf_counter() > end:
+                self.behind = True
+                return found
+        self.behind = False
+        return found
 
     def fraction(self, progress: Progress) -> float | None:
         """The share of the budget that is used."""
@@ -120,8 +124,7 @@ class RunFeed:
 
     def _skip(self, size: int) -> None:
         target = size - SLICE
-        for progress in sampled(self.path, self._offset, target):
-            self._plot(progress)
+        self._left_out = sampled(self.path, self._offset, target)
         left_out = target - self._offset
         self._splitter, self._offset = Splitter(), target
         self._append((f"{_SKIPPED}{left_out / (1 << 20):.1f} MiB of the log are left out here",))
@@ -147,13 +150,17 @@ class RunFeed:
             self.curve.add(fraction, progress.loss)
 
 
-def sampled(path: Path, start: int, end: int) -> Iterable[Progress]:
-    """Progress lines from evenly spaced places of a log that is too long to be read."""
+def sampled(path: Path, start: int, end: int) -> Iterator[Progress | None]:
+    """Progress lines from evenly spaced places of a log that is too long to be read; None where there is none."""
     step = max(SAMPLE_BYTES, (end - start) // SAMPLES)
-    with path.open("rb") as file:
-        for place in range(start, end, step):
-            file.seek(place)
-            yield from Splitter().feed(file.read(SAMPLE_BYTES)).progress[-1:]
+    for place in range(start, end, step):
+        try:
+            with path.open("rb") as file:
+                file.seek(place)
+                data = file.read(SAMPLE_BYTES)
+        except OSError:
+            return
+        yield next(iter(Splitter().feed(data).progress[-1:]), None)
 
 
 def curve_of(path: Path, budget: float | None) -> Curve:
