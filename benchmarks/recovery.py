@@ -1,10 +1,11 @@
-"""How long an engine takes to go on with a long session: journal, branch, refs and tables.
+"""How long an engine takes to go on with a long session, and how much memory the cockpit holds with it.
 
     python benchmarks/recovery.py [--experiments 1000]
 
 Makes a lab whose session has that many experiments (real commits and refs, a journal of real records), then takes the
 session up in a fresh process, five times, and prints the median from the first line of code after the imports to the
-moment at which the loop would take its next step.
+moment at which the loop would take its next step. Then opens the cockpit on it, on a pseudo-terminal, with its engine
+at work: until the next proposal waits for review. Prints the process's resident memory, and its watchdog's.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+
+import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.journal import Journal
 from autoresearch_tui.engine.ledger import Ledger
-from tests.conftest import make_lab
+from tests.conftest import SETTINGS, TRAIN, make_lab
+from tests.e2e.terminal import Terminal
 
 TAKE_UP = """
 import sys, time
@@ -43,7 +48,7 @@ def commits(lab: Path, base: str, count: int) -> list[str]:
     """`count` commits on top of `base`, each with a train.py of its own; fast, through `git fast-import`."""
     stream = []
     for number in range(count):
-        text = f"RATE = {number}\n"
+        text = TRAIN.replace("RATE = 0.5", f"RATE = {number}")
         stream.append(f"commit refs/heads/scratch-{number}\nmark :{number + 1}\n")
         stream.append(f"committer Ada <ada@example.org> {1_700_000_000 + number} +0000\ndata 1\nx\nfrom {base}\n")
         stream.append(f"M 100644 inline train.py\ndata {len(text)}\n{text}\n")
@@ -86,12 +91,28 @@ def write_session(lab: Path, count: int) -> None:
     subprocess.run(["git", "update-ref", "--stdin"], cwd=lab, input=lines.encode(), check=True)
 
 
+def memory(lab: Path) -> tuple[float, float]:
+    """MB of the cockpit and of its watchdog, a few seconds after a proposal has come to wait for review."""
+    with Terminal(str(lab), "--tag", "t") as terminal:
+        terminal.wait("a approves", 120)
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            terminal.drain()
+        process = psutil.Process(terminal.process.pid)
+        watchdogs = [each for each in process.children() if "autoresearch-watchdog" in each.cmdline()]
+        held = process.memory_info().rss / 1e6, sum(each.memory_info().rss for each in watchdogs) / 1e6
+        terminal.press_until("Q", "stop for good")
+        terminal.press("x")
+        terminal.ended()
+    return held
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--experiments", type=int, default=1000)
     count = parser.parse_args().experiments
     with tempfile.TemporaryDirectory() as scratch:
-        lab = make_lab(Path(scratch, "lab"))
+        lab = make_lab(Path(scratch, "lab"), SETTINGS.replace('mode = "auto"', 'mode = "ask"'))
         write_session(lab, count)
         size = (lab / ".autoresearch/t/journal.jsonl").stat().st_size
         took = [
@@ -100,8 +121,10 @@ def main() -> None:
             )
             for _ in range(5)
         ]
+        cockpit, watchdog = memory(lab)
     median = statistics.median(took)
     print(f"{count} experiments, journal of {size / 2**20:.1f} MiB: taken up in {median:.2f} s (median of 5)")
+    print(f"the cockpit on it, with its engine: {cockpit:.0f} MB resident; its watchdog: {watchdog:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -206,10 +206,3 @@ def test_an_interrupt_stops_the_run_and_exits_with_130(new_lab: Callable[..., Pa
     assert process.wait(20) == 130
     assert '"proposal_put_back"' in rest
     assert (folder / ".autoresearch/t/runs/0000/exit.json").exists()
-
-
-def test_a_baseline_without_a_score_is_a_failure_even_where_the_table_is_full(new_lab: Callable[..., Path]) -> None:
-    folder = new_lab(train=TRAIN.replace('FAIL = ""', 'FAIL = "no luck"'))
-    done = run(str(folder), "--headless", "--experiments", "1", "--tag", "t")
-    assert done.returncode == 1
-    assert "the baseline gave no score" in done.stdout

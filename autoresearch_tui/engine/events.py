@@ -227,9 +227,10 @@ class RunSpoiled:
 
 @dataclass(frozen=True, slots=True)
 class RunEnded:
-    """`reason`: finished, crashed, out of memory, timed out, over budget, killed, lost. `cause`: last log lines.
+    """`reason`: finished, crashed, out of memory, timed out, over budget, disk full, killed, lost.
 
-    `asked_seconds`: from the start until the run asked its referee to score it, by the supervisor's clock.
+    `cause`: the last lines of its log. `asked_seconds`: from the start until the run asked its referee to score it, by
+    the supervisor's clock.
     """
 
     number: int

@@ -88,7 +88,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """`exit.json`. `reason`: finished, crashed, out of memory, timed out, killed. `note` is for the human.
+    """`exit.json`. `reason`: finished, crashed, out of memory, timed out, disk full, killed. `note`: for the human.
 
     `asked_seconds`: from the start until the run asked to be scored. `referee_exit`: how the referee that it asked
     ended; None where it was not asked, or did not end.

@@ -16,6 +16,8 @@ from autoresearch_tui.engine.state import Experiment, Stage
 from autoresearch_tui.engine.surroundings import Surroundings
 
 LOST_ATTEMPTS = 2
+# A run that fills the disk itself does so again, and is judged then.
+_MACHINE = frozenset({"lost", "disk full"})
 
 
 class ScoringFailed(OSError):
@@ -128,20 +130,22 @@ class Runs:
 
     def _after_end(self, ended: Experiment) -> bool:
         assert ended.run is not None
-        state = self._session.state
-        if (ended.run.reason == "killed" or ended.spoiled) and self._unwanted(ended):
+        unwanted = (ended.run.reason == "killed" or ended.spoiled) and self._unwanted(ended)
+        if unwanted or (ended.attempt < LOST_ATTEMPTS and self._machine_failed(ended)):
             self._session.append(ev.ProposalPutBack(ended.number))
-        elif ended.run.reason == "lost" and ended.attempt < LOST_ATTEMPTS:
-            if state.paused is not None or state.stopping:
-                self._session.append(ev.ProposalPutBack(ended.number))
-            else:
-                self._start(ended, ended.device)
         elif ended.run.reason == "finished":
             self._score(ended)
             return False
         else:
             self._judge(ended)
         return True
+
+    def _machine_failed(self, experiment: Experiment) -> bool:
+        """Whether a run ended for what is no fault of its proposal; the next launch waits until that is mended."""
+        assert experiment.run is not None
+        if experiment.run.reason == "crashed":
+            return self._surroundings.lost(experiment.device)
+        return experiment.run.reason in _MACHINE
 
     def _unwanted(self, experiment: Experiment) -> bool:
         """Whether this try of a run is not to count: stopped with a pause or for good, or not timed as the others."""

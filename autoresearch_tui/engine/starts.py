@@ -13,7 +13,7 @@ _BEST = 3
 _MENDED_AMONG = 3
 _MEND_TRIES = 3
 # A run that a human ended, or that was lost with its machine, says nothing about its change.
-_NOT_ITS_FAULT = frozenset({"killed", "lost"})
+_NOT_ITS_FAULT = frozenset({"killed", "lost", "disk full"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ class Run:
         self.strays: set[int] = set()
         self.log = os.open(LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.log_bytes = os.fstat(self.log).st_size
-        self.log_error = ""
+        self.log_error, self.log_end = "", "killed"
         self.oom_kills = oom_kills()
         self.channel = Channel(spec.referee) if spec.referee else None
         self.output, output_end = os.pipe()
@@ -173,10 +173,10 @@ class Run:
             if now >= self.began + self.spec.timeout:
                 return "timed out", f"not done after {self.spec.timeout:g} s"
             if self.log_error:
-                return "killed", self.log_error
+                return self.log_end, self.log_error
             if now >= next_check:
                 if low := self._low_disk():
-                    return "killed", low
+                    return "disk full", low
                 next_check = now + DISK_CHECK_SECONDS
             self._wait(min(next_check, self.began + self.spec.timeout) - now)
 
@@ -287,6 +287,7 @@ class Run:
                 data = data[written:]
         except OSError as error:
             self.log_error = f"the log cannot be written: {error.strerror}"
+            self.log_end = "disk full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "killed"
         if self.log_bytes >= self.spec.log_limit and not self.log_error:
             self.log_error = f"log limit reached ({_in_words(self.spec.log_limit)})"
         return True
@@ -312,7 +313,7 @@ def outcome(run: Run, ended: tuple[str, str] | None, notes: list[str]) -> dict[s
         reason = ended[0]
         notes = [ended[1], *notes]
     elif run.log_error:
-        reason = "killed"
+        reason = run.log_end
         notes = [run.log_error, *notes]
     elif code != 0:
         reason = "out of memory" if ran_out_of_memory(run.oom_kills, code, number) else "crashed"

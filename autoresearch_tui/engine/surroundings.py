@@ -11,6 +11,16 @@ from autoresearch_tui.engine.trouble import TroubleError
 
 MIN_FREE_BYTES = 512 << 20
 HELD_SHARE = 0.10
+# NVML_ERROR_GPU_IS_LOST: off the bus, or in need of a reset.
+_GPU_IS_LOST = 15
+
+
+class AcceleratorLost(TroubleError):
+    """It was there, and does not answer any more."""
+
+    def __init__(self, why: str) -> None:
+        cure = "look at `nvidia-smi` and `dmesg`; a reboot may be needed; the loop goes on by itself"
+        super().__init__(f"the accelerator is lost: {why}", cure)
 
 
 class Surroundings:
@@ -31,6 +41,16 @@ class Surroundings:
         if not devices.cpus(device):
             self._check_accelerators(devices.accelerator(device))
 
+    def lost(self, device: str = "") -> bool:
+        """Whether the accelerator of `device` was there and is gone."""
+        try:
+            self.check(device)
+        except AcceleratorLost:
+            return True
+        except TroubleError:
+            return False
+        return False
+
     def _check_accelerators(self, only: int | None) -> None:
         try:
             import pynvml
@@ -38,17 +58,19 @@ class Surroundings:
             pynvml.nvmlInit()
         except Exception as error:  # no driver, no library, no device: each binding has an error of its own
             if self._devices:
-                raise TroubleError(
-                    f"the accelerator is lost: {error}",
-                    "look at `nvidia-smi` and `dmesg`; a reboot may be needed; the loop goes on by itself",
-                ) from None
+                raise AcceleratorLost(str(error)) from None
             return
         try:
-            for index in range(pynvml.nvmlDeviceGetCount()):
-                self._devices = max(self._devices, index + 1)
+            count = pynvml.nvmlDeviceGetCount()
+            if count < self._devices and (only is None or only >= count):
+                raise AcceleratorLost(f"{count} of {self._devices} are there")
+            self._devices = max(self._devices, count)
+            for index in range(count):
                 if only in (None, index):
                     _check_free(pynvml, index)
-        except pynvml.NVMLError:
+        except pynvml.NVMLError as error:
+            if getattr(error, "value", None) == _GPU_IS_LOST:
+                raise AcceleratorLost(str(error)) from None
             # A device that cannot tell is no reason not to train on it.
             return
         finally:

@@ -101,6 +101,15 @@ class Terminal:
         self.process.kill(signal.SIGKILL)
         self.process.wait()
 
+    def gone(self) -> None:
+        """Somebody else has collected the process."""
+        self._gone = True
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Another size, as when a window is dragged."""
+        self._screen.resize(lines, columns)
+        self.process.setwinsize(lines, columns)
+
     def hang_up(self) -> None:
         """The line drops: the kernel sends SIGHUP to the programs of this terminal."""
         os.close(self.process.child_fd)

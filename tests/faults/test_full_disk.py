@@ -73,7 +73,7 @@ def session(engines: Engines, folder: Path, first: int, count: int) -> Disk:
     make_lab(disk.lab, QUICK)
     disk.fail(first, count)
     errors = folder / "errors"
-    for _ in range(3):
+    for _ in range(count + 1):
         code = engines.run(words(disk.lab, ROWS), errors, orders="disk", env=disk.env)
         said = Path(f"{errors}-0").read_text()
         assert "Traceback" not in said, f"{disk.failed}\n{said}"

@@ -113,6 +113,7 @@ class FakeNvml(types.ModuleType):
     def __init__(self) -> None:
         super().__init__("pynvml")
         self.gone = False
+        self.count = 1
         self.held: dict[int, int] = {}
 
     def nvmlInit(self) -> None:  # noqa: N802
@@ -123,7 +124,7 @@ class FakeNvml(types.ModuleType):
         pass
 
     def nvmlDeviceGetCount(self) -> int:  # noqa: N802
-        return 1
+        return self.count
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
         return index
@@ -146,9 +147,14 @@ def test_an_accelerator_that_is_taken_or_lost_is_named(tmp_path: Path, monkeypat
     with pytest.raises(TroubleError, match=r"process 4242 holds 30\.0 GiB") as caught:
         around.check()
     assert "kill 4242" in caught.value.cure
+    assert not around.lost()
+    nvml.count = 0
+    with pytest.raises(TroubleError, match="the accelerator is lost: 0 of 1 are there"):
+        around.check()
     nvml.gone = True
     with pytest.raises(TroubleError, match="the accelerator is lost: GPU is lost"):
         around.check()
+    assert around.lost()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "pynvml", None)
         Surroundings(tmp_path).check()  # a machine without one never had it
@@ -165,6 +171,43 @@ def test_the_loop_waits_for_a_taken_accelerator_and_goes_on(lab_folder: Path, mo
         nvml.held = {}
         assert driver.join() == "finished"
     assert driver.state.trouble is None
+
+
+def test_a_run_that_crashes_with_its_accelerator_is_run_again_when_that_is_back(
+    new_lab: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvml = FakeNvml()
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    folder = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.0") + "if PAUSE > 1: raise SystemExit(1)\n")
+    with running(folder, Script(turn("PAUSE", 1.5)), rows=2) as driver:
+        driver.wait(lambda s: s.running and s.running.number == 1)
+        nvml.gone = True
+        state = driver.wait(lambda s: s.trouble, 30)
+        assert state.trouble is not None
+        assert "accelerator is lost" in state.trouble.what
+        assert state.experiments[1].outcome == ""
+        nvml.gone = False
+        assert driver.join(30) == "finished"
+    assert (driver.state.experiments[1].attempt, driver.state.experiments[1].outcome) == (2, "crash")
+    assert problems(folder, "t") == []
+
+
+def test_a_run_that_a_full_disk_ended_is_run_again_once(
+    new_lab: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 2.0"))
+    room = iter((1 << 60, 0))  # what the first run and the second must find free
+
+    def check(_surroundings: Surroundings, _device: str = "") -> None:
+        monkeypatch.setattr(launch, "MIN_FREE_BYTES", next(room))
+
+    monkeypatch.setattr(Surroundings, "check", check)
+    driver = Driver(folder, Script(), rows=1)
+    driver.start()
+    assert driver.join(30) == "finished"
+    baseline = state_of(folder, "t").experiments[0]
+    assert (baseline.attempt, baseline.outcome) == (2, "keep")
+    assert problems(folder, "t") == []
 
 
 def test_a_lock_that_a_killed_git_left_on_our_branch_is_mended(lab_folder: Path) -> None:

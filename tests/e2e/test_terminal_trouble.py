@@ -1,0 +1,98 @@
+"""Terminals that stand still, cockpits that are suspended, screens of one cell: the session does not mind."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import struct
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autoresearch_tui.engine.lock import held, read_holder
+from tests.conftest import SETTINGS, TRAIN
+from tests.e2e.terminal import Terminal, rows, wait_for
+from tests.e2e.test_cockpit import ASK, same_numbers, stop_headless
+from tests.history import problems, survivors
+
+# More on the screen than a terminal's buffer holds, in every run.
+LOUD = TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.0").replace(
+    "    time.sleep(PAUSE / steps)\n",
+    "    for n in range(40):\n"
+    "        print('\\n' + chr(33 + n) * 200, end='', flush=True)\n"
+    "        time.sleep(PAUSE / steps / 40)\n",
+)
+
+
+def waiting_bytes(terminal: Terminal) -> int:
+    """What the program has written and nobody has read."""
+    return int(struct.unpack("i", fcntl.ioctl(terminal.process.child_fd, termios.FIONREAD, b"\0" * 4))[0])
+
+
+def stop_for_good(terminal: Terminal) -> None:
+    terminal.press_until("Q", "stop for good")
+    terminal.press("x")
+    assert terminal.ended() == 0
+
+
+def test_a_reader_that_stands_still_costs_the_loop_nothing(new_lab: Callable[..., Path]) -> None:
+    lab = new_lab(train=LOUD)
+    with Terminal(str(lab), "--tag", "t", columns=200, lines=50) as terminal:
+        terminal.wait("training #1")
+        full, before = -1, len(rows(lab))
+
+        def stuck() -> bool:
+            nonlocal full
+            was, full = full, waiting_bytes(terminal)
+            time.sleep(0.5)
+            return 0 < was == full
+
+        wait_for(stuck, 60, "a full buffer")
+        # Nobody has read for a while and nobody reads: the loop goes on at its own pace.
+        wait_for(lambda: len(rows(lab)) >= before + 3, 60, "three more verdicts")
+        assert waiting_bytes(terminal) == full
+        table = rows(lab)
+        terminal.wait(same_numbers(lab, table))
+        stop_for_good(terminal)
+    assert problems(lab, "t") == []
+
+
+@pytest.mark.parametrize("how", ["stands still", "suspended"])
+def test_the_session_can_be_taken_from_a_cockpit_that_does_not_answer(new_lab: Callable[..., Path], how: str) -> None:
+    lab = new_lab(train=LOUD if how == "stands still" else TRAIN, settings=SETTINGS if how == "stands still" else ASK)
+    lock = lab / ".autoresearch" / "engine.lock"
+    with Terminal(str(lab), "--tag", "t") as first:
+        first.wait("#1")
+        if how == "suspended":
+            first.process.kill(signal.SIGSTOP)
+        with Terminal(str(lab), columns=200, lines=50) as second:
+            second.wait("has this lab")
+            second.press_until("T", lambda text: "has this lab" not in text)
+            wait_for(lambda: held(lock) and read_holder(lock).pid == second.process.pid, what="the take-over")
+            stop_for_good(second)
+        if how == "suspended":
+            # It could not let go, and was ended.
+            assert os.waitstatus_to_exitcode(os.waitpid(first.process.pid, 0)[1]) == -signal.SIGKILL
+            first.gone()
+    wait_for(lambda: survivors(lab) == [], what="the end of every process of the lab")
+    assert problems(lab, "t") == []
+
+
+def test_sizes_down_to_one_cell(new_lab: Callable[..., Path]) -> None:
+    lab = new_lab(settings=ASK)
+    with Terminal(str(lab), "--tag", "t") as terminal:
+        terminal.wait("a approves")
+        for columns, lines in ((1, 1), (2, 50), (300, 1), (120, 32)):
+            terminal.resize(columns, lines)
+            terminal.press("ra\x1b")
+            for _ in range(10):
+                terminal.drain()
+        terminal.press("\x1b")
+        terminal.wait("autoresearch")
+        terminal.press_until("q", lambda _: not terminal.process.isalive())
+    stop_headless(lab)
+    assert problems(lab, "t") == []
