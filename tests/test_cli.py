@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SETTINGS, TRAIN, git, make_lab
+from tests.e2e.terminal import wait_for
 from tests.history import problems
 
 
@@ -170,6 +172,41 @@ def test_a_state_folder_that_cannot_be_written_is_one_line(lab_folder: Path) -> 
     assert done.returncode == 2
     assert ".autoresearch" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_session_that_cannot_begin_says_so_in_its_journal(lab_folder: Path) -> None:
+    words = (str(lab_folder), "--headless", "--tag", "t", "--experiments", "1")
+    done = run(*words, env={"AUTORESEARCH_CACHE": str(lab_folder)})
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    last = json.loads((lab_folder / ".autoresearch/t/journal.jsonl").read_text().splitlines()[-1])
+    assert (last["type"], last["why"]) == ("engine_stopped", "failed")
+    assert last["detail"] in done.stderr
+    assert run(*words).returncode == 0
+    assert problems(lab_folder, "t") == []
+
+
+def test_a_reader_of_the_output_that_stands_still_does_not_stop_the_loop(lab_folder: Path) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "autoresearch_tui",
+        str(lab_folder),
+        "--headless",
+        "--tag",
+        "t",
+        "--experiments",
+        "3",
+    ]
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    process = subprocess.Popen(words, stdout=writer)
+    os.close(writer)
+    journal = lab_folder / ".autoresearch/t/journal.jsonl"
+    wait_for(lambda: journal.exists() and '"engine_stopped"' in journal.read_text(), 60, "the end, which nobody read")
+    with os.fdopen(reader) as output:
+        assert output.read() == journal.read_text()
+    assert process.wait(20) == 0
 
 
 def test_a_branch_that_is_checked_out_is_not_moved(lab_folder: Path) -> None:

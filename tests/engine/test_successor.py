@@ -1,0 +1,53 @@
+"""Who goes on when an engine's process is gone: its watchdog, unless it was dismissed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.terminal import rows, wait_for
+from tests.history import problems, state_of, survivors
+
+HOST = """
+import os, sys, time
+from pathlib import Path
+from autoresearch_tui import lab as labs
+from autoresearch_tui.engine.successor import Successor
+successor = Successor(labs.find(Path(sys.argv[1])), "t", {"experiments": "2"})
+watchdog = %s
+if "%s" == "killed":
+    time.sleep(0.5)
+    os.kill(os.getpid(), 9)
+watchdog.dismiss()
+"""
+
+
+def host(lab: Path, watch: str, end: str) -> None:
+    (lab / ".autoresearch").mkdir()
+    subprocess.run([sys.executable, "-c", HOST % (watch, end), lab], check=False, timeout=30)
+
+
+@pytest.mark.parametrize("watch", ["successor.watch()", "successor.watch_later(0.0)"])
+def test_a_watchdog_goes_on_with_the_settings_of_the_dead(lab_folder: Path, watch: str) -> None:
+    host(lab_folder, watch, "killed")
+    wait_for(lambda: (stopped := state_of(lab_folder, "t").stopped) and stopped.why == "finished", 40, "the end")
+    assert len(rows(lab_folder)) == 2
+    engine = (lab_folder / ".autoresearch/t/journal.jsonl").read_text()
+    assert '"successor":true' in engine
+    assert problems(lab_folder, "t") == []
+
+
+@pytest.mark.parametrize("watch", ["successor.watch()", "successor.watch_later(0.0)", "successor.watch_later(60.0)"])
+def test_one_that_was_dismissed_does_nothing(lab_folder: Path, watch: str) -> None:
+    host(lab_folder, watch, "done")
+    wait_for(lambda: survivors(lab_folder) == [], what="the watchdog's end")
+    assert not (lab_folder / ".autoresearch/t").exists()
+
+
+def test_one_whose_engine_cannot_live_ends_the_chain(lab_folder: Path) -> None:
+    host(lab_folder, "successor.watch_later(60.0)", "killed")
+    assert survivors(lab_folder) == []
+    assert not (lab_folder / ".autoresearch/t").exists()
