@@ -157,7 +157,21 @@ def _demo(arguments: argparse.Namespace) -> int:
     if not (arguments.dir / "autoresearch.toml").is_file():
         made = templates.init(arguments.dir, "gpt", demo=True)
         print(f"A new lab in {made}", file=sys.stderr)
+    if arguments.researcher == "claude":
+        _stand_in()
     return _run_session(labs.open_lab(arguments.dir.resolve()), arguments, prepare=True)
+
+
+def _stand_in() -> None:
+    """Without a key, a stand-in plays Claude; in the environment, for the engine that goes on after a detach."""
+    from autoresearch_tui.researchers.claude_client import STAND_IN, has_credentials
+
+    if not has_credentials(os.environ):
+        os.environ["ANTHROPIC_BASE_URL"] = STAND_IN
+        print(
+            "No API key: a stand-in on this machine plays Claude. It turns constants, and costs nothing.",
+            file=sys.stderr,
+        )
 
 
 def _init(arguments: argparse.Namespace) -> int:

@@ -57,8 +57,12 @@ class Nobody:
 
 def _claude(settings: Settings, environ: Mapping[str, str]) -> Researcher:
     from autoresearch_tui.researchers.claude import Claude
-    from autoresearch_tui.researchers.claude_client import NO_KEY, has_credentials
+    from autoresearch_tui.researchers.claude_client import NO_KEY, STAND_IN, has_credentials
 
+    if environ.get("ANTHROPIC_BASE_URL") == STAND_IN:
+        from autoresearch_tui.researchers import stand_in
+
+        environ = {**environ, "ANTHROPIC_BASE_URL": stand_in.url()}
     if not has_credentials(environ):
         raise UserError(NO_KEY)
     return Claude(settings.researcher, environ=environ)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
 NO_KEY = "no API key: set ANTHROPIC_API_KEY, or choose --researcher search"
+STAND_IN = "stand-in"
+"""In place of an address in ANTHROPIC_BASE_URL: the stand-in that comes with the package, in this process."""
+
 _API = "api.anthropic.com"
 _CONNECT = 15.0
 _SECRETS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_IDENTITY_TOKEN")

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from autoresearch_tui import lab as labs
+from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine import memory
+from autoresearch_tui.engine.briefing import Library
+from autoresearch_tui.engine.ledger import Ledger
+from autoresearch_tui.researchers import prompt
+from tests.conftest import TRAIN
 from tests.engine.making import experiment, state
+from tests.engine.test_loop import Script, running, turn
 
 FIRST = state(
     experiment(0, "keep", 1.0, description="baseline"),
@@ -102,3 +111,43 @@ def test_a_file_that_is_not_utf8_is_left_as_the_human_has_it(tmp_path: Path, dat
     memory.keep(path, FIRST)
     assert path.read_bytes() == data
     memory.recall(path, FIRST)
+
+
+def test_a_sealed_score_reaches_no_request(lab_folder: Path) -> None:
+    """It is there for the human alone: an agent that saw it would fit it."""
+    sealed, shown = 7.654321, 0.987654
+    summary = {"val_bpb": str(shown), "sealed_bpb": str(sealed)}
+    scored = [
+        replace(e, score=ev.RunScored(e.number, e.value, 1.0, "referee", summary=summary, sealed=sealed))
+        for e in (experiment(0, "keep", 1.0), experiment(1, "discard", 1.01), experiment(2, "crash", reason="no luck"))
+    ]
+    told = state(*scored, notes=("try less",))
+    lab = labs.find(lab_folder)
+    ledger = Ledger(lab.root)
+    head = ledger.head()
+    told = replace(told, experiments=tuple(replace(e, commit=head, base=head) for e in told.experiments))
+    memory.keep(lab_folder / "lessons.md", told)
+    brief = replace(
+        Library(lab, ledger).brief(told, 3, head), lessons=memory.recall(lab_folder / "lessons.md", told), mends=2
+    )
+    for answer in ("tool", "folder"):
+        text = prompt.build(brief, answer).text  # type: ignore[arg-type]
+        assert "try less" in text and "no luck" in text
+        assert str(sealed) not in text and "sealed" not in text
+
+
+def test_what_the_human_writes_into_the_lessons_reaches_the_next_request(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.5"))
+    script = Script(turn("RATE", 0.25), turn("WIDTH", 12), turn("RATE", 0.2))
+    file = folder / ".autoresearch/t/lessons.md"
+    with running(folder, script, rows=3) as driver:
+        driver.wait(lambda s: file.exists() and "## #0 " in file.read_text())
+        # While the next one trains, nothing is added: as an editor does, the file is written whole.
+        file.write_text(
+            "Mind the width.\n\n" + file.read_text().replace("this is where the search starts", "start here")
+        )
+        driver.join(60)
+    text = file.read_text()
+    assert all(words in text for words in ("Mind the width.", "start here", "## #1 ", "## #2 "))
+    assert "where the search starts" not in text
+    assert script.briefs[-1].lessons.startswith("Mind the width.") and "start here" in script.briefs[-1].lessons

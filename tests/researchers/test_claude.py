@@ -641,7 +641,7 @@ def test_the_package_is_imported_only_when_it_is_needed() -> None:
 
 
 def test_the_server_as_a_program_of_its_own(tmp_path: Path) -> None:
-    command = [sys.executable, "-S", fake.__file__, "--port", "0", "--delay", "0"]
+    command = [sys.executable, "-m", "autoresearch_tui.researchers.stand_in", "--port", "0", "--delay", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = re.search(r"http://\S+", process.stdout.readline())
@@ -651,4 +651,11 @@ def test_the_server_as_a_program_of_its_own(tmp_path: Path) -> None:
         proposals = [claude.propose(BRIEF, lambda _: None, threading.Event()) for _ in range(4)]
         process.terminate()
     assert len({str(p and p.files) for p in proposals}) == 4
-    assert all(p and p.usage.usd and p.description for p in proposals)
+    assert all(p and p.usage.usd is None and p.usage.input_tokens and p.description for p in proposals)
+
+
+def test_the_stand_in_of_this_process_needs_no_key(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), "ANTHROPIC_BASE_URL": "stand-in"}
+    said: list[str] = []
+    proposal = choose.make(Settings(), environ).propose(BRIEF, said.append, threading.Event())
+    assert proposal is not None and proposal.files != BRIEF.files and "What was tried" in "".join(said)
