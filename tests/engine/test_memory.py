@@ -140,7 +140,7 @@ def test_what_the_human_writes_into_the_lessons_reaches_the_next_request(new_lab
     folder = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.5"))
     script = Script(turn("RATE", 0.25), turn("WIDTH", 12), turn("RATE", 0.2))
     file = folder / ".autoresearch/t/lessons.md"
-    with running(folder, script, rows=3) as driver:
+    with running(folder, script, rows=4) as driver:
         driver.wait(lambda s: file.exists() and "## #0 " in file.read_text())
         # While the next one trains, nothing is added: as an editor does, the file is written whole.
         file.write_text(
