@@ -1,25 +1,21 @@
 """What the cockpit costs, measured over a pseudo-terminal.
 
-`python benchmarks/cockpit.py [NAME ...]` runs the named measurements, or all; `--json` for machines. Each opens the
-real command's screen (`Cockpit(...).run()`) on a made-up lab in a fresh process and times what comes out of the
-terminal. `--size COLSxROWS` (default 120x40).
+`python benchmarks/cockpit.py [NAME ...]` runs the named measurements, or all, and prints a table in Markdown with the
+bars; about eight minutes, on a machine that does nothing else. `others` installs two other Textual programs from PyPI
+into a folder that is thrown away. `--json` for machines, `--size COLSxROWS` (default 120x40).
 """
 
 from __future__ import annotations
 
 import argparse
-import fcntl
+import contextlib
 import json
 import os
-import pty
-import select
 import signal
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
-import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -31,17 +27,15 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from autoresearch_tui.engine.lock import held, read_holder  # noqa: E402
+from benchmarks import others  # noqa: E402
+from benchmarks.pseudo_terminal import Size, Terminal, opened  # noqa: E402
 from tests.cockpit.fakes import FakeSession, night, progress_line  # noqa: E402
+from tests.conftest import SETTINGS, TRAIN, make_lab  # noqa: E402
+from tests.history import state_of  # noqa: E402
 
-CHILD = """
-import sys
-from pathlib import Path
-from autoresearch_tui.lab import Lab
-from autoresearch_tui.settings import Settings
-from autoresearch_tui.cockpit.app import Cockpit
-Cockpit(Lab(Path(sys.argv[1]), Settings()), "nov21", None, read_only_reason="measured").run()
-"""
-
+Figures = dict[str, float]
+STALLED_SECONDS = 30.0
 FLOOD = """
 import sys, time
 with open(sys.argv[1], "a") as file:
@@ -55,91 +49,37 @@ with open(sys.argv[1], "a") as file:
 """
 
 
-class Terminal:
-    """A pty with the cockpit in it; a thread reads what it writes, unless told to stop."""
-
-    def __init__(self, lab: Path, columns: int, rows: int) -> None:
-        master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONPATH": str(ROOT)}
-        self.began = time.perf_counter()
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(lab)],
-            stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=environment, cwd=ROOT,
-        )  # fmt: skip
-        os.close(slave)
-        self.master = master
-        self.size = 0
-        self.reads: list[tuple[float, int]] = []
-        self.tail = b""
-        self.reading = threading.Event()
-        self.reading.set()
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        while True:
-            self.reading.wait()
-            ready, _, _ = select.select([self.master], [], [], 0.05)
-            if not ready or not self.reading.is_set():
-                if self.process.poll() is not None:
-                    return
-                continue
-            try:
-                data = os.read(self.master, 1 << 16)
-            except OSError:
-                return
-            self.size += len(data)
-            self.reads.append((time.perf_counter(), len(data)))
-            self.tail = (self.tail + data)[-400_000:]
-
-    def wait_for(self, marker: bytes, seconds: float = 20.0) -> float:
-        """The time at which `marker` was seen, in seconds since the start."""
-        end = time.perf_counter() + seconds
-        while marker not in self.tail:
-            if time.perf_counter() > end:
-                raise TimeoutError(f"{marker!r} did not come; the end of what did: {self.tail[-300:]!r}")
-            time.sleep(0.001)
-        return time.perf_counter() - self.began
-
-    def press(self, key: str) -> None:
-        os.write(self.master, key.encode())
-
-    def quiet(self, seconds: float = 0.3) -> None:
-        """Wait until nothing has come for a while."""
-        before = -1
-        while before != self.size:
-            before = self.size
-            time.sleep(seconds)
-
-    def close(self) -> float:
-        """Quit by its key; how long that took."""
-        began = time.perf_counter()
-        self.press("q")
-        self.process.wait(20)
-        took = time.perf_counter() - began
-        self.reading.set()
-        self._thread.join(2)
-        os.close(self.master)
-        return took
+def command(root: Path, *words: str) -> list[str]:
+    return [sys.executable, "-m", "autoresearch_tui", *words, str(root)]
 
 
-@contextmanager
-def opened(session: FakeSession, size: tuple[int, int]) -> Iterator[Terminal]:
-    terminal = Terminal(session.lab.root, *size)
-    try:
-        yield terminal
-    finally:
-        if terminal.process.poll() is None:
-            os.killpg(terminal.process.pid, signal.SIGKILL)
+def watching(session: FakeSession) -> list[str]:
+    return command(session.lab.root, "watch")
 
 
 @contextmanager
 def made(story: Callable[[FakeSession], None]) -> Iterator[FakeSession]:
+    """A session as a journal that no engine wrote."""
     with tempfile.TemporaryDirectory() as folder:
         session = FakeSession(Path(folder) / "lab", start=time.time() - 2500)
+        subprocess.run(["git", "init", "--quiet", str(session.lab.root)], check=True)
         story(session)
         yield session
+
+
+@contextmanager
+def real(pause: float = 0.0) -> Iterator[Path]:
+    """A lab with git and a training command that takes `pause` seconds; no engine is left behind."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        lab = make_lab(Path(folder) / "lab", SETTINGS, TRAIN.replace("PAUSE = 0.0", f"PAUSE = {pause}"))
+        try:
+            yield lab
+        finally:
+            lock = lab / ".autoresearch" / "engine.lock"
+            while held(lock):
+                with contextlib.suppress(OSError, ValueError):
+                    os.kill(read_holder(lock).pid, signal.SIGINT)
+                time.sleep(0.5)
 
 
 def long_night(session: FakeSession) -> None:
@@ -154,40 +94,49 @@ def long_night(session: FakeSession) -> None:
         )
 
 
-def first_paint(size: tuple[int, int]) -> dict[str, float]:
-    """Process start to the results on the screen; a real lab's night, and 1,000 experiments."""
-    found = {}
-    for name, story in (("a night", night), ("1,000 experiments", long_night)):
-        with made(story) as session:
-            times, cpu = [], []
-            for _ in range(7):
-                with opened(session, size) as terminal:
-                    times.append(terminal.wait_for(b"MATRIX_LR"))
-                    cpu.append(sum(psutil.Process(terminal.process.pid).cpu_times()[:2]))
-                    terminal.quiet()
-                    terminal.close()
-            found[f"{name}, median s"] = statistics.median(times)
-            found[f"{name}, best s"] = min(times)
-            found[f"{name}, processor s"] = statistics.median(cpu)
-    return found
+def first_paint(size: Size) -> Figures:
+    """The command on a real lab, engine and all, until its results are on the screen; beside it an empty program."""
+    with real() as lab:
+        run = [*command(lab), "--tag", "t", "--experiments", "6"]
+        subprocess.run([*run, "--headless"], check=True, stdout=subprocess.DEVNULL)
+        ours, empty = [], []
+        for _ in range(9):
+            with opened(run, size) as terminal:
+                ours.append(terminal.wait_for(b"baseline"))
+                terminal.quiet()
+                terminal.close()
+            with opened((sys.executable, "-c", others.EMPTY), size) as terminal:
+                empty.append(terminal.wait_for(b"the first paint"))
+    with made(long_night) as session:
+        many = []
+        for _ in range(5):
+            with opened(watching(session), size) as terminal:
+                many.append(terminal.wait_for(b"MATRIX_LR"))
+                terminal.close()
+    return {
+        "s": statistics.median(ours),
+        "best s": min(ours),
+        "1,000 experiments s": statistics.median(many),
+        "an empty Textual program s": statistics.median(empty),
+    }
 
 
-def idle(size: tuple[int, int], seconds: float = 20) -> dict[str, float]:
+def idle(size: Size, seconds: float = 20) -> Figures:
     """Nothing happens: no run, no countdown."""
 
     def story(session: FakeSession) -> None:
         session.begin()
         session.whole("baseline", 1.0, "keep")
 
-    with made(story) as session, opened(session, size) as terminal:
+    with made(story) as session, opened(watching(session), size) as terminal:
         terminal.wait_for(b"baseline")
         time.sleep(3)
-        return _cost(terminal, seconds)
+        return terminal.cost(seconds)
 
 
-def training(size: tuple[int, int], seconds: float = 20) -> dict[str, float]:
+def training(size: Size, seconds: float = 20) -> Figures:
     """Two progress lines a second."""
-    with made(night) as session, opened(session, size) as terminal:
+    with made(night) as session, opened(watching(session), size) as terminal:
         terminal.wait_for(b"MATRIX_LR")
         stop = threading.Event()
 
@@ -200,29 +149,15 @@ def training(size: tuple[int, int], seconds: float = 20) -> dict[str, float]:
         writer = threading.Thread(target=train, daemon=True)
         writer.start()
         time.sleep(3)
-        found = _cost(terminal, seconds)
+        found = terminal.cost(seconds)
         stop.set()
         writer.join()
         return found
 
 
-def _cost(terminal: Terminal, seconds: float) -> dict[str, float]:
-    process = psutil.Process(terminal.process.pid)
-    before, sent, reads = sum(process.cpu_times()[:2]), terminal.size, len(terminal.reads)
-    began = time.perf_counter()
-    time.sleep(seconds)
-    took = time.perf_counter() - began
-    return {
-        "cpu %": 100 * (sum(process.cpu_times()[:2]) - before) / took,
-        "KB/s": (terminal.size - sent) / took / 1000,
-        "writes/s": (len(terminal.reads) - reads) / took,
-        "MB": process.memory_info().rss / 1e6,
-    }
-
-
-def keys(size: tuple[int, int], lines: int = 50_000, presses: int = 100) -> dict[str, float]:
-    """Key to paint while the run prints: the cursor of the results goes down a row."""
-    with made(night) as session, opened(session, size) as terminal:
+def keys(size: Size, lines: int = 50_000, presses: int = 200) -> Figures:
+    """Key to paint while the run prints: the cursor of the results goes a row up or down."""
+    with made(night) as session, opened(watching(session), size) as terminal:
         terminal.wait_for(b"MATRIX_LR")
         # In a process of its own, so that it does not disturb the clock of this one.
         writer = subprocess.Popen([sys.executable, "-c", FLOOD, str(session.files.run(7).log), str(lines)])
@@ -248,87 +183,136 @@ def keys(size: tuple[int, int], lines: int = 50_000, presses: int = 100) -> dict
             "median ms": 1000 * statistics.median(times),
             "99th percentile ms": 1000 * times[int(len(times) * 0.99) - 1],
             "worst ms": 1000 * times[-1],
-            "lines/s": lines,
             "MB": used,
         }
 
 
-def memory(size: tuple[int, int], lines: int = 10_000_000) -> dict[str, float]:
+def memory(size: Size, lines: int = 10_000_000) -> Figures:
     """After 1,000 experiments and a log of ten million lines that grew while it was watched."""
     with made(long_night) as session:
         number = session.propose("the long log")
         session.approve(number)
         session.start(number)
-        with opened(session, size) as terminal:
+        with opened(watching(session), size) as terminal:
             terminal.wait_for(b"the long log")
             with session.files.run(number).log.open("a") as file:
                 for start in range(0, lines, 50_000):
-                    file.write(
-                        "".join(f"sample {n}: loss on this shard {n % 97}\n" for n in range(start, start + 50_000))
-                    )
+                    file.writelines(f"sample {n}: loss on this shard {n % 97}\n" for n in range(start, start + 50_000))
                     file.flush()
                     time.sleep(0.05)
             terminal.quiet()
-            return {"MB": psutil.Process(terminal.process.pid).memory_info().rss / 1e6, "lines": lines}
+            return {"MB": psutil.Process(terminal.process.pid).memory_info().rss / 1e6}
 
 
-def stalled(size: tuple[int, int], seconds: float = 30) -> dict[str, float]:
-    """Nobody reads the terminal; then somebody does: how long until what happened meanwhile is on the screen."""
-    with made(night) as session, opened(session, size) as terminal:
-        terminal.wait_for(b"MATRIX_LR")
+def stalled(size: Size) -> Figures:
+    """A real engine in the cockpit's process; the terminal's reader stops, and the loop must not notice."""
+    with real(pause=0.4) as lab, opened([*command(lab), "--tag", "t"], size) as terminal:
+        terminal.wait_for_words(rb"training #1 ")
+        read = _verdicts(lab, STALLED_SECONDS)
         terminal.reading.clear()
-        began = time.perf_counter()
-        step = 0
-        while time.perf_counter() - began < seconds:
-            session.log(7, "".join(f"line {step} {n}\n" for n in range(10)))
-            step += 1
-            time.sleep(0.1)
-        session.now = time.time()
-        session.end(7, 0.98, "keep", seconds=0)
+        unread = _verdicts(lab, STALLED_SECONDS)
+        newest = len(state_of(lab, "t").table)
+        terminal.tail = b""
         back = time.perf_counter()
         terminal.reading.set()
-        terminal.wait_for(b"0.9800")
-        return {"right after s": time.perf_counter() - back, "stopped for s": seconds}
+        _wait_for_number(terminal, newest)
+        took = time.perf_counter() - back
+        terminal.press("Q")
+        terminal.wait_for_words(rb"stop for good")
+        terminal.press("x")
+        terminal.process.wait(20)
+        return {"experiments while read": read, "experiments while not read": unread, "right after s": took}
 
 
-def quitting(size: tuple[int, int]) -> dict[str, float]:
+def _verdicts(lab: Path, seconds: float) -> int:
+    before = len(state_of(lab, "t").table)
+    time.sleep(seconds)
+    return len(state_of(lab, "t").table) - before
+
+
+def _wait_for_number(terminal: Terminal, wanted: int) -> None:
+    """Until the status line speaks of experiment `wanted` or a later one."""
+    end = time.perf_counter() + 20
+    while time.perf_counter() < end:
+        found = terminal.wait_for_words(rb"(?s)(?:.*)(?:training|starting|evaluating|scoring|deciding on) #(\d+) ")
+        if int(found[1]) >= wanted:
+            return
+        time.sleep(0.01)
+    raise TimeoutError(f"#{wanted} did not come to the screen")
+
+
+def quitting(size: Size) -> Figures:
     """The key until the process is gone."""
     with made(night) as session:
         times = []
         for _ in range(5):
-            with opened(session, size) as terminal:
+            with opened(watching(session), size) as terminal:
                 terminal.wait_for(b"MATRIX_LR")
                 terminal.quiet()
                 times.append(terminal.close())
-        return {"median s": statistics.median(times), "worst s": max(times)}
+        return {"s": statistics.median(times), "worst s": max(times)}
 
 
-MEASUREMENTS: dict[str, Callable[[tuple[int, int]], dict[str, float]]] = {
+MEASUREMENTS: dict[str, Callable[[Size], Figures]] = {
     "first_paint": first_paint,
-    "idle": idle,
-    "training": training,
     "keys": keys,
+    "training": training,
+    "idle": idle,
     "memory": memory,
     "stalled": stalled,
     "quitting": quitting,
 }
+# What is measured, which figure of which measurement it is, how it is written, and the bar.
+ROWS = (
+    ("command to first paint of a real lab", "first_paint", "s", "{:.2f} s", "0.40 s"),
+    ("an empty Textual program, in alternation", "first_paint", "an empty Textual program s", "{:.2f} s", ""),
+    ("first paint of 1,000 experiments", "first_paint", "1,000 experiments s", "{:.2f} s", ""),
+    ("key to paint, 50,000 lines a second, median", "keys", "median ms", "{:.0f} ms", ""),
+    ("key to paint, 50,000 lines a second, 99th percentile", "keys", "99th percentile ms", "{:.0f} ms", "50 ms"),
+    ("bytes to the terminal, two progress lines a second", "training", "KB/s", "{:.1f} KB/s", "3 KB/s"),
+    ("processor time when nothing happens", "idle", "cpu %", "{:.2f} %", "0.5 %"),
+    ("memory, 1,000 experiments, 10 million lines", "memory", "MB", "{:.0f} MB", "120 MB"),
+    ("experiments in 30 s, terminal read", "stalled", "experiments while read", "{:.0f}", ""),
+    ("experiments in 30 s, reader stopped", "stalled", "experiments while not read", "{:.0f}", "as many"),
+    ("screen right after the reader's return", "stalled", "right after s", "{:.2f} s", "1 s"),
+    ("quitting", "quitting", "s", "{:.2f} s", "0.5 s"),
+)
+
+
+def table(results: dict[str, Figures], compared: dict[str, Figures]) -> str:
+    """The figures in Markdown, with their bars; the other programs in a table of their own."""
+    lines = ["| what | here | bar |", "|---|---|---|"]
+    for words, name, key, form, bar in ROWS:
+        if name in results:
+            lines.append(f"| {words} | {form.format(results[name][key])} | {bar} |")
+    if compared:
+        lines += ["", "| program | first paint | idle | bytes idle | memory |", "|---|---|---|---|---|"]
+        for name, found in compared.items():
+            cells = f"{found['first paint s']:.2f} s | {found['cpu %']:.2f} % | {found['KB/s']:.1f} KB/s"
+            lines.append(f"| {name} | {cells} | {found['MB']:.0f} MB |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=[*MEASUREMENTS, []], help="default: all")
+    parser.add_argument("names", nargs="*", choices=[*MEASUREMENTS, "others", []], help="default: all")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--size", default="120x40")
     arguments = parser.parse_args()
     columns, rows = map(int, arguments.size.split("x"))
-    results = {}
-    for name in arguments.names or MEASUREMENTS:
-        results[name] = MEASUREMENTS[name]((columns, rows))
-        if not arguments.json:
-            figures = ", ".join(f"{key} {value:,.3g}" for key, value in results[name].items())
-            print(f"{name:12} {figures}", flush=True)
-    if arguments.json:
-        print(json.dumps(results, indent=1))
+    size = columns, rows
+    names = arguments.names or [*MEASUREMENTS, "others"]
+    results: dict[str, Figures] = {}
+    for name in names:
+        if name in MEASUREMENTS:
+            print(f"{name} …", file=sys.stderr, flush=True)
+            results[name] = MEASUREMENTS[name](size)
+    compared: dict[str, Figures] = {}
+    if "others" in names:
+        with tempfile.TemporaryDirectory() as folder, made(night) as session:
+            ours = others.figures(watching(session), b"MATRIX_LR", size, Path(folder))
+            compared = {"autoresearch-tui, a night on the screen": ours, **others.compare(size, Path(folder))}
+    print(json.dumps({**results, "others": compared}, indent=1) if arguments.json else table(results, compared))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,8 @@ class ConflictScreen(Screen[Choice | None]):
         Binding("escape", "dismiss(None)", "Back"),
     ]
 
+    AUTO_FOCUS = "DiffPane"
+
     def __init__(self, mine: str, theirs: str, merges: bool) -> None:
         super().__init__()
         self._mine = mine
@@ -53,7 +55,6 @@ class ConflictScreen(Screen[Choice | None]):
         )
         pane = self.query_one(DiffPane)
         pane.show("\n".join(lines))
-        pane.focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A merge is offered only where it is one."""

@@ -31,6 +31,8 @@ class EditScreen(Screen[dict[str, str] | None]):
         Binding("escape", "leave", "Back", priority=True),
     ]
 
+    AUTO_FOCUS = "TextEditor"
+
     def __init__(self, files: Mapping[str, str], title: str) -> None:
         super().__init__()
         self._before = dict(files)
@@ -50,11 +52,15 @@ class EditScreen(Screen[dict[str, str] | None]):
                         yield self._area(path, text)
         yield Footer(show_command_palette=False)
 
-    def on_mount(self) -> None:
-        """Straight into the text."""
-        self.query(TextArea).first().focus()
-
     def action_save(self) -> None:
+        """What was typed before this key may still be on its way into the text: it comes first."""
+        self._typed().call_later(self._save)
+
+    def action_leave(self) -> None:
+        """As for saving."""
+        self._typed().call_later(self._leave)
+
+    def _save(self) -> None:
         """Checked first; a mistake in the syntax is shown, and a second save of the same text sends it anyway."""
         files = self._texts()
         if files == self._before:
@@ -67,7 +73,7 @@ class EditScreen(Screen[dict[str, str] | None]):
             return
         self.dismiss(files)
 
-    def action_leave(self) -> None:
+    def _leave(self) -> None:
         """Back; a second Esc throws edits away."""
         files = self._texts()
         if files == self._before or files == self._warned:
@@ -75,6 +81,10 @@ class EditScreen(Screen[dict[str, str] | None]):
             return
         self._warned = files
         self._say("not sent yet: ctrl+s sends it, Esc again throws the edit away")
+
+    def _typed(self) -> TextEditor:
+        """The text that has the keys."""
+        return self.focused if isinstance(self.focused, TextEditor) else self.query(TextEditor).first()
 
     def _texts(self) -> dict[str, str]:
         areas = self.query(TextArea)

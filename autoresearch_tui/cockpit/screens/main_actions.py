@@ -296,7 +296,8 @@ class MainActions(Screen[None]):
         if not self._in_results:
             self.bring(1)
         hint = "rows that have all these words" if self._in_results else "search in the log"
-        self._line = Input(self.results.words if self._in_results else "", placeholder=hint, id="find", compact=True)
+        words = self.results.words if self._in_results else ""
+        self._line = Input(words, placeholder=hint, id="find", compact=True, select_on_focus=False)
         self.mount(self._line, before="#keys")
         self._line.focus()
 

@@ -47,6 +47,7 @@ class NoteScreen(ModalScreen[str | None]):
                 placeholder="for example: smaller steps; look at the data loader first",
                 max_length=2000,
                 compact=True,
+                select_on_focus=False,
             )
 
     @on(Input.Submitted)

@@ -58,6 +58,8 @@ class ProgramScreen(Screen[None]):
         Binding("E", "external", show=False),
     ]
 
+    AUTO_FOCUS = "TextEditor"
+
     def __init__(
         self,
         lab: Lab,
@@ -100,7 +102,6 @@ class ProgramScreen(Screen[None]):
         self._drafting = self.set_interval(0.5, self._drafted, pause=True)
         self._reload()
         self._take_draft()
-        self._area.focus()
         self.query_one(KeyBar).show(actions.bar(Situation(self._session), ("program",)))
         if not self._watch.start():
             self.set_interval(1, self._look)
@@ -192,8 +193,8 @@ class ProgramScreen(Screen[None]):
             self._trouble = "changed on disk by another editor while you edited; ctrl+s shows both"
 
     def action_save(self) -> None:
-        """Writes the text, if the file is still the one that was loaded."""
-        self._save()
+        """Writes the text, if the file is still the one that was loaded; what was typed before the key comes first."""
+        self._area.call_later(self._save)
 
     def _save(self) -> bool:
         if not self.unsaved and self._theirs is None and program_file.digest_of(self._path) == self._loaded.digest:
@@ -251,6 +252,9 @@ class ProgramScreen(Screen[None]):
 
     def action_leave(self) -> None:
         """Back; with unsaved changes not before it is said what becomes of them."""
+        self._area.call_later(self._go)
+
+    def _go(self) -> None:
         if self.unsaved:
             self.app.push_screen(UnsavedScreen(), self._leave)
         else:

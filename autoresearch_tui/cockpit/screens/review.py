@@ -65,6 +65,7 @@ class ReviewScreen(Screen[Answer | None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("review")]
+    AUTO_FOCUS = "DiffPane"
 
     def __init__(
         self,
@@ -105,10 +106,9 @@ class ReviewScreen(Screen[Answer | None]):
         yield KeyBar(id="review-keys")
 
     def on_mount(self) -> None:
-        """The diff has the keys: it is what has to be read."""
+        """What is to be read, and what becomes of it without an answer."""
         pane = self.query_one(DiffPane)
         pane.show(self._diff_text, flags=self._experiment.flags)
-        pane.focus()
         self._draw_gate()
         self.set_interval(1, self._draw_gate)
 

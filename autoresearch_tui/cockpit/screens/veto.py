@@ -56,8 +56,13 @@ class ReasonScreen(ModalScreen[str | None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back"),
+        # At once, so that words that were typed with the Tab in one breath come after it.
+        Binding("tab,shift+tab", "own_words", show=False, priority=True),
         *(Binding(str(n), f"reason({n})", show=False) for n in range(1, 10)),
     ]
+
+    # Digits choose, so the list comes first. (A focus by hand would come late, over what was typed ahead.)
+    AUTO_FOCUS = "OptionList"
 
     def __init__(self, title: str, reasons: Sequence[str], text: str = "") -> None:
         super().__init__()
@@ -71,11 +76,13 @@ class ReasonScreen(ModalScreen[str | None]):
             if self._text:
                 yield Static(Content(self._text))
             yield OptionList(*(Content(f"{n}  {reason}") for n, reason in enumerate(self._reasons, 1)))
-            yield Input(placeholder="or in your own words", max_length=500, compact=True)
+            # Selecting what is there when the keys arrive would swallow what was typed ahead.
+            yield Input(placeholder="or in your own words", max_length=500, compact=True, select_on_focus=False)
 
-    def on_mount(self) -> None:
-        """Digits choose, so the list comes first."""
-        self.query_one(OptionList).focus()
+    def action_own_words(self) -> None:
+        """To the free text, or back to the list."""
+        line = self.query_one(Input)
+        self.set_focus(self.query_one(OptionList) if line.has_focus else line)
 
     def action_reason(self, number: int) -> None:
         """The reason with that number."""

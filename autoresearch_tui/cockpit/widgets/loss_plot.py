@@ -75,8 +75,9 @@ class LossPlot(Canvas):
         there = others[0].curve.value_at(newest[0]) if newest and len(others) == 1 else None
         if newest is not None and there is not None:
             apart = newest[1] - there
-            word, tone = ("ahead", "good") if apart < 0 else ("behind", "warn")
-            row.append((f"  {'▼' if apart < 0 else '▲'} {abs(apart):.4f} {word}", tone))
+            glyph, word, tone = ("▼", "ahead", "good") if apart < 0 else ("▲", "behind", "warn")
+            level = abs(apart) < 0.00005
+            row.append(("  = level", "dim") if level else (f"  {glyph} {abs(apart):.4f} {word}", tone))
         right: list[Cells] = []
         for one in others:
             cells: list[Cells] = [(" ━ ", one.tone), (one.name, "dim")]

@@ -1,0 +1,123 @@
+"""One night as its human lives it, on a real pseudo-terminal, with a real engine, git and runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine.journal import read
+from autoresearch_tui.engine.lock import held, read_holder
+from autoresearch_tui.engine.state import Experiment, Stage
+from tests.conftest import SETTINGS
+from tests.e2e.terminal import Terminal, wait_for
+from tests.history import problems, state_of
+
+ASK = SETTINGS.replace('mode = "auto"', 'mode = "ask"')
+CTRL_S, ESC = "\x13", "\x1b"
+
+
+def test_a_night(new_lab: Callable[..., Path]) -> None:
+    lab = new_lab(settings=ASK)
+    lock = lab / ".autoresearch" / "engine.lock"
+
+    def now() -> tuple[Experiment, ...]:
+        return state_of(lab, "t").experiments
+
+    def gate(terminal: Terminal, number: int) -> None:
+        """Until it waits, on the frontier, and nothing runs that could move it: what is answered then stands."""
+
+        def waits(_: str) -> bool:
+            state = state_of(lab, "t")
+            found = state.experiments[number] if number < len(state.experiments) else None
+            settled = state.running is None and found is not None and found.base == state.frontier_commit
+            return settled and found is not None and found.stage is Stage.REVIEW
+
+        terminal.wait(waits)
+        terminal.wait(f"#{number} waits for you")
+
+    with Terminal(str(lab), "--tag", "t") as terminal:
+        # Approve exactly what is on the screen.
+        gate(terminal, 1)
+        shown = now()[1].commit
+        terminal.press_until("a", lambda _: now()[1].approved_by == "human")
+        terminal.wait(lambda _: now()[1].outcome in ("keep", "discard"))
+        assert now()[1].commit == shown
+
+        # Veto in own words; the next request has the reason.
+        gate(terminal, 2)
+        terminal.press_until("v", "or in your own words")
+        terminal.press("\ttoo small a step\r")
+        terminal.wait(lambda _: now()[2].outcome == "vetoed")
+        assert now()[2].reason == "too small a step"
+
+        # Edit a diff by hand, and run what was written.
+        gate(terminal, 3)
+        proposed = now()[3].commit
+        terminal.press_until("r", "another")
+        # Keys do not count in the first half second; then one is enough, and a second would be text.
+        over = time.monotonic() + 0.7
+        terminal.wait(lambda _: time.monotonic() > over)
+        terminal.press("e")
+        terminal.wait("as you leave it")
+        terminal.press("# by hand\r" + CTRL_S)
+        wait_for(lambda: now()[3].approved_by == "human, edited", what="the edited version's approval")
+        wait_for(lambda: now()[3].outcome, what="the edited version's verdict")
+        assert now()[3].commit != proposed
+        ran = subprocess.run(
+            ["git", "-C", str(lab), "show", f"{now()[3].commit}:train.py"], check=True, capture_output=True, text=True
+        )
+        assert ran.stdout.startswith("# by hand\n")
+
+        # Another program while the loop runs: the next proposal is made under it.
+        gate(terminal, 4)
+        before = state_of(lab, "t").program
+        terminal.press("e")
+        terminal.wait("as on disk")
+        terminal.press("Be bold.\r")
+        terminal.wait("edited, not saved")
+        terminal.press(CTRL_S)
+        terminal.wait("as on disk")
+        assert lab.joinpath("program.md").read_text().startswith("Be bold.\n")
+        terminal.press(ESC)
+        terminal.wait("#4 waits for you")
+        terminal.press_until("v", "or in your own words")
+        terminal.press("1")
+        wait_for(lambda: len(now()) > 5, what="a proposal under the new program")
+        assert now()[5].program not in ("", before)
+
+        # Leave: the loop goes on; come back: it is taken over.
+        gate(terminal, 5)
+        terminal.press("q")
+        assert terminal.ended() == 0
+    wait_for(lambda: held(lock) and read_holder(lock).headless, what="an engine without a screen")
+
+    with Terminal(str(lab)) as terminal:
+        gate(terminal, 5)
+        # Overrule the verdict on the edited one, found by its number.
+        edited = now()[3].outcome
+        terminal.press("4")
+        terminal.wait("o sort")
+        terminal.press_until("/", "rows that have all these words")
+        terminal.press("#3\r")
+        terminal.wait("1 of 6")
+        terminal.press_until("O", "overrule #3")
+        terminal.press("1")
+        wait_for(lambda: now()[3].overruled == edited, what="the other verdict")
+        assert now()[3].outcome == ("discard" if edited == "keep" else "keep")
+        terminal.wait("⇄")
+        terminal.press_until("Q", "stop for good")
+        terminal.press("x")
+        assert terminal.ended() == 0
+
+    report = subprocess.run(
+        [sys.executable, "-m", "autoresearch_tui", "report", str(lab)], check=True, capture_output=True, text=True
+    )
+    page = next(Path(line.split()[-1]) for line in report.stdout.splitlines() if line.endswith("report.md"))
+    assert "too small a step" in page.read_text("utf-8")
+    kinds = [type(record.event) for record in read(lab / ".autoresearch/t/journal.jsonl")]
+    assert kinds.count(ev.VerdictOverruled) == 1
+    assert problems(lab, "t") == []
