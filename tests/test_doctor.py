@@ -21,6 +21,7 @@ from autoresearch_tui.doctor.item import Item
 from autoresearch_tui.doctor.mend import look
 from autoresearch_tui.engine import cage
 from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine import sandbox as cages
 from autoresearch_tui.engine.fold import fold_all
 from autoresearch_tui.engine.journal import JournalDamaged, encode, scan
 from autoresearch_tui.engine.ledger import Ledger
@@ -537,6 +538,16 @@ def test_no_key(new_lab: NewLab, examine: Look, tmp_path: Path, monkeypatch: pyt
 def test_an_agent_that_is_not_there(new_lab: NewLab, examine: Look) -> None:
     lab = new_lab(settings=SETTINGS.replace('kind = "search"', 'kind = "command"\ncommand = ["no-such-agent"]'))
     assert "no-such-agent" in examine(lab)["researcher"].found
+
+
+def test_the_sandbox_of_an_agent(new_lab: NewLab, examine: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = new_lab(settings=SETTINGS.replace('kind = "search"', 'kind = "command"\ncommand = ["sh", "-c", "true"]'))
+    if cages.choose().kind is not cages.Kind.NONE:
+        item = examine(lab)["agent's sandbox"]
+        assert item.status != "problem" and "with the network" in item.found
+    monkeypatch.setattr(cages, "choose", lambda: cages.Sandbox(cages.Kind.NONE, note="nothing"))
+    item = examine(lab)["agent's sandbox"]
+    assert item.status == "problem" and "would run as you" in item.found and "AUTORESEARCH_NO_CAGE=1" in item.remedy
 
 
 @pytest.mark.parametrize("works", [True, False])

@@ -205,9 +205,30 @@ def researcher(found: Lab | None, environ: Mapping[str, str]) -> list[Item]:
         text, _, remedy = str(error).replace("no API key: ", "no API key; ", 1).partition("; ")
         return [problem("researcher", f"{kind}: {text}", remedy)]
     items = [ok("researcher", kind)]
+    if kind == "command":
+        items.append(agent_cage(found, environ))
     if kind == "claude":
         items.append(api(ask_json([sys.executable, "-m", "autoresearch_tui.doctor.api_probe"], environ, API_SECONDS)))
     return items
+
+
+def agent_cage(found: Lab, environ: Mapping[str, str]) -> Item:
+    """What holds the command-line agent, proven from inside a cage like its own."""
+    from autoresearch_tui.engine import agent_cage as cages
+    from autoresearch_tui.engine import cage
+    from autoresearch_tui.engine.ledger import Ledger
+
+    name, kind = "agent's sandbox", cage.mechanism().kind.value
+    try:
+        fails = cages.of_lab(found, Ledger(found.root), environ).check()
+    except (UserError, OSError) as error:
+        return problem(name, str(error), "an agent that cannot be confined is not started")
+    if kind == "none":
+        remedy = f"install bubblewrap; until then it waits when nobody watches ({cage.NO_CAGE}=1 accepts it)"
+        return problem(name, "none: the agent would run as you", remedy)
+    if fails:
+        return warning(name, f"{kind}, with the network; not: {', '.join(fails)}", cage.mechanism().note)
+    return ok(name, f"{kind}, with the network; nothing of yours but its settings and its login")
 
 
 def api(answer: Mapping[str, object]) -> Item:

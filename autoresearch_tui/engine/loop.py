@@ -170,7 +170,7 @@ class Engine:
             since = f"since #{state.best.number} was kept"
             if moved is None:
                 self._session.append(ev.ProposalWithdrawn(waiting.number, f"no longer applies {since}"))
-            elif misfit := self._session.misfit(waiting.number, moved.commit):
+            elif misfit := self._session.archive.misfit(state, waiting.number, moved.commit):
                 self._session.append(ev.ProposalWithdrawn(waiting.number, f"no longer worth a run {since}: {misfit}"))
             else:
                 self._session.append(moved)

@@ -150,10 +150,6 @@ class Session:
             case ev.VerdictGiven() | ev.VerdictOverruled() | ev.FrontierMoved():
                 self._behind = True
 
-    def misfit(self, number: int, commit: str) -> str | None:
-        """Why a waiting proposal need not be run any more, now that it is `commit`; None where it may."""
-        return self.archive.misfit(self.state, number, commit, self.python_path)
-
     def publish_table(self) -> None:
         """Both results.tsv; a foreign one at the lab's top is left alone, and said so once."""
         text = results.render(self.state)

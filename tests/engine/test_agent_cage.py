@@ -27,6 +27,7 @@ from autoresearch_tui.researchers import choose
 from autoresearch_tui.researchers.base import Brief
 from tests.conftest import SETTINGS
 from tests.history import state_of
+from tests.researchers.test_command import BRIEF, EXPECTED, STAND_IN, documented
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no cage outside Linux")
 KEY, OTHER = "sk-ant-its-own-key", "ghp_another-key"
@@ -226,6 +227,25 @@ def test_it_has_the_network_its_key_and_its_files_and_nothing_else(
     assert (home / ".claude/.credentials.json").read_text() == "renewed"
     assert (home / ".claude/settings.json").read_text() == '{"model": "opus"}'
     assert not [path for path in (home / ".claude.lock", lab.root / "new", home.parent / "ours") if path.exists()]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_documented_lines_work_in_the_cage(name: str, here: Here, mechanism: Sandbox) -> None:
+    """Stand-ins of those names; the agents themselves have not been tried in it."""
+    lab, environ = here
+    command = documented()[name]
+    words, last = EXPECTED[name]
+    expected = words.split("|")[0].split() + words.split("|")[1:]
+    program = Path(environ["HOME"]) / ".local/bin" / command[0]
+    program.parent.mkdir(parents=True)
+    program.write_text(STAND_IN.format(python=sys.executable, expected=expected, last=last))
+    program.chmod(0o755)
+    environ["PATH"] = f"{program.parent}:{environ['PATH']}"
+    researcher = replace(lab.settings.researcher, command=tuple(command))
+    lab = replace(lab, settings=replace(lab.settings, researcher=researcher))
+    wrap = agent_cage.wrapper(lab, Ledger(lab.root), environ)
+    proposal = choose.make(lab.settings, environ, wrap=wrap).propose(BRIEF, lambda _: None, threading.Event())
+    assert proposal is not None and proposal.files == {"train.py": "LR = 0.04\nDEPTH = 6\n"}
 
 
 def test_without_a_cage_it_gets_at_everything(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -219,7 +219,7 @@ def test_what_becomes_the_same_as_an_earlier_one_by_merging_is_not_run(new_lab: 
         driver.join(60)
     state = state_of(folder, "t")
     assert [e.outcome for e in state.experiments] == ["keep", "discard", "keep", "withdrawn", "keep"]
-    assert "the same code as experiment 1" in state.experiments[3].reason
+    assert "the same code as experiment 1 now" in state.experiments[3].reason
     assert problems(folder, "t") == []
 
 

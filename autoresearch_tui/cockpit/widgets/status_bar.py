@@ -43,6 +43,8 @@ class TitleBar(Canvas):
         cage = self._state.cage
         if cage is not None and (cage.kind == "none" or cage.fails):
             left.append((" · ! runs are not fully caged", "warn"))
+        elif cage is not None and cage.agent_fails:
+            left.append((" · ! the agent is not fully caged", "warn"))
         if self._warning:
             left.append((" · ! overfits its referee", "warn"))
         elif cage is not None and width >= 100:
