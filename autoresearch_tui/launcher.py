@@ -53,6 +53,8 @@ def headless(lab: Lab, choice: Choice, *, prepare: bool) -> int:
     """The engine without a screen; one JSON event a line on stdout. Returns the exit code."""
     from autoresearch_tui.output import Output
 
+    # Also where whoever started us had it ignored: `kill -INT` is how this engine is stopped.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     output = Output()
     try:
         return _headless(lab, choice, output, prepare=prepare)

@@ -14,7 +14,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import Theme
 
-from autoresearch_tui.cockpit import preferences
+from autoresearch_tui.cockpit import continued, preferences
 from autoresearch_tui.cockpit.actions import ACTIONS, Action, by_id
 from autoresearch_tui.cockpit.bridge import Bridge
 from autoresearch_tui.cockpit.preferences import Preferences
@@ -119,6 +119,7 @@ class Cockpit(App[int]):
     def _begin(self) -> None:
         gc.enable()
         gc.freeze()
+        continued.mind(self)
         self.monitor.start()
         if self.host is not None:
             self.host.start()

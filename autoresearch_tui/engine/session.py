@@ -136,12 +136,21 @@ class Session:
         """After a step: refs, branch and tables say what the journal says. What fails is due at the next call."""
         while self._loose:
             number = min(self._loose)
-            self.ledger.set_ref(self.attempts.ref(number), self.state.experiments[number].commit)
+            self._point_ref(self.attempts.ref(number), self.state.experiments[number].commit)
             self._loose.discard(number)
         if self._behind:
             self._mend_branch()
             self.publish_table()
             self._behind = False
+
+    def _point_ref(self, ref: str, commit: str) -> None:
+        try:
+            self.ledger.set_ref(ref, commit)
+        except GitError:
+            if self.ledger.resolve(commit) is not None:
+                raise
+            # Somebody deleted the ref and had git clear up: the run's folder still has what was trained.
+            self.append(ev.CommandRefused("git", f"commit {commit[:7]} of {ref} is gone from the repository"))
 
     def _note_behind(self, event: ev.Event) -> None:
         match event:
@@ -253,6 +262,16 @@ class Session:
             raise BranchMoved(
                 f"branch {state.session.branch} was moved to {present[:7]} by somebody else; "
                 f"move it back with `git branch -f {state.session.branch} {wanted[:7]}`, or start with --new"
+            )
+        if state.session.branch in self.ledger.checked_out():
+            raise BranchMoved(
+                f"branch {state.session.branch} is checked out, and moving it would upset that checkout; "
+                "check out another branch, and the loop goes on"
+            )
+        if self.ledger.resolve(wanted) is None:
+            raise BranchMoved(
+                f"commit {wanted[:7]}, where the search stands, is gone from the repository (refs deleted, then "
+                f"git gc?); what was trained is in {self.files.folder / 'runs'}; start with --new"
             )
         self.ledger.set_ref(ref, wanted, present or NO_COMMIT)
 

@@ -82,10 +82,14 @@ def test_the_session_can_be_taken_from_a_cockpit_that_does_not_answer(new_lab: C
     assert problems(lab, "t") == []
 
 
-def test_sizes_down_to_one_cell(new_lab: Callable[..., Path]) -> None:
+def test_stops_and_sizes_down_to_one_cell(new_lab: Callable[..., Path]) -> None:
     lab = new_lab(settings=ASK)
     with Terminal(str(lab), "--tag", "t") as terminal:
         terminal.wait("a approves")
+        for number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGCONT):
+            terminal.process.kill(number)
+            for _ in range(10):
+                terminal.drain()
         for columns, lines in ((1, 1), (2, 50), (300, 1), (120, 32)):
             terminal.resize(columns, lines)
             terminal.press("ra\x1b")

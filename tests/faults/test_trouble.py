@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine import launch, surroundings, trouble
 from autoresearch_tui.engine.clock import ClockWatch, Reading
 from autoresearch_tui.engine.ledger import Ledger
@@ -232,6 +233,36 @@ def test_a_lock_that_somebody_holds_now_is_waited_for(lab_folder: Path) -> None:
         lock.unlink()
         assert driver.join() == "finished"
     assert problems(lab_folder, "t") == []
+
+
+def test_a_branch_that_is_checked_out_meanwhile_is_not_moved(lab_folder: Path) -> None:
+    git(lab_folder, "config", "user.name", "Ada")
+    with running(lab_folder, Script(), rows=2) as driver:
+        driver.wait(lambda s: s.asked is not None and s.best)
+        git(lab_folder, "checkout", "--quiet", "autoresearch/t")
+        driver.engine.send(cmd.Stop(now=True))
+        driver.join()
+    driver = Driver(lab_folder, Script(turn("RATE", 0.25)), rows=2)
+    driver.start()
+    state = driver.wait(lambda s: s.trouble)
+    assert state.trouble is not None
+    assert "is checked out" in state.trouble.what
+    assert git(lab_folder, "status", "--porcelain", "--untracked-files=no") == ""
+    git(lab_folder, "checkout", "--quiet", "main")
+    assert driver.join() == "finished"
+    assert problems(lab_folder, "t") == []
+
+
+def test_attempts_that_git_has_thrown_away_do_not_stop_the_session(lab_folder: Path) -> None:
+    with running(lab_folder, Script(turn("RATE", 0.25), turn("WIDTH", 2)), rows=3) as driver:
+        driver.join()
+    git(lab_folder, "update-ref", "-d", "refs/autoresearch/t/0002")
+    git(lab_folder, "gc", "--quiet", "--prune=now")
+    with running(lab_folder, Script(turn("WIDTH", 9)), rows=4) as driver:
+        assert driver.join() == "finished"
+        refused = driver.state.refused
+    assert refused is not None
+    assert "0002 is gone from the repository" in refused.why
 
 
 def test_a_deleted_branch_comes_back(lab_folder: Path) -> None:
