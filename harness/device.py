@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -59,8 +60,12 @@ def pick_dtype(device: torch.device) -> torch.dtype:
 
 
 def can_compile(device: torch.device) -> bool:
-    """Does torch.compile work and pay here? On two CPU cores it costs half a minute and gives a tenth."""
-    if device.type != "cuda" or find_spec("triton") is None:
+    """Does torch.compile work and pay here? On two CPU cores it costs half a minute and gives a tenth.
+
+    Triton needs a C compiler for its launchers, which slim images do not have.
+    """
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if device.type != "cuda" or find_spec("triton") is None or not compiler:
         return False
     return torch.cuda.get_device_capability(device) >= (7, 0)
 

@@ -207,7 +207,10 @@ def capped_losses(x: Tensor, weight: Tensor, targets: Tensor, grads: tuple[Tenso
             chance.mul_((real / total)[:, None]).scatter_add_(1, target, -real[:, None])
             slope = chance.addcmul_(chance, tanh.square_(), value=-1).to(x.dtype)
             torch.mm(slope, weight, out=grads[0][at : at + chunk])
-            grads[1].addmm_(slope.T, rows)
+            if x.dtype == torch.float32:
+                grads[1].addmm_(slope.T, rows)
+            else:  # sums of many chunks lose too much in bf16
+                grads[1].add_(slope.T @ rows)
     return losses
 
 
@@ -216,7 +219,7 @@ class CappedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        grads = (torch.empty_like(x), torch.zeros_like(weight))
+        grads = (torch.empty_like(x), torch.zeros_like(weight, dtype=torch.float32))
         losses = capped_losses(x, weight, targets, grads)
         number = (targets >= 0).sum().clamp_min(1)
         ctx.save_for_backward(*grads, number)
@@ -434,7 +437,7 @@ class Optimizers:
 
     def __init__(self, model: GPT, compiled: bool, dtype: torch.dtype) -> None:
         scale = (model.config.n_embd / 768) ** -0.5
-        self.params = list(model.parameters())
+        self.drop_gradients = model.zero_grad
         self.adam = [
             AdamW([model.head.weight], UNEMBEDDING_LR * scale, UNEMBEDDING_WEIGHT_DECAY),
             AdamW([model.embed.weight], EMBEDDING_LR * scale, EMBEDDING_WEIGHT_DECAY),
@@ -459,10 +462,6 @@ class Optimizers:
             muon.step(multiplier, (1 - warm) * 0.85 + warm * MUON_MOMENTUM, WEIGHT_DECAY * (1 - progress))
         self.drop_gradients()
         return multiplier
-
-    def drop_gradients(self) -> None:
-        for p in self.params:
-            p.grad = None
 
     def reset(self) -> None:
         """Forget every step taken."""
@@ -555,8 +554,9 @@ class Run:
             for _ in range(2):  # with gradients there already it needs the most memory
                 self.step(x, y, 2)
             self.optimizers.step(0.0, 0)
-            with torch.no_grad():
-                self.forward(x, y, reduction="none")
+            if not prepare.REFEREE_FD:  # which asks the model as it is, not the compiled one
+                with torch.no_grad():
+                    self.forward(x, y, reduction="none")
             hardware.synchronize(self.device)
         finally:
             self.optimizers.reset()
@@ -607,7 +607,8 @@ def set_up(tokenizer: Tokenizer) -> tuple[Run, int, Meter]:
     optimizers = Optimizers(model, compiled, dtype if device.type == "cuda" else torch.float32)
     run = Run(model, torch.compile(model, dynamic=False) if compiled else model, optimizers, device)
     peak = hardware.find_peak(device, dtype)
-    print(f"Device: {device}, {hardware.dtype_name(dtype)}, attention: {attention.name}, peak: {peak}\nModel: {config}")
+    how = f"{hardware.dtype_name(dtype)}, {'compiled' if compiled else 'eager'}, attention: {attention.name}"
+    print(f"Device: {device}, {how}, peak: {peak}\nModel: {config}")
     print("Parameters: " + ", ".join(f"{k} {n:,}" for k, n in model.parameter_counts().items()), flush=True)
     rows = max(1, min(DEVICE_BATCH_SIZE, TOTAL_BATCH_SIZE // MAX_SEQ_LEN))
     if device.type != "cpu" or prepare.PREFLIGHT:

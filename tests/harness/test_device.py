@@ -104,6 +104,9 @@ def test_only_cards_with_triton_compile(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(device, "find_spec", lambda _, found=triton: found)
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
         assert device.can_compile(torch.device("cuda")) is expected
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(device.shutil, "which", lambda _: None)
+    assert not device.can_compile(CUDA)
 
 
 def test_out_of_memory_steps_down(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,8 +53,8 @@ def test_nothing_is_compiled_after_the_warm_up(train: ModuleType, monkeypatch: p
     meter = train.Meter(1.0, 1.0)
     train.train(run, batches(train), meter, 2)
     assert meter.steps == 3
-    rows = train.prepare.load_val_rows()[: 2 * ROWS]
-    monkeypatch.setattr(train.prepare, "load_val_rows", lambda: rows)
+    rows = train.prepare.load_rows()[: 2 * ROWS]
+    monkeypatch.setattr(train.prepare, "load_rows", lambda: rows)
     assert 1 < train.evaluate_bpb(run.forward, train.Tokenizer.from_directory(), ROWS) < 20
     assert len(graphs) == made
 
