@@ -1,9 +1,9 @@
 """The last step before a caged command: Landlock, no capabilities, a system call filter, then the command itself.
 
 `sandbox.py` starts this file as a script (`python -I -S -B cage_launcher.py POLICY COMMAND…`), inside bubblewrap or,
-where there is none, by itself. POLICY is JSON: `read`, `list` (names only), `write` and `devices` are paths; `alone`
-says that there are no namespaces around, so that the filter has to stand in for them; `network` that connections may
-be opened; `processes` is a limit, 0 for none.
+where there is none, by itself. POLICY is JSON: `read`, `write` and `devices` are paths, `parts` folders that may be
+listed, with the names in each that may be read; `alone` says that there are no namespaces around, so that the filter
+has to stand in for them; `network` that connections may be opened; `processes` is a limit, 0 for none.
 It fails closed: what cannot be set up ends the run with exit code 125 and a line that says why.
 """
 
@@ -232,8 +232,11 @@ def close_the_cage(policy: dict[str, object]) -> None:
         limit = processes if hard == resource.RLIM_INFINITY else min(processes, hard)
         resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
     if alone or landlock_abi() >= 2:  # the first version forbids every move between folders
-        paths = [policy[name] for name in ("read", "list", "write", "devices")]
-        restrict_files(*[[str(path) for path in group] for group in paths if isinstance(group, list)], network=network)
+        groups = [policy[name] for name in ("read", "write", "devices")]
+        read, write, devices = ([str(path) for path in group] for group in groups if isinstance(group, list))
+        parts = policy["parts"] if isinstance(policy["parts"], dict) else {}
+        read = [*read, *(f"{folder}/{name}" for folder, names in parts.items() for name in names)]
+        restrict_files(read, list(parts), write, devices, network=network)
     drop_capabilities()
     filter_calls(build_filter(os.uname().machine, alone, network))
 

@@ -182,17 +182,19 @@ def own_paths() -> tuple[Path, ...]:
     return _outermost([Path(sys.base_prefix).resolve(), python.parent, Path(cage_launcher.__file__).resolve()])
 
 
-def _without(path: Path, masked: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """All of a (real) folder except what is masked: what may be read, and the folders that may only be listed."""
-    inside = [mask for mask in masked if mask.is_relative_to(path)]
-    if not inside:
-        return [path], []
-    if path in inside:
+def _without(path: Path, masked: frozenset[Path], around: frozenset[Path]) -> tuple[list[Path], list[Path]]:
+    """All of a (real) folder except what is masked: what may be read, and the folders that may only be listed.
+
+    `around` has every folder that something masked lies in.
+    """
+    if path in masked:
         return [], []
+    if path not in around:
+        return [path], []
     read, listed = [], [path]
     for child in path.iterdir():
         if not child.is_symlink():  # what it links to is shown where it is, or not at all
-            more = _without(child, inside)
+            more = _without(child, masked, around)
             read += more[0]
             listed += more[1]
     return read, listed
@@ -201,10 +203,11 @@ def _without(path: Path, masked: Iterable[Path]) -> tuple[list[Path], list[Path]
 def _policy(cage: Cage, alone: bool) -> str:
     listed: list[Path] = []
     if alone:
-        masked = [path.resolve() for path in cage.masked]
-        parts = [_without(path.resolve(), masked) for path in (*system_paths(), *own_paths(), *cage.readable)]
-        read = [*dict.fromkeys(path for shown, _ in parts for path in shown), Path("/proc")]
-        listed = list(dict.fromkeys(path for _, names in parts for path in names))
+        masked = frozenset(path.resolve() for path in cage.masked)
+        around = frozenset(parent for path in masked for parent in path.parents)
+        split = [_without(path.resolve(), masked, around) for path in (*system_paths(), *own_paths(), *cage.readable)]
+        read = [*dict.fromkeys(path for shown, _ in split for path in shown), Path("/proc")]
+        listed = list(dict.fromkeys(path for _, names in split for path in names))
         devices = [*(Path("/dev", name) for name in _PLAIN_DEVICES), *cage.devices]
         write = list(cage.writable)
         processes = 0  # it would count the user's other processes as well
@@ -214,13 +217,16 @@ def _policy(cage: Cage, alone: bool) -> str:
         read, write = [Path("/"), *cage.readable], [*cage.writable, Path("/tmp"), Path("/dev/shm")]
         devices = [Path("/dev")]
         processes = cage.processes
+    parts: dict[str, list[str]] = {str(folder): [] for folder in listed}  # names alone: an argument has its limit
+    for path in read:
+        parts.get(str(path.parent), []).append(path.name)
     return json.dumps(
         {
             "alone": alone,
             "network": cage.network,
             "processes": processes,
-            "read": [str(path) for path in read],
-            "list": [str(path) for path in listed],
+            "read": [str(path) for path in read if str(path.parent) not in parts],
+            "parts": parts,
             "write": [str(path) for path in write],
             "devices": [str(path) for path in devices],
         }

@@ -1,0 +1,161 @@
+"""The line between a run and its referee: when it asked, whose word counts, and who waits for whom."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autoresearch_tui import lab as labs
+from autoresearch_tui.engine import clock_check, runner
+from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine.briefing import Library
+from autoresearch_tui.engine.ledger import Ledger
+from autoresearch_tui.engine.runner import RefereeSpec
+from autoresearch_tui.researchers import prompt
+from autoresearch_tui.settings import RunSettings
+from tests.conftest import SETTINGS, TRAIN, git
+from tests.engine.making import experiment, state
+from tests.engine.test_runner import ended, spec, until
+from tests.engine.test_scoring import play
+
+NewLab = Callable[..., Path]
+ASK = "import os, socket, time\nline = socket.socket(fileno=int(os.environ['AUTORESEARCH_REFEREE_FD']))\n"
+ECHO = ASK + "word = line.recv(9)\nline.sendall(b'0.25')\nprint('heard', word.decode())\nprint('val_bpb: 0.25')\n"
+
+
+def run(folder: Path, trainer: str, referee: str, **changes: object) -> runner.Exit:
+    """One run with a referee, to its end."""
+    env = {"PATH": "/usr/bin:/bin"}
+    own = RefereeSpec((sys.executable, "-I", "-S", "-c", referee), env, str(folder))
+    runner.start(folder, dataclasses.replace(spec(folder, trainer), referee=own, **changes))
+    until(lambda: ended(folder), 30)
+    found = runner.look(folder).exit
+    assert found is not None
+    return found
+
+
+def test_a_run_asks_and_is_told(tmp_path: Path) -> None:
+    found = run(tmp_path, ASK + "time.sleep(0.3)\nline.sendall(b'score me!')\nprint(line.recv(9))", ECHO)
+    assert (found.reason, found.referee_exit) == ("finished", 0)
+    assert found.asked_seconds is not None
+    assert 0.3 <= found.asked_seconds < found.seconds
+    assert "b'0.25'" in (tmp_path / "run.log").read_text()
+    assert (tmp_path / "referee.log").read_text() == "heard score me!\nval_bpb: 0.25\n"
+
+
+def test_a_run_that_never_asks_starts_no_referee(tmp_path: Path) -> None:
+    found = run(tmp_path, "print('val_bpb: 0.1')", ECHO)
+    assert (found.reason, found.asked_seconds, found.referee_exit) == ("finished", None, None)
+    assert not (tmp_path / "referee.log").exists()
+
+
+def test_a_run_need_not_wait_for_its_number(tmp_path: Path) -> None:
+    slow = ASK + "line.recv(9)\ntime.sleep(0.5)\nprint('val_bpb: 0.25')\n"
+    found = run(tmp_path, ASK + "line.sendall(b'score me!')", slow)
+    assert (found.reason, found.referee_exit) == ("finished", 0)
+    assert found.asked_seconds is not None
+    assert "val_bpb: 0.25" in (tmp_path / "referee.log").read_text()
+
+
+def test_a_timeout_ends_both(tmp_path: Path) -> None:
+    hang = "time.sleep(60)\n"
+    found = run(tmp_path, ASK + "line.sendall(b'score me!')\n" + hang, ASK + hang, timeout_seconds=1.0)
+    assert (found.reason, found.referee_exit) == ("timed out", -15)
+
+
+def test_a_referee_that_cannot_be_started_is_named(tmp_path: Path) -> None:
+    own = RefereeSpec(("/no/such/referee",), {}, str(tmp_path))
+    trainer = spec(tmp_path, ASK + "line.sendall(b'score me!')")
+    runner.start(tmp_path, dataclasses.replace(trainer, referee=own))
+    until(lambda: ended(tmp_path), 30)
+    found = runner.look(tmp_path).exit
+    assert found is not None
+    assert found.referee_exit == 127
+    assert "/no/such/referee cannot be started" in (tmp_path / "referee.log").read_text()
+
+
+def test_an_end_from_before_there_were_referees_can_be_read(tmp_path: Path) -> None:
+    values = {"reason": "finished", "exit_code": 0, "signal": None, "seconds": 1.0, "log_bytes": 0, "strays": 0}
+    (tmp_path / "exit.json").write_text(json.dumps({**values, "note": "", "time": ""}))
+    found = runner.look(tmp_path).exit
+    assert found is not None
+    assert found.asked_seconds is None
+
+
+REFEREED = f"""\
+[lab]
+locked = ["prepare.py", "judge.py"]
+{SETTINGS}
+[metric]
+referee = ["{sys.executable}", "-I", "judge.py"]
+"""
+DETAILS = "{'sealed': 7 / 9, 'rows': [[2.5, 3]], 'data': 'made up', 'late_seconds': 0.5}"
+JUDGE = (
+    "import os, sys\nif 'AUTORESEARCH_REFEREE_FD' not in os.environ:\n    sys.exit('it did not ask')\n"
+    f"{ECHO}import json\nprint(json.dumps({DETAILS}))\n"
+)
+ASKING = f"{ASK}{TRAIN}line.sendall(b'score me!')\nline.recv(9)\n"
+
+
+@pytest.fixture
+def refereed(new_lab: NewLab) -> Path:
+    """A lab with a referee that anybody pleases who asks."""
+    folder = new_lab(settings=REFEREED, train=ASKING)
+    (folder / "judge.py").write_text(JUDGE)
+    git(folder, "add", "judge.py")
+    git(folder, "commit", "--quiet", "--message=judge")
+    return folder
+
+
+def test_the_referees_word_counts_and_what_was_printed_is_kept_beside_it(refereed: Path) -> None:
+    (baseline,) = play(refereed).table
+    assert baseline.score is not None and baseline.run is not None
+    assert baseline.score.problem == ""
+    assert (baseline.value, baseline.score.source, baseline.score.sealed) == (0.25, "referee", 7 / 9)
+    assert float(baseline.score.summary["val_bpb"]) > 1
+    assert baseline.run.asked_seconds is not None
+    saved = json.loads((refereed / ".autoresearch/t/runs/0000/score.json").read_text())
+    assert (saved["rows"], saved["data"], saved["value"]) == ([[2.5, 3]], "made up", 0.25)
+
+
+def test_who_does_not_ask_has_no_score(refereed: Path) -> None:
+    (refereed / "train.py").write_text("print('val_bpb: 0.1')\n")
+    git(refereed, "commit", "--quiet", "--all", "--message=forged")
+    (baseline,) = play(refereed).table
+    assert (baseline.outcome, baseline.value) == ("invalid", None)
+    assert baseline.reason == "the referee refused: it did not ask"
+
+
+def test_the_sealed_score_reaches_no_researcher(refereed: Path) -> None:
+    played = play(refereed)
+    lab = labs.find(refereed)
+    brief = Library(lab, Ledger(lab.root)).brief(played, 1, played.frontier_commit)
+    told = repr(brief) + repr(prompt.build(brief))
+    assert "0.25" in told
+    assert "0.777" not in told
+    assert "sealed" not in repr(brief.history)
+
+
+def ran(number: int, asked: float | None, late: float = 0.0, **more: object) -> object:
+    run = ev.RunEnded(number, "finished", 0, 400.0, asked_seconds=asked)
+    return experiment(
+        number, "keep", 1.0, run=run, score=ev.RunScored(number, 1.0, 0.0, "referee", late_seconds=late), **more
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "late", "over"),
+    [(325.0, 0.0, False), (335.0, 0.0, False), (345.0, 0.0, True), (325.0, 30.0, True), (None, 0.0, False)],
+)
+def test_the_baseline_sets_the_measure_of_a_start(asked: float | None, late: float, over: bool) -> None:
+    first, other = ran(0, 325.0), ran(1, asked, late)
+    found = clock_check.over_budget(other, state(first, other), RunSettings(budget_seconds=300))  # type: ignore[arg-type]
+    assert found.startswith("over budget") if over else found == ""
+    assert clock_check.over_budget(first, state(first), RunSettings(budget_seconds=300)) == ""  # type: ignore[arg-type]
+    tokens = RunSettings(budget_seconds=300, budget_tokens=1000)
+    assert clock_check.over_budget(other, state(first, other), tokens) == ""  # type: ignore[arg-type]
