@@ -62,6 +62,7 @@ def _lab_checks(lab: Lab, environ: Mapping[str, str]) -> list[tuple[str, Check]]
         ("session", lambda: lab_checks.sessions(lab)),
         ("profile", lambda: lab_checks.profile(lab)),
         ("data", lambda: lab_checks.dataset(lab, environ)),
+        ("referee", lambda: lab_checks.referee(lab)),
         ("kernels", lambda: lab_checks.kernels(lab, environ)),
     ]
 

@@ -12,8 +12,8 @@ from autoresearch_tui import data, foreign_data, templates
 from autoresearch_tui.doctor.compute import ask_json
 from autoresearch_tui.doctor.item import Item, from_error, ok, problem, warning
 from autoresearch_tui.doctor.mend import look
-from autoresearch_tui.engine import home
-from autoresearch_tui.engine.environment import check_command, training_command
+from autoresearch_tui.engine import home, scored_data
+from autoresearch_tui.engine.environment import check_command, environment, training_command
 from autoresearch_tui.engine.ledger import GitError, Ledger
 from autoresearch_tui.engine.lock import held, read_holder
 from autoresearch_tui.errors import UserError
@@ -183,6 +183,22 @@ def kernels(found: Lab, environ: Mapping[str, str]) -> list[Item]:
     if have := home.kernels(environ):
         return [ok("kernels", f"downloaded: {', '.join(name.partition('--')[2].replace('--', '/') for name in have)}")]
     return []
+
+
+def referee(found: Lab) -> Item:
+    """Who scores the runs, and from what."""
+    name, metric = "referee", found.settings.metric
+    if not metric.referee:
+        if preparer(found) is None:
+            return ok(name, "none: what a run prints is its score")
+        remedy = 'set `metric.referee`, for example ["python", "-I", "referee.py"]'
+        return warning(name, "none: what a run prints is its score, and it can read the validation text", remedy)
+    loose = [word for word in metric.referee if (found.root / word).is_file() and word not in found.settings.lab.locked]
+    if loose:
+        return problem(name, f"{', '.join(loose)} is not locked", "add it to `lab.locked`: it is started from there")
+    said = " ".join(metric.referee)
+    private = scored_data.folders(found, environment(found, found.state_folder))
+    return ok(name, f"{said}; what it scores is in {private[0]}, which no run sees" if private else said)
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:

@@ -91,6 +91,8 @@ CHEATS = (
     Cheat("network/tcp", lambda world, _: reached(world.tcp)),
     Cheat("network/dns", lambda world, _: reached(world.udp)),
     Cheat("network/docker_socket", lambda world, _: reached(world.named)),
+    Cheat("network/ssh_agent", lambda world, _: reached(world.agent)),
+    Cheat("network/tmux", lambda world, _: reached(world.tmux)),
     Cheat("network/abstract_socket", lambda world, _: reached(world.abstract)),
     Cheat("processes/daemon", still_there),
     Cheat("processes/fork_bomb", still_there),

@@ -70,6 +70,10 @@ class World:
         self.tcp = _listener(stack, socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))
         self.udp = _listener(stack, socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0))
         self.named = _listener(stack, socket.AF_UNIX, socket.SOCK_STREAM, str(root / "s"))
+        self.agent, self.tmux = (
+            _listener(stack, socket.AF_UNIX, socket.SOCK_STREAM, str(self._folder(place) / name))
+            for place, name in (("ssh-a", "agent.1"), ("tmux-0", "default"))
+        )
         self.abstract = _listener(stack, socket.AF_UNIX, socket.SOCK_STREAM, f"\0{self.token}")
         self.key = f"sk-{self.token}"
         somebody = subprocess.Popen(["sleep", "600"], env={"ANTHROPIC_API_KEY": self.key})
@@ -77,6 +81,12 @@ class World:
         stack.callback(self._clean)
         self.victim = somebody
         self._make_lab()
+
+    def _folder(self, name: str) -> Path:
+        """A new one in the world's root."""
+        folder = self.root / name
+        folder.mkdir()
+        return folder
 
     @property
     def session(self) -> Path:
@@ -124,6 +134,8 @@ class World:
             "TCP": self.tcp.getsockname()[1],
             "UDP": self.udp.getsockname()[1],
             "SOCKET": str(self.root / "s"),
+            "AGENT": str(self.root / "ssh-a" / "agent.1"),
+            "TMUX": str(self.root / "tmux-0" / "default"),
             "ABSTRACT": f"\0{self.token}",
             "VICTIM": self.victim.pid,
             "BOMB": 100,

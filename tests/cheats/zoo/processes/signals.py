@@ -7,11 +7,12 @@ from pathlib import Path
 
 import targets
 
-owners = [
-    int(entry.name)
-    for entry in Path("/proc").glob("[0-9]*")
-    if b"supervisor.py" in (line := (entry / "cmdline").read_bytes()) and targets.LAB.encode() in line
-]
+owners = []
+for entry in Path("/proc").glob("[0-9]*"):
+    with contextlib.suppress(OSError):  # processes come and go
+        line = (entry / "cmdline").read_bytes()
+        if b"supervisor.py" in line and targets.LAB.encode() in line:
+            owners.append(int(entry.name))
 for pid in (targets.VICTIM, *owners):
     with contextlib.suppress(OSError):
         os.kill(pid, signal.SIGKILL)
