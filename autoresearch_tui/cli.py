@@ -11,6 +11,7 @@ from pathlib import Path
 from autoresearch_tui import __version__, devices
 from autoresearch_tui.errors import UserError
 
+_DATA_SETS = ("climbmix", "embedded")
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -190,16 +191,22 @@ def _prepare(arguments: argparse.Namespace) -> int:
     from autoresearch_tui import data
     from autoresearch_tui import lab as labs
 
-    words: list[str] = []
-    if arguments.data:
-        words += ["--data", arguments.data]
+    chosen = arguments.data or ""
+    if chosen and chosen not in _DATA_SETS:
+        chosen = str(Path(chosen).expanduser().absolute())
+    words: list[str] = ["--data", chosen] if chosen else []
     if arguments.num_shards:
         words += ["--num-shards", str(arguments.num_shards)]
     lab = labs.find(arguments.lab)
     data.prepare(lab, words)
     print("Data and tokenizer are ready.")
-    if arguments.data and arguments.data != lab.settings.run.env.get("AUTORESEARCH_DATA"):
-        print(f'To train on them: add AUTORESEARCH_DATA = "{arguments.data}" to `run.env` in autoresearch.toml.')
+    if chosen and chosen != lab.settings.run.env.get("AUTORESEARCH_DATA"):
+        from autoresearch_tui.settings_file import remember
+
+        if remember(lab.root, "AUTORESEARCH_DATA", chosen):
+            print("The lab trains on them from now on: `run.env` in its autoresearch.toml says so.")
+        else:
+            print(f'To train on them: set AUTORESEARCH_DATA = "{chosen}" in `run.env` of the lab\'s settings.')
     return DONE
 
 
