@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help env demo check test lint types imports lengths clean
+.PHONY: help env demo check test lint types imports lengths docs clean
 
 help:
 	@echo "make demo    install and open the cockpit on a small lab: no key, no GPU, no download"
@@ -21,6 +21,9 @@ demo: env
 	@$(BIN)/autoresearch-tui demo $(ARGS)
 
 check: env lint types imports lengths
+
+docs: env
+	@$(BIN)/python docs/configuration.py
 
 lint:
 	$(BIN)/ruff check .

@@ -15,11 +15,10 @@ INTRODUCTION = """\
 
 <!-- Written by docs/configuration.py from autoresearch_tui/settings.py: change that, and run `make docs`. -->
 
-A lab may have an `autoresearch.toml`, or the same tables under `[tool.autoresearch]` in its `pyproject.toml`. Every key is
-optional. The defaults fit an unmodified checkout of karpathy/autoresearch; in a checkout without any settings the files
-themselves are asked first: the training command and the timeout that its `program.md` tells the agent, `TIME_BUDGET` in its
-`prepare.py`, and `train_mlx.py` and the like where there is no `train.py`. An unknown key or a wrong type is an error
-that names the key, the file and the nearest known key. Times are seconds.
+A lab may have an `autoresearch.toml`, or the same tables under `[tool.autoresearch]` in its `pyproject.toml`. Every key
+is optional. The defaults fit an unmodified checkout of karpathy/autoresearch; where nobody wrote any settings, its
+own files are asked first ([labs](labs.md)). An unknown key or a wrong type is an error that names the key, the file and
+the nearest known key. Times are seconds.
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,6 +81,20 @@ def make_lab(folder: Path, settings: str = SETTINGS, train: str = TRAIN) -> Path
     git(folder, "init", "--quiet", "--initial-branch=main")
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message=lab")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder with the embedded corpus prepared for the demo profile."""
+    folder = tmp_path_factory.mktemp("cache")
+    harness = Path(__file__).resolve().parents[1] / "harness"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("AUTORESEARCH_")}
+    env |= {"AUTORESEARCH_CACHE": str(folder), "AUTORESEARCH_PROFILE": "demo"}
+    done = subprocess.run(
+        [sys.executable, harness / "prepare.py"], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
     return folder
 
 

@@ -243,3 +243,15 @@ def test_an_interrupt_stops_the_run_and_exits_with_130(new_lab: Callable[..., Pa
     assert process.wait(20) == 130
     assert '"proposal_put_back"' in rest
     assert (folder / ".autoresearch/t/runs/0000/exit.json").exists()
+
+
+def test_data_that_was_prepared_is_trained_on(lab_folder: Path, tmp_path: Path) -> None:
+    """A choice of data holds from then on, by its whole path, wherever it was made from."""
+    (lab_folder / "prepare.py").write_text("import os\n# AUTORESEARCH_PROFILE\n")
+    (lab_folder / "train.py").write_text("import os\nprint('val_bpb:  1.0', os.environ['AUTORESEARCH_DATA'])\n")
+    (tmp_path / "texts").mkdir()
+    done = run("prepare", "lab", "--data", "texts", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "from now on" in done.stdout
+    assert run(str(lab_folder), "--headless", "--tag", "t", "--experiments", "1").returncode == 0
+    assert f"1.0 {tmp_path}/texts" in (lab_folder / ".autoresearch/t/runs/0000/run.log").read_text()

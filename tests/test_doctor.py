@@ -36,7 +36,7 @@ from tests.history import problems, state_of
 NewLab = Callable[..., Path]
 Look = Callable[[Path | None], dict[str, Item]]
 NAMES = ["python", "git", "lab", "command", "changes", "engine", "session", "data", "researcher"]
-NAMES += ["accelerator", "torch", "sandbox", "disk", "clock", "terminal", "tmux", "logout"]
+NAMES += ["accelerator", "torch", "sandbox", "namespaces", "disk", "clock", "terminal", "clipboard", "tmux", "logout"]
 
 
 @pytest.fixture

@@ -18,10 +18,15 @@ from tests.conftest import git
 from tests.history import problems, state_of
 
 
-def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def command(*words: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """`autoresearch-tui`, as a user would call it."""
     return subprocess.run(
-        [sys.executable, "-m", "autoresearch_tui", *words], cwd=cwd, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "autoresearch_tui", *words],
+        cwd=cwd,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -66,6 +71,52 @@ def test_the_offline_search_keeps_something_within_ten_experiments(tmp_path: Pat
     assert set(outcomes) <= {"keep", "discard"}, outcomes
     assert all(experiment.low_risk for experiment in state.table[1:])
     assert problems(lab, tag) == []
+
+
+@pytest.mark.timeout(600)
+def test_the_gpt_lab_is_improved_by_the_offline_search(tmp_path: Path, cache: Path) -> None:
+    """The whole of the product on the CPU: a language model, its referee, the search, until something is kept."""
+    lab = init(tmp_path / "lab", "gpt", demo=True)
+    edit(lab / "autoresearch.toml", "budget_seconds = ", "budget_tokens = 30000\nbudget_seconds = ")
+    env = {**os.environ, "AUTORESEARCH_CACHE": str(cache)}
+    for experiments in (2, 3, 4):
+        words = [str(lab), "--headless", "--review", "auto", "--experiments", str(experiments)]
+        done = command(*words, cwd=tmp_path, env=env)
+        assert done.returncode == 0, done.stderr
+        state = state_of(lab, open_lab(lab).tags()[-1])
+        if state.frontier:
+            break
+    assert state.frontier, [(e.description, e.outcome, e.reason) for e in state.table]
+    assert {e.outcome for e in state.table} <= {"keep", "discard"}
+    assert all(e.score is not None and e.score.source == "referee" for e in state.table)
+    assert problems(lab, open_lab(lab).tags()[-1]) == []
+
+
+AGENT = """
+import json, os, re
+path = next(name for name in ("train.py", "sort.py") if os.path.exists(name))
+text = open(path).read()
+for old, new in (("DEGREE = 5", "DEGREE = 4"), ("BLOCK = 64", "BLOCK = 32"), ("DEPTH = ", "DEPTH = 1 + ")):
+    if old in text:
+        open(path, "w").write(text.replace(old, new, 1))
+        break
+json.dump({"description": "an agent's idea", "hypothesis": "it may help"}, open(os.environ["AUTORESEARCH_RESULT"], "w"))
+"""
+
+
+@pytest.mark.parametrize("template", ["sine", "sort"])
+def test_a_command_agent_works_in_every_template(tmp_path: Path, template: str) -> None:
+    lab = init(tmp_path / "lab", template)
+    (tmp_path / "agent.py").write_text(AGENT)
+    agent = json.dumps([sys.executable, "-c", AGENT])
+    edit(lab / "autoresearch.toml", "[researcher]\n", f"[researcher]\ncommand = {agent}\n")
+    words = ["--researcher", "command", "--review", "auto", "--budget", "0.3", "--experiments", "2"]
+    done = command(str(lab), "--headless", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    baseline, tried = state_of(lab, open_lab(lab).tags()[-1]).table
+    assert baseline.outcome == "keep"
+    assert (tried.description, tried.author) == ("an agent's idea", "command")
+    assert tried.outcome in ("keep", "discard")
 
 
 # ── sine ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -74,9 +74,11 @@ def _machine_checks(lab: Lab | None, environ: Mapping[str, str]) -> list[tuple[s
     return [
         ("accelerator", lambda: compute.check(lab, environ, busy=lab is not None and held(lab.lock))),
         ("sandbox", lambda: machine.sandbox(lab)),
+        ("namespaces", machine.namespaces),
         ("disk", lambda: machine.disk(places)),
         ("clock", lambda: machine.clock(lab_checks.latest(lab) if lab else None)),
         ("terminal", lambda: terminal.terminal(environ, size, sys.stdout.encoding or "")),
+        ("clipboard", lambda: terminal.clipboard(environ)),
         ("tmux", lambda: terminal.tmux(environ)),
         ("logout", lambda: machine.logout(environ)),
     ]

@@ -95,6 +95,31 @@ def sandbox(lab: Lab | None) -> Item:
     return warning("sandbox", found, note)
 
 
+def namespaces(kernel: Path = Path("/proc/sys"), system: str = platform.system()) -> list[Item]:
+    """Whether the kernel lets a user make namespaces, which bubblewrap needs. Nothing to say outside Linux."""
+    name = "namespaces"
+    if system != "Linux":
+        return []
+    off = "bubblewrap cannot work, and runs are held by Landlock alone"
+    if _setting(kernel / "user" / "max_user_namespaces") == "0":
+        remedy = "`sysctl user.max_user_namespaces=15000`; in a container, start it with user namespaces allowed"
+        return [warning(name, f"user namespaces are off (user.max_user_namespaces is 0): {off}", remedy)]
+    if _setting(kernel / "kernel" / "unprivileged_userns_clone") == "0" and os.getuid() != 0:
+        text = f"user namespaces are for root alone (kernel.unprivileged_userns_clone is 0): {off}"
+        return [warning(name, text, "`sysctl kernel.unprivileged_userns_clone=1`")]
+    if _setting(kernel / "kernel" / "apparmor_restrict_unprivileged_userns") == "1":
+        text = "AppArmor allows them to programs with a profile alone; whether bubblewrap has one, `sandbox` says"
+        return [ok(name, text)]
+    return [ok(name, "the kernel allows them")]
+
+
+def _setting(path: Path) -> str:
+    try:
+        return path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def disk(places: Mapping[str, Path]) -> Item:
     """Free space on the file systems that a night writes to, and whether it may write there."""
     seen: dict[int, str] = {}

@@ -50,6 +50,28 @@ def _colours(environ: Mapping[str, str], kind: str) -> tuple[str, str]:
     return "16 colours", "export COLORTERM=truecolor if your terminal has more colours"
 
 
+def clipboard(environ: Mapping[str, str]) -> Item:
+    """Whether what is copied in the cockpit reaches the clipboard: the terminal has to take OSC 52."""
+    name = "clipboard"
+    program = environ.get("TERM_PROGRAM", "")
+    if program == "Apple_Terminal":
+        return warning(
+            name, "Terminal.app takes nothing from programs", "use iTerm2, Ghostty, kitty or WezTerm to copy"
+        )
+    if environ.get("VTE_VERSION"):
+        text = "a terminal of GNOME's kind takes nothing from programs"
+        return warning(name, text, "use Ghostty, kitty, foot, Alacritty or WezTerm to copy, or hold Shift and select")
+    if environ.get("STY"):
+        return warning(name, "screen keeps what is copied to itself", "use tmux, or no multiplexer: none is needed")
+    if program == "iTerm.app":
+        return ok(name, "iTerm2, where Settings > General > Selection lets applications access the clipboard")
+    kind = environ.get("TERM", "")
+    known = ("kitty", "wezterm", "alacritty", "foot", "ghostty")
+    if kind.removeprefix("xterm-").startswith(known) or environ.get("WT_SESSION") or program in ("WezTerm", "ghostty"):
+        return ok(name, "this terminal takes what is copied")
+    return ok(name, "by OSC 52, where your terminal takes it; it does not say whether it does")
+
+
 def tmux(environ: Mapping[str, str]) -> Item:
     """Settings of the tmux that we are in."""
     if not environ.get("TMUX"):

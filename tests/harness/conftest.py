@@ -50,15 +50,6 @@ def load(name: str) -> ModuleType:
     return fresh(Path("/nonexistent"), (name,))[name]
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder with the embedded corpus prepared for the demo profile."""
-    folder = tmp_path_factory.mktemp("cache")
-    modules = fresh(folder)
-    assert modules["prepare"].main([]) == 0
-    return folder
-
-
 @pytest.fixture
 def harness(cache: Path) -> Iterator[dict[str, ModuleType]]:
     """The modules over the prepared cache; gone from sys.modules afterwards."""
