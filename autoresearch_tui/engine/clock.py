@@ -16,8 +16,14 @@ def since(moment: str) -> float:
 
 
 def due(moment: str, seconds: float | None) -> bool:
-    """Whether `seconds` have passed since a journalled moment; None: never."""
-    return seconds is not None and since(moment) >= seconds
+    """Whether `seconds` have passed since a journalled moment; None: never.
+
+    A moment that lies ahead was journalled before the clock was set back: nobody is to wait for it again.
+    """
+    if seconds is None:
+        return False
+    passed = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
+    return passed >= seconds or passed < -JUMP_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ import sys
 import time
 import types
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine import launch, surroundings, trouble
-from autoresearch_tui.engine.clock import ClockWatch, Reading
+from autoresearch_tui.engine.clock import ClockWatch, Reading, due
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.surroundings import Surroundings
 from autoresearch_tui.engine.trouble import TroubleError
@@ -54,6 +55,16 @@ def test_a_run_that_was_not_timed_as_the_others_is_run_again(
     baseline = state_of(folder, "t").experiments[0]
     assert (baseline.outcome, baseline.attempt, baseline.spoiled) == ("keep", 2, "")
     assert problems(folder, "t") == []
+
+
+def test_a_clock_that_was_set_back_delays_no_retry() -> None:
+    def moment(seconds: float) -> str:
+        return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
+
+    assert not due(moment(-10), 60)
+    assert due(moment(-70), 60)
+    assert not due(moment(-70), None)
+    assert due(moment(3600), 60)
 
 
 @pytest.fixture
