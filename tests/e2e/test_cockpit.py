@@ -67,7 +67,6 @@ def test_leaving_goes_on_without_a_screen_and_coming_back_takes_over(new_lab: Ca
 
 
 AGENT = """#!/bin/sh
-touch "{lab}/.asked"
 sleep 1
 sed -i 's/^RATE = .*/RATE = 0.25/' train.py
 """
@@ -118,11 +117,11 @@ def test_a_cockpit_that_ends_at_any_moment_is_the_same_as_leaving(
     settings = ASK if moment == "review" else SETTINGS
     settings = settings.replace('kind = "search"', f'kind = "command"\ncommand = ["{agent}"]')
     lab = new_lab(train=SLOW, settings=settings)
-    script(agent, AGENT.format(lab=lab))
+    script(agent, AGENT)
     bin_folder = script(tmp_path / "bin/git", SLOW_GIT.format(lab=lab, git=shutil.which("git"))).parent
     signs = {
         "run": lambda: state_of(lab, "t").running,
-        "proposal": (lab / ".asked").exists,
+        "proposal": lambda: state_of(lab, "t").asked,
         "review": lambda: [e for e in state_of(lab, "t").experiments if e.stage == "review"],
         "commit": (lab / ".committing").exists,
     }
