@@ -101,7 +101,8 @@ class Command:
             "TERM": "dumb",
         }
         command = self._wrap(self._command, folder.path) if self._wrap else self._command
-        finished = run(command, folder.path, environ, prompt_path, self._limits, say, cancelled)
+        name = self._command[0]
+        finished = run(command, folder.path, environ, prompt_path, self._limits, say, cancelled, name=name)
         if finished is not None and finished.code != 0:
             how = f"exit code {finished.code}" if finished.code > 0 else f"signal {-finished.code}"
             last = "\n".join(finished.last) or "it printed nothing"

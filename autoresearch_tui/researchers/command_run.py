@@ -102,8 +102,12 @@ def run(
     limits: Limits,
     say: Callable[[str], None],
     cancelled: threading.Event,
+    *,
+    name: str,
 ) -> Finished | None:
     """Runs `command` in `folder` with the file `prompt` as stdin. None where it was cancelled.
+
+    `name` is what it is called in errors, for the command may begin with a sandbox.
 
     When this returns, whatever the command started has ended too.
     """
@@ -114,7 +118,7 @@ def run(
     if trouble == "cancelled":
         return None
     if trouble:
-        raise ResearcherError(f"{describe(command[0])} was stopped: {trouble}")
+        raise ResearcherError(f"{describe(name)} was stopped: {trouble}")
     return Finished(0 if code is None else code, tuple(output.last), output.headline)
 
 

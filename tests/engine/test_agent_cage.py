@@ -24,7 +24,7 @@ from autoresearch_tui.engine.session import Session
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab
 from autoresearch_tui.researchers import choose
-from autoresearch_tui.researchers.base import Brief
+from autoresearch_tui.researchers.base import Brief, ResearcherError
 from tests.conftest import SETTINGS
 from tests.history import state_of
 from tests.researchers.test_command import BRIEF, EXPECTED, STAND_IN, documented
@@ -246,6 +246,15 @@ def test_the_documented_lines_work_in_the_cage(name: str, here: Here, mechanism:
     wrap = agent_cage.wrapper(lab, Ledger(lab.root), environ)
     proposal = choose.make(lab.settings, environ, wrap=wrap).propose(BRIEF, lambda _: None, threading.Event())
     assert proposal is not None and proposal.files == {"train.py": "LR = 0.04\nDEPTH = 6\n"}
+
+
+def test_a_limit_names_the_agent_and_not_its_cage(here: Here, mechanism: Sandbox) -> None:
+    lab, environ = here
+    researcher = replace(lab.settings.researcher, command=("sleep", "60"), silence_seconds=0.3)
+    lab = replace(lab, settings=replace(lab.settings, researcher=researcher))
+    wrap = agent_cage.wrapper(lab, Ledger(lab.root), environ)
+    with pytest.raises(ResearcherError, match=r"^sleep was stopped: it printed nothing for 0\.3 s$"):
+        choose.make(lab.settings, environ, wrap=wrap).propose(BRIEF, lambda _: None, threading.Event())
 
 
 def test_without_a_cage_it_gets_at_everything(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
