@@ -46,19 +46,24 @@ def make_lab(folder: Path, profile: str = "demo", **knobs: object) -> Path:
 def run_train(lab: Path, cache: Path, script: str = "train.py", **env: str) -> subprocess.CompletedProcess[str]:
     """`python train.py`, or another script, in a lab; newlines are kept as they are."""
     env = {"AUTORESEARCH_CACHE": str(cache), "AUTORESEARCH_PROFILE": "demo", "PATH": os.environ["PATH"], **env}
-    done = subprocess.run([sys.executable, script], cwd=lab, env=env, capture_output=True, timeout=100, check=False)
+    done = subprocess.run([sys.executable, script], cwd=lab, env=env, capture_output=True, timeout=300, check=False)
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def test_run_prints_what_the_reference_prints(cache: Path, tmp_path: Path) -> None:
-    done = run_train(make_lab(tmp_path), cache, AUTORESEARCH_TOKEN_BUDGET="12000")
+    lab = make_lab(tmp_path)
+    # the compiler takes as long to import as torch itself, and nothing is compiled on a CPU
+    script = "import sys, train\ntrain.main()\nassert 'torch._dynamo' not in sys.modules\n"
+    (lab / "light.py").write_text(script, encoding="utf-8")
+    done = run_train(lab, cache, "light.py", AUTORESEARCH_TIME_BUDGET="1")
     assert done.returncode == 0, done.stderr
     lines = LINE.findall(done.stdout)
     assert "step 00000 (0.0%)" in lines[0]
-    summary = done.stdout.split("\n---\n")[1]
-    found = re.findall(r"^(\w+): +(\S+)$", summary, re.MULTILINE)
+    assert "remaining: 0s" in lines[-1]
+    found = re.findall(r"^(\w+): +(\S+)$", done.stdout.split("\n---\n")[1], re.MULTILINE)
     assert [key for key, _ in found][: len(KEYS)] == KEYS
     assert 1 < float(dict(found)["val_bpb"]) < 5
+    assert 1 <= float(dict(found)["training_seconds"]) < 60
 
 
 def test_no_data_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
@@ -95,29 +100,6 @@ def test_one_seed_and_a_token_budget_repeat_to_the_bit(cache: Path, tmp_path: Pa
     assert shifted == moved != first["weights"]
 
 
-def test_divergence_fails_fast(cache: Path, tmp_path: Path) -> None:
-    lab = make_lab(tmp_path, SOFTCAP=1e9, TOTAL_BATCH_SIZE=512, DEVICE_BATCH_SIZE=4)
-    source = (lab / "train.py").read_text(encoding="utf-8")
-    assert "value = losses.popleft()()" in source
-    (lab / "train.py").write_text(source.replace("losses.popleft()()", "float('nan')"), encoding="utf-8")
-    done = run_train(lab, cache, AUTORESEARCH_TOKEN_BUDGET="2000")
-    assert done.returncode == 1
-    assert done.stdout.endswith("\nFAIL\n")
-
-
-def test_a_batch_that_does_not_divide_is_said(cache: Path, tmp_path: Path) -> None:
-    done = run_train(make_lab(tmp_path, TOTAL_BATCH_SIZE=1000), cache)
-    assert done.returncode == 1
-    assert "TOTAL_BATCH_SIZE = 1000 is not a multiple" in done.stderr
-
-
-def test_the_demo_stops_at_its_seconds(cache: Path, tmp_path: Path) -> None:
-    done = run_train(make_lab(tmp_path), cache, AUTORESEARCH_TIME_BUDGET="2")
-    assert 2 <= float(summary(done.stdout)["training_seconds"]) < 20
-    assert "(0.0%)" in done.stdout
-    assert "remaining: 0s" in done.stdout
-
-
 def test_warm_up_leaves_no_trace(harness: dict[str, ModuleType]) -> None:
     train = harness["train"]
     for name, value in {"DEPTH": 1, "ASPECT_RATIO": 32, "HEAD_DIM": 32, "WINDOW_PATTERN": "L"}.items():
@@ -129,11 +111,3 @@ def test_warm_up_leaves_no_trace(harness: dict[str, ModuleType]) -> None:
     run.warm_up(2)
     assert all(p.grad is None for p in model.parameters())
     assert not any(t.any() for o in [*optimizers.adam, *optimizers.muon] for t in o.state())
-
-
-def test_the_compiler_is_not_imported_on_a_cpu(cache: Path, tmp_path: Path) -> None:
-    lab = make_lab(tmp_path)
-    script = "import sys, train\ntrain.main()\nassert 'torch._dynamo' not in sys.modules\n"
-    (lab / "light.py").write_text(script, encoding="utf-8")
-    done = run_train(lab, cache, "light.py", AUTORESEARCH_TOKEN_BUDGET="1")
-    assert done.returncode == 0, done.stderr

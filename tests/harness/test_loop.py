@@ -108,3 +108,20 @@ def test_bf16_activations_train_fp32_weights(train: ModuleType) -> None:
             assert all(p.dtype == p.grad.dtype == torch.float32 for p in model.parameters())
         assert model(x).dtype == torch.float32
     assert losses == pytest.approx([losses[0]] * 4, rel=2e-2)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), 101.0])
+def test_divergence_fails_fast(train: ModuleType, capsys: pytest.CaptureFixture[str], loss: float) -> None:
+    run = make_run(train)
+    run.step = lambda *_: torch.tensor(loss)
+    run.optimizers.step = lambda *_: 1.0
+    with pytest.raises(SystemExit) as stopped:
+        train.train(run, batches(train), train.Meter(1.0, 1.0), 2)
+    assert stopped.value.code == 1
+    assert capsys.readouterr().out.endswith("\nFAIL\n")
+
+
+def test_a_batch_that_does_not_divide_is_said(train: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "TOTAL_BATCH_SIZE", 1000)
+    with pytest.raises(SystemExit, match="TOTAL_BATCH_SIZE = 1000 is not a multiple of 7 rows of 128 tokens"):
+        train.set_up(train.Tokenizer.from_directory())
