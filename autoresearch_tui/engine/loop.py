@@ -219,6 +219,10 @@ class Engine:
             if isinstance(message, cmd.Detach):
                 self._outcome = "detached"
                 break
+            if isinstance(message, cmd.Stop) and message.now and self.blocked:
+                # It cannot be written down, and is obeyed all the same; the run goes on for whoever starts next.
+                self._outcome = "stopped"
+                break
             held.append(message)
             if isinstance(message, cmd.Resume):
                 break

@@ -292,4 +292,5 @@ def test_a_journal_that_is_deleted_under_the_engine_is_noticed(new_lab: Callable
     driver.wait(lambda s: s.running)
     (folder / ".autoresearch/t/journal.jsonl").unlink()
     wait_for(lambda: "deleted while in use" in driver.engine.blocked, what="noticing")
-    driver.detach()
+    driver.engine.send(cmd.Stop(now=True))
+    assert driver.join() == "stopped"
