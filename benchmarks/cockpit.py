@@ -63,6 +63,7 @@ def made(story: Callable[[FakeSession], None]) -> Iterator[FakeSession]:
     with tempfile.TemporaryDirectory() as folder:
         session = FakeSession(Path(folder) / "lab", start=time.time() - 2500)
         subprocess.run(["git", "init", "--quiet", str(session.lab.root)], check=True)
+        session.lab.root.joinpath("prepare.py").write_text("")
         story(session)
         yield session
 

@@ -247,7 +247,7 @@ def _wait(view: View) -> Part:
     review = next((e for e in state.waiting if e.stage is Stage.REVIEW), None)
     if state.trouble is not None:
         part = _trouble_part(view) if state.running else Part("●", "bad", "waits for you: mend it, then p")
-        return replace(part, text=f"{part.text} · #{review.number} waits too") if review else part
+        return replace(part, text=f"#{review.number} waits, and {part.text}") if review else part
     if review is not None:
         return Part("●", "warn-strong", f"#{review.number} waits for you: a approves · v vetoes · r reviews")
     if state.paused is not None:

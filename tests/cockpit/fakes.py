@@ -215,6 +215,37 @@ def night(session: FakeSession) -> None:
     )
 
 
+def judged(session: FakeSession) -> None:
+    """A night whose later gains do not carry over to the sealed split; with a repeat, and two verdicts of a human's."""
+    session.begin()
+    for description, value, verdict, sealed in (
+        ("baseline", 0.9979, "keep", 1.0029),
+        ("MATRIX_LR 0.04→0.03", 0.9941, "keep", 0.9995),
+        ("EMBEDDING_LR 0.6→0.8", 0.9943, "discard", None),
+        ("WEIGHT_DECAY 0.2→0.1", 0.9893, "keep", 0.9990),
+        ("data order by length", 0.9862, "keep", 1.0011),
+        ("validation rows first", 0.9822, "keep", 1.0021),
+    ):
+        number = session.propose(description)
+        session.approve(number, "auto" if number else "engine")
+        session.start(number)
+        session.train(number, floor=value * 3)
+        session.end(number, value, verdict, sealed=sealed, inside_noise=verdict == "discard")
+    session.add(
+        ev.VerdictOverruled(2, "keep", "human", "simpler at about the same score"),
+        ev.FrontierMoved(5, "human"),
+        ev.ProposalMade(
+            6, commit_of(5), commit_of(4), "repeat of #5: validation rows first", "", "repeat", "0123456789ab", 1, 1,
+            repeat_of=5, seed=1,
+        ),
+    )  # fmt: skip
+    session._count = 7
+    session.approve(6, "repeat")
+    session.start(6)
+    session.train(6, floor=2.95)
+    session.end(6, 0.9831, "discard", "a repeat under seed 1: 0.983100 against 0.982200 (#5)")
+
+
 def _device(index: int, wave: float, throttled: bool) -> Device:
     return Device(
         index=index,

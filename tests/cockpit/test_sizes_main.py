@@ -13,7 +13,7 @@ import pytest
 
 from autoresearch_tui.engine import events as ev
 from tests.cockpit.driving import Driver, drive
-from tests.cockpit.fakes import FakeHost, FakeSession, night
+from tests.cockpit.fakes import FakeHost, FakeSession, judged, night
 
 PICTURES = Path(__file__).parent / "pictures"
 SIZES = [(60, 20), (80, 24), (120, 30), (200, 50)]
@@ -57,6 +57,56 @@ def test_details(session: FakeSession, host: FakeHost, size: tuple[int, int]) ->
 
     drive(session, host, story, size=size)
     compare(f"details-{size[0]}x{size[1]}", found[0])
+
+
+# How to get to every other screen from the main one; Escape leads back.
+SCREENS: dict[str, tuple[str, ...]] = {
+    "review": ("r",),
+    "veto": ("3", "v"),
+    "note": ("n",),
+    "help": ("question_mark",),
+    "program": ("e",),
+    "stop": ("Q",),
+    "stop-run": ("s",),
+    "results": ("4",),
+    "search": ("4", "slash", "l", "r"),
+    "run": ("4", "end", "enter", "tab"),
+    "compare": ("4", "end", "c"),
+    "overrule": ("4", "end", "O"),
+    "continue": ("5", "end", "C"),
+    "tree": ("5",),
+    "load": ("2",),
+    "researcher": ("6",),
+    "progress": ("7",),
+}
+
+
+@pytest.mark.parametrize("size", SIZES[:3], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("tell", [night, judged], ids=["night", "judged"])
+def test_every_other_screen(
+    session: FakeSession, host: FakeHost, tell: Callable[[FakeSession], None], size: tuple[int, int]
+) -> None:
+    tell(session)
+    session.files.run(8).folder.mkdir(parents=True, exist_ok=True)
+    session.files.run(8).folder.joinpath("train.py").write_text("MATRIX_LR = 0.02\n")
+    names = list(SCREENS) if tell is night else ["results", "run", "overrule", "tree", "progress"]
+    found: dict[str, str] = {}
+
+    async def story(driver: Driver) -> None:
+        driver.later(1)
+        for name in names:
+            for key in SCREENS[name]:
+                await driver.press(key)
+                driver.later(0.6)
+            found[name] = driver.text()
+            await driver.press("escape", "escape")
+            assert driver.app.screen is driver.app.main, name
+
+    drive(session, host, story, size=size)
+    prefix = "" if tell is night else "judged-"
+    for name, shown in found.items():
+        compare(f"{prefix}{name}-{size[0]}x{size[1]}", shown)
+    assert host.sent == []
 
 
 def test_all_five_views_at_once(session: FakeSession, host: FakeHost) -> None:

@@ -17,6 +17,7 @@ from autoresearch_tui.cockpit.status import title
 from autoresearch_tui.cockpit.widgets.branch_tree import BranchTree
 from autoresearch_tui.cockpit.widgets.results_table import ResultsTable
 from autoresearch_tui.cockpit.widgets.run_log import RunLog
+from autoresearch_tui.cockpit.widgets.status_bar import KeyBar
 from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine.state import Experiment
 
@@ -34,6 +35,7 @@ class MainActions(Screen[None]):
     bridge: Bridge
     log_pane: RunLog
     results: ResultsTable
+    key_bar: KeyBar
 
     @property
     def situation(self) -> Situation:
@@ -299,6 +301,7 @@ class MainActions(Screen[None]):
         words = self.results.words if self._in_results else ""
         self._line = Input(words, placeholder=hint, id="find", compact=True, select_on_focus=False)
         self.mount(self._line, before="#keys")
+        self.key_bar.tell("Enter keeps these rows · Esc shows all" if self._in_results else "Enter searches · Esc back")
         self._line.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -320,6 +323,7 @@ class MainActions(Screen[None]):
         if self._line is not None:
             self._line.remove()
             self._line = None
+            self.key_bar.tell("")
         (self.results if self._in_results else self.log_pane).focus()
 
     def key_escape(self) -> None:

@@ -84,14 +84,14 @@ def history(state: State, on_disk: str) -> Table:
     grid.add_column("now", ratio=1, style="dim")
     rows = versions(state)
     if on_disk and all(row.version != on_disk for row in rows):
-        grid.add_row(Text(on_disk, style="bold"), Text("none yet"), "", "", Text("on disk"))
+        grid.add_row(Text(on_disk[:7], style="bold"), Text("none yet"), "", "", Text("on disk"))
     for row in rows:
         best = "-" if row.best is None else f"{row.best:.6f} by #{row.best_number}"
         star = "★ " if state.frontier is not None and row.best_number == state.frontier else ""
         now = ["on disk"] if row.version == on_disk else []
         used = uses(state, row.version)
         grid.add_row(
-            Text(row.version or "unknown", style="bold" if row.version == on_disk else ""),
+            Text(row.version[:7] or "unknown", style="bold" if row.version == on_disk else ""),
             Text(f"#{row.first}-{row.last}" if row.last > row.first else f"#{row.first}"),
             Text(f"{row.kept}/{row.tried}"),
             Text(star + best),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
 
+from rich.cells import cell_len
 from textual.geometry import Size
 
 from autoresearch_tui.cockpit.widgets.canvas import Canvas, Cells, Row, fit, length
@@ -113,9 +114,9 @@ def _details(device: Device, width: int) -> list[Row]:
     clock = "n/a" if device.clock is None else f"{device.clock} MHz"
     if device.clock is not None and device.clock_limit:
         clock += f" of {device.clock_limit}"
-    rows: list[Row] = [
-        [(" " * (_LABEL + 1), ""), (fit(f"{clean_line(device.name)} · {heat} · {power} · {clock}", width - 7), "dim")]
-    ]
+    whole = f"{clean_line(device.name)} · {heat} · {power} · {clock}"
+    lines = [whole] if cell_len(whole) <= width - 7 else [clean_line(device.name), f"{heat} · {power} · {clock}"]
+    rows: list[Row] = [[(" " * (_LABEL + 1), ""), (fit(line, width - 7), "dim")] for line in lines]
     if device.throttled:
         rows.append([(" " * (_LABEL + 1), ""), (f"! slowed down by {device.throttled}", "warn")])
     for holder in device.holders[:4]:

@@ -194,6 +194,12 @@ class KeyBar(Canvas):
         self._actions: Sequence[Action] = ()
         self._pressing: frozenset[str] = frozenset()
         self._words: Mapping[str, str] = {}
+        self._told = ""
+
+    def tell(self, text: str) -> None:
+        """Some words in place of the keys, while letters are text; empty: the keys again."""
+        self._told = text
+        self.repaint()
 
     def show(
         self, actions: Sequence[Action], pressing: Collection[str] = (), words: Mapping[str, str] | None = None
@@ -222,11 +228,13 @@ class KeyBar(Canvas):
 
     def paint(self, size: Size) -> Sequence[Row]:
         """One row."""
+        if self._told:
+            return [[(f" {self._told}", "dim")]]
         return [[cell for _, cells in self._cells(size.width) for cell in cells]]
 
     def on_click(self, event: events.Click) -> None:
         """A click on a word is its key."""
-        end = 0
+        end = 0 if not self._told else self.size.width
         for action, cells in self._cells(self.content_size.width):
             end += length(cells)
             if event.x < end:
