@@ -84,6 +84,8 @@ class Replay:
                     return
                 self._bring(record.event)
                 self._append(record)
+            # A recording that ends within a run has the log that there was.
+            self._end_log()
         except OSError:
             # Its folder is gone, or the disk is full: the picture stands still, and nothing of the session is hurt.
             return

@@ -34,7 +34,7 @@ class Other:
 
 # Named in the README with the versions that pip found.
 OTHERS = (
-    Other("toolong", "MIT", ("tl", "app.log"), b"line 12"),
+    Other("toolong", "MIT", ("tl", "app.log"), b"words of the log"),
     Other("frogmouth", "MIT", ("frogmouth", "notes.md"), b"words of the page"),
 )
 
@@ -68,7 +68,7 @@ def installed(other: Other, folder: Path) -> tuple[str, dict[str, str]]:
 
 def compare(size: Size, folder: Path) -> dict[str, dict[str, float]]:
     """Every other program's figures by its name with its version; what cannot be installed here is left out."""
-    folder.joinpath("app.log").write_text("".join(f"line {number}\n" for number in range(1000)))
+    folder.joinpath("app.log").write_text("words of the log\n" * 1000)
     folder.joinpath("notes.md").write_text("# Notes\n\nwords of the page\n")
     found = {"an empty Textual program": empty(size, folder)}
     for other in OTHERS:

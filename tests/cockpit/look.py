@@ -1,53 +1,137 @@
-"""Opens the cockpit on a made-up session: `python -m tests.cockpit.look [--picture FILE COLSxROWS]`."""
+"""Opens the cockpit on a made-up session, or makes the pictures of the documents.
+
+`python -m tests.cockpit.look` opens it; `--pictures DIR` replays two made-up nights through the same screens and writes
+the SVGs that README.md and docs/screens.md show.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from autoresearch_tui.cockpit.app import Cockpit
 from autoresearch_tui.cockpit.bridge import Bridge
-from tests.cockpit.fakes import FakeHost, FakeMonitor, FakeSession, night
+from autoresearch_tui.cockpit.preferences import Preferences
+from autoresearch_tui.engine import events as ev
+from autoresearch_tui.lab import Lab
+from autoresearch_tui.replay import Replay
+from tests.cockpit.fakes import FakeHost, FakeMonitor, FakeSession, commit_of, judged, night
+
+DIFF = """\
+diff --git a/train.py b/train.py
+--- a/train.py
++++ b/train.py
+@@ -428,8 +428,10 @@ WINDOW_PATTERN = "SSSL"
+ TOTAL_BATCH_SIZE = 2**19
+ EMBEDDING_LR = 0.6
+ UNEMBEDDING_LR = 0.004
+ MATRIX_LR = 0.03
+ SCALAR_LR = 0.5
+ WEIGHT_DECAY = 0.1
+-ADAM_BETAS = (0.8, 0.95)
++ADAM_BETAS = (0.9, 0.95)
+ WARMDOWN_RATIO = 0.7
++# Longer memory at the start, where the gradients are noisiest.
++BETA_WARMUP = 200
+@@ -510,7 +513,7 @@ def setup_optimizers(model):
+     params = list(model.parameters())
+-    opt = AdamW(params, lr=EMBEDDING_LR, betas=ADAM_BETAS)
++    opt = AdamW(params, lr=EMBEDDING_LR, betas=warm(ADAM_BETAS, BETA_WARMUP))
+     return opt
+"""
+
+
+def shown(session: FakeSession) -> None:
+    """The night of the tests, with a proposal of more than one line that is held until it is answered."""
+    night(session)
+    folder = session.files.run(8)
+    folder.diff.write_text(DIFF)
+    folder.folder.joinpath("train.py").write_text("ADAM_BETAS = (0.9, 0.95)\n")
+    session.add(ev.ProposalRebased(8, commit_of(8), commit_of(6), True, 4, 2), ev.ReviewOpened(8, commit_of(8), "hold"))
+
+
+# Name, night, size, and the keys that lead there; a pause between keys is half a second of the human's.
+PICTURES: tuple[tuple[str, Callable[[FakeSession], None], tuple[int, int], tuple[str, ...]], ...] = (
+    ("cockpit-200x50", shown, (200, 50), ()),
+    ("cockpit-80x24", shown, (80, 24), ()),
+    ("screen-main", shown, (120, 30), ()),
+    ("screen-phone", shown, (60, 20), ("3",)),
+    ("screen-review", shown, (120, 30), ("r",)),
+    ("screen-veto", shown, (80, 24), ("3", "v")),
+    ("screen-results", judged, (100, 24), ("4",)),
+    ("screen-details", judged, (120, 30), ("4", "down", "enter")),
+    ("screen-compare", judged, (120, 30), ("4", "down", "x", "down", "down", "x", "c")),
+    ("screen-overrule", judged, (80, 24), ("4", "down", "O")),
+    ("screen-tree", shown, (80, 24), ("5",)),
+    ("screen-progress", judged, (80, 24), ("7",)),
+    ("screen-program", shown, (100, 24), ("e",)),
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--picture", nargs=2, metavar=("FILE", "SIZE"), help="write an SVG instead of opening")
-    parser.add_argument("--press", default="", help="keys before the picture, with commas between")
-    parser.add_argument("--devices", type=int, default=1)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="write SVGs instead of opening")
+    parser.add_argument("names", nargs="*", help="of pictures; default: all")
     parser.add_argument("--empty", action="store_true", help="a session that has just begun")
     arguments = parser.parse_args()
+    if arguments.pictures:
+        for name, story, size, keys in PICTURES:
+            if not arguments.names or name in arguments.names:
+                write(arguments.pictures / f"{name}.svg", story, size, keys)
+        return
     with tempfile.TemporaryDirectory() as folder:
-        start = 1_763_700_000.0 if arguments.picture else time.time() - 2500
-        session = FakeSession(Path(folder) / "nanochat", start=start)
-        if arguments.empty:
-            session.begin()
-        else:
-            night(session)
+        session = FakeSession(Path(folder) / "nanochat", start=time.time() - 2500)
+        (FakeSession.begin if arguments.empty else night)(session)
         host = FakeHost()
-        clock = session.clock if arguments.picture else time.time
-        bridge = Bridge(session.lab, session.tag, host, clock=clock)
-        app = Cockpit(session.lab, session.tag, host, bridge=bridge, monitor=FakeMonitor(arguments.devices))
-        if arguments.picture:
-            asyncio.run(picture(app, *arguments.picture, arguments.press))
-        else:
-            app.run()
-            print(app.outcome, host.sent)
+        bridge = Bridge(session.lab, session.tag, host)
+        app = Cockpit(session.lab, session.tag, host, bridge=bridge, monitor=FakeMonitor())
+        app.run()
+        print(app.outcome, host.sent)
 
 
-async def picture(app: Cockpit, path: str, size: str, press: str) -> None:
-    columns, rows = map(int, size.split("x"))
-    async with app.run_test(size=(columns, rows)) as pilot:
-        await pilot.pause(0.5)
-        if press:
-            await pilot.press(*press.split(","))
-            await pilot.pause(0.3)
-        Path(path).write_text(app.export_screenshot())
-        text = "\n".join("".join(seg.text for seg in line) for line in app.screen._compositor.render_strips())
-        Path(path).with_suffix(".txt").write_text(text)
+def write(path: Path, story: Callable[[FakeSession], None], size: tuple[int, int], keys: tuple[str, ...]) -> None:
+    """One picture of a night, recorded and then replayed; the clock stands at the night's end."""
+    with tempfile.TemporaryDirectory() as folder:
+        session = FakeSession(Path(folder) / "nanochat", start=time.time() - 2500)
+        story(session)
+        player = Replay(session.lab, session.tag, speed=1e9)
+        player.start()
+        player.finished.wait(30)
+        try:
+            asyncio.run(_draw(player.lab, session.tag, path, size, keys))
+        finally:
+            player.stop()
+        session.close()
+
+
+async def _draw(lab: Lab, tag: str, path: Path, size: tuple[int, int], keys: tuple[str, ...]) -> None:
+    host = FakeHost()
+    began = time.time()
+    app = Cockpit(
+        lab,
+        tag,
+        host,
+        bridge=Bridge(lab, tag, host, clock=lambda: began),
+        monitor=FakeMonitor(),
+        settings=Preferences(),
+    )
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause(0.7)
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause(0.6)
+        path.write_text(slim(app.export_screenshot()))
+
+
+def slim(svg: str) -> str:
+    """The same picture in fewer bytes: no web fonts, no blanks between elements."""
+    svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+    return re.sub(r">\s+<", "><", re.sub(r"[ \t]+\n", "\n", svg))
 
 
 if __name__ == "__main__":
