@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +20,7 @@ class Terminal:
     """One command in a terminal of its own."""
 
     def __init__(self, *words: str, columns: int = 120, lines: int = 32, env: dict[str, str] | None = None) -> None:
+        self._lab = words[0]
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
         self.bytes_received = 0
@@ -38,6 +41,11 @@ class Terminal:
     ) -> None:
         if not self._gone:
             self.process.close(force=True)
+        if kind is not None:
+            # Whoever goes on for a test that failed: watchdogs become engines, so twice.
+            for pid in [*_working_in(self._lab), *_working_in(self._lab)]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def drain(self) -> bool:
         """Take in what was drawn; False once the program has gone."""
@@ -119,6 +127,12 @@ class Terminal:
             return os.waitpid(self.process.pid, os.WNOHANG)[0] != 0
 
         wait_for(dead, what="the program's end after its terminal had gone")
+
+
+def _working_in(lab: str) -> list[int]:
+    """Engines and watchdogs of a lab, the youngest first."""
+    done = subprocess.run(["pgrep", "-f", f"autoresearch_tui {lab} "], capture_output=True, text=True, check=False)
+    return sorted(map(int, done.stdout.split()), reverse=True)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 20, what: str = "it") -> None:
