@@ -20,9 +20,9 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 TEMPLATES = ("gpt", "sine", "sort")
 
 
-def run(*words: str | Path, cwd: Path, expect: int = 0) -> str:
+def run(*words: str | Path, cwd: Path, expect: int = 0, **more: str) -> str:
     """A command without anything of the checkout or of this test's environment in sight; its stdout."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "AUTORESEARCH"))}
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "AUTORESEARCH"))} | more
     done = subprocess.run([str(word) for word in words], cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == expect, done.stdout + done.stderr
     return done.stdout
@@ -106,3 +106,11 @@ def test_a_lab_runs_from_the_installed_wheel(installed: Path, tmp_path: Path) ->
     assert header == "commit\tval_bpb\tmemory_gb\tstatus\tdescription"
     assert first.split("\t")[3] == "keep"
     assert 0 < float(second.split("\t")[1]) < 1
+
+
+@pytest.mark.timeout(600)
+def test_the_demo_runs_from_the_installed_wheel(installed: Path, tmp_path: Path, cache: Path) -> None:
+    session = ("--headless", "--review", "auto", "--budget", "1", "--experiments", "1")
+    said = run(installed, "demo", *session, cwd=tmp_path, AUTORESEARCH_CACHE=str(cache))
+    assert '"verdict":"keep"' in said
+    assert (tmp_path / "autoresearch-demo" / "results.tsv").read_text().splitlines()[1].endswith("keep\tbaseline")
