@@ -12,7 +12,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from autoresearch_tui.settings import LabSettings, RunSettings, Settings
+from autoresearch_tui.settings import LabSettings, RunSettings, Settings, written
 
 _STEMS = ("program", "prepare", "train")
 _ENDS = {"program": ".md", "prepare": ".py", "train": ".py"}
@@ -55,6 +55,16 @@ def settings(folder: Path) -> Settings:
         timeout_seconds=max(timeout(text) or usual.timeout_seconds, 1.5 * budget),
     )
     return replace(Settings(), lab=LabSettings(program, (editable,), (fixed,)), run=run)
+
+
+def deaf(folder: Path) -> str:
+    """Why a budget from outside would change nothing in a checkout that nobody has configured; empty where it would."""
+    names = files(folder)
+    if written(folder) is not None or names is None:
+        return ""
+    if any("AUTORESEARCH_TIME_BUDGET" in (folder / name).read_text("utf-8", "replace") for name in names[1:]):
+        return ""
+    return f"{names[1]} has a TIME_BUDGET of its own, and reads no other; change that, and commit it"
 
 
 def command(program: str, script: str) -> tuple[str, ...]:

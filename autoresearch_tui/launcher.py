@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from autoresearch_tui import data
+from autoresearch_tui import checkout, data
 from autoresearch_tui.engine.lock import HAND_OVER, SUCCESSOR_SECONDS, LabBusy, LabLock, take_lock
 from autoresearch_tui.engine.successor import Successor
 from autoresearch_tui.errors import UserError
@@ -179,6 +179,8 @@ def _ready(lab: Lab, choice: Choice, *, prepare: bool, attended: bool = False) -
         shown, _ = with_overrides(lab, tag, choice.overrides)
     except (JournalDamaged, OSError) as error:
         raise UserError(str(error)) from None
+    if "budget" in choice.overrides and (why := checkout.deaf(lab.root)):
+        raise UserError(f"--budget: {why}")
     if not attended:
         choose.make(shown.settings, os.environ)
     problem = check.problem()

@@ -126,6 +126,11 @@ def _first(state: State) -> list[str]:
         names = ", ".join(e.name for e in doubtful)
         items.append(f"Kept within the noise of equal runs ({by}); worth a second run: {names}")
     items += _risky(state)
+    items += [
+        f"{e.name} was kept by a score that does not go with its own log: {clean_line('; '.join(e.score.doubts))}"
+        for e in state.experiments
+        if e.outcome == "keep" and e.score is not None and e.score.doubts
+    ]
     causes = Counter(clean_line(e.reason) for e in state.experiments if e.outcome == "crash" and e.reason)
     items += [f"{count} crashes have one cause: {cause}" for cause, count in causes.most_common(3) if count > 1]
     return items

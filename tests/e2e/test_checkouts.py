@@ -205,6 +205,15 @@ def test_what_its_own_files_say_is_in_force(name: str, tmp_path: Path) -> None:
     assert settings.run.timeout_seconds == (900 if name == "mlx" else 600)
 
 
+def test_a_budget_that_would_change_nothing_is_refused(tmp_path: Path, home: Path, tools: Path) -> None:
+    folder = checkouts.make(tmp_path / "checkout", Fork())
+    words = ("--headless", "--researcher", "search", "--budget", "60")
+    refused = command(*words, cwd=folder, env=checkouts.environ(home, tools))
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "prepare.py has a TIME_BUDGET of its own" in refused.stderr
+
+
 def test_a_settings_file_is_the_last_word(tmp_path: Path) -> None:
     folder = checkouts.make(tmp_path / "checkout", FORKS["mlx"])
     (folder / "autoresearch.toml").write_text("[run]\ntimeout_seconds = 7\n")
