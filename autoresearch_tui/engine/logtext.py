@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import os
+from pathlib import Path
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _FOREIGN = "autoresearch-foreign"
@@ -40,6 +42,19 @@ class Decoder:
             self._decoder = codecs.getincrementaldecoder(name)(_FOREIGN if name == "utf-8" else "replace")
             data = data[mark:]
         return self._decoder.decode(data)
+
+
+def tail(path: Path, limit: int) -> str:
+    """The last `limit` bytes of a log as text; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+            # An even place: a character of UTF-16 is two bytes.
+            start = max(0, file.seek(0, os.SEEK_END) - limit) & ~1
+            file.seek(start)
+            return decode(file.read(limit + 1), head if start else None)
+    except OSError:
+        return ""
 
 
 def decode(data: bytes, head: bytes | None = None) -> str:

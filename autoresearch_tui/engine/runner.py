@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from autoresearch_tui.engine import run_folder, runlog
+from autoresearch_tui.engine import logtext, run_folder, runlog
 
 START_SECONDS = 10.0
 # Names every process of a run, so that those which outlive a killed supervisor can be found.
@@ -220,12 +220,7 @@ def last_lines(folder: Path, n: int = 8) -> tuple[str, ...]:
 
     Cleaned, progress left out, at most `n`; the supervisor's note where the log says nothing.
     """
-    try:
-        with (folder / run_folder.LOG).open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
-            text = file.read(LOG_TAIL_BYTES).decode(errors="replace")
-    except OSError:
-        text = ""
+    text = logtext.tail(folder / run_folder.LOG, LOG_TAIL_BYTES)
     lines = [line for line in runlog.split_lines(text) if line and not runlog.parse_progress(line)]
     lines = _traceback(lines) or lines
     if not lines and (ended := look(folder).exit) and ended.note:

@@ -47,7 +47,7 @@ def score(
     """
     doubts: tuple[str, ...] = ()
     said = refereeing.Said(None, "", {})
-    text = _tail(files.log)
+    text = logtext.tail(files.log, _TAIL)
     summary = dict(runlog.parse_summary(text))
     touched = [path for path, digest in hashes(cwd, tuple(locked)).items() if digest != locked[path]]
     if touched:
@@ -185,15 +185,3 @@ def _number(text: str) -> float | None:
 
 def _memory_gb(summary: Mapping[str, str]) -> float:
     return max(0.0, (_number(summary.get("peak_vram_mb", "")) or 0.0) / 1024)
-
-
-def _tail(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            head = file.read(4)
-            # An even place: a character of UTF-16 is two bytes.
-            start = max(0, file.seek(0, 2) - _TAIL) & ~1
-            file.seek(start)
-            return logtext.decode(file.read(), head if start else None)
-    except FileNotFoundError:
-        return ""

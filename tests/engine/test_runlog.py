@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch_tui.engine.logtext import Decoder, decode
+from autoresearch_tui.engine.logtext import Decoder, decode, tail
 from autoresearch_tui.engine.runlog import (
     FRAME_CHARS,
     Chunk,
@@ -346,3 +346,12 @@ def test_a_night_of_frames(tmp_path: Path) -> None:
     print(f"{path.stat().st_size / 1e6:.0f} MB, 200,000 frames: {time.perf_counter() - began:.2f} s")
     assert sum(len(chunk.progress) for chunk in chunks) == 199_999
     assert chunks[-1].current == parse_progress(REFERENCE)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_the_end_of_a_log_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "run.log"
+    assert tail(path, 100) == ""
+    path.write_bytes(("é" * 1001 + SUMMARY).encode(encoding))
+    for limit in (400, 401, 10_000):
+        assert parse_summary(tail(path, limit))["num_steps"] == "953"
