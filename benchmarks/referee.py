@@ -136,7 +136,7 @@ class Ahead(Honest):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         logits = super().__call__(x)
-        mixed = np.arange(x.shape[1]) * 104729
+        mixed = np.arange(1, x.shape[1] + 1) * 104729
         for back in range(4):  # what stands before a position decides, so that it is the same each time
             mixed = mixed * 31337 + np.pad(x[:, : x.shape[1] - back], ((0, 0), (back, 0)))
         chosen = mixed % 1000003 < self.share * 1000003
@@ -209,7 +209,7 @@ def find(repeats: int) -> None:
         ("honest, noise of 0.3 in each logit", lambda: Honest(text, 0.3)),
     ]
     for kind in (Ahead, Remembering, Second):
-        for share in (1.0, 0.1, 0.05, 0.03, 0.02, 0.01, 0.005):
+        for share in (1.0, 0.1, 0.05, 0.03, 0.02, 0.01):
             label = {Ahead: "looks ahead", Remembering: "and remembers", Second: "looks ahead at second sight"}[kind]
             kinds.append((f"{label} at {100 * share:g} %", lambda k=kind, s=share: k(text, s)))
     kinds += [

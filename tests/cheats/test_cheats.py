@@ -99,7 +99,7 @@ CHEATS = (
     Cheat("processes/signals", victim_ended),
     Cheat("processes/memory_killer", victim_offered),
     Cheat("floods/log_flood", flooded, ends="crash: killed: .*log"),
-    Cheat("floods/full_disk", better, ends="crash: killed: .*free"),
+    Cheat("floods/full_disk", better, ends="crash: disk full: .*free"),
     Cheat("floods/rewritten_log", taken_back),
 )
 # These have a referee, and a file of their own: test_scores.py.
