@@ -35,7 +35,7 @@ from tests.history import problems, state_of
 
 NewLab = Callable[..., Path]
 Look = Callable[[Path | None], dict[str, Item]]
-NAMES = ["python", "git", "lab", "command", "changes", "engine", "session", "data", "researcher"]
+NAMES = ["python", "git", "lab", "command", "changes", "engine", "session", "data", "referee", "researcher"]
 NAMES += ["accelerator", "torch", "sandbox", "namespaces", "disk", "clock", "terminal", "clipboard", "tmux", "logout"]
 
 
@@ -520,6 +520,25 @@ def test_data_that_is_missing(lab_folder: Path, examine: Look, tmp_path: Path, m
         (tmp_path / "cache" / name).parent.mkdir(parents=True)
         (tmp_path / "cache" / name).touch()
     assert examine(lab_folder)["data"].status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("locked", "referee", "status", "words"),
+    [
+        ('["prepare.py"]', "[]", "warning", "what a run prints is its score"),
+        ('["prepare.py"]', '["python", "-I", "judge.py"]', "problem", "judge.py is not locked"),
+        ('["prepare.py", "judge.py"]', '["python", "-I", "judge.py"]', "ok", "python -I judge.py"),
+    ],
+)
+def test_the_referee(new_lab: NewLab, examine: Look, locked: str, referee: str, status: str, words: str) -> None:
+    folder = new_lab()
+    (folder / "prepare.py").write_text("# AUTORESEARCH_PROFILE\n")
+    (folder / "judge.py").write_text("")
+    settings = f"[lab]\nlocked = {locked}\n{SETTINGS}\n[metric]\nreferee = {referee}\n"
+    (folder / "autoresearch.toml").write_text(settings)
+    item = examine(folder)["referee"]
+    assert item.status == status
+    assert words in item.found
 
 
 # ── the researcher ──────────────────────────────────────────────────────────────────────────────────────────────

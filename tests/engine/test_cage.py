@@ -178,3 +178,59 @@ def test_a_repeated_run_finds_nothing_of_its_first_try(new_lab: Callable[..., Pa
         "train.py",
     ]
     assert not (files.folder / "scratch" / "weights").exists()
+
+
+REFEREED = f"""\
+[lab]
+locked = ["prepare.py"]
+{SETTINGS}
+[metric]
+referee = ["python", "-I", "prepare.py"]
+"""
+
+
+def prepared(tmp_path: Path, new_lab: Callable[..., Path], settings: str) -> tuple[Path, Path]:
+    """A lab of the harness's kind, and a cache with something private in it."""
+    folder, cache = new_lab(settings=settings), tmp_path / "cache"
+    (folder / "prepare.py").write_text("# AUTORESEARCH_PROFILE\n")
+    git(folder, "commit", "--quiet", "--all", "--message=harness")
+    (cache / "private" / "x").mkdir(parents=True)
+    (cache / "tokens").mkdir()
+    (cache / "private" / "x" / "rows").write_text("rows")
+    (cache / "private" / "x" / "hidden.json").write_text(json.dumps({"modules": ["mailbox"], "paths": []}))
+    return folder, cache
+
+
+@LINUX
+@pytest.mark.parametrize("kind", ["bubblewrap", "landlock"])
+def test_what_is_scored_is_in_no_runs_sight(
+    new_lab: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    mechanism = sandbox.landlock_only() if kind == "landlock" else sandbox.choose()
+    if mechanism.kind.value != kind:
+        pytest.skip(mechanism.note)
+    folder, cache = prepared(tmp_path, new_lab, REFEREED)
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(cache))
+    found = whole(folder)
+    assert (cache / "private").resolve() in found.hidden
+    assert cache / "tokens" in found.readable
+    assert not {cache, cache / "private"} & set(found.readable)
+    code = (
+        "import json, sys, sysconfig\nfrom pathlib import Path\nlibrary = Path(sysconfig.get_path('stdlib'))\n"
+        "for path in (Path(sys.argv[1], 'private/x/rows'), library / 'mailbox.py', library / 'json/decoder.py'):\n"
+        "    try:\n        print(len(path.read_bytes()) > 0)\n    except OSError:\n        print(False)\n"
+    )
+    python = str(Path(sys.executable).resolve())
+    command = sandbox.wrap([python, "-I", "-c", code, str(cache)], found, mechanism)
+    done = subprocess.run(command, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["False", "False", "True"], done.stderr
+
+
+def test_runs_that_score_themselves_see_what_they_score(
+    new_lab: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, cache = prepared(tmp_path, new_lab, SETTINGS)
+    monkeypatch.setenv("AUTORESEARCH_CACHE", str(cache))
+    found = whole(folder)
+    assert cache in found.readable
+    assert not found.masked
