@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 import pytest
 import torch
 
@@ -59,6 +62,29 @@ def test_varlen_is_asked_for_rows_as_sequences(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(varlen, "varlen_attn", stand_in)
     q, k, v, _ = tensors(64)
     torch.testing.assert_close(attention.load_varlen()(q, k, v, 9), attention.dense_attention(q, k, v, 9))
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "beside"),
+    [("flash3", "flash_attn_interface", True), ("flash2", "flash_attn", False), ("flash4", "flash_attn.cute", True)],
+)
+def test_flash_attn_is_asked_for_windows_to_the_left(
+    monkeypatch: pytest.MonkeyPatch, name: str, module: str, beside: bool
+) -> None:
+    """A stand-in with the interface of the package; some versions return the log-sum-exp beside the output."""
+
+    def flash_attn_func(q, k, v, *, causal, window_size):
+        assert causal
+        assert window_size[1] == 0
+        y = attention.dense_attention(q, k, v, window_size[0])
+        return (y, None) if beside else y
+
+    for part in {module.partition(".")[0], module}:
+        stand_in = ModuleType(part)
+        stand_in.flash_attn_func = flash_attn_func
+        monkeypatch.setitem(sys.modules, part, stand_in)
+    attend = {b.name: b for b in attention.BACKENDS}[name].load()
+    assert attention.check_attention(attend, CPU, torch.float32, 16) == ""
 
 
 def test_check_finds_a_wrong_window_and_a_wrong_gradient() -> None:
