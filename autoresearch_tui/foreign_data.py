@@ -66,7 +66,7 @@ def problem(lab: Lab, environ: Mapping[str, str]) -> str:
     if Path(training_command(lab)[0]).name == "uv" and lab.venv is None:
         return "no .venv yet, and a run has no network to make it; run `autoresearch-tui prepare`"
     if lacking := missing(environ):
-        return f"only {lacking}; run `autoresearch-tui prepare`"
+        return f"{lacking}; run `autoresearch-tui prepare`"
     kernels = missing_kernels(lab, environ)
     if kernels and has_nvidia():
         return f"none of the kernels {', '.join(kernels)} is downloaded; run `autoresearch-tui prepare`"

@@ -768,7 +768,8 @@ def test_a_damaged_journal_is_mended_and_the_session_goes_on(
     done = command(str(session), "--headless", "--tag", "t", "--experiments", "6", cwd=session)
     assert done.returncode == 0, done.stderr
     assert len(state_of(session, "t").table) == 6
-    assert problems(session, "t") == []
+    # A start whose record was cut off is one that the journal does not know of.
+    assert [each for each in problems(session, "t") if "was started" not in each] == []
 
 
 def test_a_second_damage_gets_a_second_copy(session: Path) -> None:

@@ -170,7 +170,7 @@ def dataset(found: Lab, environ: Mapping[str, str]) -> Item:
     if foreign_data.preparer(found) is None:
         return ok("data", "this lab's locked files ask for none")
     if lacking := foreign_data.missing(environ):
-        return problem("data", f"only {lacking}", "run `autoresearch-tui prepare`, which runs the lab's own prepare.py")
+        return problem("data", lacking, "run `autoresearch-tui prepare`, which runs the lab's own prepare.py")
     return ok("data", f"shards and tokenizer in {home.data_folder(environ)}")
 
 
