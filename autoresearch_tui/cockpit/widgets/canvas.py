@@ -23,11 +23,22 @@ Cells = tuple[str, str]
 Row = Sequence[Cells]
 
 
+def _ansi(value: str, name: str, strength: float) -> str:
+    """A colour of the terminal's own sixteen: they cannot be blended, so weak ones are grey, or nothing."""
+    if not value.startswith("ansi_"):
+        return Color.parse(value).hex6
+    if name == "foreground" and strength < 0.8:
+        return "bright_black"
+    return "default" if strength < 0.4 else value.removeprefix("ansi_")
+
+
 @lru_cache(maxsize=8)
 def _tones(variables: tuple[tuple[str, str], ...]) -> Mapping[str, Style]:
     named = dict(variables)
 
     def color(name: str, strength: float = 1.0) -> str:
+        if any(value.startswith("ansi_") for value in named.values()):
+            return _ansi(named[name], name, strength)
         background = Color.parse(named["background"])
         return background.blend(Color.parse(named[name]), strength, 1.0).hex6
 
@@ -47,7 +58,7 @@ def _tones(variables: tuple[tuple[str, str], ...]) -> Mapping[str, Style]:
         tones[tone] = Style(color=color(name))
         tones[f"{tone}-strong"] = Style(color=color(name), bold=True)
         tones[f"{tone}-dim"] = Style(color=color(name, 0.45))
-        tones[f"{tone}-block"] = Style(color=named["background"], bgcolor=color(name), bold=True)
+        tones[f"{tone}-block"] = Style(color=color("background"), bgcolor=color(name), bold=True)
     tones["key"] = Style(color=color("primary"), bold=True)
     return MappingProxyType(tones | _diff_tones(color) | _tree_tones(color))
 
