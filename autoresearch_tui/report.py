@@ -119,6 +119,13 @@ def _first(state: State) -> list[str]:
         for e in state.experiments
         if e.outcome == "invalid"
     ]
+    if warning := findings.overfitting(state):
+        items.append(clean_line(warning))
+    items += [
+        f"{e.name} was given «{e.overruled}» and is {_WORDS.get(e.outcome, e.outcome)} now: {clean_line(e.reason)}"
+        for e in state.experiments
+        if e.overruled
+    ]
     doubtful = findings.near_noise(state)
     if doubtful:
         measured = noise.spread(state)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from xml.sax.saxutils import escape
 
 from autoresearch_tui.engine.state import Experiment, State
+from autoresearch_tui.findings import gaps
 from autoresearch_tui.text import clean_line
 
 WIDTH, HEIGHT = 1280, 720
 _LEFT, _RIGHT, _TOP, _BOTTOM = 96, 40, 72, 72
 _INK, _GREY, _PALE = "#24292f", "#6e7781", "#d0d7de"
 _KEPT, _TRIED, _FAILED, _PAPER = "#1a7f37", "#afb8c1", "#bc4c00", "#ffffff"
+_SEALED = "#8250df"
 _LABEL = 42
 # No score is further away than this, whatever a log says.
 _FAR = 1e300
@@ -94,10 +97,14 @@ def picture(state: State) -> Picture:
     metric = state.session.metric if state.session else "score"
     labels = [*_title(state), *_ticks(scale, metric)]
     grid = [Stroke(((_LEFT, scale.y(v)), (WIDTH - _RIGHT, scale.y(v))), _PALE) for v in nice(scale.low, scale.high)]
-    frontier = Stroke(_steps(state, scale), _KEPT, 2.5)
+    frontier = Stroke(_stairs([(e.number, e.value) for e in _kept(state)], scale), _KEPT, 2.5)
+    sealed = [(gap.number, gap.sealed) for gap in gaps(state)]
+    unseen = [Stroke(_stairs(sealed, scale), _SEALED, 1.5)] if sealed else []
     marks, words = _key()
+    if sealed:
+        words.append(Label(_LEFT + 6, scale.y(sealed[0][1]) - 8, "on the sealed split", 12, _SEALED))
     return Picture(
-        strokes=(*grid, frontier),
+        strokes=(*grid, *unseen, frontier),
         marks=(*_marks(state, scale), *marks),
         labels=(*labels, *_names(state, scale), *words),
     )
@@ -121,7 +128,7 @@ def _scored(state: State) -> list[Experiment]:
 
 def _scale(state: State) -> _Scale:
     """From the best to a little beyond the baseline: what was worse than that is drawn at the edge."""
-    kept = [e.value for e in _scored(state) if e.outcome == "keep" and e.value is not None]
+    kept = [*(e.value or 0.0 for e in _kept(state)), *(gap.sealed for gap in gaps(state))]
     values = [min(max(value, -_FAR), _FAR) for value in kept] or [0.0, 1.0]
     low, high = min(values), max(values)
     # Scores that are all but one: enough room that the scale is one.
@@ -129,12 +136,14 @@ def _scale(state: State) -> _Scale:
     return _Scale(max(len(state.experiments) - 1, 1), low - room, high + room)
 
 
-def _steps(state: State, scale: _Scale) -> tuple[tuple[float, float], ...]:
+def _kept(state: State) -> list[Experiment]:
+    return [e for e in _scored(state) if e.outcome == "keep"]
+
+
+def _stairs(values: Sequence[tuple[int, float | None]], scale: _Scale) -> tuple[tuple[float, float], ...]:
     points: list[tuple[float, float]] = []
-    for experiment in _scored(state):
-        if experiment.outcome != "keep" or experiment.value is None:
-            continue
-        x, y = scale.x(experiment.number), scale.y(experiment.value)
+    for number, value in values:
+        x, y = scale.x(number), scale.y(value or 0.0)
         if points:
             points.append((x, points[-1][1]))
         points.append((x, y))

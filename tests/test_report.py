@@ -20,6 +20,7 @@ from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab
 from autoresearch_tui.report import write_report
 from autoresearch_tui.settings import Settings
+from tests.cockpit.fakes import FakeSession, judged
 from tests.cockpit.nights import Night, long_night
 
 EVIL = "<script>alert(1)</script> | `x` [a](javascript:b) \x1b[31m & 'q'"
@@ -188,3 +189,14 @@ def test_time_spent() -> None:
     assert spent.runs == 1 and spent.busy == pytest.approx(329.8)
     assert spent.stopped > 3000 and 0.9 < spent.share < 1
     assert [report_time.span(s) for s in (12, 326, 27720)] == ["12 s", "5 min 26 s", "7 h 42 min"]
+
+
+def test_a_night_that_overfits_and_a_verdict_of_a_humans_are_told(tmp_path: Path) -> None:
+    session = FakeSession(tmp_path / "lab")
+    judged(session)
+    session.close()
+    write_report(session.lab, session.tag, tmp_path / "report")
+    told = (tmp_path / "report" / "report.md").read_text("utf-8")
+    assert "The night is overfitting its referee" in told
+    assert "0002 was given «discard» and is kept now: simpler at about the same score" in told
+    assert "on the sealed split" in (tmp_path / "report" / "progress.svg").read_text("utf-8")
