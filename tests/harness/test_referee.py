@@ -258,3 +258,24 @@ def test_a_run_is_scored_once(modules: dict[str, ModuleType]) -> None:
     port._asked = True
     with pytest.raises(RuntimeError, match="has been scored"):
         port.be_scored(Broken(8, 0.0), 1, 0)
+
+
+def test_both_ways_of_adding_up_agree(small: Path) -> None:
+    """On one core in single precision, and with torch from half precision, as for the large profiles."""
+    before = list(sys.path)
+    try:
+        referee = fresh(small, (*FILES, "referee"))["referee"]
+    finally:
+        sys.path[:] = before
+        sys.modules.pop("referee", None)
+    rng = np.random.default_rng(0)
+    answer = rng.normal(0, 5, (3, 16, 50)).astype(np.float16)
+    targets = rng.integers(0, 50, (3, 16)).astype(np.uint16)
+    plain, one = referee.Numpy().losses(answer.astype(np.float32), targets, {1: 4})
+    other, two = referee.Torch().losses(answer, targets, {1: 4})
+    exact = answer.astype(np.float64)
+    expected = np.log(np.exp(exact).sum(axis=2)) - np.take_along_axis(exact, targets[..., None].astype(int), 2)[..., 0]
+    assert np.allclose(plain, expected, atol=1e-5)
+    assert np.allclose(other, expected, atol=1e-5)
+    assert np.array_equal(one[1], two[1])
+    assert np.array_equal(one[1], answer[1, 3].astype(np.float32))
