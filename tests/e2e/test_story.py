@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.journal import read
@@ -20,8 +25,22 @@ ASK = SETTINGS.replace('mode = "auto"', 'mode = "ask"')
 CTRL_S, ESC = "\x13", "\x1b"
 
 
-def test_a_night(new_lab: Callable[..., Path]) -> None:
-    lab = new_lab(settings=ASK)
+@pytest.fixture
+def lab(new_lab: Callable[..., Path]) -> Iterator[Path]:
+    """A lab that no engine survives, whatever becomes of the test."""
+    made = new_lab(settings=ASK)
+    yield made
+    lock = made / ".autoresearch" / "engine.lock"
+
+    def gone() -> bool:
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(read_holder(lock).pid, signal.SIGINT) if held(lock) else None
+        return not held(lock)
+
+    wait_for(gone, what="the end of the last engine")
+
+
+def test_a_night(lab: Path) -> None:
     lock = lab / ".autoresearch" / "engine.lock"
 
     def now() -> tuple[Experiment, ...]:
