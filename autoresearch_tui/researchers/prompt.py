@@ -7,12 +7,15 @@ human's notes, and last what was wrong with the answer before.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Literal
 
 from autoresearch_tui.researchers import prompt_history
 from autoresearch_tui.researchers.base import Brief
+from autoresearch_tui.syntax import parse
 from autoresearch_tui.text import clean_text
 
 Answer = Literal["tool", "folder"]
@@ -158,8 +161,27 @@ def _locked(brief: Brief, answer: Answer) -> list[Block]:
         return []
     if answer == "folder":
         return [Block(f"Locked files, to read only: {', '.join(sorted(brief.locked))}")]
-    files = "\n\n".join(fenced("file", brief.locked[path], path=path) for path in sorted(brief.locked))
-    return [Block(f"The locked files, which nobody may change:\n{files}", stable=True)]
+    told = used(brief) or sorted(brief.locked)
+    files = "\n\n".join(fenced("file", brief.locked[path], path=path) for path in told)
+    others = ", ".join(sorted(set(brief.locked) - set(told)))
+    more = f"\n\nLocked as well, and not used by the editable files: {others}" if others else ""
+    return [Block(f"The locked files, which nobody may change:\n{files}{more}", stable=True)]
+
+
+def used(brief: Brief) -> list[str]:
+    """The locked files that an editable one imports: of the others only the names are worth their tokens."""
+    names: set[str] = set()
+    for text in brief.files.values():
+        try:
+            tree = parse(text)
+        except SyntaxError:
+            return []
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module)
+    return [path for path in sorted(brief.locked) if PurePosixPath(path).stem in names]
 
 
 def _editable(brief: Brief, answer: Answer) -> Block:

@@ -222,6 +222,18 @@ def test_a_shorter_history_for_a_smaller_server() -> None:
     assert short.blocks[0] == whole.blocks[0]
 
 
+def test_of_locked_files_that_nothing_imports_only_the_names_are_told() -> None:
+    locked = {"prepare.py": "SEED = 1\n", "probes.py": "HOW_LOOK_AHEAD_IS_FOUND = 1\n", "lib/kernels.py": "FAST = 1\n"}
+    files = {"train.py": "import prepare\nfrom kernels import FAST\n"}
+    text = prompt.build(brief(files=files, locked=locked)).text
+    assert "SEED = 1" in text
+    assert "FAST = 1" in text
+    assert "HOW_LOOK_AHEAD_IS_FOUND" not in text
+    assert "not used by the editable files: probes.py" in text
+    alone = prompt.build(brief(files={"train.py": "x = 1\n"}, locked=locked)).text
+    assert "HOW_LOOK_AHEAD_IS_FOUND" in alone
+
+
 def test_a_folder_s_prompt_names_the_files_and_has_the_rest() -> None:
     text = prompt.build(brief(history=(attempt(0, "keep"),), notes=("be bold",), complaint="no"), "folder").text
     for part in ("Lower the loss.", "train.py", "prepare.py", "#0 keep", "be bold", prompt.RESULT_NAME, "no"):
