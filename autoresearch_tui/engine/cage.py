@@ -16,14 +16,13 @@ from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.environment import training_command
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.sandbox import Cage, Kind, Sandbox
+from autoresearch_tui.engine.state import BEARABLE
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab, RunFiles
 
 # Set to 1 by a human who accepts that runs can do whatever the human can.
 NO_CAGE = "AUTORESEARCH_NO_CAGE"
 PAUSE_REASON = "runs are not confined here"
-# Locked files are hashed as well, a killed supervisor is noticed, and a silent accelerator harms nobody's data.
-_BEARABLE = frozenset({"locked files", "signals", "accelerator"})
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*")
 _SHEBANG_BYTES = 256
 _PROJECT = ("pyproject.toml", ".python-version")
@@ -82,7 +81,7 @@ def check(whole: Cage) -> ev.CageChecked:
         return ev.CageChecked(held.kind.value, (), cage_check.NAMES, held.note)
     found = cage_check.self_test(whole, held)
     fails = [each for each in found if not each.holds]
-    notes = [held.note, *(f"{each.name}: {each.detail}" for each in fails if each.name not in _BEARABLE)]
+    notes = [held.note, *(f"{each.name}: {each.detail}" for each in fails if each.name not in BEARABLE)]
     return ev.CageChecked(
         kind=held.kind.value,
         holds=tuple(each.name for each in found if each.holds),
@@ -95,7 +94,7 @@ def why_not_unattended(checked: ev.CageChecked) -> str:
     """Why runs must not go on with nobody watching, and the remedy; empty where they may."""
     if os.environ.get(NO_CAGE) == "1":
         return ""
-    if checked.kind != Kind.NONE.value and _BEARABLE.issuperset((*checked.fails, *checked.agent_fails)):
+    if checked.kind != Kind.NONE.value and BEARABLE.issuperset((*checked.fails, *checked.agent_fails)):
         return ""
     return f"{PAUSE_REASON} ({checked.note}); mend that, watch them in a cockpit, or accept it with {NO_CAGE}=1"
 

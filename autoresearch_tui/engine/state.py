@@ -25,6 +25,8 @@ class Stage(StrEnum):
 
 IN_FLIGHT = frozenset({Stage.RUNNING, Stage.ENDED, Stage.SCORED})
 WAITING = frozenset({Stage.PROPOSED, Stage.REVIEW, Stage.APPROVED})
+# Locked files are hashed as well, a killed supervisor is noticed, and a silent accelerator harms nobody's data.
+BEARABLE = frozenset({"locked files", "signals", "accelerator"})
 TABLED = frozenset({"keep", "discard", "crash", "invalid"})
 
 
@@ -135,6 +137,11 @@ class State:
     def running(self) -> Experiment | None:
         """The newest experiment between launch and verdict, where there is one."""
         return next((e for e in reversed(self.experiments[-64:]) if e.stage in IN_FLIGHT), None)
+
+    @property
+    def uncaged(self) -> bool:
+        """Whether runs can do what none should, as far as that was checked."""
+        return self.cage is not None and (self.cage.kind == "none" or not BEARABLE.issuperset(self.cage.fails))
 
     @property
     def waiting(self) -> tuple[Experiment, ...]:

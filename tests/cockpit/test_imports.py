@@ -29,4 +29,4 @@ def test_the_monitor_does_not_know_the_screen() -> None:
 
 def test_what_textual_reads_at_import_is_set_before() -> None:
     modules = loaded("import autoresearch_tui.cockpit.app\nfrom textual import constants\nprint(constants.MAX_FPS)")
-    assert "60" in modules
+    assert "120" in modules

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from tests.conftest import SETTINGS, make_lab
+from tests.conftest import SETTINGS, TRAIN, make_lab
 from tests.faults.engines import Engines
 from tests.faults.test_kill import UNCAGED, words
 from tests.history import problems, state_of
@@ -15,7 +15,9 @@ TIMES = 50
 
 
 def test_one_wins_and_the_other_says_who_has_the_lab(tmp_path: Path) -> None:
-    lab = make_lab(tmp_path / "lab", SETTINGS.replace('["python", "train.py"]', '["python", "-I", "-S", "train.py"]'))
+    settings = SETTINGS.replace('["python", "train.py"]', '["python", "-I", "-S", "train.py"]')
+    # Longer than an engine that is started by hand waits for the lab.
+    lab = make_lab(tmp_path / "lab", settings, TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.0"))
     ends: Counter[str] = Counter()
     with Engines() as engines:
         for time in range(TIMES):

@@ -41,7 +41,7 @@ class TitleBar(Canvas):
         width = size.width
         left: list[Cells] = [(" autoresearch ", "accent-block"), (f" {self._lab}", "text"), (f" · {self._tag}", "dim")]
         cage = self._state.cage
-        if cage is not None and (cage.kind == "none" or cage.fails):
+        if self._state.uncaged:
             left.append((" · ! runs are not fully caged", "warn"))
         elif cage is not None and cage.agent_fails:
             left.append((" · ! the agent is not fully caged", "warn"))
