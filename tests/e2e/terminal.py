@@ -25,11 +25,13 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self.bytes_received = 0
         self._gone = False
+        # Where they are set, a program believes them and not its terminal.
+        own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         self.process = pexpect.spawn(
             sys.executable,
             ["-m", "autoresearch_tui", *words],
             dimensions=(lines, columns),
-            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})},
+            env={**own, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})},
             timeout=None,
         )
 
