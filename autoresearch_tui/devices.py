@@ -40,6 +40,5 @@ def environment(device: str) -> Mapping[str, str]:
     if number is not None:
         # By bus, as nvidia-smi counts; the driver's own order puts the fastest first.
         seen = {name: str(number) for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")}
-        return {"AUTORESEARCH_DEVICE": device, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", **seen}
-    threads = str(len(cpus(device)))
-    return {"AUTORESEARCH_DEVICE": device, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": threads}
+        return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **seen}
+    return {"AUTORESEARCH_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(len(cpus(device)))}

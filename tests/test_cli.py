@@ -255,3 +255,10 @@ def test_data_that_was_prepared_is_trained_on(lab_folder: Path, tmp_path: Path) 
     assert "from now on" in done.stdout
     assert run(str(lab_folder), "--headless", "--tag", "t", "--experiments", "1").returncode == 0
     assert f"1.0 {tmp_path}/texts" in (lab_folder / ".autoresearch/t/runs/0000/run.log").read_text()
+
+
+def test_a_baseline_without_a_score_is_a_failure_even_where_the_table_is_full(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(train=TRAIN.replace('FAIL = ""', 'FAIL = "no luck"'))
+    done = run(str(folder), "--headless", "--experiments", "1", "--tag", "t")
+    assert done.returncode == 1
+    assert "the baseline gave no score" in done.stdout

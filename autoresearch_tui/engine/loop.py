@@ -150,7 +150,8 @@ class Engine:
         state = self.state
         if state.in_flight:
             return False
-        if self._rows and len(state.table) >= self._rows:
+        hopeless = state.best is None and state.paused is not None and state.paused.by == "engine"
+        if self._rows and len(state.table) >= self._rows and not (hopeless and self._headless):
             self._outcome = "finished"
         elif state.stopping:
             self._outcome = "stopped"
