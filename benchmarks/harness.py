@@ -1,7 +1,8 @@
-"""The harness's figures, each with its method. CPU only; what needs a GPU is listed as not yet measured.
+"""The harness's figures, each with its method; what needs a GPU where there is none is said to be not yet measured.
 
     python benchmarks/harness.py loader waste start prepare     # a minute or two
     python benchmarks/harness.py cpu --seconds 60 --repeats 2   # 60-second runs against the reference's settings
+    python benchmarks/harness.py gpu [--data embedded]          # two runs of 300 s
 
 Every figure goes to stdout as a row of a Markdown table. Times are wall-clock on whatever else the machine is doing, so
 the two sides of a comparison take turns.
@@ -151,7 +152,7 @@ def number(output: str, key: str) -> float:
 
 
 def start(folder: Path) -> None:
-    """From the start of the process to the end of the first training step, a second run; `import torch` beside it."""
+    """From the start of the process to the end of the first training step, a second run; `import torch` in turns."""
     lab = make_lab(folder / "start", "cpu", {})
     firsts, imports = [], []
     for _ in range(5):
@@ -159,8 +160,9 @@ def start(folder: Path) -> None:
         subprocess.run([sys.executable, "-c", "import torch"], check=True)
         imports.append(time.perf_counter() - began)
         firsts.append(run_lab(lab, "train.py", {"AUTORESEARCH_TOKEN_BUDGET": "1"})[1])
-    text = f"{min(firsts):.2f} s (median {statistics.median(firsts):.2f}; `import torch` alone: {min(imports):.2f})"
-    row("start of the process to the first step, CPU profile", text, "best of 5 after one warm run")
+    ratio = statistics.median(first / alone for first, alone in zip(firsts, imports, strict=True))
+    text = f"{min(firsts):.2f} s (`import torch` alone: {min(imports):.2f} s; {ratio:.2f} times that, the median pair)"
+    row("start of the process to the first step, CPU profile", text, "best of 5, in turns")
 
 
 def timed_prepare(folder: Path) -> None:
@@ -184,14 +186,18 @@ def cpu(folder: Path, seconds: float, repeats: int, tokens: int) -> None:
     env = {"AUTORESEARCH_TIME_BUDGET": str(seconds), "AUTORESEARCH_TOKEN_BUDGET": str(tokens)}
     env |= {"OMP_WAIT_POLICY": "PASSIVE"} | ({"OMP_NUM_THREADS": "1"} if tokens else {})
     budget = f"{tokens:,} tokens" if tokens else f"{seconds:g} s"
-    for _ in range(repeats):
-        for name, lab, script in (("ours", ours, "train.py"), ("reference", theirs, "reference_train.py")):
-            output, _ = run_lab(lab, script, env)
+    sides = [("ours", ours, "train.py"), ("reference", theirs, "reference_train.py")]
+    data = set()
+    for repeat in range(repeats):
+        for name, lab, script in sides if repeat % 2 == 0 else reversed(sides):
+            output, _ = run_lab(lab, script, env | {"AUTORESEARCH_SEED": str(repeat)})
             scores[name].append(number(output, "val_bpb"))
-            text = f"{scores[name][-1]:.4f} ({number(output, 'total_tokens_M'):.1f} M tokens)"
-            row(f"val_bpb after {budget}, {name}", text, "embedded corpus, same rows")
+            data |= set(re.findall(r"^data:\s+(.*)$", output, re.MULTILINE))
+            text = f"{scores[name][-1]:.4f} ({int(number(output, 'num_steps'))} steps)"
+            row(f"val_bpb after {budget}, {name}", text, f"embedded corpus, same rows, seed + {repeat}")
+    assert len(data) == 1, data
     gain = statistics.mean(scores["reference"]) - statistics.mean(scores["ours"])
-    row("gain over the reference's best CPU setting", f"{gain:.4f}", f"mean of {repeats}")
+    row("gain over the reference's best CPU setting", f"{gain:.4f}", f"mean of {repeats}; the bar is 0.03")
 
 
 def load_train(lab: Path, name: str) -> ModuleType:
@@ -237,10 +243,28 @@ def speed(folder: Path, steps: int = 15) -> None:
     row("a step of 2,048 tokens, CPU profile, one thread", text, f"median of {steps - 2}, in turns, processor time")
 
 
-def gpu() -> None:
-    """What the bars of a GPU ask for."""
-    for figure in ("val_bpb after 300 s, climbmix, H100", "MFU there", "overhead around the 300 s there, second run"):
-        row(figure, "not yet measured", "needs an H100 or H200")
+def gpu(folder: Path, data: str) -> None:
+    """Two runs of the reference profile for 300 s: score and MFU of the second, and what it costs around the 300 s."""
+    import torch
+
+    figures = [f"val_bpb after 300 s, {data}", "MFU there", "start-up, compilation and evaluation there, second run"]
+    if not torch.cuda.is_available():
+        for figure in figures:
+            row(figure, "not yet measured", "needs an H100 or H200")
+        return
+    env = {"AUTORESEARCH_PROFILE": "reference", "AUTORESEARCH_DATA": data, "AUTORESEARCH_CACHE": str(prepare.CACHE_DIR)}
+    subprocess.run(
+        [sys.executable, str(HARNESS / "prepare.py"), "--json"], env=os.environ | env, check=True, stdout=sys.stderr
+    )
+    lab = make_lab(folder / "gpu", "reference", {})
+    env["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")  # empty at first
+    around = []
+    for _ in range(2):
+        output, _ = run_lab(lab, "train.py", env)
+        around.append(number(output, "total_seconds") - number(output, "training_seconds"))
+    values = (f"{number(output, 'val_bpb'):.4f}", f"{number(output, 'mfu_percent'):.1f} %")
+    for figure, value in zip(figures, (*values, f"{around[1]:.1f} s (first run: {around[0]:.1f} s)"), strict=True):
+        row(figure, value, torch.cuda.get_device_name())
 
 
 def main() -> None:
@@ -250,6 +274,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--tokens", type=int, default=0, help="for cpu: equal tokens on one thread, not equal seconds")
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--data", default="climbmix", help="for gpu: climbmix, embedded or a path")
     args = parser.parse_args()
     print("| figure | value | method |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
@@ -263,7 +288,7 @@ def main() -> None:
             "prepare": lambda: timed_prepare(folder),
             "cpu": lambda: cpu(folder, args.seconds, args.repeats, args.tokens),
             "speed": lambda: speed(folder),
-            "gpu": gpu,
+            "gpu": lambda: gpu(folder, args.data),
         }
         for figure in args.figures:
             jobs[figure]()
