@@ -120,8 +120,10 @@ def _earlier(one: Earlier) -> Attempt:
 
 
 def packages(lab: Lab) -> tuple[Path, ...]:
-    """Folders beside our own interpreter's in which a lab's imports may be found."""
-    return (lab.root, *(lab.venv.glob("lib/python3*/site-packages") if lab.venv else ()))
+    """Where imports are found beside our own interpreter's: as in a run, the folders of the lab's files come first."""
+    paths = (lab.root / name for name in (*lab.settings.lab.editable, *lab.settings.lab.locked) if name.endswith(".py"))
+    folders = dict.fromkeys((*(path.parent for path in paths), lab.root))
+    return (*folders, *(lab.venv.glob("lib/python3*/site-packages") if lab.venv else ()))
 
 
 def _attempt(experiment: Experiment) -> Attempt:

@@ -24,7 +24,7 @@ def check(
     """What is wrong with the change from `before` to `after`, in one line that says how to mend it; None if nothing.
 
     `tried` has the :func:`fingerprint` of every earlier attempt and its number; imports are looked up in this
-    interpreter and in `python_path`, which should name the lab's folder and its own packages.
+    interpreter and in `python_path`, which should name the lab's own folders and then its packages.
     """
     changed = sorted(path for path in after if after[path] != before.get(path))
     if not changed:
@@ -147,17 +147,12 @@ def _resolves(top: str, python_path: Sequence[Path]) -> bool:
 
 def _offered(module: str, files: Mapping[str, str], python_path: Sequence[Path]) -> set[str] | None:
     """The names that a module of the lab defines; None for other modules, and where only running it would tell."""
-    text = files.get(f"{module}.py")
-    if text is None and python_path and "." not in module:
-        try:
-            text = (python_path[0] / f"{module}.py").read_text("utf-8")
-        except (OSError, ValueError):
-            return None
-    if text is None:
-        return None
+    text = _source(module, files, python_path)
     try:
-        tree = syntax.parse(text)
+        tree = syntax.parse(text or "")
     except SyntaxError:
+        return None
+    if text is None:
         return None
     names: set[str] = {"__name__", "__file__", "__doc__"}
     for node in ast.walk(tree):
@@ -169,3 +164,19 @@ def _offered(module: str, files: Mapping[str, str], python_path: Sequence[Path])
             case ast.alias(name=name, asname=asname):
                 names.add(asname or name.partition(".")[0])
     return None if names & {"*", "__getattr__"} else names
+
+
+def _source(module: str, files: Mapping[str, str], python_path: Sequence[Path]) -> str | None:
+    """The text of a module that is the lab's own: one of the given files, or beside them."""
+    if "." in module:
+        return None
+    for path, text in files.items():
+        if Path(path).name == f"{module}.py":
+            return text
+    for folder in python_path:
+        if folder.name != "site-packages" and (folder / f"{module}.py").is_file():
+            try:
+                return (folder / f"{module}.py").read_text("utf-8")
+            except (OSError, ValueError):
+                return None
+    return None

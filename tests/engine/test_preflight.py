@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoresearch_tui import lab as labs
+from autoresearch_tui.engine.briefing import packages
 from autoresearch_tui.engine.preflight import check, fingerprint
 
 TRAIN = '''"""Trains."""
@@ -173,3 +175,37 @@ def test_any_text_gets_an_answer_of_one_line(text: str) -> None:
     answer = check({"a.py": "x = 1\n"}, {"a.py": text}, tried={})
     assert answer is None or "\n" not in answer
     assert len(fingerprint({"a.py": text})) == 64
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("DEPTH = 9", "DEPTH = 8", None),
+        ("import prepare\n", "import prepare\nimport corpus\n", None),
+        ("import prepare\n", "import prepare\nfrom device import pick_dtype\n", None),
+        ("import prepare\n", "import prepare\nimport no_such_module_x\n", "no module named `no_such_module_x`"),
+        ("import MAX_SEQ_LEN,", "import MAX_SEQ_LEN, NO_SUCH_NAME,", "`prepare` has no name `NO_SUCH_NAME`"),
+        ("import prepare\n", "import prepare\nfrom device import fast_path\n", "`device` has no name `fast_path`"),
+    ],
+)
+def test_a_lab_whose_files_are_in_a_folder_of_their_own(old: str, new: str, problem: str | None) -> None:
+    lab = labs.find(Path(__file__).parents[2])  # this checkout
+    text = (lab.root / "harness/train.py").read_text()
+    assert old in text
+    files = {"harness/train.py": text}
+    found = check(files, {"harness/train.py": text.replace(old, new, 1)}, tried={}, python_path=packages(lab))
+    assert (found is None) if problem is None else (found is not None and problem in found)
+
+
+def test_a_folder_of_files_that_nothing_else_can_see(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "autoresearch.toml").write_text('[lab]\neditable = ["src/model.py"]\nlocked = ["src/fixed_x.py"]\n')
+    (tmp_path / "src/fixed_x.py").write_text("LIMIT = 1\n")
+    (tmp_path / "src/model.py").write_text("WIDTH = 1\n")
+    (tmp_path / "program.md").write_text("Go.\n")
+    path = packages(labs.find(tmp_path))
+    old, new = {"src/model.py": "WIDTH = 1\n"}, "from fixed_x import LIMIT\nWIDTH = LIMIT\n"
+    assert check(old, {"src/model.py": new}, tried={}, python_path=path) is None
+    wrong = check(old, {"src/model.py": new.replace("LIMIT", "OTHER")}, tried={}, python_path=path)
+    assert wrong is not None and "`fixed_x` has no name `OTHER`" in wrong
