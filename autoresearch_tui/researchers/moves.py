@@ -154,6 +154,27 @@ def steps(knob: Knob, level: int, choices: tuple[str, ...] = ()) -> Iterator[Ste
             yield Step(knob, after, direction(value, after))
 
 
+def trades(knobs: Iterable[Knob]) -> Iterator[tuple[Step, Step]]:
+    """Depth against width at about the same number of parameters, which is depth times width squared.
+
+    A width that is written as a ratio to the depth grows with it: there the ratio's exponent is 3/2, else 1/2.
+    """
+    whole = [knob for knob in knobs if isinstance(knob.value, int) and not isinstance(knob.value, bool)]
+    depths = [knob for knob in whole if words(knob.name) & {"depth", "layer", "layers"} and int(knob.value) > 1]
+    widths = [knob for knob in whole if words(knob.name) & {"aspect", "width", "embd"} and int(knob.value) >= 8]
+    for depth, width in ((d, w) for d in depths[:1] for w in widths[:1]):
+        power = 1.5 if "aspect" in words(width.name) else 0.5
+        for layers in (int(depth.value) - 1, int(depth.value) + 1, int(depth.value) - 2, int(depth.value) + 2):
+            if layers < 1:
+                continue
+            size = round(int(width.value) * (int(depth.value) / layers) ** power)
+            if size >= 1 and size != width.value:
+                yield (
+                    Step(depth, layers, direction(depth.value, layers)),
+                    Step(width, size, direction(width.value, size)),
+                )
+
+
 def direction(before: Value, after: Value) -> str:
     """Which way a change goes: up, down, on, off, more of a letter, or to a value."""
     if isinstance(after, bool) or isinstance(before, bool):

@@ -1,4 +1,4 @@
-"""The offline researcher: turns the constants of the editable files, steered by what was kept and what was not.
+"""The offline researcher: turns constants and makes structural edits, steered by what was kept and what was not.
 
 It needs no key and no network, and is the honest baseline that a language model has to beat. It keeps no state:
 every proposal follows from the seed and the brief. What it caches only saves time.
@@ -13,13 +13,16 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from autoresearch_tui.researchers import facts, knobs, moves, wording
+from autoresearch_tui.researchers import breadth, facts, knobs, moves, structure, wording
 from autoresearch_tui.researchers.base import Attempt, Brief, Proposal, ResearcherError
+from autoresearch_tui.researchers.breadth import Shaping
 from autoresearch_tui.researchers.knobs import Knob, Value
 from autoresearch_tui.researchers.moves import LEVELS, Step
-from autoresearch_tui.researchers.steering import DECIDED, Belief, Bounds, Trial, deeper, kinds, spread_of, worthwhile
+from autoresearch_tui.researchers.steering import DECIDED, Belief, Bounds, Trial, kinds, spread_of, worthwhile
+from autoresearch_tui.researchers.structure import Edit
 
 Move = tuple[Step, ...]
+Idea = Move | Edit
 Identity = tuple[str, frozenset[tuple[str, Value]]]
 
 _FOLLOW = 0.8  # how often a direction that was just kept is followed at once
@@ -48,6 +51,7 @@ class Search:
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
         self._settings: dict[str, _Setting] = {}
+        self._shapes: dict[str, Mapping[Identity, Edit]] = {}
         self._asked: tuple[int, str] | None = None
         self._answers: list[Identity] = []  # to that question so far
 
@@ -64,9 +68,11 @@ class Search:
             return None
         move, identity, files = found
         self._asked, self._answers = asked, [*refused, identity]
-        proposal = Proposal(
-            wording.description(move), wording.hypothesis(move, plan.trials, plan.kinds, brief.metric), files
-        )
+        if isinstance(move, Edit):
+            words = wording.of_edit(move, plan.shapings)
+        else:
+            words = wording.description(move), wording.hypothesis(move, plan.trials, plan.kinds, brief.metric)
+        proposal = Proposal(*words, files)
         say(f"{proposal.description}: {proposal.hypothesis}\n")
         return proposal
 
@@ -83,6 +89,18 @@ class Search:
                 return None
             self._settings[commit] = _setting(files)
         return self._settings[commit]
+
+    def shapes(self, brief: Brief, commit: str) -> Mapping[Identity, Edit]:
+        """Every structural edit of the files at a commit, by what the files would say after it."""
+        if commit not in self._shapes:
+            files = brief.files if commit == brief.base else brief.files_at(commit)
+            self._shapes[commit] = {
+                _setting({**files, path: edit.text}).identity: edit
+                for path, text in files.items()
+                if path.endswith(".py")
+                for edit in structure.edits(path, text)
+            }
+        return self._shapes[commit]
 
 
 class _Plan:
@@ -101,29 +119,37 @@ class _Plan:
         self._groups = moves.usable(found, texts)
         self.kinds = kinds(found, self._choices)
         self.trials = list(_trials(brief, settings, search))
+        self.shapings = list(_shapings(brief, settings, search))
+        self._edits = list(search.shapes(brief, brief.base).values()) if brief.files else []
+        self._dead = breadth.dead(self.trials)
         self._bounds = Bounds(self.trials, self.kinds)
-        if not any(self._groups):
+        if not any(self._groups) and not self._edits:
             raise ResearcherError(
                 f"nothing to turn in {', '.join(brief.files)}: the offline search needs a constant, such as RATE = 0.1",
                 fatal=True,
             )
 
-    def best(self, cancelled: threading.Event) -> tuple[Move, Identity, dict[str, str]] | None:
-        """The move that the table speaks for, its setting and its files; None when cancelled."""
-        for move in self._ranked():
+    def best(self, cancelled: threading.Event) -> tuple[Idea, Identity, dict[str, str]] | None:
+        """What the table speaks for, its setting and its files; None when cancelled."""
+        for idea in self._ranked():
             if cancelled.is_set():
                 return None
-            identity = self._identity(move)
+            files = {idea.path: idea.text} if isinstance(idea, Edit) else None
+            identity = self._identity(idea) if not isinstance(idea, Edit) else self._read(files or {})
             if identity in self._tried:
                 continue
-            files = _edited(self._brief.files, move)
+            if not isinstance(idea, Edit):
+                files = _edited(self._brief.files, idea)
             # What was written must read back as what was meant, and be a code nobody has run.
-            if files is not None and _setting({**self._brief.files, **files}).identity == identity:
-                return move, identity, files
-        raise ResearcherError("every setting that the offline search can reach has been tried", fatal=True)
+            if files is not None and self._read(files) == identity:
+                return idea, identity, files
+        raise ResearcherError("everything that the offline search can reach has been tried", fatal=True)
 
-    def _ranked(self) -> Iterator[Move]:
-        """Moves from the most to the least promising: steps, then pairs, then steps again, then anything new."""
+    def _read(self, files: Mapping[str, str]) -> Identity:
+        return _setting({**self._brief.files, **files}).identity
+
+    def _ranked(self) -> Iterator[Idea]:
+        """From the most to the least promising: a structure where its turn has come, steps, pairs, anything new."""
         knobs_now = self._active()
         belief = Belief([k for g in self._groups for k in g], self.kinds, self.trials, self._rng)
         singles = self._valid((s,) for knob in knobs_now for s in self._open_steps(knob))
@@ -133,14 +159,28 @@ class _Plan:
             yield from self._paired(belief)
         yield from self._followed(singles)
         known = {key for trial in self.trials for key in trial.changes}
-        refine = deeper(self.trials, self._rng)
-        yield from (m for m in singles if (m[0].knob.key in known) == refine)
+        arm = breadth.arm(
+            self.trials, self.shapings, self._arms(knobs_now, known), self._stale() >= _PLATEAU, self._rng
+        )
+        shapes = breadth.ranked(self._edits, self.shapings, self._stale() >= 2 * _PLATEAU, self._rng)
+        if arm == breadth.STRUCTURE:
+            yield from shapes
+        yield from (m for m in singles if (m[0].knob.key in known) == (arm == breadth.DEEPER))
         yield from singles
         yield from self._paired(belief)
+        yield from shapes
         everything = [knob for group in self._groups for knob in group]
         again = self._valid((s,) for knob in everything for s in self._steps(knob))
         yield from sorted(again, key=belief.score, reverse=True)
         yield from self._wandering(everything)
+
+    def _arms(self, active: Sequence[Knob], known: set[str]) -> list[str]:
+        """What there is to choose from: without structural edits, always both of the others."""
+        if not self._edits:
+            return [breadth.DEEPER, breadth.WIDER]
+        arms = [breadth.DEEPER] if known else []
+        arms += [breadth.WIDER] if any(knob.key not in known for knob in active) else []
+        return [*arms, breadth.STRUCTURE]
 
     def _active(self) -> list[Knob]:
         """The knobs in play: the obvious ones first, deeper ones where those are few or have stopped paying."""
@@ -148,11 +188,14 @@ class _Plan:
         for group in self._groups[1:3]:
             if len(active) < _FEW or self._stale() >= 2 * _PLATEAU:
                 active += group
-        return active or list(self._groups[3])
+        active = active or list(self._groups[3])
+        return [knob for knob in active if knob.key not in self._dead] or active
 
     def _stale(self) -> int:
         """Decided experiments since the last one that was kept."""
-        decided = [t.outcome for t in reversed(self.trials) if t.outcome in DECIDED]
+        both: list[Trial | Shaping] = [*self.trials, *self.shapings]
+        everything = sorted(both, key=lambda t: -t.number)
+        decided = [t.outcome for t in everything if t.outcome in DECIDED]
         return next((i for i, outcome in enumerate(decided) if outcome == "keep"), len(decided))
 
     def _steps(self, knob: Knob) -> Iterator[Step]:
@@ -193,7 +236,7 @@ class _Plan:
         hopeful: dict[str, Step] = {}
         for trial in self.trials:
             key = trial.single
-            if key is None or key not in here or trial.gain is None:
+            if key is None or key not in here or trial.gain is None or key in self._dead:
                 continue
             before, after = trial.changes[key]
             if trial.outcome == "discard" and before == here[key].value and trial.gain > -0.7 * unit:
@@ -204,6 +247,7 @@ class _Plan:
                     hopeful[key] = onward[0]
         chosen = sorted(hopeful.values(), key=lambda s: belief.score([s]), reverse=True)[:8]
         yield from itertools.combinations(chosen, 2)
+        yield from moves.trades(self._groups[0])
 
     def _wandering(self, everything: Sequence[Knob]) -> Iterator[Move]:
         """The last resort: some steps in a row on any one, two, three, ... knobs, until nothing new turns up."""
@@ -262,12 +306,29 @@ def _trials(brief: Brief, settings: Mapping[int, _Setting | None], search: Searc
             yield _trial(attempt, changes, scores, sign)
 
 
+def _shapings(brief: Brief, settings: Mapping[int, _Setting | None], search: Search) -> Iterator[Shaping]:
+    """The attempts that were one structural edit of the code they started from, whoever made them."""
+    sign = -1 if brief.goal == "minimize" else 1
+    scores = {a.commit: a.value for a in brief.history if a.value is not None and a.outcome in ("keep", "discard")}
+    for attempt in brief.history:
+        after, before = settings[attempt.number], search.setting(brief, attempt.base)
+        if after is None or before is None or after.skeleton == before.skeleton:
+            continue
+        edit = search.shapes(brief, attempt.base).get(after.identity)
+        if edit is not None:
+            old, new = scores.get(attempt.base), scores.get(attempt.commit)
+            yield Shaping(attempt.number, attempt.outcome, edit, _gain(old, new, sign))
+
+
+def _gain(old: float | None, new: float | None, sign: int) -> float | None:
+    return None if old is None or new is None else sign * (new - old)
+
+
 def _trial(
     attempt: Attempt, changes: Mapping[str, tuple[Value, Value]], scores: Mapping[str, float], sign: int
 ) -> Trial:
     old, new = scores.get(attempt.base), scores.get(attempt.commit)
-    gain = None if old is None or new is None else sign * (new - old)
-    return Trial(attempt.number, attempt.outcome, changes, gain, old, new)
+    return Trial(attempt.number, attempt.outcome, changes, _gain(old, new, sign), old, new)
 
 
 def _read(path: str, text: str) -> knobs.Reading | None:

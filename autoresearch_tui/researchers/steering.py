@@ -3,8 +3,8 @@
 The belief about the score is a Bayesian linear model with a slope and a curvature for each knob, seen from the
 frontier; one draw from its posterior ranks the next steps (Thompson sampling: Agrawal and Goyal, "Thompson Sampling
 for Contextual Bandits with Linear Payoffs", ICML 2013). Steps halve once both sides of a knob have failed (Hooke and
-Jeeves, "Direct Search", JACM 1961). Whether to refine a knob that was turned before or to turn a new one is itself a
-two-armed bandit (Inoue et al., "Wider or Deeper?", arXiv 2503.04412).
+Jeeves, "Direct Search", JACM 1961). Whether to go deeper or wider is decided in :mod:`breadth` (after Inoue et al.,
+"Wider or Deeper?", arXiv 2503.04412).
 """
 
 from __future__ import annotations
@@ -238,21 +238,6 @@ def worthwhile(trial: Trial, trials: Sequence[Trial]) -> bool:
         return False
     before = [t.gain for t in trials if t.outcome == "keep" and t.gain is not None and t.number <= trial.number]
     return trial.gain is None or trial.gain >= _WORTH * max(before[-5:])
-
-
-def deeper(trials: Sequence[Trial], rng: random.Random) -> bool:
-    """Whether to refine a knob that was turned before, rather than a new one: by what each has earned so far."""
-    won, lost = {True: 1.0, False: 2.0}, {True: 1.0, False: 1.0}
-    turned: set[str] = set()
-    for trial in trials:
-        if trial.outcome not in DECIDED:
-            continue
-        known = bool(trial.changes) and all(key in turned for key in trial.changes)
-        turned.update(trial.changes)
-        for counts in (won, lost):
-            counts[known] *= 0.95  # what worked early need not work late
-        (won if worthwhile(trial, trials) else lost)[known] += 1
-    return rng.betavariate(won[True], lost[True]) > rng.betavariate(won[False], lost[False])
 
 
 def _named(table: Iterable[tuple[frozenset[str], float]], knob: Knob, otherwise: float) -> float:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from autoresearch_tui.researchers.breadth import Shaping
 from autoresearch_tui.researchers.knobs import written
 from autoresearch_tui.researchers.moves import Step, coordinate, direction, words
 from autoresearch_tui.researchers.steering import DECIDED, Trial, expected
+from autoresearch_tui.researchers.structure import Edit
 from autoresearch_tui.text import describe
 
 # Why a knob might matter, by a word of its name; the first that fits is said.
@@ -42,8 +44,25 @@ def hypothesis(steps: Sequence[Step], trials: Sequence[Trial], kinds: Mapping[st
     if all(t is not None and t.after is not None for _, t in past):
         parts = [f"{s.knob.name} ({_told(t, metric)} in #{t.number})" for s, t in past if t]
         return describe(f"each came close or was kept on its own: {' and '.join(parts)}; together they may add up")
+    if "depth" in words(first.knob.name) and first.direction != steps[1].direction:
+        return "about as many parameters in another shape: depth trades against width"
     others = ", ".join(s.knob.name for s in steps[1:])
     return describe(f"{_single(first, trials, kinds, metric)}; {others} moves along, as the file requires")
+
+
+def of_edit(edit: Edit, shapings: Sequence[Shaping]) -> tuple[str, str]:
+    """Description and hypothesis of a structural edit: why it may help, and what its kind has done so far."""
+    past = [s for s in shapings if s.edit.family == edit.family and s.outcome in DECIDED]
+    kept = [s for s in past if s.outcome == "keep"]
+    same = [s for s in past if (s.edit.key, s.edit.after) == (edit.key, edit.after)]
+    why = edit.why
+    if same:
+        why = f"it did not pay in #{same[-1].number}, but the rest has changed since: {why}"
+    elif kept:
+        why = f"another edit of this kind was kept in #{kept[-1].number}: {why}"
+    elif past:
+        why = f"{len(past)} of this kind did not pay, this one has not been tried: {why}"
+    return describe(edit.description), describe(why)
 
 
 def _single(step: Step, trials: Sequence[Trial], kinds: Mapping[str, str], metric: str) -> str:
