@@ -66,7 +66,7 @@ def _read(path: Path) -> dict[str, Rates]:
         models = tomllib.loads(path.read_text("utf-8")).get("models", {})
         return {name: _rates(values) for name, values in models.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a table of prices ({error}); see docs/researchers.md") from None
+        raise UserError(f"{path}: not a table of prices ({error}); see docs/researcher-claude.md") from None
 
 
 def _rates(values: Mapping[str, Any]) -> Rates:

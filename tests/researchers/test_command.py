@@ -24,7 +24,7 @@ from autoresearch_tui.researchers.command import Command, cost, headline
 from autoresearch_tui.researchers.command_run import Limits
 from autoresearch_tui.settings import ResearcherSettings, Settings
 
-DOCS = Path(__file__).parents[2] / "docs" / "researchers.md"
+DOCS = Path(__file__).parents[2] / "docs" / "researcher-command.md"
 QUICK = Limits(wall=20, silence=10, grace=0.3, tick=0.02)
 
 BRIEF = Brief(
