@@ -31,7 +31,7 @@ from port import MAGIC, REQUEST, Sizes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SLOT_BYTES = 1 << 27  # of logits in an answer, where a row is not more
+BLOCK = 32  # tokens that one core adds up together: what stays near it
 LARGE = 4 << 30  # logits from which on numpy on one core would be too slow
 LEAST_QUESTIONS = 16
 PATIENCE = 3600.0  # seconds; the supervisor's timeout comes first
@@ -48,26 +48,30 @@ class Numpy:
     """Cross-entropies on one core, in fp32; sums over the vocabulary are pairwise."""
 
     width = 4
+    slot_bytes = 1 << 24  # of logits in an answer, where a row is not more
 
     def losses(self, answer: np.ndarray, targets: np.ndarray, cuts: dict[int, int]) -> tuple[np.ndarray, Vectors]:
         """(B, T) nats for logits of (B, T, V), which may change while they are read, and the logits before the cuts."""
-        found = np.empty(targets.shape)
+        flat, wanted = answer.reshape(-1, answer.shape[-1]), targets.reshape(-1)
+        places = {row * targets.shape[1] + cut - 1: row for row, cut in cuts.items()}
+        found = np.empty(len(flat))
         vectors: Vectors = {}
         with np.errstate(all="ignore"):  # what is no number is looked for in the sums
-            for at, (row, target) in enumerate(zip(answer, targets, strict=True)):
-                logits = np.array(row, np.float32)  # from here on nobody can change it
-                if at in cuts:
-                    vectors[at] = logits[cuts[at] - 1].copy()
+            for at in range(0, len(flat), BLOCK):
+                logits = np.array(flat[at : at + BLOCK], np.float32)  # from here on nobody can change it
+                for place in places.keys() & set(range(at, at + len(logits))):
+                    vectors[places[place]] = logits[place - at].copy()
                 logits -= logits.max(axis=1, keepdims=True)
-                own = logits[np.arange(len(target)), target]
-                found[at] = np.log(np.exp(logits, out=logits).sum(axis=1).astype(np.float64)) - own
-        return found, vectors
+                own = logits[np.arange(len(logits)), wanted[at : at + BLOCK]]
+                found[at : at + BLOCK] = np.log(np.exp(logits, out=logits).sum(axis=1).astype(np.float64)) - own
+        return found.reshape(targets.shape), vectors
 
 
 class Torch:
     """The same with torch, on the accelerator where it has room."""
 
     width = 2
+    slot_bytes = 1 << 27
 
     def __init__(self) -> None:
         import torch
@@ -149,7 +153,7 @@ def ask(line: socket.socket, rng: np.random.Generator) -> tuple[dict[str, Any], 
     showings = len(scored.rows) + min(probes.PROBES, scored.val)
     tokens, vocab = prepare.MAX_SEQ_LEN, len(scored.bytes)
     arithmetic = scorer(showings * tokens * vocab)
-    each = SLOT_BYTES // (tokens * vocab * arithmetic.width)
+    each = arithmetic.slot_bytes // (tokens * vocab * arithmetic.width)
     each = max(1, min(each, batch, showings // LEAST_QUESTIONS))
     plan = probes.draw(scored.rows, scored.val, scored.bytes > 0, each, rng)
     sizes = Sizes(each, tokens, vocab, arithmetic.width, len(plan.questions) // each, probes.AHEAD)

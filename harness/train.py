@@ -293,8 +293,7 @@ class GPT(nn.Module):
         x = norm(x)
         if targets is not None and self.chunked and (reduction == "mean" or not torch.is_grad_enabled()):
             return self.chunked_loss(x.flatten(0, 1), targets.flatten(), reduction)
-        logits = self.head(x).float()
-        logits = SOFTCAP * torch.tanh(logits / SOFTCAP)
+        logits = self.head(x).float().mul_(1 / SOFTCAP).tanh_() * SOFTCAP  # in place where it can be: they are large
         if targets is None:
             return logits
         return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1), ignore_index=-1, reduction=reduction)
