@@ -109,7 +109,7 @@ class Killer:
 @pytest.mark.timeout(600)
 def test_killed_at_random_moments(engines: Engines, in_memory: Path) -> None:
     seed = int(os.environ.get("AUTORESEARCH_TEST_SEED") or time.time_ns() % 1_000_000)
-    kills = int(os.environ.get("AUTORESEARCH_TEST_KILLS") or 200)
+    kills = int(os.environ.get("AUTORESEARCH_TEST_KILLS") or 40)
     print(f"AUTORESEARCH_TEST_SEED={seed} AUTORESEARCH_TEST_KILLS={kills}")
     killer = Killer(seed, engines)
     for first in range(0, kills, KILLS_OF_A_LAB):
