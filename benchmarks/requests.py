@@ -35,25 +35,7 @@ def night(count: int, seed: int) -> tuple[Attempt, ...]:
     found = []
     for number in range(count):
         outcome = rng.choices(list(OUTCOMES), list(OUTCOMES.values()))[0] if number else "keep"
-        words = " ".join(
-            rng.choices(
-                [
-                    "raise",
-                    "lower",
-                    "drop",
-                    "MATRIX_LR",
-                    "warmdown",
-                    "depth",
-                    "window",
-                    "of",
-                    "the",
-                    "0.04",
-                    "to",
-                    "0.06",
-                ],
-                k=9,
-            )
-        )
+        words = " ".join(rng.choices(WORDS, k=9))
         value = 0.9979 - number * 1e-5 if outcome in ("keep", "discard") else None
         reason = LOG if outcome == "crash" else "too close to the last one" if outcome == "vetoed" else ""
         found.append(Attempt(number, f"c{number}", f"c{number - 1}", words, f"because {words}", outcome, value, reason))
