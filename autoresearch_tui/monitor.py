@@ -61,7 +61,7 @@ _WARMTH_EVERY = 10
 class Monitor:
     """Samples into a bounded history. Start it after the first paint; it is a daemon and ends with the process."""
 
-    def __init__(self, read: Read | None = None, interval: float = 1.0) -> None:
+    def __init__(self, read: Read | None = None, interval: float = 2.0) -> None:
         self._read = read
         self._interval = interval
         self._stop = threading.Event()

@@ -132,7 +132,7 @@ class MainScreen(MainActions):
             self._arranged()
 
     def tick(self, count: int) -> None:
-        """Five times a second: the log; once a second the clock; every other second the load."""
+        """Five times a second: the log; once a second the clock; the load every two seconds of a run, else every six."""
         grown = self.bridge.poll_log()
         second = count % 5 == 0
         if not (grown or second or self._state_changed):
@@ -144,7 +144,7 @@ class MainScreen(MainActions):
             if second:
                 self._show_curve()
                 self.stream.add(self.bridge.read_stream())
-            if count % 10 == 0:
+            if count % (10 if self.bridge.state.running else 30) == 5:
                 self.load.show(self.monitor.history())
 
     def _show_status(self) -> None:
