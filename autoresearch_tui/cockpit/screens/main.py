@@ -132,7 +132,7 @@ class MainScreen(MainActions):
             self._arranged()
 
     def tick(self, count: int) -> None:
-        """Five times a second: the log; once a second the clock; the load every two seconds of a run, else every six."""
+        """Five times a second: the log; each second the clock; every two of a run, else every six, the load."""
         grown = self.bridge.poll_log()
         second = count % 5 == 0
         if not (grown or second or self._state_changed):
