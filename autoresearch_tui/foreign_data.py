@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autoresearch_tui import checkout
-from autoresearch_tui.engine import home
-from autoresearch_tui.engine.environment import check_command, training_command
+from autoresearch_tui.engine.cages import home
+from autoresearch_tui.engine.cages.environment import check_command, training_command
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import INTERFACE, Lab
 

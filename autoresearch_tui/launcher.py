@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from autoresearch_tui import checkout, data
-from autoresearch_tui.engine.lock import HAND_OVER, SUCCESSOR_SECONDS, LabBusy, LabLock, take_lock
-from autoresearch_tui.engine.successor import Successor
+from autoresearch_tui.engine.hosting.lock import HAND_OVER, SUCCESSOR_SECONDS, LabBusy, LabLock, take_lock
+from autoresearch_tui.engine.hosting.successor import Successor
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab
 
 if TYPE_CHECKING:
     from autoresearch_tui.cockpit.app import Cockpit
+    from autoresearch_tui.engine.hosting.thread import EngineThread
     from autoresearch_tui.engine.loop import Engine
-    from autoresearch_tui.engine.thread import EngineThread
     from autoresearch_tui.output import Output
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ def headless(lab: Lab, choice: Choice, *, prepare: bool) -> int:
 
 
 def _headless(lab: Lab, choice: Choice, output: Output, *, prepare: bool) -> int:
-    from autoresearch_tui.engine import service
+    from autoresearch_tui.engine.hosting import service
     from autoresearch_tui.engine.journal import JournalDamaged
     from autoresearch_tui.researchers import choose
 
@@ -135,7 +135,7 @@ def _patiently(step: Callable[[], T]) -> T:
 def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
     """The engine in a worker thread of the screen's process. Returns the exit code."""
     _hurry()
-    from autoresearch_tui.engine.thread import EngineThread
+    from autoresearch_tui.engine.hosting.thread import EngineThread
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UserError("the cockpit needs a terminal; --headless runs without one")
@@ -153,7 +153,7 @@ def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
             raise UserError(str(error)) from None
 
     def make() -> Engine:
-        from autoresearch_tui.engine import service
+        from autoresearch_tui.engine.hosting import service
         from autoresearch_tui.researchers import choose
 
         return service.make_engine(lab, tag, choice.overrides, choose.make_or_say, headless=False)
@@ -168,9 +168,9 @@ def _ready(lab: Lab, choice: Choice, *, prepare: bool, attended: bool = False) -
     `attended`: what is missing is offered to the human at the terminal, and who proposes can still be mended later.
     """
     check = data.Check(lab)
-    from autoresearch_tui.engine.environment import check_command
+    from autoresearch_tui.engine.cages.environment import check_command
+    from autoresearch_tui.engine.hosting.overrides import with_overrides
     from autoresearch_tui.engine.journal import JournalDamaged
-    from autoresearch_tui.engine.overrides import with_overrides
     from autoresearch_tui.engine.tags import choose_tag
     from autoresearch_tui.researchers import choose
 

@@ -27,7 +27,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from autoresearch_tui.engine.lock import held, read_holder  # noqa: E402
+from autoresearch_tui.engine.hosting.lock import held, read_holder  # noqa: E402
 from benchmarks import others  # noqa: E402
 from benchmarks.pseudo_terminal import Size, Terminal, opened  # noqa: E402
 from tests.cockpit.fakes import FakeSession, night, progress_line  # noqa: E402

@@ -23,8 +23,8 @@ sys.path.insert(0, str(ROOT))
 
 from autoresearch_tui import lab as labs  # noqa: E402
 from autoresearch_tui.engine import commands as cmd  # noqa: E402
-from autoresearch_tui.engine.launch import environment  # noqa: E402
 from autoresearch_tui.engine.loop import Engine  # noqa: E402
+from autoresearch_tui.engine.running.launch import environment  # noqa: E402
 from autoresearch_tui.engine.session import Session  # noqa: E402
 from autoresearch_tui.engine.state import Stage, State  # noqa: E402
 from autoresearch_tui.researchers.base import Brief, Proposal  # noqa: E402

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from autoresearch_tui.engine.similar import nearest  # noqa: E402
+from autoresearch_tui.engine.proposing.similar import nearest  # noqa: E402
 from autoresearch_tui.researchers import prompt  # noqa: E402
 from autoresearch_tui.researchers.base import Attempt, Brief  # noqa: E402
 

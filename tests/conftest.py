@@ -9,7 +9,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes is the machine's affair.
+hypothesis.settings.register_profile("suite")
+hypothesis.settings.load_profile("suite")
 
 TRAIN = '''\
 """A training run that takes milliseconds: the score is how far the constants are from the best ones."""

@@ -16,12 +16,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import runner
 from autoresearch_tui.engine.fold import fold, fold_all
+from autoresearch_tui.engine.hosting.lock import held
 from autoresearch_tui.engine.journal import read
 from autoresearch_tui.engine.ledger import Ledger
-from autoresearch_tui.engine.lock import held
 from autoresearch_tui.engine.results import render
+from autoresearch_tui.engine.running import runner
 from autoresearch_tui.engine.state import IN_FLIGHT, TABLED, WAITING, Experiment, Stage, State, best_keep
 
 ENDS = (ev.VerdictGiven, ev.ProposalVetoed, ev.ProposalWithdrawn)

@@ -19,13 +19,13 @@ from autoresearch_tui import doctor
 from autoresearch_tui.doctor import compute, machine, report, terminal
 from autoresearch_tui.doctor.item import Item
 from autoresearch_tui.doctor.mend import look
-from autoresearch_tui.engine import cage
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import sandbox as cages
+from autoresearch_tui.engine.cages import cage
+from autoresearch_tui.engine.cages import sandbox as cages
 from autoresearch_tui.engine.fold import fold_all
+from autoresearch_tui.engine.hosting.lock import LabLock
 from autoresearch_tui.engine.journal import JournalDamaged, encode, scan
 from autoresearch_tui.engine.ledger import Ledger
-from autoresearch_tui.engine.lock import LabLock
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import open_lab
 from autoresearch_tui.monitor import Device, Holder

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine.runlog import parse_progress
+from autoresearch_tui.engine.reading.runlog import parse_progress
 from autoresearch_tui.lab import open_lab
 from autoresearch_tui.templates import init
 from tests.conftest import git

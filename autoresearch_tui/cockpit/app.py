@@ -19,7 +19,7 @@ from autoresearch_tui.cockpit.actions import ACTIONS, Action, by_id
 from autoresearch_tui.cockpit.bridge import Bridge
 from autoresearch_tui.cockpit.preferences import Preferences
 from autoresearch_tui.cockpit.screens.main import MainScreen
-from autoresearch_tui.engine.host import Host
+from autoresearch_tui.engine.hosting.host import Host
 from autoresearch_tui.engine.state import State
 from autoresearch_tui.lab import Lab
 from autoresearch_tui.monitor import Monitor

@@ -12,7 +12,7 @@ from autoresearch_tui.cockpit.runfeed import RunFeed, curve_of
 from autoresearch_tui.cockpit.status import Live, View
 from autoresearch_tui.engine.commands import Command
 from autoresearch_tui.engine.fold import fold
-from autoresearch_tui.engine.host import Host
+from autoresearch_tui.engine.hosting.host import Host
 from autoresearch_tui.engine.journal import JournalTail
 from autoresearch_tui.engine.state import Experiment, Stage, State
 from autoresearch_tui.lab import Lab

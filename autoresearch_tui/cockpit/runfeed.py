@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from autoresearch_tui.cockpit.curve import Curve
-from autoresearch_tui.engine.runlog import Chunk, Progress, Splitter
+from autoresearch_tui.engine.reading.runlog import Chunk, Progress, Splitter
 
 KEPT_LINES = 5000
 SLICE = 16 * 1024

@@ -13,7 +13,7 @@ from autoresearch_tui import lab as labs
 from autoresearch_tui.doctor import compute, lab_checks, machine, report, terminal
 from autoresearch_tui.doctor.item import Item, warning
 from autoresearch_tui.doctor.mend import mend as mend_journals
-from autoresearch_tui.engine.lock import held
+from autoresearch_tui.engine.hosting.lock import held
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab
 from autoresearch_tui.settings import FILE_NAME

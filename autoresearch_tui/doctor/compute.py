@@ -107,7 +107,7 @@ def interpreter(lab: Lab | None) -> Path | None:
     """The Python of the training command; None where `uv run` would have to make an environment first."""
     if lab is None:
         return Path(sys.executable)
-    from autoresearch_tui.engine.environment import environment, training_command
+    from autoresearch_tui.engine.cages.environment import environment, training_command
 
     program = training_command(lab)[0]
     if Path(program).name == "uv":

@@ -12,10 +12,10 @@ from autoresearch_tui import data, foreign_data, templates
 from autoresearch_tui.doctor.compute import ask_json
 from autoresearch_tui.doctor.item import Item, from_error, ok, problem, warning
 from autoresearch_tui.doctor.mend import look
-from autoresearch_tui.engine import home, scored_data
-from autoresearch_tui.engine.environment import check_command, environment, training_command
+from autoresearch_tui.engine.cages import home, scored_data
+from autoresearch_tui.engine.cages.environment import check_command, environment, training_command
+from autoresearch_tui.engine.hosting.lock import held, read_holder
 from autoresearch_tui.engine.ledger import GitError, Ledger
-from autoresearch_tui.engine.lock import held, read_holder
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab, preparer, read_program
 
@@ -230,8 +230,8 @@ def researcher(found: Lab | None, environ: Mapping[str, str]) -> list[Item]:
 
 def agent_cage(found: Lab, environ: Mapping[str, str]) -> Item:
     """What holds the command-line agent, proven from inside a cage like its own."""
-    from autoresearch_tui.engine import agent_cage as cages
-    from autoresearch_tui.engine import cage
+    from autoresearch_tui.engine.cages import agent_cage as cages
+    from autoresearch_tui.engine.cages import cage
     from autoresearch_tui.engine.ledger import Ledger
 
     name, kind = "agent's sandbox", cage.mechanism().kind.value

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autoresearch_tui.doctor.item import Item, ok, problem, warning
-from autoresearch_tui.engine.launch import Launcher
 from autoresearch_tui.engine.ledger import Ledger
+from autoresearch_tui.engine.running.launch import Launcher
 from autoresearch_tui.lab import Lab
 
 OLDEST_PYTHON = (3, 11)
@@ -72,8 +72,8 @@ def git(environ: Mapping[str, str]) -> Item:
 
 def sandbox(lab: Lab | None) -> Item:
     """What holds a run, proven from inside a cage like those of the lab's runs."""
-    from autoresearch_tui.engine import cage
-    from autoresearch_tui.engine import sandbox as cages
+    from autoresearch_tui.engine.cages import cage
+    from autoresearch_tui.engine.cages import sandbox as cages
 
     if lab is not None:
         whole = Launcher(lab, Ledger(lab.root)).cage()

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from autoresearch_tui.doctor.item import Item, ok
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import journal, runner
+from autoresearch_tui.engine import journal
 from autoresearch_tui.engine.fold import fold
+from autoresearch_tui.engine.hosting.lock import LabBusy, LabLock
 from autoresearch_tui.engine.ledger import Ledger
-from autoresearch_tui.engine.lock import LabBusy, LabLock
+from autoresearch_tui.engine.running import runner
 from autoresearch_tui.engine.state import Stage, State
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab, SessionFiles

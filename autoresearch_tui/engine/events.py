@@ -30,7 +30,7 @@ class SessionBegan:
 class HistoryRead:
     """What others had left in the lab: the rows of their results.tsv and the commits on their branches.
 
-    `rows` as :func:`~autoresearch_tui.engine.foreign.to_rows` makes them; `malformed` of them are flagged, and
+    `rows` as :func:`~autoresearch_tui.engine.reading.foreign.to_rows` makes them; `malformed` of them are flagged, and
     `left_out` older ones are not here.
     """
 

@@ -8,7 +8,7 @@ from functools import reduce, singledispatch
 from typing import Any
 
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import foreign
+from autoresearch_tui.engine.reading import foreign
 from autoresearch_tui.engine.state import Experiment, Stage, State, best_keep
 
 # What a record changes, by the field's name.

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import overruling, preflight
+from autoresearch_tui.engine import overruling
+from autoresearch_tui.engine.proposing import preflight
 from autoresearch_tui.engine.review import HUMAN
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.engine.state import WAITING, Experiment, Stage

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine import review
-from autoresearch_tui.engine.asking import Asking
 from autoresearch_tui.engine.clock import ClockWatch
 from autoresearch_tui.engine.human import Human
 from autoresearch_tui.engine.ledger import GitError
-from autoresearch_tui.engine.proposer import Answer
+from autoresearch_tui.engine.proposing.asking import Asking
+from autoresearch_tui.engine.proposing.proposer import Answer
 from autoresearch_tui.engine.review import BASELINE, REPEAT
 from autoresearch_tui.engine.runs import Runs, ScoringFailed
 from autoresearch_tui.engine.session import Session

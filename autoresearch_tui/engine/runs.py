@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from autoresearch_tui.engine import clock_check, compiled, runner, scoring
 from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine import scoring
 from autoresearch_tui.engine.clock import since
-from autoresearch_tui.engine.launch import LaunchRefused, tidy
 from autoresearch_tui.engine.noise import Row
 from autoresearch_tui.engine.review import BASELINE
+from autoresearch_tui.engine.running import clock_check, compiled, runner
+from autoresearch_tui.engine.running.launch import LaunchRefused, tidy
+from autoresearch_tui.engine.running.surroundings import Surroundings
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.engine.state import Experiment, Stage
-from autoresearch_tui.engine.surroundings import Surroundings
 
 LOST_ATTEMPTS = 2
 # A run that fills the disk itself does so again, and is judged then.

@@ -8,10 +8,12 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from autoresearch_tui.engine import codec, logtext, noise, plausible, refereeing, runlog
+from autoresearch_tui.engine import codec, noise
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.noise import Row
+from autoresearch_tui.engine.reading import logtext, plausible, runlog
 from autoresearch_tui.engine.results import write
+from autoresearch_tui.engine.running import refereeing
 from autoresearch_tui.engine.state import Experiment, State, better
 from autoresearch_tui.lab import RunFiles
 from autoresearch_tui.settings import MetricSettings, Settings

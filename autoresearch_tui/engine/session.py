@@ -9,15 +9,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from autoresearch_tui import __version__, scratch
-from autoresearch_tui.engine import agent_cage, cage, foreign, journal, launch, results
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.attempts import Attempts
-from autoresearch_tui.engine.briefing import Library, packages, program_version
+from autoresearch_tui.engine import journal, results
+from autoresearch_tui.engine.cages import agent_cage, cage
 from autoresearch_tui.engine.fold import fold, fold_all
 from autoresearch_tui.engine.hooks import LIMIT_SECONDS, Hooks
-from autoresearch_tui.engine.launch import Launcher
 from autoresearch_tui.engine.ledger import NO_COMMIT, GitError, Ledger
-from autoresearch_tui.engine.logtext import decode
+from autoresearch_tui.engine.proposing.attempts import Attempts
+from autoresearch_tui.engine.proposing.briefing import Library, packages, program_version
+from autoresearch_tui.engine.reading import foreign
+from autoresearch_tui.engine.reading.logtext import decode
+from autoresearch_tui.engine.running import launch
+from autoresearch_tui.engine.running.launch import Launcher
 from autoresearch_tui.engine.scoring import hashes
 from autoresearch_tui.lab import STATE_FOLDER, Lab
 

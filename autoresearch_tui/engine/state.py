@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.foreign import Earlier
+from autoresearch_tui.engine.reading.foreign import Earlier
 
 
 class Stage(StrEnum):

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine import cage, cage_launcher, launch, risk, sandbox
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.sandbox import Kind
+from autoresearch_tui.engine.cages import cage, cage_launcher, sandbox
+from autoresearch_tui.engine.cages.sandbox import Kind
+from autoresearch_tui.engine.proposing import risk
+from autoresearch_tui.engine.running import launch
 from tests.cheats.world import HONEST_VALUE, PLAIN, PYTHON, ZOO, Guarded, Outcome, World, made, naive, reached
 from tests.conftest import git
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine import clock_check, risk
+from autoresearch_tui.engine.proposing import risk
+from autoresearch_tui.engine.running import clock_check
 from tests.cheats.scored import PLAIN, ScoredWorld
 from tests.cheats.test_cheats import SCORED, caged, source_of, stolen
 from tests.cheats.world import ZOO, Guarded, Outcome, World, made, naive

@@ -17,7 +17,7 @@ from typing import Any
 
 from autoresearch_tui import lab as labs
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import runlog
+from autoresearch_tui.engine.reading import runlog
 from autoresearch_tui.engine.runs import Runs
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.engine.state import Stage

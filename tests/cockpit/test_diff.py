@@ -139,7 +139,7 @@ pieces = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.one_of(pieces, anything), max_size=30), st.lists(anything, max_size=3), st.booleans())
 def test_any_text_parses_and_no_line_of_it_is_lost(parts: list[str], flags: list[str], split: bool) -> None:
     diff = model.parse("".join(parts))
@@ -155,7 +155,7 @@ def test_any_text_parses_and_no_line_of_it_is_lost(parts: list[str], flags: list
                 assert all(a <= b for a, b, _ in tokens(line.text, line.in_string))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from(["a = 1", "b = 2", "c", "", "d(e)"]), max_size=12), st.data())
 def test_real_diffs_come_back_whole(old: list[str], data: st.DataObject) -> None:
     new = data.draw(st.lists(st.sampled_from(["a = 1", "b = 3", "c", "", "d(f)"]), max_size=12))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.foreign import parse, to_rows
+from autoresearch_tui.engine.reading.foreign import parse, to_rows
 from tests.cockpit.driving import Driver, drive
 from tests.cockpit.fakes import FakeHost, FakeSession
 

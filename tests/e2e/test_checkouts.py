@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine import sandbox
-from autoresearch_tui.engine.cage_launcher import landlock_abi
+from autoresearch_tui.engine.cages import sandbox
+from autoresearch_tui.engine.cages.cage_launcher import landlock_abi
 from autoresearch_tui.engine.loop import Engine
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab import find

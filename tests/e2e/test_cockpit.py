@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine.lock import held, read_holder
+from autoresearch_tui.engine.hosting.lock import held, read_holder
 from tests.conftest import SETTINGS, TRAIN
 from tests.e2e.terminal import Terminal, rows, wait_for
 from tests.history import problems, state_of, survivors

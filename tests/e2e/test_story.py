@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine.hosting.lock import held, read_holder
 from autoresearch_tui.engine.journal import read
-from autoresearch_tui.engine.lock import held, read_holder
 from autoresearch_tui.engine.state import Experiment, Stage
 from tests.conftest import SETTINGS
 from tests.e2e.terminal import Terminal, wait_for

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui import lab as labs
-from autoresearch_tui.engine import agent_cage, cage_launcher, sandbox
+from autoresearch_tui.engine.cages import agent_cage, cage_launcher, sandbox
+from autoresearch_tui.engine.cages.sandbox import Kind, Sandbox
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.loop import Engine
-from autoresearch_tui.engine.sandbox import Kind, Sandbox
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import starts
 from autoresearch_tui.engine.journal import read
+from autoresearch_tui.engine.proposing import starts
 from autoresearch_tui.researchers.base import Brief, Proposal, ResearcherError, Usage
 from tests.conftest import SETTINGS, TRAIN, git
 from tests.engine.test_loop import Script, running, turn

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui import lab as labs
-from autoresearch_tui.engine import cage, sandbox
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.environment import environment
-from autoresearch_tui.engine.launch import Launcher, LaunchRefused, tidy
+from autoresearch_tui.engine.cages import cage, sandbox
+from autoresearch_tui.engine.cages.environment import environment
+from autoresearch_tui.engine.cages.sandbox import Kind, Sandbox
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.loop import Engine
-from autoresearch_tui.engine.sandbox import Kind, Sandbox
+from autoresearch_tui.engine.running.launch import Launcher, LaunchRefused, tidy
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.engine.state import State
 from autoresearch_tui.errors import UserError

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui import lab as labs
-from autoresearch_tui.engine import compiled
+from autoresearch_tui.engine.running import compiled
 from tests.conftest import TRAIN
 from tests.engine.test_loop import Script, running, turn
 from tests.history import problems, state_of

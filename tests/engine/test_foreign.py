@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch_tui.engine.foreign import Earlier, best, from_rows, joined, parse, to_rows
+from autoresearch_tui.engine.reading.foreign import Earlier, best, from_rows, joined, parse, to_rows
 
 DATA = Path(__file__).parent / "data"
 HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"

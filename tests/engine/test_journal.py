@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch_tui.engine import codec
@@ -56,7 +56,6 @@ def test_an_event_comes_back_as_it_was(event: ev.Event) -> None:
     assert values["type"] == codec.type_name(event)
 
 
-@settings(deadline=None)
 @given(st.lists(EVENTS.filter(without_surrogates), min_size=1, max_size=5), st.data())
 def test_a_journal_cut_anywhere_keeps_every_whole_record(events: list[ev.Event], data: st.DataObject) -> None:
     lines = [encode(ev.Record(n + 1, "t", event)) for n, event in enumerate(events)]

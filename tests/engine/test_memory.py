@@ -10,9 +10,9 @@ import pytest
 
 from autoresearch_tui import lab as labs
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import memory
-from autoresearch_tui.engine.briefing import Library
 from autoresearch_tui.engine.ledger import Ledger
+from autoresearch_tui.engine.proposing import memory
+from autoresearch_tui.engine.proposing.briefing import Library
 from autoresearch_tui.researchers import prompt
 from tests.conftest import TRAIN
 from tests.engine.making import experiment, state

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch_tui.engine.plausible import Trace, doubts, read_trace
-from autoresearch_tui.engine.runlog import Progress, parse_summary
+from autoresearch_tui.engine.reading.plausible import Trace, doubts, read_trace
+from autoresearch_tui.engine.reading.runlog import Progress, parse_summary
 
 DATA = Path(__file__).parent / "data"
 LOG = DATA / "run-mps-carriage-returns.log"

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoresearch_tui import lab as labs
-from autoresearch_tui.engine.briefing import packages
-from autoresearch_tui.engine.preflight import check, fingerprint
+from autoresearch_tui.engine.proposing.briefing import packages
+from autoresearch_tui.engine.proposing.preflight import check, fingerprint
 
 TRAIN = '''"""Trains."""
 import math
@@ -161,7 +161,7 @@ _STATEMENTS = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(_STATEMENTS, st.sampled_from(["\n", "\n\n\n", "\n# why\n"]))
 def test_layout_does_not_change_the_fingerprint_and_code_does(parts: list[str], gap: str) -> None:
     plain, spaced = "\n".join(parts), gap.join(parts) + gap
@@ -169,7 +169,7 @@ def test_layout_does_not_change_the_fingerprint_and_code_does(parts: list[str], 
     assert fingerprint({"a.py": plain}) != fingerprint({"a.py": plain + "\nextra = 1\n"})
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.text(alphabet="abx=()[]{}:\n \"'#\\0é@,.\x00\udcff", max_size=80))
 def test_any_text_gets_an_answer_of_one_line(text: str) -> None:
     answer = check({"a.py": "x = 1\n"}, {"a.py": text}, tried={})

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui import lab as labs
-from autoresearch_tui.engine import clock_check, runner
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.briefing import Library
 from autoresearch_tui.engine.ledger import Ledger
-from autoresearch_tui.engine.runner import RefereeSpec
+from autoresearch_tui.engine.proposing.briefing import Library
+from autoresearch_tui.engine.running import clock_check, runner
+from autoresearch_tui.engine.running.runner import RefereeSpec
 from autoresearch_tui.researchers import prompt
 from autoresearch_tui.settings import RunSettings
 from tests.conftest import SETTINGS, TRAIN, git

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch_tui.engine.risk import KINDS, Flag, flags, low_risk
+from autoresearch_tui.engine.proposing.risk import KINDS, Flag, flags, low_risk
 
 TRAIN = '''"""Trains a GPT."""
 import math
@@ -242,7 +242,7 @@ def test_what_cannot_be_read_is_not_low_risk() -> None:
     assert flags({"train.py": "def (:\n"}, {"train.py": "A = 1\n"}) == ()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_lines_that_do_not_change_are_never_flagged(data: st.DataObject) -> None:
     lines = TRAIN.splitlines(keepends=True)
@@ -251,7 +251,7 @@ def test_lines_that_do_not_change_are_never_flagged(data: st.DataObject) -> None
     assert flags({"train.py": TRAIN}, {"train.py": "".join(new)}) == ()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(alphabet="ab=()[]:\n \"'#\\xé\x00", max_size=60), st.text(alphabet="ab=()[]:\n \"'#", max_size=60))
 def test_any_two_texts_can_be_compared(before: str, after: str) -> None:
     count = max(1, len(after.splitlines()))

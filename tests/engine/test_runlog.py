@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoresearch_tui.engine.logtext import Decoder, decode, tail
-from autoresearch_tui.engine.runlog import (
+from autoresearch_tui.engine.reading.logtext import Decoder, decode, tail
+from autoresearch_tui.engine.reading.runlog import (
     FRAME_CHARS,
     Chunk,
     LogTail,
@@ -124,7 +124,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.one_of(PIECES, st.binary(max_size=8)), max_size=40), st.lists(st.integers(0, 400), max_size=12))
 def test_any_split_gives_the_same(pieces: list[bytes], cuts: list[int]) -> None:
     data = b"".join(pieces)
@@ -262,7 +262,7 @@ def test_a_pattern_that_matches_is_the_last_word() -> None:
 
 
 @given(st.text(max_size=60), st.text(max_size=12))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_no_text_and_no_name_breaks_the_search(text: str, name: str) -> None:
     find_metric(text, r"^x (\S+)", name)
 
@@ -274,7 +274,7 @@ def test_no_match_is_none() -> None:
 
 
 def test_a_pattern_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autoresearch_tui.engine.runlog.MATCH_SECONDS", 0.3)
+    monkeypatch.setattr("autoresearch_tui.engine.reading.runlog.MATCH_SECONDS", 0.3)
     assert last_match("a" * 60 + "!", r"^(a+)+$") is None
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine import run_folder, runner
-from autoresearch_tui.engine.runner import RunSpec, RunState, RunStatus
+from autoresearch_tui.engine.running import run_folder, runner
+from autoresearch_tui.engine.running.runner import RunSpec, RunState, RunStatus
 
 HANG = "import time; print('ready', flush=True); time.sleep(60)"
 
@@ -88,7 +88,7 @@ def test_callers_at_the_same_time_start_one_run(tmp_path: Path) -> None:
 
 def test_a_run_outlives_whoever_started_it(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from autoresearch_tui.engine import runner\n"
+        "import sys, time; from pathlib import Path; from autoresearch_tui.engine.running import runner\n"
         f"folder = Path({str(tmp_path)!r})\n"
         f"command = (sys.executable, '-I', '-S', '-c', {HANG!r})\n"
         "runner.start(folder, runner.RunSpec(command, {}, min_free_bytes=0)); print('on', flush=True); time.sleep(60)\n"

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine import cage_check, cage_launcher, runner, sandbox
-from autoresearch_tui.engine.cage_check import Protection, self_test
-from autoresearch_tui.engine.runner import Exit, RunSpec, RunState
-from autoresearch_tui.engine.sandbox import Cage, Kind, Sandbox
+from autoresearch_tui.engine.cages import cage_check, cage_launcher, sandbox
+from autoresearch_tui.engine.cages.cage_check import Protection, self_test
+from autoresearch_tui.engine.cages.sandbox import Cage, Kind, Sandbox
+from autoresearch_tui.engine.running import runner
+from autoresearch_tui.engine.running.runner import Exit, RunSpec, RunState
 
 PYTHON = Path(sys.executable)
 CLEAN = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}

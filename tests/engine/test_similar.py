@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine.similar import alike, idea, nearest, setting, told
+from autoresearch_tui.engine.proposing.similar import alike, idea, nearest, setting, told
 from autoresearch_tui.researchers.base import Attempt
 
 # A hundred descriptions of which 22 repeat an earlier one to the letter. Written by hand for this test, in the manner

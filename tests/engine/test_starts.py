@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.starts import RESTART_AFTER, RESTART_EVERY, Start, choose, restart, to_mend
+from autoresearch_tui.engine.proposing.starts import RESTART_AFTER, RESTART_EVERY, Start, choose, restart, to_mend
 from autoresearch_tui.engine.state import Experiment, State
 from tests.engine.making import experiment, state
 

@@ -15,7 +15,7 @@ HOST = """
 import os, sys, time
 from pathlib import Path
 from autoresearch_tui import lab as labs
-from autoresearch_tui.engine.successor import Successor
+from autoresearch_tui.engine.hosting.successor import Successor
 successor = Successor(labs.find(Path(sys.argv[1])), "t", {"experiments": "2"})
 watchdog = %s
 if "%s" == "killed":

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine import run_folder, runner
-from autoresearch_tui.engine.runner import Exit, RunSpec, RunState
+from autoresearch_tui.engine.running import run_folder, runner
+from autoresearch_tui.engine.running.runner import Exit, RunSpec, RunState
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc, subreaper, parent-death signal")
 

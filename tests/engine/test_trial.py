@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui import lab as labs
-from autoresearch_tui.engine import cage, trial
+from autoresearch_tui.engine.cages import cage
+from autoresearch_tui.engine.running import trial
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.researchers.base import Brief, Proposal
 from tests.conftest import SETTINGS, TRAIN

@@ -24,9 +24,10 @@ from types import TracebackType
 from typing import Any
 
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import runner, trouble
+from autoresearch_tui.engine import trouble
 from autoresearch_tui.engine.codec import type_name
 from autoresearch_tui.engine.journal import Journal
+from autoresearch_tui.engine.running import runner
 
 _EFFECTS = frozenset(
     {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.kill", "os.link", "subprocess.Popen"}
@@ -192,7 +193,8 @@ def _become(request: dict[str, Any], number: int) -> None:
 def _serve() -> None:
     # Everything that an engine imports, and what it would find out about the machine.
     from autoresearch_tui import cli, data, launcher, output  # noqa: F401
-    from autoresearch_tui.engine import cage, service, tags  # noqa: F401
+    from autoresearch_tui.engine import tags  # noqa: F401
+    from autoresearch_tui.engine.cages import cage
     from autoresearch_tui.researchers import choose, search  # noqa: F401
 
     for name in ("libcst", "numpy", "pyflakes.checker", "pynvml"):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine import asking
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.journal import read
+from autoresearch_tui.engine.proposing import asking
 from autoresearch_tui.engine.state import State
 from autoresearch_tui.researchers.claude import Claude, Limits
 from autoresearch_tui.settings import ResearcherSettings

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine import runner
+from autoresearch_tui.engine.running import runner
 from tests.conftest import SETTINGS, TRAIN, make_lab
 from tests.faults.engines import Engines
 from tests.history import contradictions, problems, state_of, survivors

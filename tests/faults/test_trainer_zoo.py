@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine import run_folder, runlog, runner
-from autoresearch_tui.engine.runner import Exit, RunSpec, RunState
+from autoresearch_tui.engine.reading import runlog
+from autoresearch_tui.engine.running import run_folder, runner
+from autoresearch_tui.engine.running.runner import Exit, RunSpec, RunState
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="sees the whole tree only on Linux")
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui.engine import commands as cmd
-from autoresearch_tui.engine import launch, surroundings, trouble
+from autoresearch_tui.engine import trouble
 from autoresearch_tui.engine.clock import ClockWatch, Reading, due
 from autoresearch_tui.engine.ledger import Ledger
-from autoresearch_tui.engine.surroundings import Surroundings
+from autoresearch_tui.engine.running import launch, surroundings
+from autoresearch_tui.engine.running.surroundings import Surroundings
 from autoresearch_tui.engine.trouble import TroubleError
 from tests.conftest import TRAIN, git, make_lab
 from tests.e2e.terminal import wait_for

@@ -41,7 +41,7 @@ def number(lengths: list[int]) -> list[tuple[int, int, int, int]]:
     return [(length, i, i % 3, 100 * i) for i, length in enumerate(lengths)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.integers(1, 16), max_size=60),
     st.integers(17, 24),
@@ -52,7 +52,7 @@ def test_packing_equals_the_slow_packer(lengths: list[int], capacity: int, buffe
     assert fast == slow_pack(number(lengths), capacity, buffer_size)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 90), min_size=1, max_size=40), st.integers(2, 16))
 def test_every_token_is_used_once_and_rows_are_full(sizes: list[int], longest: int) -> None:
     offsets = [np.cumsum([0, *sizes])]

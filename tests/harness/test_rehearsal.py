@@ -9,9 +9,9 @@ import pytest
 
 from autoresearch_tui import lab as labs
 from autoresearch_tui import templates
-from autoresearch_tui.engine import cage
+from autoresearch_tui.engine.cages import cage
+from autoresearch_tui.engine.running.trial import Trial
 from autoresearch_tui.engine.session import Session
-from autoresearch_tui.engine.trial import Trial
 
 from .test_end_to_end import make_lab, run_train, summary
 
@@ -41,7 +41,7 @@ def test_the_engines_trial_tells_a_broken_model_from_an_honest_one(
     if cage.mechanism().kind is cage.Kind.NONE:
         pytest.skip("nothing confines a run here")
     monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "nothing prepared"))
-    monkeypatch.setattr("autoresearch_tui.engine.trial.accelerator", lambda: True)
+    monkeypatch.setattr("autoresearch_tui.engine.running.trial.accelerator", lambda: True)
     lab = labs.find(templates.init(tmp_path / "lab", "gpt", demo=True))
     session = Session(lab, "t")
     trial = Trial(session.launcher, session.files.folder / "trial", seconds=300)

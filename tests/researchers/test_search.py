@@ -489,7 +489,7 @@ _VALUES = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(_NAMES, _VALUES, min_size=1), st.integers(0, 3), st.sampled_from(["", "  # é, why", "  "]))
 def test_any_constants_are_changed_and_nothing_else_is(given: dict[str, str], seed: int, tail: str) -> None:
     text = "".join(f"{name} = {value}{tail}\n" for name, value in given.items()) + f"print({', '.join(given)})\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui import syntax
-from autoresearch_tui.engine import preflight
+from autoresearch_tui.engine.proposing import preflight
 from autoresearch_tui.researchers import breadth, structure
 from autoresearch_tui.researchers.base import Brief, Proposal, ResearcherError
 from autoresearch_tui.researchers.search import Search

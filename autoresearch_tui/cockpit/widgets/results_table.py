@@ -14,7 +14,7 @@ from autoresearch_tui.cockpit.marks import Marking, marking
 from autoresearch_tui.cockpit.widgets.canvas import Cells, Row, fit, wrap
 from autoresearch_tui.cockpit.widgets.scroller import Scroller
 from autoresearch_tui.cockpit.words import MARKS, at_best, clock, delta, tsv_row
-from autoresearch_tui.engine.foreign import Earlier
+from autoresearch_tui.engine.reading.foreign import Earlier
 from autoresearch_tui.engine.state import Experiment, State
 from autoresearch_tui.findings import gaps
 from autoresearch_tui.text import clean_line

@@ -13,7 +13,7 @@ from autoresearch_tui.cockpit.runfeed import RunFeed, kind_of
 from autoresearch_tui.cockpit.widgets.canvas import Canvas, Cells, Row, length, wrap
 from autoresearch_tui.cockpit.widgets.scroller import Scroller
 from autoresearch_tui.cockpit.words import clock, count
-from autoresearch_tui.engine.runlog import Progress
+from autoresearch_tui.engine.reading.runlog import Progress
 
 _TONES = {"": "text", "error": "bad", "warn": "warn", "skip": "dim"}
 _NO_LOG = "Output of the training command appears here when a run starts."

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autoresearch_tui.engine.runlog import LogTail, Progress
+from autoresearch_tui.engine.reading.runlog import LogTail, Progress
 
 _CLOCK_SLACK = 2.0  # seconds; a summary is rounded, and a supervisor's clock starts a little later
 _BUDGET_SHARE, _BUDGET_SLACK = 0.1, 5.0

@@ -8,14 +8,14 @@ from dataclasses import replace
 
 from autoresearch_tui import lab as labs
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import memory, starts
 from autoresearch_tui.engine.clock import due
-from autoresearch_tui.engine.proposer import Answer, Proposer, Question
+from autoresearch_tui.engine.proposing import memory, starts
+from autoresearch_tui.engine.proposing.proposer import Answer, Proposer, Question
+from autoresearch_tui.engine.proposing.starts import Start
 from autoresearch_tui.engine.review import BASELINE, REPEAT, flag_text
+from autoresearch_tui.engine.running.trial import Trial
 from autoresearch_tui.engine.session import Session
-from autoresearch_tui.engine.starts import Start
 from autoresearch_tui.engine.state import Stage, State
-from autoresearch_tui.engine.trial import Trial
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.researchers.base import Brief, Researcher
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoresearch_tui.engine import runlog, runner
 from autoresearch_tui.engine.ledger import Ledger
+from autoresearch_tui.engine.reading import runlog
+from autoresearch_tui.engine.running import runner
 from autoresearch_tui.lab import Lab, RunFiles
 from autoresearch_tui.settings import Settings
 

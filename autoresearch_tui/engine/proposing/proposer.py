@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autoresearch_tui.engine import preflight, similar
-from autoresearch_tui.engine.briefing import Tried
 from autoresearch_tui.engine.ledger import GitError
-from autoresearch_tui.engine.trial import Trial
+from autoresearch_tui.engine.proposing import preflight, similar
+from autoresearch_tui.engine.proposing.briefing import Tried
+from autoresearch_tui.engine.running.trial import Trial
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.researchers.base import Brief, Proposal, Researcher, ResearcherError, Usage
 from autoresearch_tui.text import clean_text

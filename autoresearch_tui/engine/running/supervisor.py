@@ -28,8 +28,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Any
 
-from autoresearch_tui.engine.channel import REFEREE_FD, Channel
-from autoresearch_tui.engine.processes import (
+from autoresearch_tui.engine.running.channel import REFEREE_FD, Channel
+from autoresearch_tui.engine.running.processes import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_DUMPABLE,
     PR_SET_PDEATHSIG,
@@ -42,7 +42,7 @@ from autoresearch_tui.engine.processes import (
     send,
     tell,
 )
-from autoresearch_tui.engine.run_folder import (
+from autoresearch_tui.engine.running.run_folder import (
     BALLAST,
     BALLAST_BYTES,
     LOG,

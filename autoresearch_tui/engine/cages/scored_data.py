@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from autoresearch_tui.engine import home
+from autoresearch_tui.engine.cages import home
 from autoresearch_tui.lab import Lab, preparer
 
 PRIVATE = "private"

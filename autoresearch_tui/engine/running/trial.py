@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoresearch_tui.engine import cage, home, runner, sandbox
-from autoresearch_tui.engine.environment import training_command
-from autoresearch_tui.engine.launch import Launcher
-from autoresearch_tui.engine.sandbox import Kind
+from autoresearch_tui.engine.cages import cage, home, sandbox
+from autoresearch_tui.engine.cages.environment import training_command
+from autoresearch_tui.engine.cages.sandbox import Kind
+from autoresearch_tui.engine.running import runner
+from autoresearch_tui.engine.running.launch import Launcher
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import RunFiles
 

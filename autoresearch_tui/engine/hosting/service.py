@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from autoresearch_tui.engine import agent_cage
 from autoresearch_tui.engine import commands as cmd
-from autoresearch_tui.engine.environment import check_command
-from autoresearch_tui.engine.lock import HAND_OVER
+from autoresearch_tui.engine.cages import agent_cage
+from autoresearch_tui.engine.cages.environment import check_command
+from autoresearch_tui.engine.hosting.lock import HAND_OVER
+from autoresearch_tui.engine.hosting.overrides import with_overrides
 from autoresearch_tui.engine.loop import Engine
-from autoresearch_tui.engine.overrides import with_overrides
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab import Lab
 from autoresearch_tui.researchers.base import Researcher

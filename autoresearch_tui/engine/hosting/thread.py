@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from autoresearch_tui.engine import commands as cmd
-from autoresearch_tui.engine.lock import LabLock
-from autoresearch_tui.engine.successor import Successor, Watchdog
+from autoresearch_tui.engine.hosting.lock import LabLock
+from autoresearch_tui.engine.hosting.successor import Successor, Watchdog
 from autoresearch_tui.errors import UserError
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from autoresearch_tui.engine.processes import PR_SET_PDEATHSIG, prctl
-from autoresearch_tui.engine.run_folder import REFEREE_LOG
+from autoresearch_tui.engine.running.processes import PR_SET_PDEATHSIG, prctl
+from autoresearch_tui.engine.running.run_folder import REFEREE_LOG
 
 if TYPE_CHECKING:
     from typing import Any

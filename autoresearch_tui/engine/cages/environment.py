@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from autoresearch_tui.engine import compiled, runner
+from autoresearch_tui.engine.running import compiled, runner
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab
 

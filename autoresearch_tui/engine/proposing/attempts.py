@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import risk
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.merge import merge
-from autoresearch_tui.engine.proposer import Answer
+from autoresearch_tui.engine.proposing import risk
+from autoresearch_tui.engine.proposing.proposer import Answer
 from autoresearch_tui.engine.results import write
 from autoresearch_tui.engine.review import BASELINE, JOIN, REPEAT, flag_text
 from autoresearch_tui.engine.state import Experiment

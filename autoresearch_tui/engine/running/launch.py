@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui import devices
-from autoresearch_tui.engine import cage, home, refereeing, runner, sandbox
-from autoresearch_tui.engine.environment import environment, training_command
+from autoresearch_tui.engine.cages import cage, home, sandbox
+from autoresearch_tui.engine.cages.environment import environment, training_command
 from autoresearch_tui.engine.ledger import Ledger
+from autoresearch_tui.engine.running import refereeing, runner
 from autoresearch_tui.engine.state import Experiment
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab, RunFiles

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from autoresearch_tui import syntax
-from autoresearch_tui.engine.suspects import Finding, findings
+from autoresearch_tui.engine.proposing.suspects import Finding, findings
 
 KINDS = (
     "evaluation",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoresearch_tui.engine.logtext import Decoder
+from autoresearch_tui.engine.reading.logtext import Decoder
 from autoresearch_tui.text import clean_line
 
 READ_BYTES = 256 * 1024

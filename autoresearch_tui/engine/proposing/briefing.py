@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui import lab as labs
-from autoresearch_tui.engine import similar
-from autoresearch_tui.engine.foreign import Earlier
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.merge import merge
-from autoresearch_tui.engine.preflight import fingerprint
+from autoresearch_tui.engine.proposing import similar
+from autoresearch_tui.engine.proposing.preflight import fingerprint
+from autoresearch_tui.engine.reading.foreign import Earlier
 from autoresearch_tui.engine.state import Experiment, State
 from autoresearch_tui.lab import Lab
 from autoresearch_tui.researchers.base import Attempt, Brief

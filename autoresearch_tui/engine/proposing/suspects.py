@@ -1,4 +1,4 @@
-"""The constructs that :mod:`autoresearch_tui.engine.risk` looks for, wherever they are in a file."""
+"""The constructs that :mod:`autoresearch_tui.engine.proposing.risk` looks for, wherever they are in a file."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui import scratch
-from autoresearch_tui.engine import cage_probe, sandbox
-from autoresearch_tui.engine.sandbox import Cage, Kind, Sandbox
+from autoresearch_tui.engine.cages import cage_probe, sandbox
+from autoresearch_tui.engine.cages.sandbox import Cage, Kind, Sandbox
 
 PROBE_SECONDS = 30.0
 NAMES = (

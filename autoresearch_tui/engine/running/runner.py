@@ -26,16 +26,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from autoresearch_tui.engine import logtext, run_folder, runlog
+from autoresearch_tui.engine.reading import logtext, runlog
+from autoresearch_tui.engine.running import run_folder
 
 START_SECONDS = 10.0
 # Names every process of a run, so that those which outlive a killed supervisor can be found.
 MARK = "AUTORESEARCH_RUN"
 LOG_TAIL_BYTES = 64 * 1024
 _CAUSE_WIDTH = 300
-_PACKAGES = Path(__file__).resolve().parents[2]
+_PACKAGES = Path(__file__).resolve().parents[3]
 _SUPERVISE = (
-    "import sys; sys.path.append(sys.argv[1]); from autoresearch_tui.engine.supervisor import main; "
+    "import sys; sys.path.append(sys.argv[1]); from autoresearch_tui.engine.running.supervisor import main; "
     "sys.exit(main(sys.argv[2]))"
 )
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -10,7 +10,7 @@ import resource
 import signal
 import sys
 
-from autoresearch_tui.engine.run_folder import LOG
+from autoresearch_tui.engine.running.run_folder import LOG
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 

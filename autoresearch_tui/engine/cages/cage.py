@@ -11,11 +11,11 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from autoresearch_tui.engine import cage_check, home, sandbox, scored_data
 from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.environment import training_command
+from autoresearch_tui.engine.cages import cage_check, home, sandbox, scored_data
+from autoresearch_tui.engine.cages.environment import training_command
+from autoresearch_tui.engine.cages.sandbox import Cage, Kind, Sandbox
 from autoresearch_tui.engine.ledger import Ledger
-from autoresearch_tui.engine.sandbox import Cage, Kind, Sandbox
 from autoresearch_tui.engine.state import BEARABLE
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab, RunFiles

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from autoresearch_tui.engine import cage, cage_check, sandbox
-from autoresearch_tui.engine.environment import environment
+from autoresearch_tui.engine.cages import cage, cage_check, sandbox
+from autoresearch_tui.engine.cages.environment import environment
+from autoresearch_tui.engine.cages.sandbox import Cage, Kind, Sandbox
 from autoresearch_tui.engine.ledger import Ledger
-from autoresearch_tui.engine.sandbox import Cage, Kind, Sandbox
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab
 from autoresearch_tui.researchers import agents

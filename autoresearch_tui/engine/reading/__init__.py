@@ -1,0 +1,1 @@
+"""What others wrote, in whatever form: logs and tables become lines and numbers here."""
