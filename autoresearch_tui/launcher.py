@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from autoresearch_tui import checkout, data
-from autoresearch_tui.engine.hosting.lock import HAND_OVER, SUCCESSOR_SECONDS, LabBusy, LabLock, take_lock
+from autoresearch_tui.engine.hosting.lock import HAND_OVER, SUCCESSOR_SECONDS, Holder, LabBusy, LabLock, take_lock
 from autoresearch_tui.engine.hosting.successor import Successor
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from autoresearch_tui.cockpit.app import Cockpit
     from autoresearch_tui.engine.hosting.thread import EngineThread
     from autoresearch_tui.engine.loop import Engine
+    from autoresearch_tui.engine.state import State
     from autoresearch_tui.output import Output
 
 T = TypeVar("T")
@@ -140,17 +141,6 @@ def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UserError("the cockpit needs a terminal; --headless runs without one")
     tag, shown = _ready(lab, choice, prepare=prepare, attended=True)
-    insist = False
-    while True:
-        try:
-            lock = take_lock(lab, tag, headless=False, insist=insist)
-            break
-        except LabBusy as busy:
-            insist = _watch(lab, busy.holder.tag or tag, str(busy), takeable=True)
-            if not insist:
-                return 0
-        except OSError as error:
-            raise UserError(str(error)) from None
 
     def make() -> Engine:
         from autoresearch_tui.engine.hosting import service
@@ -159,7 +149,33 @@ def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
         return service.make_engine(lab, tag, choice.overrides, choose.make_or_say, headless=False)
 
     heir = Successor(lab, tag, choice.overrides)
-    return _show(shown, tag, EngineThread(lock, make, heir), heir)
+    insist = False
+    while True:
+        lock = _lock_or_watch(lab, tag, insist=insist)
+        if lock is None:
+            return 0
+        code = _show(shown, tag, EngineThread(lock, make, heir), heir)
+        if code is not None:
+            return code
+        insist = True
+
+
+def _lock_or_watch(lab: Lab, tag: str, *, insist: bool) -> LabLock | None:
+    """The lab's lock, at once or after watching; None where the human leaves without it."""
+    while True:
+        try:
+            return take_lock(lab, tag, headless=False, insist=insist, asking=_say_whom)
+        except LabBusy as busy:
+            insist = _watch(lab, busy.holder.tag or tag, str(busy), takeable=True)
+            if not insist:
+                return None
+        except OSError as error:
+            raise UserError(str(error)) from None
+
+
+def _say_whom(holder: Holder) -> None:
+    """It takes as long as the other one's present step, and the screen is not there yet."""
+    print(f"Taking the session over from process {holder.pid} ...", flush=True)
 
 
 def _ready(lab: Lab, choice: Choice, *, prepare: bool, attended: bool = False) -> tuple[str, Lab]:
@@ -203,7 +219,7 @@ def _wanted(problem: str) -> bool:
 
 def watch(lab: Lab, tag: str) -> int:
     """A read-only cockpit on a session that others drive."""
-    _watch(lab, tag, "watching only", takeable=False)
+    _watch(lab, tag, "", takeable=False)
     return 0
 
 
@@ -237,7 +253,8 @@ def _hurry() -> None:
     gc.disable()
 
 
-def _show(lab: Lab, tag: str, host: EngineThread, heir: Successor) -> int:
+def _show(lab: Lab, tag: str, host: EngineThread, heir: Successor) -> int | None:
+    """The cockpit until the human leaves it. Returns the exit code; None where they want the session back."""
     from autoresearch_tui.cockpit.app import Cockpit
     from autoresearch_tui.researchers import choose
 
@@ -249,12 +266,13 @@ def _show(lab: Lab, tag: str, host: EngineThread, heir: Successor) -> int:
     app.run()
     _ignore_signals()
     if app.taken_over:
-        return 0
+        return None if app.outcome == "take over" else 0
     host.detach()
     if host.failure:
         _complain(host.failure)
         return 1
     if not _goes_on(host):
+        _say_how_it_ended(lab, tag, host.outcome, app.bridge.state)
         return _EXIT_CODES.get(host.outcome, 0)
     if nobody := choose.problem(lab.settings, os.environ):
         host.dismiss()
@@ -269,6 +287,17 @@ def _show(lab: Lab, tag: str, host: EngineThread, heir: Successor) -> int:
     print(f"Come back:  autoresearch-tui {lab.root}")
     print(f"Stop it:    kill -INT {pid}")
     return 0
+
+
+def _say_how_it_ended(lab: Lab, tag: str, outcome: str, state: State) -> None:
+    """What the screen showed last is gone with it."""
+    best = state.best
+    kept = sum(e.outcome == "keep" for e in state.table)
+    value = f", the best #{best.number} with {best.value:.6f}" if best is not None and best.value is not None else ""
+    how = "is finished" if outcome == "finished" else "has stopped"
+    print(f"Session {tag} {how}: {kept} kept of {len(state.table)}{value}.")
+    print(f"Go on:      autoresearch-tui {lab.root}")
+    print(f"Read it:    autoresearch-tui report {lab.root}")
 
 
 def _hand_over(app: Cockpit, host: EngineThread) -> None:

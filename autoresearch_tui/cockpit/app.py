@@ -121,8 +121,7 @@ class Cockpit(App[int]):
         gc.freeze()
         continued.mind(self)
         self.monitor.start()
-        if self.host is not None:
-            self.host.start()
+        self.bridge.begin()
         self.set_interval(self._tick_seconds, self.tick)
 
     def tick(self) -> None:

@@ -50,6 +50,7 @@ class Bridge:
         self._tail = JournalTail(self.files.journal)
         self._asked, self._size = 0, self._journal_size()
         self._polled_size = -1
+        self._begun = self._engine_seen = False
         self._seen_seq = self._seen_written = self._read_seen()
         self.left_at: State | None = None
         self.feed = RunFeed(Path())
@@ -81,6 +82,7 @@ class Bridge:
         except OSError as error:
             self.problem = f"{self.files.journal}: cannot be read: {error.strerror}"
         self._asked += READ_BYTES
+        self._engine_seen = self._engine_seen or self.state.engine is not None
         if self.state is before:
             # A reading ends with a whole record: only one that finds nothing has seen all that there is.
             self._polled_size = size
@@ -209,8 +211,21 @@ class Bridge:
             blocked=self.host.blocked if self.host else "",
             problem=self.problem,
             read_only=self.read_only,
+            takeable=self.takeable,
             reading=self.reading,
+            starting=self._starting,
         )
+
+    @property
+    def _starting(self) -> bool:
+        """Whether this screen's engine is on its way, and what the journal says of the last one is past."""
+        return self.host is not None and not self._engine_seen and (self.host.alive or not self._begun)
+
+    def begin(self) -> None:
+        """Let this screen's engine start, where it has one."""
+        if self.host is not None:
+            self.host.start()
+        self._begun = True
 
     def only_watch(self, why: str) -> None:
         """From here on this screen has no engine; the one that has took it over."""

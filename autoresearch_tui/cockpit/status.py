@@ -32,7 +32,9 @@ class View:
     blocked: str = ""
     problem: str = ""
     read_only: str = ""
+    takeable: bool = False
     reading: float | None = None
+    starting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,8 @@ def _now(view: View, limit: int) -> Part:
         return _runs_part(view, limit)
     if state.running is not None:
         return _run_part(view, state.running, limit)
+    if state.engine is None and view.starting:
+        return Part("○", "dim", "the engine is starting")
     if state.engine is None:
         why = state.stopped
         words = {"detached": "detached; another engine takes over", "finished": "the session is finished"}
@@ -198,7 +202,7 @@ def _next(view: View, room: int) -> Part:
     if view.failure or view.problem or state.session is None or view.reading is not None:
         return Part("", "dim", "")
     if state.engine is None and state.running is None:
-        return Part("", "dim", "start the command again to go on")
+        return Part("", "dim", "" if view.starting else "autoresearch-tui goes on with it")
     if state.stopping:
         when = "after this run" if state.running and state.stopping != "now" else "now"
         return Part("■", "warn", f"then: the session ends {when}")
@@ -222,18 +226,24 @@ def _next(view: View, room: int) -> Part:
 
 def _next_proposal(view: View, room: int) -> Part:
     state = view.state
-    approved = next((e for e in state.waiting if e.stage is Stage.APPROVED), None)
-    experiment = approved or state.waiting[0]
-    if approved:
-        by = clean_line(approved.approved_by).partition(" ")[0]
+    experiment = _next_up(state)
+    if experiment.stage is Stage.APPROVED:
+        by = clean_line(experiment.approved_by).partition(" ")[0]
         after = f"when #{state.running.number} ends" if state.running else "at once"
-        glyph, tone, end = "◉", "accent", f", approved{f' by {by}' if by != 'human' else ''}, starts {after}"
+        glyph, tone, end = "◉", "accent", f", approved{f' by {by}' if by != 'human' else ''}"
+        if room >= 72:
+            end += f", starts {after}"
     elif experiment.stage is Stage.REVIEW:
         glyph, tone, end = "●", "warn", f" · {countdown(view, experiment)}"
     else:
         glyph, tone, end = "○", "text", ", on its way to the gate"
     name = title(experiment, max(8, room - len(f"next: #{experiment.number} {end}")))
     return Part(glyph, tone, f"next: {name}{end}")
+
+
+def _next_up(state: State) -> Experiment:
+    """Of what waits, what runs first: an approved one before all others."""
+    return next((e for e in state.waiting if e.stage is Stage.APPROVED), state.waiting[0])
 
 
 def _wait(view: View) -> Part:
@@ -243,13 +253,18 @@ def _wait(view: View) -> Part:
     if view.blocked:
         return Part("●", "bad", "waits for you: nothing is lost, and nothing goes on until it can")
     if view.read_only:
-        return Part("◌", "dim", f"read only: {clean_line(view.read_only)}")
+        end = " · T takes over" if view.takeable else ""
+        return Part("◌", "dim", f"read only: {clean_line(view.read_only)}{end}")
     review = next((e for e in state.waiting if e.stage is Stage.REVIEW), None)
     if state.trouble is not None:
         part = _trouble_part(view) if state.running else Part("●", "bad", "waits for you: mend it, then p")
         return replace(part, text=f"#{review.number} waits, and {part.text}") if review else part
     if review is not None:
-        return Part("●", "warn-strong", f"#{review.number} waits for you: a approves · v vetoes · r reviews")
+        text = "waits for you: a approves · v vetoes · r reviews"
+        if review.deadline and (state.paused or state.stopping or _next_up(state) is not review):
+            # The line above is about something else, and the policy's clock runs on.
+            text = f"waits, {countdown(view, review)}: a approves · v vetoes"
+        return Part("●", "warn-strong", f"#{review.number} {text}")
     if state.paused is not None:
         by_engine = state.paused.by != "human"
         return Part("●", "warn-strong" if by_engine else "warn", "waits for you: p resumes")

@@ -87,6 +87,24 @@ def test_an_approved_proposal_is_next(session: FakeSession) -> None:
     assert then == "next: #2 SCALAR_LR 0.5→0.3, approved by auto, starts when #1 ends"
 
 
+def test_the_policys_clock_is_told_where_another_is_next(session: FakeSession) -> None:
+    quiet(session)
+    session.propose("DEPTH 8→9")
+    session.propose("SCALAR_LR 0.5→0.3")
+    session.approve(1)
+    session.review(2, "veto", 100)
+    assert answers(session)[2] == "#2 waits, vetoed in 1:40: a approves · v vetoes"
+    session.add(ev.PauseAsked("human"))
+    assert answers(session, 30)[2] == "#2 waits, vetoed in 1:10: a approves · v vetoes"
+
+
+def test_an_engine_that_is_on_its_way(session: FakeSession) -> None:
+    quiet(session)
+    session.add(ev.StopAsked("now"), ev.EngineStopped("stopped"))
+    assert answers(session, starting=True)[:2] == ("the engine is starting", "")
+    assert answers(session)[0] == "the engine is stopped"
+
+
 @pytest.mark.parametrize(
     ("policy", "before", "after"),
     [
@@ -135,7 +153,7 @@ def test_trouble(session: FakeSession) -> None:
 def test_the_end(session: FakeSession) -> None:
     quiet(session)
     session.add(ev.StopAsked("after this run"), ev.EngineStopped("finished", "20 experiments"))
-    assert answers(session)[:2] == ("the session is finished: 20 experiments", "start the command again to go on")
+    assert answers(session)[:2] == ("the session is finished: 20 experiments", "autoresearch-tui goes on with it")
 
 
 def test_a_stop_that_is_coming(session: FakeSession) -> None:
@@ -151,6 +169,7 @@ def test_problems_come_first(session: FakeSession) -> None:
     assert answers(session, problem="line 4 is damaged")[0] == "line 4 is damaged"
     assert answers(session, reading=0.4)[0] == "reading the session's journal · 40%"
     assert answers(session, read_only="another cockpit has it")[2] == "read only: another cockpit has it"
+    assert answers(session, read_only="another has it", takeable=True)[2].endswith("another has it · T takes over")
 
 
 def test_descriptions_give_way_and_times_do_not(session: FakeSession) -> None:

@@ -196,9 +196,14 @@ def test_a_second_cockpit_watches_until_it_takes_over(new_lab: Callable[..., Pat
             first.wait("another terminal has taken over")
             assert state_of(lab, "t").experiments[1].approved_by == ""
             second.press_until("a", lambda _: state_of(lab, "t").experiments[1].approved_by == "human")
-            first.press("q")
-            assert first.ended() == 0
-            second.press_until("Q", "stop for good")
-            second.press("x")
+            # And back again.
+            first.press_until("T", lambda text: "Taking the session over" not in text and "T takes over" not in text)
+            second.wait("another terminal has taken over")
+            first.wait("a approves")
+            second.press("q")
             assert second.ended() == 0
+            first.press_until("Q", "stop for good")
+            first.press("x")
+            assert first.ended() == 0
+            assert "Session t has stopped" in first.text
     assert problems(lab, "t") == []

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,13 +106,21 @@ def held(path: Path) -> bool:
     return False
 
 
-def take_lock(lab: Lab, tag: str, *, headless: bool, insist: bool = False, patience: float = BESIDE_SECONDS) -> LabLock:
-    """The lab's lock, after `patience` seconds at most.
+def take_lock(
+    lab: Lab,
+    tag: str,
+    *,
+    headless: bool,
+    insist: bool = False,
+    patience: float = BESIDE_SECONDS,
+    asking: Callable[[Holder], None] = lambda _: None,
+) -> LabLock:
+    """The lab's lock, after `patience` seconds at most. `asking` hears once who is asked to hand over.
 
     For a cockpit, a headless engine that has it is told to hand over, and another cockpit where we `insist`. One that
     is suspended cannot, and is ended: its session is on disk. Raises LabBusy, OSError.
     """
-    began, pause = time.monotonic(), 0.0
+    began, pause, asked = time.monotonic(), 0.0, False
     while True:
         waited = time.monotonic() - began
         try:
@@ -119,10 +128,13 @@ def take_lock(lab: Lab, tag: str, *, headless: bool, insist: bool = False, patie
         except LabBusy as busy:
             pause = min(_ASK_AGAIN_SECONDS, patience)
             holder = busy.holder
-            asking = not headless and (holder.headless or insist) and holder.is_here
-            if waited >= (TAKE_OVER_SECONDS if asking else patience):
+            may_ask = not headless and (holder.headless or insist) and holder.is_here
+            if waited >= (TAKE_OVER_SECONDS if may_ask else patience):
                 raise
-            if asking:
+            if may_ask:
+                if not asked:
+                    asked = True
+                    asking(holder)
                 # Once more each time: a process that has just started ignores what comes too early.
                 _tell(holder, signal.SIGKILL if waited > _SUSPENDED_SECONDS and suspended(holder.pid) else HAND_OVER)
 
