@@ -133,18 +133,28 @@ def make_lab(folder: Path, profile: str, knobs: dict[str, object], script: str =
     return folder
 
 
-def run_lab(lab: Path, script: str, env: dict[str, str]) -> tuple[str, float]:
-    """Output of one run, and seconds from the start of the process to its first progress line."""
-    began, first, output = time.perf_counter(), 0.0, b""
-    process = subprocess.Popen([sys.executable, script], cwd=lab, env=os.environ | env, stdout=subprocess.PIPE)
-    assert process.stdout
-    while chunk := os.read(process.stdout.fileno(), 65536):
-        output += chunk
-        if not first and b"step 00000" in output:
-            first = time.perf_counter() - began
-    if process.wait():
-        raise SystemExit(output.decode()[-500:])
-    return output.decode(), first
+def run_lab(lab: Path, script: str, env: dict[str, str]) -> str:
+    """Output of one run."""
+    done = subprocess.run(
+        [sys.executable, script], cwd=lab, env=os.environ | env, stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(done.stdout[-500:])
+    return done.stdout
+
+
+def first_step(lab: Path, script: str) -> float:
+    """Seconds from the start of a run's process to its first progress line; the run ends there."""
+    began, output = time.perf_counter(), b""
+    with subprocess.Popen([sys.executable, script], cwd=lab, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        while b"step 00000" not in output:
+            output += (chunk := os.read(process.stdout.fileno(), 65536))
+            if not chunk:
+                raise SystemExit(output.decode()[-500:])
+        took = time.perf_counter() - began
+        process.kill()
+    return took
 
 
 def number(output: str, key: str) -> float:
@@ -152,17 +162,20 @@ def number(output: str, key: str) -> float:
 
 
 def start(folder: Path) -> None:
-    """From the start of the process to the end of the first training step, a second run; `import torch` in turns."""
-    lab = make_lab(folder / "start", "cpu", {})
-    firsts, imports = [], []
-    for _ in range(5):
+    """From the start of the process to the end of the first training step, a second run; three sides in turns."""
+    ours = make_lab(folder / "start", "cpu", {})
+    theirs = make_lab(folder / "start-reference", "cpu", REFERENCE_KNOBS, "reference_train.py")
+    times: dict[str, list[float]] = {"ours": [], "the reference's code": [], "`import torch` alone": []}
+    for _ in range(7):
         began = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import torch"], check=True)
-        imports.append(time.perf_counter() - began)
-        firsts.append(run_lab(lab, "train.py", {"AUTORESEARCH_TOKEN_BUDGET": "1"})[1])
-    ratio = statistics.median(first / alone for first, alone in zip(firsts, imports, strict=True))
-    text = f"{min(firsts):.2f} s (`import torch` alone: {min(imports):.2f} s; {ratio:.2f} times that, the median pair)"
-    row("start of the process to the first step, CPU profile", text, "best of 5, in turns")
+        # Without the interpreter's end, which takes a quarter of a second itself.
+        subprocess.run([sys.executable, "-c", "import os, torch; os._exit(0)"], check=True)
+        times["`import torch` alone"].append(time.perf_counter() - began)
+        times["ours"].append(first_step(ours, "train.py"))
+        times["the reference's code"].append(first_step(theirs, "reference_train.py"))
+    for name, taken in times.items():
+        text = f"{statistics.median(taken):.2f} s ({min(taken):.2f} to {max(taken):.2f})"
+        row(f"start of the process to the first step, CPU profile: {name}", text, "median of 7, in turns")
 
 
 def timed_prepare(folder: Path) -> None:
@@ -190,7 +203,7 @@ def cpu(folder: Path, seconds: float, repeats: int, tokens: int) -> None:
     data = set()
     for repeat in range(repeats):
         for name, lab, script in sides if repeat % 2 == 0 else reversed(sides):
-            output, _ = run_lab(lab, script, env | {"AUTORESEARCH_SEED": str(repeat)})
+            output = run_lab(lab, script, env | {"AUTORESEARCH_SEED": str(repeat)})
             scores[name].append(number(output, "val_bpb"))
             data |= set(re.findall(r"^data:\s+(.*)$", output, re.MULTILINE))
             text = f"{scores[name][-1]:.4f} ({int(number(output, 'num_steps'))} steps)"
@@ -260,7 +273,7 @@ def gpu(folder: Path, data: str) -> None:
     env["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "inductor")  # empty at first
     around = []
     for _ in range(2):
-        output, _ = run_lab(lab, "train.py", env)
+        output = run_lab(lab, "train.py", env)
         around.append(number(output, "total_seconds") - number(output, "training_seconds"))
     values = (f"{number(output, 'val_bpb'):.4f}", f"{number(output, 'mfu_percent'):.1f} %")
     for figure, value in zip(figures, (*values, f"{around[1]:.1f} s (first run: {around[0]:.1f} s)"), strict=True):
