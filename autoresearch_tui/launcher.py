@@ -96,9 +96,8 @@ def _headless(lab: Lab, choice: Choice, output: Output, *, prepare: bool) -> int
         lock.release()
         if watchdog is not None:
             watchdog.dismiss()
-    paused = engine.state.paused
-    if outcome == "failed" and paused is not None:
-        _complain(paused.reason)
+    if engine.why_failed:
+        _complain(engine.why_failed)
     return _EXIT_CODES[outcome]
 
 

@@ -262,3 +262,18 @@ def test_a_baseline_without_a_score_is_a_failure_even_where_the_table_is_full(ne
     done = run(str(folder), "--headless", "--experiments", "1", "--tag", "t")
     assert done.returncode == 1
     assert "the baseline gave no score" in done.stdout
+    again = run(str(folder), "--headless", "--experiments", "1", "--tag", "t")
+    assert (again.returncode, len(again.stderr.splitlines())) == (1, 1), again.stderr
+
+
+def test_starting_again_without_a_screen_is_a_resume_of_what_the_engine_paused(new_lab: Callable[..., Path]) -> None:
+    """What stopped it may be mended; there is no other way to say so where there is no screen."""
+    broken = SETTINGS.replace("[run]", '[run]\nenv = { BROKEN = "yes" }')
+    folder = new_lab(settings=broken, train=TRAIN.replace('FAIL = ""', 'FAIL = os.environ.get("BROKEN", "")'))
+    words = (str(folder), "--headless", "--experiments", "2", "--tag", "t")
+    done = run(*words)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    (folder / "autoresearch.toml").write_text(SETTINGS)
+    assert run(*words).returncode == 0
+    rows = (folder / "results.tsv").read_text().splitlines()[1:]
+    assert [row.split("\t")[3:] for row in rows] == [["crash", "baseline"], ["keep", "baseline"]]

@@ -169,7 +169,10 @@ def _(event: ev.ProposalWithdrawn, state: State, time: str) -> Changes:
 
 @_changes.register
 def _(event: ev.ProposalPutBack, state: State, time: str) -> Changes:
-    return _update(state, event.number, stage=Stage.APPROVED, started_at="", spoiled="", run=None)
+    old = state.experiments[event.number]
+    asked_for = bool(old.spoiled) or (old.run is not None and old.run.reason == "killed")
+    spared = old.spared if asked_for else old.spared + 1
+    return _update(state, event.number, stage=Stage.APPROVED, started_at="", spoiled="", run=None, spared=spared)
 
 
 @_changes.register

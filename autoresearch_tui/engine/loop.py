@@ -65,6 +65,15 @@ class Engine:
         """Why the journal cannot be written at this moment; empty while it can."""
         return self._session.blocked
 
+    @property
+    def why_failed(self) -> str:
+        """What ended the session where it has failed; empty where it has not."""
+        if self._outcome != "failed":
+            return ""
+        if self.state.paused is not None:
+            return self.state.paused.reason
+        return "the table is full, and nothing in it has a score; mend the lab, commit, and start with --new"
+
     def send(self, command: cmd.Command) -> None:
         """Hand over a command from any thread. Never blocks."""
         self._inbox.put(command)
@@ -81,7 +90,7 @@ class Engine:
             self._session.end("failed", str(error) or type(error).__name__)
             raise
         self._asking.cancel()
-        self._session.end(self._outcome, self._detail())
+        self._session.end(self._outcome, self.why_failed)
         return self._outcome
 
     def _work(self) -> None:
@@ -150,12 +159,12 @@ class Engine:
         state = self.state
         if state.in_flight:
             return False
-        hopeless = state.best is None and state.paused is not None and state.paused.by == "engine"
-        if self._rows and len(state.table) >= self._rows and not (hopeless and self._headless):
+        full = 0 < self._rows <= len(state.table)
+        if full and (state.best is not None or not self._headless):
             self._outcome = "finished"
         elif state.stopping:
             self._outcome = "stopped"
-        elif self._headless and state.paused is not None and state.paused.by == "engine":
+        elif self._headless and (full or (state.paused is not None and state.paused.by == "engine")):
             # Nobody is there to help.
             self._outcome = "failed"
         return bool(self._outcome)
@@ -191,8 +200,10 @@ class Engine:
         device = self._runs.free_device()
         if device is None or state.paused or state.stopping or not self._rows_wanted(0):
             return False
-        ready = next((e for e in state.waiting if e.stage is Stage.APPROVED), None)
-        if ready is None or (state.best is None and ready.author != BASELINE):
+        approved = (e for e in state.waiting if e.stage is Stage.APPROVED)
+        # Before there is a score, nothing but a baseline runs, also where others wait before it.
+        ready = next((e for e in approved if state.best is not None or e.author == BASELINE), None)
+        if ready is None:
             return False
         self._runs.launch(ready, device)
         return True
@@ -229,6 +240,3 @@ class Engine:
                 break
         for message in held:
             self._inbox.put(message)
-
-    def _detail(self) -> str:
-        return self.state.paused.reason if self._outcome == "failed" and self.state.paused is not None else ""

@@ -16,8 +16,9 @@ from autoresearch_tui.engine.running.surroundings import Surroundings
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.engine.state import Experiment, Stage
 
-LOST_ATTEMPTS = 2
-# A run that fills the disk itself does so again, and is judged then.
+# A run that takes its machine down or fills the disk itself does so again, and is judged then.
+LOST_AGAIN = 1
+BASELINE_LOST = "the baseline's run was lost twice"
 _MACHINE = frozenset({"lost", "disk full"})
 
 
@@ -132,7 +133,7 @@ class Runs:
     def _after_end(self, ended: Experiment) -> bool:
         assert ended.run is not None
         unwanted = (ended.run.reason == "killed" or ended.spoiled) and self._unwanted(ended)
-        if unwanted or (ended.attempt < LOST_ATTEMPTS and self._machine_failed(ended)):
+        if unwanted or (ended.spared < LOST_AGAIN and self._machine_failed(ended)):
             self._session.append(ev.ProposalPutBack(ended.number))
         elif ended.run.reason == "finished":
             self._score(ended)
@@ -185,8 +186,7 @@ class Runs:
         first = experiment.author == BASELINE and self._session.state.best is None
         alone = not any(e.author == BASELINE for e in self._session.state.in_flight)
         if first and alone and verdict.verdict not in ("keep", "discard"):
-            reason = f"the baseline gave no score ({verdict.reason}); mend the lab, commit, and start with --new"
-            self._session.append(ev.PauseAsked("engine", reason))
+            self._session.append(ev.PauseAsked("engine", _no_baseline(experiment, verdict.reason)))
 
     def _rows(self, experiment: Experiment) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
         """The scored rows of this run and of the frontier's, where both are of the same data."""
@@ -197,3 +197,10 @@ class Runs:
             scoring.scored_rows(self._session.files.run(number).score) for number in (experiment.number, best.number)
         )
         return (rows, others) if mine == theirs else ((), ())
+
+
+def _no_baseline(experiment: Experiment, why: str) -> str:
+    """What stands in the way of a session whose baseline has no score, and the remedy."""
+    if experiment.run is not None and experiment.run.reason == "lost":
+        return f"{BASELINE_LOST}; see what ended it (out of memory? the machine?), then resume, or start again"
+    return f"the baseline gave no score ({why}); mend the lab, commit, and start with --new"

@@ -116,7 +116,8 @@ class Session:
             )
         )
         self.append(checked)
-        self._mind_the_cage(cage.why_not_unattended(checked) if headless else "")
+        by_hand = headless and not self._successor
+        self._mind_the_pause(cage.why_not_unattended(checked) if headless else "", again=by_hand)
 
     def end(self, why: str, detail: str) -> None:
         """Let go. What cannot be written now is found again at the next start; a session without a start is none."""
@@ -245,12 +246,15 @@ class Session:
         fails = agent_cage.of_lab(self.lab, self.ledger, os.environ).check()
         return replace(checked, agent=checked.kind, agent_fails=fails)
 
-    def _mind_the_cage(self, problem: str) -> None:
-        """Where nobody watches and nothing confines the runs, none is started."""
+    def _mind_the_pause(self, problem: str, *, again: bool) -> None:
+        """Where nobody watches and nothing confines the runs, none is started.
+
+        `again`: a human has started us without a screen, and can say in no other way that it is mended.
+        """
         paused = self.state.paused
         if problem:
             self.append(ev.PauseAsked("engine", problem))
-        elif paused is not None and paused.by == "engine" and paused.reason.startswith(cage.PAUSE_REASON):
+        elif paused is not None and paused.by == "engine" and (again or paused.reason.startswith(cage.PAUSE_REASON)):
             self.append(ev.Resumed("engine"))
 
     def _mend_branch(self) -> None:
@@ -285,6 +289,9 @@ class Session:
                 self._loose.add(experiment.number)
 
     def _tidy_runs(self) -> None:
+        opened = [experiment.number for experiment in self.state.experiments if not experiment.outcome]
+        for number in (*opened, len(self.state.experiments)):
+            self.attempts.tidy(number)
         for work in (self.files.folder / "runs").glob("*/work"):
             number = int(work.parent.name)
             if number >= len(self.state.experiments) or self.state.experiments[number].outcome:

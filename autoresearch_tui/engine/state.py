@@ -36,8 +36,9 @@ class Experiment:
 
     `outcome` is empty while open; then keep, discard, crash, invalid, vetoed or withdrawn. `side`, `mends`, `repeats`,
     `joins`, `repeat_of` and `seed` are :class:`~autoresearch_tui.engine.events.ProposalMade`'s; `stderr`, `spread` and
-    `inside_noise` :class:`~autoresearch_tui.engine.events.VerdictGiven`'s. `overruled`: the verdict that a human
-    replaced by `outcome`; empty where none did.
+    `inside_noise` :class:`~autoresearch_tui.engine.events.VerdictGiven`'s. `attempt` counts its launches, `spared`
+    those that its machine ended and that were not held against it. `overruled`: the verdict that a human replaced by
+    `outcome`; empty where none did.
     """
 
     number: int
@@ -59,6 +60,7 @@ class Experiment:
     deadline: str = ""
     approved_by: str = ""
     attempt: int = 0
+    spared: int = 0
     device: str = ""
     started_at: str = ""
     ended_at: str = ""

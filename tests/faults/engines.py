@@ -4,6 +4,7 @@ Every engine is a process of its own that runs the real command line. Its orders
 
     before:run_started:2    SIGKILL just before the second `run_started` is journalled
     after:run_started:2     SIGKILL when it is on disk and nothing has followed
+    half:diff.patch:2       SIGKILL when the second file of this name is written, just before it takes its name
     effect:37               SIGKILL just before the 37th thing it does to the world (a file opened for writing, written,
                             synced, renamed or removed, a folder made, a process started or signalled)
     disk                    nothing; supervisors too see the disk of `full_disk.c`, and pauses are short
@@ -93,12 +94,21 @@ class Engines:
         return answer
 
 
+def is_running(run: Path) -> bool:
+    """Whether the run of this folder trains."""
+    status = runner.look(run)
+    return status.state is runner.RunState.RUNNING and status.started is not None
+
+
 def arm(orders: str) -> None:
     """Let this process die as ordered."""
     when, _, rest = orders.partition(":")
     if when in ("before", "after"):
         name, nth = rest.split(":")
         _die_at_record(when, name, int(nth))
+    elif when == "half":
+        name, nth = rest.split(":")
+        _die_half_way(name, int(nth))
     elif when == "effect":
         _die_at_effect(int(rest))
     elif orders == "disk":
@@ -133,6 +143,19 @@ def _die_at_record(when: str, name: str, nth: int) -> None:
         return result
 
     Journal.append = deadly  # type: ignore[method-assign, assignment]
+
+
+def _die_half_way(name: str, nth: int) -> None:
+    left = nth
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal left
+        if event == "os.rename" and Path(os.fspath(arguments[1])).name == name:
+            left -= 1
+            if left == 0:
+                _die()
+
+    sys.addaudithook(hook)
 
 
 def _die_at_effect(nth: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,10 +20,12 @@ from autoresearch_tui.engine.clock import ClockWatch, Reading, due
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.running import launch, surroundings
 from autoresearch_tui.engine.running.surroundings import Surroundings
+from autoresearch_tui.engine.state import Stage
 from autoresearch_tui.engine.trouble import TroubleError
 from tests.conftest import TRAIN, git, make_lab
 from tests.e2e.terminal import wait_for
 from tests.engine.test_loop import Driver, Script, running, turn
+from tests.faults.engines import is_running
 from tests.history import problems, state_of
 
 
@@ -220,6 +223,24 @@ def test_a_run_that_a_full_disk_ended_is_run_again_once(
     assert driver.join(30) == "finished"
     baseline = state_of(folder, "t").experiments[0]
     assert (baseline.attempt, baseline.outcome) == (2, "keep")
+    assert problems(folder, "t") == []
+
+
+def test_a_run_that_was_stopped_and_then_lost_is_run_again_all_the_same(new_lab: Callable[..., Path]) -> None:
+    """What a human stopped is not held against it."""
+    folder = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.0"))
+    run = folder / ".autoresearch/t/runs/0000"
+    driver = Driver(folder, Script(), rows=1)
+    driver.start()
+    driver.wait(lambda s: s.running and (run / "started.json").exists())
+    driver.engine.send(cmd.Pause(stop_run=True))
+    driver.wait(lambda s: s.paused and s.experiments[0].stage is Stage.APPROVED)
+    driver.engine.send(cmd.Resume())
+    driver.wait(lambda s: s.experiments[0].attempt == 2 and is_running(run))
+    os.kill(int((run / "run.lock").read_text()), signal.SIGKILL)
+    assert driver.join(30) == "finished"
+    baseline = state_of(folder, "t").experiments[0]
+    assert (baseline.attempt, baseline.spared, baseline.outcome) == (3, 1, "keep")
     assert problems(folder, "t") == []
 
 

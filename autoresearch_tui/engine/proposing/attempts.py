@@ -10,7 +10,7 @@ from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.merge import merge
 from autoresearch_tui.engine.proposing import risk
 from autoresearch_tui.engine.proposing.proposer import Answer
-from autoresearch_tui.engine.results import write
+from autoresearch_tui.engine.results import partial, write
 from autoresearch_tui.engine.review import BASELINE, JOIN, REPEAT, flag_text
 from autoresearch_tui.engine.state import Experiment
 from autoresearch_tui.lab import Lab, SessionFiles
@@ -132,6 +132,12 @@ class Attempts:
             low_risk=low_risk,
             joins=won.number,
         )
+
+    def tidy(self, number: int) -> None:
+        """Remove what a killed engine had half-written of an attempt, which may never be written again."""
+        run = self.files.run(number)
+        for path in (run.diff, run.score, *(run.folder / name for name in self.lab.settings.lab.editable)):
+            path.with_name(partial(path.name)).unlink(missing_ok=True)
 
     def _merged(self, experiment: Experiment, onto: str) -> dict[str, str]:
         """The files that change where the experiment's change is put on top of another commit; none on a conflict."""

@@ -7,9 +7,10 @@ the user's own, and what a run adds to its copy goes with its scratch folder. Wh
 from __future__ import annotations
 
 import shutil
-import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from autoresearch_tui.engine.results import partial
 
 _FOLDERS = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 _MOST_BYTES = 2 << 30
@@ -24,15 +25,15 @@ def keep(scratch: Path, store: Path) -> None:
     """Copy what the baseline's compiler left into `store`, once."""
     if store.exists() or not any((scratch / name).is_dir() for name in _FOLDERS.values()):
         return
+    # Always the same name: what a killed engine left is cleared away by the next, which judges the same run.
+    half = store.with_name(partial(store.name))
+    shutil.rmtree(half, ignore_errors=True)
     try:
-        partial = Path(tempfile.mkdtemp(prefix=f".{store.name}-", dir=store.parent))
+        half.mkdir()
+        _copy(scratch, half)
+        half.rename(store)
     except OSError:
-        return
-    try:
-        _copy(scratch, partial)
-        partial.rename(store)
-    except OSError:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(half, ignore_errors=True)
 
 
 def give(store: Path, scratch: Path) -> None:
