@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from autoresearch_tui import __version__, devices
 from autoresearch_tui.errors import UserError
+from autoresearch_tui.text import clean_line
 
 _DATA_SETS = ("climbmix", "embedded")
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -18,12 +22,15 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code; errors are one line on stderr."""
     words = list(sys.argv[1:] if argv is None else argv)
+    _mend_surroundings()
     try:
         name = words[0] if words and words[0] in _COMMANDS else "open"
         arguments = _COMMANDS[name][0](words[1:] if name != "open" else words)
-        return _COMMANDS[name][1](arguments)
+        code = _COMMANDS[name][1](arguments)
+        sys.stdout.flush()
+        return code
     except UserError as error:
-        print(f"autoresearch-tui: {error}", file=sys.stderr)
+        _complain(error)
         return USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -31,28 +38,68 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:
+        _complain(error)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _complain(error: Exception) -> None:
+    # Names of the user's own are in it: whatever they contain, it is one line. Its reader may have gone.
+    with contextlib.suppress(OSError):
+        print(f"autoresearch-tui: {clean_line(' '.join(str(error).splitlines()))}", file=sys.stderr, flush=True)
+
+
+def _mend_surroundings() -> None:
+    """What a shell, cron or a service may have left out, and what would only be met much later."""
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Closed: the next file opened would become our output, the journal for example.
+            os.open(os.devnull, mode)
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of another encoding
+    if os.environ.get("HOME") == "":
+        del os.environ["HOME"]  # as good as none: the account says where it is
 
 
 # ── arguments ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is one line, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; `{self.prog} --help` lists what there is")
+
+
 def _parser(command: str, summary: str) -> argparse.ArgumentParser:
     program = f"autoresearch-tui {command}".rstrip()
-    return argparse.ArgumentParser(program, description=summary, allow_abbrev=False)
+    return _Parser(program, description=summary, allow_abbrev=False)
 
 
 def _number(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ValueError
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 < (value := float(text)) < float("inf"):
+            return value
+    raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
+    with contextlib.suppress(ValueError):
+        if (value := int(text)) > 0:
+            return value
+    raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
+
+
+def _tag(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("is empty; leave it out to go on with the latest session")
+    return text
 
 
 def _devices(text: str) -> str:
@@ -66,7 +113,7 @@ def _add_session(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--headless", action="store_true", help="no screen: one JSON event a line on stdout")
     # How an engine that nobody waits for is started; it goes on as the one before it would have.
     parser.add_argument("--successor", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--tag", default="", help="the session's name: branch autoresearch/<tag>")
+    parser.add_argument("--tag", type=_tag, help="the session's name: branch autoresearch/<tag>")
     parser.add_argument("--new", action="store_true", help="begin a new session, though there is one")
     parser.add_argument("--researcher", choices=("claude", "command", "search"), help="who proposes")
     parser.add_argument("--review", choices=("ask", "auto"), help="ask a human, or let every proposal pass")
@@ -114,14 +161,14 @@ def _prepare_arguments(words: Sequence[str]) -> argparse.Namespace:
 def _watch_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = _parser("watch", "A read-only cockpit.")
     parser.add_argument("lab", nargs="?", type=Path, default=Path())
-    parser.add_argument("--tag", default="", help="default: the latest session")
+    parser.add_argument("--tag", type=_tag, help="default: the latest session")
     return parser.parse_args(words)
 
 
 def _replay_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = _parser("replay", "Plays a recorded session through the cockpit.")
     parser.add_argument("lab", nargs="?", type=Path, default=Path())
-    parser.add_argument("--tag", default="", help="default: the latest session")
+    parser.add_argument("--tag", type=_tag, help="default: the latest session")
     parser.add_argument("--speed", type=_number, default=60.0, metavar="X", help="times as fast (default 60)")
     return parser.parse_args(words)
 
@@ -129,7 +176,7 @@ def _replay_arguments(words: Sequence[str]) -> argparse.Namespace:
 def _report_arguments(words: Sequence[str]) -> argparse.Namespace:
     parser = _parser("report", "Progress chart and a written report of a session.")
     parser.add_argument("lab", nargs="?", type=Path, default=Path())
-    parser.add_argument("--tag", default="", help="default: the latest session")
+    parser.add_argument("--tag", type=_tag, help="default: the latest session")
     parser.add_argument("-o", dest="out", type=Path, metavar="DIR", help="default: the session's own folder")
     return parser.parse_args(words)
 
@@ -215,7 +262,7 @@ def _watch(arguments: argparse.Namespace) -> int:
     from autoresearch_tui import launcher
 
     lab = labs.find(arguments.lab)
-    return launcher.watch(lab, launcher.existing_tag(lab, arguments.tag))
+    return launcher.watch(lab, launcher.existing_tag(lab, arguments.tag or ""))
 
 
 def _replay(arguments: argparse.Namespace) -> int:
@@ -223,7 +270,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     from autoresearch_tui import launcher
 
     lab = labs.find(arguments.lab)
-    return launcher.replay(lab, launcher.existing_tag(lab, arguments.tag), arguments.speed)
+    return launcher.replay(lab, launcher.existing_tag(lab, arguments.tag or ""), arguments.speed)
 
 
 def _report(arguments: argparse.Namespace) -> int:
@@ -232,7 +279,7 @@ def _report(arguments: argparse.Namespace) -> int:
     from autoresearch_tui.report import write_report
 
     lab = labs.find(arguments.lab)
-    tag = launcher.existing_tag(lab, arguments.tag)
+    tag = launcher.existing_tag(lab, arguments.tag or "")
     for path in write_report(lab, tag, arguments.out or lab.session(tag).folder / "report"):
         print(path)
     return DONE
@@ -254,7 +301,7 @@ def _run_session(lab: object, arguments: argparse.Namespace, *, prepare: bool) -
         for name in ("researcher", "review", "budget", "experiments", "devices")
         if (value := getattr(arguments, name)) is not None
     }
-    choice = launcher.Choice(arguments.tag, arguments.new, overrides, arguments.successor)
+    choice = launcher.Choice(arguments.tag or "", arguments.new, overrides, arguments.successor)
     if arguments.headless:
         return launcher.headless(lab, choice, prepare=prepare)
     return launcher.cockpit(lab, choice, prepare=prepare)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from autoresearch_tui.errors import UserError
 from autoresearch_tui.settings import Settings
 
 STATE_FOLDER = ".autoresearch"
+# Of the program and of each editable file: every request carries them whole.
+LARGEST_BYTES = 1 << 20
 # The harness's own interface; a prepare.py without it (the reference's, a fork's) is left alone.
 INTERFACE = "AUTORESEARCH_PROFILE"
 
@@ -203,6 +206,8 @@ def _looks_like_lab(folder: Path) -> bool:
 
 
 def _check(lab: Lab) -> None:
+    if not str(lab.root).isascii() and sys.getfilesystemencoding() != "utf-8":
+        raise UserError(f"{lab.root}: the locale cannot name it; set LANG=C.UTF-8, or PYTHONUTF8=1")
     if not any((folder / ".git").exists() for folder in (lab.root, *lab.root.parents)):
         raise UserError(f"{lab.root}: not in a git repository; run `git init` and commit your files there")
     lists: Sequence[tuple[str, Sequence[str]]] = (
@@ -220,4 +225,6 @@ def _check(lab: Lab) -> None:
                 )
             if path.is_symlink() or not path.is_file():
                 raise UserError(f"{path}: not a plain file; `lab.{key}` takes plain files only")
+            if key != "locked" and path.stat().st_size > LARGEST_BYTES:
+                raise UserError(f"{path}: larger than {LARGEST_BYTES >> 20} MiB; a researcher reads the whole of it")
             read_text(path, "a lab's files are UTF-8 text")

@@ -137,8 +137,7 @@ def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
     _hurry()
     from autoresearch_tui.engine.hosting.thread import EngineThread
 
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UserError("the cockpit needs a terminal; --headless runs without one")
+    _need_terminal("--headless runs without one")
     tag, shown = _ready(lab, choice, prepare=prepare, attended=True)
 
     def make() -> Engine:
@@ -218,6 +217,7 @@ def _wanted(problem: str) -> bool:
 
 def watch(lab: Lab, tag: str) -> int:
     """A read-only cockpit on a session that others drive."""
+    _need_terminal(f"the facts are in {lab.session(tag).journal}")
     _watch(lab, tag, "", takeable=False)
     return 0
 
@@ -234,6 +234,7 @@ def _watch(lab: Lab, tag: str, why: str, *, takeable: bool) -> bool:
 
 def replay(lab: Lab, tag: str, speed: float) -> int:
     """A recorded session through the same cockpit."""
+    _need_terminal("`autoresearch-tui report` writes one without")
     _hurry()
     from autoresearch_tui.cockpit.app import Cockpit
     from autoresearch_tui.replay import Replay
@@ -245,6 +246,13 @@ def replay(lab: Lab, tag: str, speed: float) -> int:
     finally:
         player.stop()
     return 0
+
+
+def _need_terminal(otherwise: str) -> None:
+    """Raises UserError where nobody could see a screen, or press a key."""
+    for stream in (sys.stdin, sys.stdout):
+        if stream is None or not stream.isatty():
+            raise UserError(f"the cockpit needs a terminal; {otherwise}")
 
 
 def _hurry() -> None:

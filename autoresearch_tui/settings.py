@@ -60,6 +60,11 @@ class RunSettings:
         "repeatable tests; 0: seconds count.",
     )
     timeout_seconds: float = _key(600, "The whole run from start-up to exit; what takes longer is killed, and a crash.")
+    memory_gb: float = _key(
+        0,
+        "GiB of main memory that a run may hold with all its processes; one that holds more is ended, and a crash. "
+        "0: all but a reserve that keeps the machine alive (a fiftieth of it, at least 512 MiB).",
+    )
     env: Mapping[str, str] = _key(
         {}, "What else the run may see in its environment. Nothing of the user's own is passed on, secrets never."
     )
@@ -90,8 +95,9 @@ class MetricSettings:
     at_most: Mapping[str, float] = _key(
         {},
         "Upper bounds on keys of the run's summary, such as `{ peak_vram_mb = 24000, num_params_M = 60 }`. A run "
-        "beyond one, or without the key, is discarded however good its score is; `total_seconds` is measured from "
-        "outside.",
+        "beyond one, or without the key, is discarded however good its score is. `total_seconds`, `host_memory_mb` and "
+        "`device_memory_mb` (the most that the run held, MiB) are measured from outside; a `peak_vram_mb` far below "
+        "what its accelerator held does not count. Other keys are the run's own word.",
     )
     at_least: Mapping[str, float] = _key({}, "Lower bounds, likewise, such as `{ accuracy = 0.9 }`.")
 
@@ -169,11 +175,13 @@ def load(folder: Path) -> Settings:
 def written(folder: Path) -> Settings | None:
     """What :func:`load` reads, or None where nobody has written any settings for the lab."""
     path = folder / FILE_NAME
-    if path.is_file():
+    # A broken link is there too: whoever made it does not mean the defaults.
+    if path.exists() or path.is_symlink():
         return from_table(_read(path), str(path))
     project = folder / "pyproject.toml"
     if project.is_file():
-        table = _read(project).get("tool", {}).get("autoresearch")
+        tools = _read(project).get("tool")
+        table = tools.get("autoresearch") if isinstance(tools, Mapping) else None
         if table is not None:
             return from_table(table, f"{project} [tool.autoresearch]")
     return None
@@ -187,8 +195,10 @@ def from_table(table: Mapping[str, Any], where: str) -> Settings:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: not a file; put the settings there, or move it away")
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))  # Windows' editors begin a file with a mark
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}; save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
@@ -199,7 +209,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _fill(kind: type, table: object, where: str, keys: tuple[str, ...]) -> object:
     if not isinstance(table, Mapping):
-        raise UserError(f"{where}: [{'.'.join(keys)}] must be a table")
+        name = f"[{'.'.join(keys)}] " if keys else ""
+        raise UserError(f"{where}: {name}must be a table, not {table!r}")
     hints = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
     for key, value in table.items():
@@ -237,6 +248,9 @@ def _value(hint: Any, value: object, name: str) -> object:
             return _bounds(value, name)
         if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
             raise UserError(f'{name} must be a table of strings, such as {{ KEY = "value" }}, not {value!r}')
+        wrong = next((key for key, text in value.items() if not key or "=" in key or "\0" in key + text), None)
+        if wrong is not None:
+            raise UserError(f"{name} has {wrong!r}, which cannot be a variable: no `=` in its name, no NUL in either")
         return types.MappingProxyType(dict(value))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -257,17 +271,36 @@ def _bounds(value: object, name: str) -> Mapping[str, float]:
 def _check(settings: Settings, where: str) -> None:
     _check_numbers(settings, where)
     _check_paths(settings.lab, where)
+    _check_commands(settings, where)
     _check_researcher(settings.researcher, where)
     if problem := devices.problem(settings.run.devices):
         raise UserError(f"{where}: `run.devices`: {problem}")
-    if not settings.run.command:
-        raise UserError(f'{where}: `run.command` is empty; for example ["python", "train.py"]')
+    name = settings.metric.name
+    if not name.strip() or not name.isprintable():
+        raise UserError(f"{where}: `metric.name` must be one line of text, not {name!r}")
     try:
         groups = re.compile(settings.metric.pattern).groups
     except re.error as error:
         raise UserError(f"{where}: `metric.pattern` is not a regular expression: {error}") from None
     if groups < 1:
         raise UserError(f"{where}: `metric.pattern` needs one group (...) around the value")
+
+
+def _check_commands(settings: Settings, where: str) -> None:
+    if not settings.run.command:
+        raise UserError(f'{where}: `run.command` is empty; for example ["python", "train.py"]')
+    hooks = {f"hooks.{each.name}": getattr(settings.hooks, each.name) for each in dataclasses.fields(HookSettings)}
+    commands = {
+        "run.command": settings.run.command,
+        "metric.referee": settings.metric.referee,
+        "researcher.command": settings.researcher.command,
+        **hooks,
+    }
+    for name, words in commands.items():
+        if words and not words[0].strip():
+            raise UserError(f"{where}: `{name}` begins with an empty word; its first is the program")
+        if any("\0" in word for word in words):
+            raise UserError(f"{where}: `{name}` has a NUL, which no command can have")
 
 
 def _check_numbers(settings: Settings, where: str) -> None:
@@ -285,6 +318,7 @@ def _check_numbers(settings: Settings, where: str) -> None:
             raise UserError(f"{where}: `{name}` must be more than 0, not {value:g}")
     not_negative = {
         "run.budget_tokens": run.budget_tokens,
+        "run.memory_gb": run.memory_gb,
         "metric.keep_margin": metric.keep_margin,
         "researcher.max_usd": settings.researcher.max_usd,
         "researcher.max_tokens": settings.researcher.max_tokens,
@@ -308,10 +342,16 @@ def _check_researcher(researcher: ResearcherSettings, where: str) -> None:
 def _check_paths(lab: LabSettings, where: str) -> None:
     if not lab.editable:
         raise UserError(f"{where}: `lab.editable` is empty; name at least one file that a proposal may change")
-    for name, paths in (("editable", lab.editable), ("locked", lab.locked)):
+    for name, paths in (("program", (lab.program,)), ("editable", lab.editable), ("locked", lab.locked)):
         for path in paths:
             if path.startswith("/") or ".." in Path(path).parts:
                 raise UserError(f"{where}: `lab.{name}` has {path!r}; paths are relative to the lab's folder")
+            if path != str(Path(path)) or path == ".":
+                raise UserError(f"{where}: `lab.{name}` has {path!r}; name a file, and plainly, as git does: `a/b.py`")
+            if {".git", ".autoresearch"} & set(Path(path).parts):
+                raise UserError(f"{where}: `lab.{name}` has {path!r}, which is no file of the lab's own")
+        if twice := [path for path in paths if paths.count(path) > 1]:
+            raise UserError(f"{where}: `lab.{name}` has {twice[0]!r} twice")
     both = set(lab.editable) & set(lab.locked)
     if both:
         raise UserError(f"{where}: {', '.join(sorted(both))} is both in `lab.editable` and in `lab.locked`")

@@ -226,6 +226,7 @@ def main(_: Sequence[str] | None = None) -> int:
     line = socket.socket(fileno=int(prepare.REFEREE_FD))
     line.settimeout(PATIENCE)
     details: dict[str, Any] = {}
+    code = 1
     try:
         details, problem = ask(line, np.random.default_rng(int.from_bytes(os.urandom(16))))
     except (Refused, ValueError, prepare.NotReadyError) as error:
@@ -233,7 +234,7 @@ def main(_: Sequence[str] | None = None) -> int:
         with contextlib.suppress(OSError):  # no question: the run ends as if it had answered them all
             line.sendall(port.HELLO.pack(MAGIC, *Sizes(1, 1, 1, 4, 0, 1)))
     except (OSError, EOFError):
-        problem = "the run went away before every question was answered"
+        problem, code = "the run went away before every question was answered", 2
     value = details.get("val_bpb", math.nan)
     with contextlib.suppress(OSError):  # it need not wait for its number
         line.sendall(port.VERDICT.pack(MAGIC, value))
@@ -242,7 +243,7 @@ def main(_: Sequence[str] | None = None) -> int:
     print(json.dumps(details), flush=True)
     if problem:
         print(problem, file=sys.stderr)
-    return 1 if problem else 0
+    return code if problem else 0
 
 
 if __name__ == "__main__":

@@ -145,6 +145,20 @@ def test_wrong_input_is_one_line_and_exit_code_2(tmp_path: Path, kind: str, word
         (("watch", "LAB"), "no session yet"),
         (("report", "LAB"), "no session yet"),
         (("init", "LAB"), "not empty"),
+        (("--experiments", "0", "LAB"), "--experiments: must be a whole number above 0, not '0'"),
+        (("--budget", "nan", "LAB"), "--budget: must be a number above 0, not 'nan'"),
+        (("--review", "no", "LAB"), "choose from 'ask', 'auto'"),
+        (("--devices", "x", "LAB"), "is not a device"),
+        (("--head", "LAB"), "unrecognized arguments: --head"),
+        (("LAB", "b"), "unrecognized arguments: b; `autoresearch-tui --help`"),
+        (("replay", "LAB", "--speed", "0"), "--speed: must be a number above 0"),
+        (("prepare", "LAB", "--num-shards", "x"), "--num-shards: must be a whole number above 0"),
+        (("init",), "dir; `autoresearch-tui init --help`"),
+        (("init", "new", "--template", "x"), "choose from 'gpt', 'sine', 'sort'"),
+        (("--tag", "", "LAB", "--headless"), "--tag: is empty"),
+        (("--tag", "a\nb", "LAB", "--headless"), "branch's name"),
+        (("--tag", "a" * 300, "LAB", "--headless"), "longer than"),
+        (("no\x1b[31mthing",), "no such folder"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(lab_folder: Path, words: tuple[str, ...], said: str) -> None:
@@ -152,6 +166,90 @@ def test_wrong_usage_is_one_line_and_exit_code_2(lab_folder: Path, words: tuple[
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
+    assert "\x1b" not in done.stderr
+
+
+GIT = {
+    "old": "#!/bin/sh\necho 'error: unknown option' >&2\nexit 129\n",
+    "broken": "#!/bin/sh\nexit 1\n",
+    "no program": "",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(GIT))
+def test_a_git_that_does_not_work_is_one_line(lab_folder: Path, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/git").write_text(GIT[kind])
+    (tmp_path / "bin/git").chmod(0o755 if GIT[kind] else 0o644)
+    done = run(str(lab_folder), "--headless", "--experiments", "1", env={"PATH": str(tmp_path / "bin")})
+    assert done.returncode == 2
+    assert "git" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (lab_folder / ".autoresearch").exists()
+
+
+SHELL_WORDS = f"exec {sys.executable} -m autoresearch_tui"
+
+
+@pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "> /dev/full"])
+def test_closed_and_full_streams_cost_nothing(lab_folder: Path, streams: str) -> None:
+    """Nothing that is opened later takes the place of a closed one: the journal is no output of ours."""
+    words = f"{SHELL_WORDS} {lab_folder} --headless --tag t --experiments 2 {streams}"
+    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert problems(lab_folder, "t") == []
+    assert len((lab_folder / "results.tsv").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("command", ["doctor --json", "report", "prepare"])
+def test_output_that_cannot_be_written_is_one_line(lab_folder: Path, command: str) -> None:
+    assert run(str(lab_folder), "--headless", "--tag", "t", "--experiments", "1").returncode == 0
+    for streams, code, lines in ((">&-", 0, 0), ("> /dev/full", 1, 1)):
+        words = f"{SHELL_WORDS} {command} {streams}"
+        done = subprocess.run(
+            ["sh", "-c", words], cwd=lab_folder, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == code, done.stderr
+        assert len(done.stderr.splitlines()) == lines, done.stderr
+
+
+def test_an_encoding_that_lacks_letters_is_no_trouble(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab("größer")
+    plain = {"PYTHONIOENCODING": "ascii"}
+    assert run(str(folder), "--headless", "--tag", "t", "--experiments", "1", env=plain).returncode == 0
+    done = run("report", str(folder), env=plain)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "gr\\xf6\\xdfer" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["train.py", "program.md"])
+def test_a_file_that_no_request_can_carry_is_named(lab_folder: Path, name: str) -> None:
+    (lab_folder / name).write_text("# far too much\n" * 100_000)
+    done = run(str(lab_folder), "--headless", "--experiments", "1")
+    assert done.returncode == 2
+    assert f"{name}: larger than 1 MiB" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["watch", "replay"])
+def test_a_screen_without_a_terminal_is_refused_and_not_waited_for(lab_folder: Path, command: str) -> None:
+    assert run(str(lab_folder), "--headless", "--tag", "t", "--experiments", "1").returncode == 0
+    done = run(command, str(lab_folder))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "needs a terminal" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("branch", ["autoresearch", "autoresearch/t/mine"])
+def test_a_branch_that_leaves_no_room_for_the_sessions_own_is_named(lab_folder: Path, branch: str) -> None:
+    git(lab_folder, "branch", branch)
+    done = run(str(lab_folder), "--headless", "--tag", "t", "--experiments", "1")
+    assert done.returncode == 2
+    assert f"branch {branch} is in the way" in done.stderr
+    assert "git branch -m" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    git(lab_folder, "branch", "-m", branch, "moved")
+    assert run(str(lab_folder), "--headless", "--tag", "t", "--experiments", "1").returncode == 0
 
 
 def test_a_damaged_journal_is_named_and_not_touched(lab_folder: Path) -> None:

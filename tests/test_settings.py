@@ -111,6 +111,22 @@ def test_autoresearch_toml_wins_over_pyproject(tmp_path: Path) -> None:
         ('[lab]\neditable = ["/etc/passwd"]', ("lab.editable", "relative")),
         ('[lab]\neditable = ["../x.py"]', ("lab.editable", "relative")),
         ('[lab]\nlocked = ["train.py"]', ("train.py", "both")),
+        ('[lab]\neditable = ["./train.py"]', ("lab.editable", "plainly")),
+        ('[lab]\neditable = ["train.py", "./prepare.py"]', ("lab.editable", "plainly")),
+        ('[lab]\neditable = [""]', ("lab.editable", "name a file")),
+        ('[lab]\neditable = ["a.py", "a.py"]', ("lab.editable", "twice")),
+        ('[lab]\neditable = [".git/config"]', ("lab.editable", "no file of the lab's own")),
+        ('[lab]\nlocked = [".autoresearch/x"]', ("lab.locked", "no file of the lab's own")),
+        ('[lab]\nprogram = "/etc/passwd"', ("lab.program", "relative")),
+        ('[run]\ncommand = [""]', ("run.command", "empty word")),
+        ('[run]\ncommand = ["a\\u0000"]', ("run.command", "NUL")),
+        ('[run]\nenv = { "A=B" = "1" }', ("run.env", "'A=B'", "variable")),
+        ('[run]\nenv = { "" = "1" }', ("run.env", "variable")),
+        ('[run]\nenv = { A = "\\u0000" }', ("run.env", "'A'", "NUL")),
+        ('[metric]\nreferee = [""]', ("metric.referee", "empty word")),
+        ('[metric]\nname = ""', ("metric.name", "one line")),
+        ('[metric]\nname = "a\\tb"', ("metric.name", "one line")),
+        ('[hooks]\nbest = [" "]', ("hooks.best", "empty word")),
         ("lab = 3", ("[lab]", "table")),
         ("[run", ("not valid TOML",)),
     ],
@@ -129,3 +145,40 @@ def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     (tmp_path / "autoresearch.toml").write_bytes(b"# \xff\n")
     with pytest.raises(UserError, match="not UTF-8 at byte 2"):
         settings.load(tmp_path)
+
+
+def test_a_mark_at_the_beginning_and_windows_line_ends_are_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "autoresearch.toml").write_bytes(b"\xef\xbb\xbf[run]\r\nbudget_seconds = 7\r\n")
+    assert settings.load(tmp_path).run.budget_seconds == 7
+
+
+@pytest.mark.parametrize("kind", ["folder", "dangling", "loop", "device"])
+def test_what_stands_in_the_place_of_the_settings_is_named_and_not_passed_over(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "autoresearch.toml"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to({"dangling": "nowhere", "loop": "autoresearch.toml", "device": "/dev/zero"}[kind])
+    with pytest.raises(UserError, match=r"autoresearch\.toml: (not a file|cannot be read)"):
+        settings.load(tmp_path)
+
+
+def test_a_link_to_the_settings_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "shared.toml").write_text("[run]\nbudget_seconds = 7\n")
+    (tmp_path / "autoresearch.toml").symlink_to("shared.toml")
+    assert settings.load(tmp_path).run.budget_seconds == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("tool = 3", None), ("[tool]\nautoresearch = 3", ("[tool.autoresearch]", "table")), ("x", ("not valid TOML",))],
+)
+def test_a_pyproject_of_another_form(tmp_path: Path, text: str, words: tuple[str, ...] | None) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    if words is None:
+        assert settings.written(tmp_path) is None
+        return
+    with pytest.raises(UserError) as caught:
+        settings.load(tmp_path)
+    for word in ("pyproject.toml", *words):
+        assert word in str(caught.value)

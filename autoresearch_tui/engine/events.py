@@ -230,7 +230,8 @@ class RunEnded:
     """`reason`: finished, crashed, out of memory, timed out, over budget, disk full, killed, lost.
 
     `cause`: the last lines of its log. `asked_seconds`: from the start until the run asked its referee to score it, by
-    the supervisor's clock.
+    the supervisor's clock. `memory_mb`, `device_memory_mb`: the most (MiB) that it held of the machine and of its
+    accelerators, measured from outside. `refused`: why its referee had refused it before it failed.
     """
 
     number: int
@@ -239,6 +240,9 @@ class RunEnded:
     seconds: float
     cause: tuple[str, ...] = ()
     asked_seconds: float | None = None
+    memory_mb: float | None = None
+    device_memory_mb: float | None = None
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)

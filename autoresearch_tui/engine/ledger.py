@@ -253,7 +253,9 @@ class Ledger:
                 timeout=_TIMEOUT,
                 check=False,
             )
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):
+            if not (cwd or self.root).is_dir():
+                raise GitError(f"{cwd or self.root}: the folder is gone") from None
             raise UserError("git: not found; install it (Debian: apt install git)") from None
         except subprocess.TimeoutExpired:
             raise GitError(f"git {args[0]} did not end within {_TIMEOUT:.0f} s") from None

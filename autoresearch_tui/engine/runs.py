@@ -10,7 +10,7 @@ from autoresearch_tui.engine import scoring
 from autoresearch_tui.engine.clock import since
 from autoresearch_tui.engine.noise import Row
 from autoresearch_tui.engine.review import BASELINE
-from autoresearch_tui.engine.running import clock_check, compiled, runner
+from autoresearch_tui.engine.running import clock_check, compiled, refereeing, runner
 from autoresearch_tui.engine.running.launch import LaunchRefused, tidy
 from autoresearch_tui.engine.running.surroundings import Surroundings
 from autoresearch_tui.engine.session import Session
@@ -126,7 +126,17 @@ class Runs:
             cause = runner.last_lines(files.folder)
             cause = (*cause, ended.note) if ended.note and ended.note not in cause else cause
         self._session.append(
-            ev.RunEnded(running.number, ended.reason, ended.exit_code, ended.seconds, cause, ended.asked_seconds)
+            ev.RunEnded(
+                running.number,
+                ended.reason,
+                ended.exit_code,
+                ended.seconds,
+                cause,
+                ended.asked_seconds,
+                memory_mb=_mib(ended.memory_bytes),
+                device_memory_mb=_mib(ended.device_memory_bytes),
+                refused=refereeing.refusal(ended, files) if ended.reason != "finished" else "",
+            )
         )
         return True
 
@@ -204,3 +214,7 @@ def _no_baseline(experiment: Experiment, why: str) -> str:
     if experiment.run is not None and experiment.run.reason == "lost":
         return f"{BASELINE_LOST}; see what ended it (out of memory? the machine?), then resume, or start again"
     return f"the baseline gave no score ({why}); mend the lab, commit, and start with --new"
+
+
+def _mib(count: int | None) -> float | None:
+    return None if count is None else round(count / 2**20, 1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from autoresearch_tui.engine import codec, noise
+from autoresearch_tui.engine import bounds, codec, noise
 from autoresearch_tui.engine import events as ev
+from autoresearch_tui.engine.bounds import finite
 from autoresearch_tui.engine.noise import Row
 from autoresearch_tui.engine.reading import logtext, plausible, runlog
 from autoresearch_tui.engine.results import write
@@ -67,7 +67,10 @@ def score(
             wall_seconds=ended.seconds,
             budget_seconds=0 if settings.run.budget_tokens else settings.run.budget_seconds,
         )
-    beyond = _beyond(settings.metric, {**summary, "total_seconds": f"{ended.seconds:.1f}"})
+    if bounds.understated(summary, ended):
+        held = f"{ended.device_memory_mb or 0:.0f} MB"
+        doubts += (f"memory: peak_vram_mb is {summary['peak_vram_mb'][:40]}, the accelerator held {held} for the run",)
+    beyond = bounds.beyond(settings.metric, summary, ended)
     scored = ev.RunScored(
         ended.number,
         said.value,
@@ -98,6 +101,8 @@ def verdict(
     number = experiment.number
     if run.reason != "finished" and (refused := _locked_refused(run, state)):
         return ev.VerdictGiven(number, "invalid", None, 0.0, f"tried to change {refused}, which is locked")
+    if run.reason != "finished" and run.refused:
+        return ev.VerdictGiven(number, "invalid", None, 0.0, f"the referee refused: {run.refused}")
     if run.reason != "finished":
         return ev.VerdictGiven(number, "crash", None, 0.0, _why_crashed(run))
     assert scored is not None
@@ -164,26 +169,5 @@ def _printed(text: str, metric: MetricSettings) -> tuple[float | None, str]:
     return None, f"the log has no {metric.name} that `metric.pattern` finds"
 
 
-def _beyond(metric: MetricSettings, summary: Mapping[str, str]) -> tuple[str, ...]:
-    """The bounds that a run does not keep to; one that does not say is beyond them too."""
-    found = []
-    for bounds, word, sign in ((metric.at_most, "more", 1), (metric.at_least, "less", -1)):
-        for key, bound in bounds.items():
-            number = _number(summary.get(key, ""))
-            if number is None:
-                found.append(f"the summary has no {key}, which is bounded")
-            elif sign * (number - bound) > 0:
-                found.append(f"{key} {number:g} is {word} than {bound:g}")
-    return tuple(found)
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text.replace(",", ""))
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
 def _memory_gb(summary: Mapping[str, str]) -> float:
-    return max(0.0, (_number(summary.get("peak_vram_mb", "")) or 0.0) / 1024)
+    return max(0.0, (finite(summary.get("peak_vram_mb", "")) or 0.0) / 1024)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from datetime import date
 
-from autoresearch_tui.engine.ledger import Ledger
+from autoresearch_tui.engine.ledger import GitError, Ledger
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab
+
+# A folder and a branch are called so; both have longer names beside them for a moment.
+LONGEST = 100
 
 
 def choose_tag(lab: Lab, tag: str, *, new: bool, today: date | None = None) -> str:
@@ -14,9 +17,13 @@ def choose_tag(lab: Lab, tag: str, *, new: bool, today: date | None = None) -> s
 
     Raises UserError for a tag that cannot be a branch's name, or whose branch is not a session's.
     """
-    ledger = Ledger(lab.root)
+    try:
+        ledger = Ledger(lab.root)
+    except GitError as error:
+        raise UserError(f"{lab.root}: git refuses: {error}; mend that (git 2.25 or newer is needed)") from None
     ledger.head()
     tags = lab.tags()
+    _check_room(lab, ledger.branches())
     if tag:
         _check_tag(lab, ledger, tag, known=tag in tags, new=new)
         return tag
@@ -24,17 +31,33 @@ def choose_tag(lab: Lab, tag: str, *, new: bool, today: date | None = None) -> s
         return tags[-1]
     day = today or date.today()  # noqa: DTZ011 (the user's own calendar day)
     stem = f"{day:%b}".lower() + str(day.day)
-    taken = set(tags) | {name.removeprefix("autoresearch/") for name in ledger.branches()}
+    taken = set(tags) | {name.removeprefix("autoresearch/").partition("/")[0] for name in ledger.branches()}
     candidates = (stem if n == 1 else f"{stem}-{n}" for n in range(1, len(taken) + 2))
     return next(name for name in candidates if name not in taken)
+
+
+def _check_room(lab: Lab, branches: frozenset[str]) -> None:
+    """A branch is a file to git: where one is called `a`, there is no room for `a/b`."""
+    if "autoresearch" in branches:
+        raise UserError(
+            f"{lab.root}: branch autoresearch is in the way of the session's autoresearch/TAG; "
+            "rename it, for example with `git branch -m autoresearch autoresearch-old`"
+        )
 
 
 def _check_tag(lab: Lab, ledger: Ledger, tag: str, *, known: bool, new: bool) -> None:
     if not ledger.valid_branch(f"autoresearch/{tag}") or "/" in tag or tag.startswith((".", "-")):
         raise UserError(f"--tag {tag}: cannot be part of a branch's name; use letters, digits and dashes")
+    if len(tag.encode()) > LONGEST:
+        raise UserError(f"--tag {tag[:20]}…: longer than {LONGEST} bytes; choose a shorter one")
     if known and new:
         raise UserError(f"--tag {tag}: that session exists; choose another tag, or leave out --new to go on with it")
     branch = f"autoresearch/{tag}"
+    if within := next((name for name in ledger.branches() if name.startswith(f"{branch}/")), None):
+        raise UserError(
+            f"--tag {tag}: branch {within} is in the way of {branch}; choose another tag, "
+            f"or rename it, for example with `git branch -m {within} {within.replace('/', '-')}`"
+        )
     if not known and branch in ledger.branches():
         raise UserError(f"--tag {tag}: branch {branch} exists but is no session of this lab; choose another tag")
     if branch in ledger.checked_out():

@@ -89,3 +89,64 @@ def test_the_time_that_a_bound_asks_for_is_measured_outside(new_lab: NewLab) -> 
     state = play(folder, ("RATE", 0.25))
     assert [e.outcome for e in state.table] == ["keep", "discard"]
     assert state.table[0].reason.startswith("the baseline, though total_seconds ")
+
+
+def test_what_was_measured_outside_bounds_a_keep(new_lab: NewLab) -> None:
+    """The run says that it held nothing; the kernel says otherwise."""
+    train = "SIZE = 1\nheld = bytearray(b'x' * (SIZE << 20))\nprint('---')\nprint(f'reward={SIZE}')\n"
+    train += "print('host_memory_mb: 1')\n"
+    limits = BOUNDED.replace("{ size = 20, total_seconds = 60 }", "{ host_memory_mb = 120 }")
+    limits = limits.replace("{ size = 2 }", "{}")
+    state = play(new_lab(settings=SETTINGS + limits, train=train), ("SIZE", 20), ("SIZE", 160))
+    assert [e.outcome for e in state.table] == ["keep", "keep", "discard"]
+    assert "is more than 120" in state.table[2].reason
+
+
+def test_a_run_that_takes_more_memory_than_it_may_is_a_crash_with_the_reason(new_lab: NewLab) -> None:
+    settings = SETTINGS.replace("budget_seconds = 5", "budget_seconds = 5\nmemory_gb = 0.25")
+    train = TRAIN.replace("if FAIL:", "held = [bytearray(b'x' * (16 << 20)) for _ in range(WIDTH)]\nif FAIL:")
+    state = play(new_lab(settings=settings, train=train), ("WIDTH", 10_000))
+    assert [e.outcome for e in state.table] == ["keep", "crash"]
+    assert state.table[1].reason.startswith("out of memory: it held ")
+    assert "may hold 256 MiB (`run.memory_gb`)" in state.table[1].reason
+
+
+REFEREED = """
+[metric]
+referee = ["python", "prepare.py"]
+"""
+
+ASKS = """\
+import os, socket
+MODE = 0
+line = socket.socket(fileno=int(os.environ["AUTORESEARCH_REFEREE_FD"]))
+line.sendall(bytes([MODE]))
+if MODE == 2:
+    raise RuntimeError("in the middle of it")
+line.recv(1)
+if MODE == 1:
+    raise RuntimeError("caught")
+"""
+
+JUDGES = """\
+import os, socket, sys
+line = socket.socket(fileno=int(os.environ["AUTORESEARCH_REFEREE_FD"]))
+mode = line.recv(1)[0]
+if mode == 2:
+    line.recv(1)
+    sys.exit(2)
+line.sendall(b"1")
+if mode == 1:
+    print("look-ahead: it knew", file=sys.stderr)
+    sys.exit(1)
+print("val_bpb: 0.5")
+"""
+
+
+def test_a_run_that_fails_after_its_refusal_is_refused_and_one_that_fails_before_has_crashed(new_lab: NewLab) -> None:
+    folder = new_lab(settings=SETTINGS + REFEREED, train=ASKS)
+    (folder / "prepare.py").write_text(JUDGES)
+    state = play(folder, ("MODE", 1), ("MODE", 2))
+    assert [e.outcome for e in state.table] == ["keep", "invalid", "crash"]
+    assert state.table[1].reason == "the referee refused: look-ahead: it knew"
+    assert state.table[2].reason == "crashed: RuntimeError: in the middle of it"

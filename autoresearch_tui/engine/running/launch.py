@@ -71,6 +71,7 @@ class Launcher:
                 cpus=devices.cpus(experiment.device),
                 timeout_seconds=settings.timeout_seconds,
                 min_free_bytes=MIN_FREE_BYTES,
+                memory_limit_bytes=int(settings.memory_gb * 2**30),
                 referee=refereeing.spec(self.lab.settings, files, env),
             ),
         )

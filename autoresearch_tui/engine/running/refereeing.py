@@ -18,12 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_tui.engine.ledger import Ledger
-from autoresearch_tui.engine.reading import runlog
+from autoresearch_tui.engine.reading import logtext, runlog
 from autoresearch_tui.engine.running import runner
 from autoresearch_tui.lab import Lab, RunFiles
 from autoresearch_tui.settings import Settings
+from autoresearch_tui.text import clean_line
 
 LOG_BYTES = 4 << 20
+# How the gpt harness's referee ends; with 2 where the run went away before it had answered every question.
+REFUSED = 1
+_REASON = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,14 @@ def listen(settings: Settings, files: RunFiles, cwd: Path, env: Mapping[str, str
     if ended.referee_exit is None or ended.referee_exit < 0:
         return _said(settings, text, text, "it was ended before it had a score")
     return _said(settings, text, text, ended.referee_exit)
+
+
+def refusal(ended: runner.Exit, files: RunFiles) -> str:
+    """Why the referee refused a run that failed afterwards; empty where it did not, or the run went away before."""
+    if ended.asked_seconds is None or ended.referee_exit != REFUSED:
+        return ""
+    text = logtext.tail(files.referee_log, LOG_BYTES)
+    return next((clean_line(line)[:_REASON] for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def _start(settings: Settings, files: RunFiles, cwd: Path, env: Mapping[str, str]) -> Said:

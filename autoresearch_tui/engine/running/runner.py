@@ -60,9 +60,9 @@ class RefereeSpec:
 class RunSpec:
     """One execution. `env` is the run's whole environment; `cwd` is relative to the run's folder.
 
-    `grace_seconds` lie between SIGTERM and SIGKILL when the run has to be ended. `cpus`: the processors that the
-    run is held to; empty for all. With a `referee`, the run finds a socket to it under the number in
-    AUTORESEARCH_REFEREE_FD.
+    `memory_limit_bytes` 0: all but a reserve. `grace_seconds` lie between SIGTERM and SIGKILL when the run has to be
+    ended. `cpus`: the processors that the run is held to; empty for all. With a `referee`, the run finds a socket to it
+    under the number in AUTORESEARCH_REFEREE_FD.
     """
 
     command: tuple[str, ...]
@@ -71,6 +71,7 @@ class RunSpec:
     timeout_seconds: float = 600
     log_limit_bytes: int = 64 * 2**20
     min_free_bytes: int = 256 * 2**20
+    memory_limit_bytes: int = 0
     niceness: int = 0
     grace_seconds: float = 2.0
     cpus: tuple[int, ...] = ()
@@ -92,7 +93,8 @@ class Exit:
     """`exit.json`. `reason`: finished, crashed, out of memory, timed out, disk full, killed. `note`: for the human.
 
     `asked_seconds`: from the start until the run asked to be scored. `referee_exit`: how the referee that it asked
-    ended; None where it was not asked, or did not end.
+    ended; None where it was not asked, or did not end. `memory_bytes`, `device_memory_bytes`: the most that the run
+    held, as the supervisor saw it; None where it saw nothing.
     """
 
     reason: str
@@ -105,6 +107,8 @@ class Exit:
     time: str
     asked_seconds: float | None = None
     referee_exit: int | None = None
+    memory_bytes: int | None = None
+    device_memory_bytes: int | None = None
 
 
 class RunState(enum.Enum):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 from autoresearch_tui.engine.running.channel import REFEREE_FD, Channel
+from autoresearch_tui.engine.running.guard import Guard, in_words
 from autoresearch_tui.engine.running.processes import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_DUMPABLE,
@@ -57,15 +58,9 @@ from autoresearch_tui.engine.running.run_folder import (
 )
 
 SWEEP_SECONDS = 10.0
-DISK_CHECK_SECONDS = 1.0
 # A referee that still computes when the run has ended.
 REFEREE_SECONDS = 120.0
 READ_BYTES = 64 * 1024
-
-
-def _in_words(count: int) -> str:
-    """Bytes, for a human."""
-    return f"{count / 2**20:.0f} MiB" if count >= 2**20 else f"{count / 1024:.0f} KiB"
 
 
 class Spec:
@@ -83,6 +78,7 @@ class Spec:
         self.command, self.env, self.cwd, self.cpus, self.referee = command, env, cwd, cpus, referee
         self.timeout = limits["timeout_seconds"]
         self.log_limit, self.min_free = int(limits["log_limit_bytes"]), int(limits["min_free_bytes"])
+        self.memory_limit = int(limits.get("memory_limit_bytes", 0))
         self.niceness, self.grace = int(limits["niceness"]), limits["grace_seconds"]
 
 
@@ -97,6 +93,12 @@ class Run:
         self.log_bytes = os.fstat(self.log).st_size
         self.log_error, self.log_end = "", "killed"
         self.oom_kills = oom_kills()
+        self.guard = Guard(
+            memory_limit=spec.memory_limit,
+            min_free=spec.min_free,
+            folders=(".", spec.cwd),
+            devices=spec.env.get("CUDA_VISIBLE_DEVICES"),
+        )
         self.channel = Channel(spec.referee) if spec.referee else None
         self.output, output_end = os.pipe()
         gate, self.gate = os.pipe()
@@ -163,7 +165,6 @@ class Run:
 
     def watch(self) -> tuple[str, str] | None:
         """Copies output until the trainer ends by itself (None) or has to be ended (reason, note)."""
-        next_check = self.began
         while True:
             now = time.monotonic()
             if self.status is not None:
@@ -174,11 +175,9 @@ class Run:
                 return "timed out", f"not done after {self.spec.timeout:g} s"
             if self.log_error:
                 return self.log_end, self.log_error
-            if now >= next_check:
-                if low := self._low_disk():
-                    return "disk full", low
-                next_check = now + DISK_CHECK_SECONDS
-            self._wait(min(next_check, self.began + self.spec.timeout) - now)
+            if now >= self.guard.due and (over := self.guard.look(now, self.channel.pid if self.channel else 0)):
+                return over
+            self._wait(min(self.guard.due, self.began + self.spec.timeout) - now)
 
     def hear_the_referee_out(self) -> None:
         """The trainer has ended; what it has asked for before is computed to the end, or as long as that may take."""
@@ -226,7 +225,7 @@ class Run:
         """Collects the dead. True while there is a child left, which on Linux includes every orphan below."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
                 return False
             if pid == 0:
@@ -234,6 +233,8 @@ class Run:
             if pid == self.trainer:
                 self.status = status
                 self.ended = time.monotonic()
+                if sys.platform == "linux":
+                    self.guard.ended(used.ru_maxrss * 1024)
             elif self.channel and pid == self.channel.pid:
                 self.channel.status = status
 
@@ -289,18 +290,8 @@ class Run:
             self.log_error = f"the log cannot be written: {error.strerror}"
             self.log_end = "disk full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "killed"
         if self.log_bytes >= self.spec.log_limit and not self.log_error:
-            self.log_error = f"log limit reached ({_in_words(self.spec.log_limit)})"
+            self.log_error = f"log limit reached ({in_words(self.spec.log_limit)})"
         return True
-
-    def _low_disk(self) -> str:
-        for folder in {".", self.spec.cwd}:
-            try:
-                free = os.statvfs(folder)
-            except OSError:
-                continue
-            if (left := free.f_bavail * free.f_frsize) < self.spec.min_free:
-                return f"free disk space low: {_in_words(left)} left, {_in_words(self.spec.min_free)} needed"
-        return ""
 
 
 def outcome(run: Run, ended: tuple[str, str] | None, notes: list[str]) -> dict[str, object]:
@@ -334,6 +325,8 @@ def outcome(run: Run, ended: tuple[str, str] | None, notes: list[str]) -> dict[s
         "note": "; ".join(note for note in notes if note),
         "asked_seconds": asked if asked is None else round(asked, 6),
         "referee_exit": referee,
+        "memory_bytes": run.guard.memory or None,
+        "device_memory_bytes": run.guard.driver.peak,
         "time": now_utc(),
     }
 
@@ -372,7 +365,8 @@ def supervise() -> None:
     ended = run.watch()
     if not ended:
         run.hear_the_referee_out()
-    stuck = run.end_tree() if ended else run.sweep()
+    # What takes the machine's memory is not asked to end: it would go on meanwhile.
+    stuck = run.end_tree() if ended and ended[0] != "out of memory" else run.sweep()
     run.close_log()
     record_exit(outcome(run, ended, [problem, stuck]))
 

@@ -1,0 +1,54 @@
+"""Bounds on what we measure ourselves, and on what a run says."""
+
+from __future__ import annotations
+
+import pytest
+
+from autoresearch_tui.engine import bounds
+from autoresearch_tui.engine import events as ev
+from autoresearch_tui.settings import MetricSettings
+
+SUMMARY = {"peak_vram_mb": "100.0", "total_seconds": "1.0", "host_memory_mb": "1", "depth": "8"}
+
+
+def ended(memory: float | None = 900.0, device: float | None = 45_000.0) -> ev.RunEnded:
+    return ev.RunEnded(1, "finished", 0, 320.04, memory_mb=memory, device_memory_mb=device)
+
+
+@pytest.mark.parametrize(
+    ("key", "bound", "said"),
+    [
+        ("total_seconds", 300, "total_seconds 320 is more than 300"),
+        ("total_seconds", 321, ""),
+        ("host_memory_mb", 800, "host_memory_mb 900 is more than 800"),
+        ("device_memory_mb", 40_000, "device_memory_mb 45000 is more than 40000"),
+        ("depth", 8, ""),
+        ("depth", 7, "depth 8 is more than 7"),
+        ("num_params_M", 7, "the summary has no num_params_M, which is bounded"),
+        ("peak_vram_mb", 24_000, "peak_vram_mb, said to be 100.0, for which the accelerator held 45000 is more than"),
+        ("peak_vram_mb", 80_000, ""),
+    ],
+)
+def test_our_own_measure_stands_before_the_runs_word(key: str, bound: float, said: str) -> None:
+    found = bounds.beyond(MetricSettings(at_most={key: bound}), SUMMARY, ended())
+    assert [each.startswith(said) for each in found] == ([True] if said else [])
+
+
+def test_what_cannot_be_measured_here_is_beyond_its_bound() -> None:
+    found = bounds.beyond(MetricSettings(at_most={"device_memory_mb": 9}), SUMMARY, ended(device=None))
+    assert found == ("device_memory_mb cannot be measured here, which is bounded",)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "held", "far"),
+    [
+        ("45060.2", 46_900.0, False),  # a context, and blocks kept
+        ("45060.2", 80_000.0, False),  # a fragmented cache
+        ("0.0", 500.0, False),
+        ("100.0", 45_000.0, True),
+        ("100.0", None, False),
+        ("nan", 45_000.0, False),  # no number is no bound kept, either
+    ],
+)
+def test_a_claim_far_below_what_was_held_does_not_count(claimed: str, held: float | None, far: bool) -> None:
+    assert bounds.understated({"peak_vram_mb": claimed}, ended(device=held)) == far
