@@ -29,7 +29,7 @@ REST_SECONDS = 10.0
 
 # In which stage an experiment must be for something to happen to it.
 _STAGES: dict[type, frozenset[Stage]] = {
-    ev.ReviewOpened: frozenset({Stage.PROPOSED}),
+    ev.ReviewOpened: frozenset({Stage.PROPOSED, Stage.REVIEW}),
     ev.ProposalApproved: WAITING,
     ev.ProposalVetoed: WAITING,
     ev.ProposalRebased: WAITING,

@@ -120,7 +120,8 @@ _MAIN = (
         "Decide", lambda now: now.unlaunched, 2, "veto", "no proposal can be vetoed just now",
     ),
     Action(
-        "review", "r", "Review the proposal", "The whole diff on a screen of its own, to approve, veto or edit.",
+        "review", "r", "Review the proposal",
+        "The whole diff, to approve, veto or edit: of what waits the one under the cursor, else the next.",
         "Decide", lambda now: now.proposal is not None, 3, "review", "there is no proposal yet",
     ),
     Action(
@@ -273,7 +274,29 @@ _PROGRAM = (
            run="leave", bar=21, short="back", more="ctrl+q", first=True),
 )  # fmt: skip
 
-ACTIONS: tuple[Action, ...] = (*_MAIN, *_RESULTS, *_DIFF, *_REVIEW, *_DETAILS, *_COMPARE, *_PROGRAM)
+_EDIT = (
+    Action("edit.save", "ctrl+s", "Run this version", "Checked first; a mistake in the syntax is told once.", "Edit",
+           place="edit", run="save", bar=1, short="run this version", first=True),
+    Action("edit.leave", "escape", "Back", "Twice where something was changed.", "Edit", place="edit", run="leave",
+           bar=21, short="back", first=True),
+)  # fmt: skip
+
+_CONFLICT = (
+    Action("conflict.merge", "m", "Merge and save", "Where the changes do not touch each other.", "Conflict",
+           place="conflict", run="choose('merge')", bar=1, short="merge both"),
+    Action("conflict.both", "b", "Both, to edit", "Both texts in the editor, between marks.", "Conflict",
+           place="conflict", run="choose('both')", bar=2, short="edit both"),
+    Action("conflict.theirs", "t", "Take the one on disk", "Your edit goes.", "Conflict", place="conflict",
+           run="choose('theirs')", bar=3, short="take the disk's"),
+    Action("conflict.mine", "y", "Save yours over it", "The other change goes.", "Conflict", place="conflict",
+           run="choose('mine')", bar=4, short="save yours"),
+    Action("conflict.leave", "escape", "Back", "Nothing is written.", "Conflict", place="conflict",
+           run="dismiss(None)", bar=21, short="back"),
+)  # fmt: skip
+
+ACTIONS: tuple[Action, ...] = (
+    *_MAIN, *_RESULTS, *_DIFF, *_REVIEW, *_DETAILS, *_COMPARE, *_PROGRAM, *_EDIT, *_CONFLICT
+)  # fmt: skip
 # These judge the experiment that is shown there as well.
 JUDGE = ("repeat", "overrule", "continue_from")
 

@@ -54,6 +54,16 @@ THEME = Theme(
 )
 
 
+_PLACES = {
+    "ReviewScreen": "review",
+    "ExperimentScreen": "details",
+    "CompareScreen": "compare",
+    "ProgramScreen": "program",
+    "EditScreen": "edit",
+    "ConflictScreen": "conflict",
+}
+
+
 class Cockpit(App[int]):
     """A projection of the session `tag` of `lab`. With no host it only watches.
 
@@ -241,8 +251,7 @@ class Cockpit(App[int]):
     @staticmethod
     def _place(screen: Screen[Any]) -> str:
         """The place in the table of actions that a screen has."""
-        named = {"ReviewScreen": "review", "ExperimentScreen": "details", "CompareScreen": "compare"}
-        return {**named, "ProgramScreen": "program"}.get(type(screen).__name__, "")
+        return _PLACES.get(type(screen).__name__, "")
 
     def _from_palette(self, target: DOMNode, action: str) -> None:
         target.call_later(self.run_action, action, target)

@@ -10,7 +10,7 @@ from pathlib import Path
 from autoresearch_tui.cockpit.curve import Curve
 from autoresearch_tui.cockpit.runfeed import RunFeed, curve_of
 from autoresearch_tui.cockpit.status import Live, View
-from autoresearch_tui.engine.commands import Command
+from autoresearch_tui.engine.commands import Attend, Command
 from autoresearch_tui.engine.fold import fold
 from autoresearch_tui.engine.hosting.host import Host
 from autoresearch_tui.engine.journal import JournalTail
@@ -239,6 +239,11 @@ class Bridge:
             return False
         self.host.send(command)
         return True
+
+    def attend(self, experiment: Experiment, *, over: bool = False) -> None:
+        """Say that the human is at an answer about it, where anything would become of it without one."""
+        if experiment.deadline or experiment.stage is Stage.APPROVED:
+            self.send(Attend(experiment.number, experiment.commit, over))
 
     def _journal_size(self) -> int:
         try:

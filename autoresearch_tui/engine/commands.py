@@ -36,6 +36,15 @@ class Revise:
 
 
 @dataclass(frozen=True, slots=True)
+class Attend:
+    """A human is at an answer about this proposal: nothing decides it nor launches it until that is `over`."""
+
+    number: int
+    commit: str
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Launch nothing new; `stop_run` also stops the present run and puts its proposal back."""
 
@@ -96,4 +105,18 @@ class Detach:
     """Let go of the session and leave everything as it is for the engine that comes next."""
 
 
-Command = Approve | Veto | Revise | Pause | Resume | StopRun | Repeat | Overrule | ContinueFrom | Note | Stop | Detach
+Command = (
+    Approve
+    | Veto
+    | Revise
+    | Attend
+    | Pause
+    | Resume
+    | StopRun
+    | Repeat
+    | Overrule
+    | ContinueFrom
+    | Note
+    | Stop
+    | Detach
+)

@@ -151,7 +151,10 @@ class ProposalMade:
 
 @dataclass(frozen=True, slots=True)
 class ReviewOpened:
-    """The proposal waits at the gate. `policy` decides at `deadline` (UTC, ISO 8601), where both are set."""
+    """The proposal waits at the gate. `policy` decides at `deadline` (UTC, ISO 8601), where both are set.
+
+    Again with a later deadline while a human is at an answer, and with the first one where they give none.
+    """
 
     number: int
     commit: str

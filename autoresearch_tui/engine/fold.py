@@ -9,7 +9,7 @@ from typing import Any
 
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.reading import foreign
-from autoresearch_tui.engine.state import Experiment, Stage, State, best_keep
+from autoresearch_tui.engine.state import TABLE, Experiment, Stage, State, best_keep
 
 # What a record changes, by the field's name.
 Changes = dict[str, Any]
@@ -260,7 +260,7 @@ def _(event: ev.StopAsked, state: State, time: str) -> Changes:
 
 @_changes.register
 def _(event: ev.CommandRefused, state: State, time: str) -> Changes:
-    return {"refused": event}
+    return {"refused": event, "table_is_foreign": state.table_is_foreign or event.command == TABLE}
 
 
 @_changes.register

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine import overruling
 from autoresearch_tui.engine.proposing import preflight
-from autoresearch_tui.engine.review import HUMAN
+from autoresearch_tui.engine.review import ATTENDED_SECONDS, HUMAN, attended
 from autoresearch_tui.engine.session import Session
-from autoresearch_tui.engine.state import WAITING, Experiment, Stage
+from autoresearch_tui.engine.state import IN_FLIGHT, WAITING, Experiment, Stage
 from autoresearch_tui.text import clean_text, describe
 
 
@@ -21,6 +23,13 @@ class Human:
         """`stop_runs` ends the run of an experiment, or every run."""
         self._session = session
         self._stop_runs = stop_runs
+        # What a human is at an answer about: until when at most, and the policy's deadline before that.
+        self._attended: dict[int, tuple[float, str]] = {}
+
+    def attends(self, experiment: Experiment) -> bool:
+        """Whether a human is at an answer about it: it is not launched, nor merged onto another base, meanwhile."""
+        until, _ = self._attended.get(experiment.number, (0.0, ""))
+        return time.monotonic() < until
 
     def obey(self, command: cmd.Command) -> None:
         """Journal what follows from a command. Raises OSError, GitError."""
@@ -31,6 +40,8 @@ class Human:
                 self._veto(command)
             case cmd.Revise():
                 self._revise(command)
+            case cmd.Attend():
+                self._attend(command)
             case cmd.Pause():
                 self._pause(command)
             case cmd.Resume():
@@ -75,6 +86,22 @@ class Human:
         session.append(revised)
         session.append(ev.ProposalApproved(experiment.number, revised.commit, f"{HUMAN}, edited"))
 
+    def _attend(self, command: cmd.Attend) -> None:
+        """Where it is not waiting any more, the answer itself is refused in words."""
+        experiments, number = self._session.state.experiments, command.number
+        experiment = experiments[number] if 0 <= number < len(experiments) else None
+        if experiment is None or experiment.stage not in WAITING or experiment.commit != command.commit:
+            return
+        if not command.over:
+            before = self._attended.get(number, (0.0, experiment.deadline))[1]
+            self._attended[number] = time.monotonic() + ATTENDED_SECONDS, before
+            if later := attended(experiment, datetime.now(UTC)):
+                self._session.append(later)
+        elif number in self._attended:
+            _, deadline = self._attended.pop(number)
+            if experiment.stage is Stage.REVIEW and deadline:
+                self._session.append(ev.ReviewOpened(number, experiment.commit, experiment.policy, deadline))
+
     def _pause(self, command: cmd.Pause) -> None:
         self._session.append(ev.PauseAsked(HUMAN, stop_run=command.stop_run))
         if command.stop_run:
@@ -95,10 +122,12 @@ class Human:
         experiments = self._session.state.experiments
         experiment = experiments[number] if 0 <= number < len(experiments) else None
         if experiment is None or experiment.stage not in WAITING:
-            why = "it is not waiting any more"
+            running = experiment is not None and experiment.stage in IN_FLIGHT
+            why = "it is in training already; s stops it" if running else "it is not waiting any more"
         elif experiment.commit != commit:
             why = "it changed meanwhile; look at the new diff"
         else:
+            self._attended.pop(number, None)
             return experiment
         self._session.append(ev.CommandRefused(what, f"#{number}: {why}"))
         return None

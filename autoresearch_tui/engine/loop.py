@@ -176,6 +176,8 @@ class Engine:
         for waiting in state.waiting:
             if waiting.base == state.frontier_commit or waiting.author in (BASELINE, REPEAT) or waiting.side:
                 continue
+            if self._human.attends(waiting):
+                continue
             moved = self._session.attempts.rebased(waiting, state.frontier_commit, waiting.proposed_at)
             since = f"since #{state.best.number} was kept"
             if moved is None:
@@ -200,7 +202,7 @@ class Engine:
         device = self._runs.free_device()
         if device is None or state.paused or state.stopping or not self._rows_wanted(0):
             return False
-        approved = (e for e in state.waiting if e.stage is Stage.APPROVED)
+        approved = (e for e in state.waiting if e.stage is Stage.APPROVED and not self._human.attends(e))
         # Before there is a score, nothing but a baseline runs, also where others wait before it.
         ready = next((e for e in approved if state.best is not None or e.author == BASELINE), None)
         if ready is None:

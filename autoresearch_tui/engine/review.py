@@ -12,6 +12,8 @@ BASELINE = "baseline"
 REPEAT = "repeat"
 JOIN = "join"
 HUMAN = "human"
+# How long a human who has begun an answer is waited for.
+ATTENDED_SECONDS = 600.0
 
 
 def at_gate(experiment: Experiment, settings: ReviewSettings, now: datetime) -> ev.Event | None:
@@ -35,9 +37,20 @@ def _open(experiment: Experiment, settings: ReviewSettings, now: datetime) -> ev
         return ev.ProposalApproved(experiment.number, experiment.commit, "auto")
     deadline = ""
     if settings.unattended != "hold":
-        moment = now + timedelta(seconds=settings.after_seconds)
-        deadline = moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        deadline = _stamp(now + timedelta(seconds=settings.after_seconds))
     return ev.ReviewOpened(experiment.number, experiment.commit, settings.unattended, deadline)
+
+
+def attended(experiment: Experiment, now: datetime) -> ev.Event | None:
+    """The policy's clock while a human is at an answer: later, and on disk, for a line may drop meanwhile."""
+    if experiment.stage is not Stage.REVIEW or not experiment.deadline:
+        return None
+    later = max(datetime.fromisoformat(experiment.deadline), now + timedelta(seconds=ATTENDED_SECONDS))
+    return ev.ReviewOpened(experiment.number, experiment.commit, experiment.policy, _stamp(later))
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _policy(experiment: Experiment) -> ev.Event:

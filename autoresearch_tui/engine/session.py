@@ -22,6 +22,7 @@ from autoresearch_tui.engine.reading.logtext import decode
 from autoresearch_tui.engine.running import launch
 from autoresearch_tui.engine.running.launch import Launcher
 from autoresearch_tui.engine.scoring import hashes
+from autoresearch_tui.engine.state import TABLE
 from autoresearch_tui.lab import STATE_FOLDER, Lab
 
 
@@ -167,9 +168,9 @@ class Session:
         """Both results.tsv; a foreign one at the lab's top is left alone, and said so once."""
         text = results.render(self.state)
         results.write(self.files.results, text)
-        if not self._table.write(text) and not self._told_of_foreign_table():
+        if not self._table.write(text) and not self.state.table_is_foreign:
             note = f"results.tsv was not written by this session; it is left as it is, ours is {self.files.results}"
-            self.append(ev.CommandRefused("results.tsv", note))
+            self.append(ev.CommandRefused(TABLE, note))
 
     def program_version(self) -> str:
         """The version of program.md on disk."""
@@ -296,7 +297,3 @@ class Session:
             number = int(work.parent.name)
             if number >= len(self.state.experiments) or self.state.experiments[number].outcome:
                 launch.tidy(self.files.run(number))
-
-    def _told_of_foreign_table(self) -> bool:
-        told = self.state.refused
-        return told is not None and told.command == "results.tsv"

@@ -27,6 +27,8 @@ IN_FLIGHT = frozenset({Stage.RUNNING, Stage.ENDED, Stage.SCORED})
 WAITING = frozenset({Stage.PROPOSED, Stage.REVIEW, Stage.APPROVED})
 # Locked files are hashed as well, a killed supervisor is noticed, and a silent accelerator harms nobody's data.
 BEARABLE = frozenset({"locked files", "signals", "accelerator"})
+# What a refusal is about where the lab's own table is somebody else's.
+TABLE = "results.tsv"
 TABLED = frozenset({"keep", "discard", "crash", "invalid"})
 
 
@@ -117,6 +119,7 @@ class State:
     trouble_at: str = ""
     notes: tuple[str, ...] = ()
     refused: ev.CommandRefused | None = None
+    table_is_foreign: bool = False
 
     @property
     def best(self) -> Experiment | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui.cockpit.actions import ACTIONS, by_id
+from autoresearch_tui.cockpit.screens.review import ReviewScreen
 from autoresearch_tui.engine import commands as cmd
 from tests.cockpit.driving import Driver, drive
 from tests.cockpit.fakes import DIFF, FakeHost, FakeSession, commit_of, night
@@ -20,7 +21,10 @@ DETAILS = (*BELOW, "enter")
 
 @dataclass(frozen=True)
 class Case:
-    """Press `before`, then the action's key, then `after`; then all of these hold."""
+    """Press `before`, then the action's key, then `after`; then all of these hold.
+
+    `disk`: what another editor writes to program.md after `before`, and then it is saved here.
+    """
 
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
@@ -30,6 +34,11 @@ class Case:
     copied: str = ""
     check: Callable[[Driver], bool] = lambda _: True
     hosted: bool = True
+    disk: str = ""
+
+
+def on_disk(text: str) -> Callable[[Driver], bool]:
+    return lambda driver: driver.session.lab.program.read_text() == text
 
 
 def screen(name: str) -> Callable[[Driver], bool]:
@@ -45,10 +54,19 @@ def pane(name: str) -> Callable[[Driver], bool]:
 
 
 MANY = "".join(f"line {n}\n" for n in range(60)) + "RuntimeError: boom\n" + "end\n" * 60
+AT_IT, OVER = cmd.Attend(8, commit_of(8)), cmd.Attend(8, commit_of(8), over=True)
+PROGRAM = "# Program\n\nImprove train.py.\n"
+EDITING = ("r", "e")
 SEARCHED = ("slash", "l", "i", "n", "e", "enter")
 CASES: dict[str, Case] = {
-    "approve": Case(sent=(cmd.Approve(8, commit_of(8)),), says="approved #8"),
-    "veto": Case(after=("2",), sent=(cmd.Veto(8, commit_of(8), "games the metric or touches the evaluation"),)),
+    "approve": Case(sent=(cmd.Approve(8, commit_of(8)),), says="approving #8"),
+    "veto": Case(
+        after=("2",),
+        sent=(
+            AT_IT,
+            cmd.Veto(8, commit_of(8), "games the metric or touches the evaluation"),
+        ),
+    ),
     "review": Case(check=screen("ReviewScreen")),
     "note": Case(after=(*"hm", "enter"), sent=(cmd.Note("hm"),)),
     "repeat": Case(BELOW, sent=(cmd.Repeat(6),), says="#6 runs once more"),
@@ -88,11 +106,18 @@ CASES: dict[str, Case] = {
     "diff.flag": Case(("3",), check=lambda d: not d.app.main.log_pane.following or pane("proposal")(d)),
     "diff.split": Case(("3", "z"), check=lambda d: d.app.main.diff.split),
     "review.approve": Case(("r",), sent=(cmd.Approve(8, commit_of(8)),)),
-    "review.veto": Case(("r",), ("1",), sent=(cmd.Veto(8, commit_of(8), "tried before"),)),
-    "review.edit": Case(("r",), check=screen("EditScreen")),
-    "review.external": Case(("r",), says="lent to an editor"),
+    "review.veto": Case(
+        ("r",),
+        ("1",),
+        sent=(
+            AT_IT,
+            cmd.Veto(8, commit_of(8), "tried before"),
+        ),
+    ),
+    "review.edit": Case(("r",), sent=(AT_IT,), check=screen("EditScreen")),
+    "review.external": Case(("r",), sent=(AT_IT, OVER), says="lent to an editor"),
     "review.another": Case(
-        ("r",), (*"go", "enter"), sent=(cmd.Veto(8, commit_of(8), "another is wanted: go"), cmd.Note("go"))
+        ("r",), (*"go", "enter"), sent=(AT_IT, cmd.Veto(8, commit_of(8), "another is wanted: go"), cmd.Note("go"))
     ),
     "review.leave": Case(("r",), check=screen("MainScreen")),
     "details.earlier": Case(DETAILS, shows="⊘ #5 vetoed"),
@@ -108,6 +133,13 @@ CASES: dict[str, Case] = {
     "program.save": Case(("e", "x"), shows="as on disk"),
     "program.external": Case(("e",), says="lent to an editor"),
     "program.leave": Case(("e",), check=screen("MainScreen")),
+    "edit.save": Case((*EDITING, "x"), sent=(AT_IT, cmd.Revise(8, commit_of(8), {"train.py": "MATRIX_LR = 0.02\nx"}))),
+    "edit.leave": Case(EDITING, sent=(AT_IT, OVER), check=screen("ReviewScreen")),
+    "conflict.merge": Case(("e", "Z"), disk=f"{PROGRAM}New.\n", check=on_disk(f"Z{PROGRAM}New.\n")),
+    "conflict.both": Case(("e", "Z"), disk="New.\n", shows="settle them, then ctrl+s", check=on_disk("New.\n")),
+    "conflict.theirs": Case(("e", "Z"), disk="New.\n", shows="as on disk", check=on_disk("New.\n")),
+    "conflict.mine": Case(("e", "Z"), disk="New.\n", check=on_disk(f"Z{PROGRAM}")),
+    "conflict.leave": Case(("e", "Z"), disk="New.\n", check=screen("ProgramScreen")),
 }
 
 
@@ -130,10 +162,14 @@ def test_action(session: FakeSession, host: FakeHost, name: str, monkeypatch: py
     async def story(driver: Driver) -> None:
         if not case.hosted:
             driver.app.bridge.takeable = True
-        await driver.press(*case.before)
-        if action.place == "review":
-            # What was typed for the screen before does not count.
-            driver.app.screen._appeared -= 1
+        for key in case.before:
+            await driver.press(key)
+            if isinstance(driver.app.screen, ReviewScreen):
+                # What was typed for the screen before does not count.
+                driver.app.screen._appeared -= 1
+        if case.disk:
+            session.lab.program.write_text(case.disk)
+            await driver.press("ctrl+s")
         await driver.press(action.key, *case.after)
         assert case.check(driver)
         assert case.shows in driver.text()

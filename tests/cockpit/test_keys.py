@@ -17,7 +17,7 @@ def test_approve_the_proposal_on_the_screen(session: FakeSession, host: FakeHost
 
     async def story(driver: Driver) -> None:
         await driver.press("a")
-        assert "approved #8" in driver.said()
+        assert "approving #8" in driver.said()
 
     drive(session, host, story)
     assert host.sent == [cmd.Approve(8, commit_of(8))]
@@ -80,7 +80,8 @@ def test_veto_with_a_reason(session: FakeSession, host: FakeHost) -> None:
         await driver.press("tab", *"too slow", "enter")
 
     drive(session, host, story)
-    assert host.sent == [cmd.Veto(8, commit_of(8), "too slow")]
+    at_it = cmd.Attend(8, commit_of(8))
+    assert host.sent == [at_it, cmd.Veto(8, commit_of(8), "too slow")]
 
 
 def test_a_veto_thought_better_of(session: FakeSession, host: FakeHost) -> None:
@@ -90,7 +91,21 @@ def test_a_veto_thought_better_of(session: FakeSession, host: FakeHost) -> None:
         await driver.press("v", "escape")
 
     drive(session, host, story)
-    assert host.sent == []
+    assert host.sent == [cmd.Attend(8, commit_of(8)), cmd.Attend(8, commit_of(8), over=True)]
+
+
+def test_review_of_the_one_under_the_cursor(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+    session.propose("SCALAR_LR 0.5→0.3")
+    session.approve(9)
+
+    async def story(driver: Driver) -> None:
+        await driver.press("4", "r")
+        assert "SCALAR_LR" in driver.row(0)
+        await driver.press("escape", "down", "down", "r")
+        assert "ADAM_BETAS" in driver.row(0), "of what is not waiting there is nothing to review"
+
+    drive(session, host, story)
 
 
 def test_review_on_its_own_screen(session: FakeSession, host: FakeHost) -> None:

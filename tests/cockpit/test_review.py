@@ -12,7 +12,7 @@ from textual.app import App
 
 from autoresearch_tui import findings
 from autoresearch_tui.cockpit.screens import external_editor, review_text
-from autoresearch_tui.cockpit.screens.edit import EditScreen, syntax_problem
+from autoresearch_tui.cockpit.screens.edit import EditScreen, first_changes, syntax_problem
 from autoresearch_tui.cockpit.screens.review import Answer, ReviewScreen
 from autoresearch_tui.cockpit.screens.veto import REASONS
 from autoresearch_tui.cockpit.widgets.text_editor import TextEditor
@@ -96,11 +96,52 @@ async def test_asking_for_another_is_a_veto_and_a_note() -> None:
 
 @pilot_test
 async def test_a_reader_without_an_engine_decides_nothing() -> None:
-    app = Gate(*at_gate(), read_only="watching only")
+    app = Gate(*at_gate(), read_only=lambda: "watching only")
     async with app.run_test(size=(80, 24)) as pilot:
         assert "read only: watching only" in app.picture()
         await pilot.press("a", "v", "n", "e")
         assert app.answers == [] and app.screen is app.shown
+
+
+@pilot_test
+async def test_a_reader_who_has_just_lost_the_session_is_not_asked() -> None:
+    lost: list[str] = []
+    app = Gate(*at_gate(), read_only=lambda: "".join(lost))
+    async with app.run_test(size=(80, 24)) as pilot:
+        assert "approve" in app.picture()
+        lost.append("another terminal has taken over")
+        app.shown.refresh_state(app.shown._session)
+        await pilot.pause()
+        assert "another terminal has taken over" in app.picture()
+        assert "approve" not in app.picture()
+
+
+@pilot_test
+async def test_a_human_at_an_answer_says_so() -> None:
+    said: list[bool] = []
+    app = Gate(*at_gate("veto", 5), attend=lambda *, over: said.append(over))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("v", "escape")
+        assert said == [False, True]
+        await pilot.press("e", "escape", "n", "escape")
+        assert said == [False, True] * 3
+        await pilot.press("v", "1")
+        assert said == [*[False, True] * 3, False]
+
+
+@pilot_test
+async def test_an_edit_begins_at_the_change_and_is_there_again_where_it_was_refused() -> None:
+    diff = "--- a/train.py\n+++ b/train.py\n@@ -3,3 +3,2 @@\n x = 1\n-LR = 1\n y = 2\n"
+    assert first_changes(DIFF) == {"train.py": 0}
+    assert first_changes(diff) == {"train.py": 3}
+    night, number = at_gate()
+    edits: dict[tuple[int, str], dict[str, str]] = {}
+    for keys, text in (("z", "zLR = 2\nx = 1\n"), ("y", "yzLR = 2\nx = 1\n")):
+        app = Gate(night, number, edits=edits)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await pilot.press("e", keys, "ctrl+s", "ctrl+s")
+            await pilot.pause()
+        assert app.answers == [Answer((Revise(number, night.commit(number), {"train.py": text}),))]
 
 
 @pilot_test

@@ -46,8 +46,11 @@ SCREENS: list[tuple[Callable[[Path], Screen[Any]], list[str]]] = [
     (lambda _: NoteScreen(), ["note to the researcher", "Esc: back"]),
     (lambda _: HelpScreen([("a", "Approve", "Train it")]), ["Approve", "Train it", "Esc: back"]),
     (lambda _: SinceScreen(State(), STATE), ["best", "ended", "waits for you"]),
-    (lambda _: EditScreen({"a.py": "x = 1\n", "b.py": ""}, "0007"), ["x = 1", "a.py", "b.py", "Run this version"]),
-    (lambda _: ConflictScreen("a\n", "b\n", False), ["changed on disk", "+ a", "- b", "Both, to edit"]),
+    (
+        lambda _: EditScreen({"a.py": "x = 1\n", "b.py": ""}, "0007"),
+        ["x = 1", "b.py", "run this version", "back"],
+    ),
+    (lambda _: ConflictScreen("a\n", "b\n", False), ["changed on disk", "+ a", "- b", "edit both", "back"]),
     (lambda _: UnsavedScreen(), ["not saved", "discard"]),
 ]
 

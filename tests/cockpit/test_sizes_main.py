@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine import events as ev
 from tests.cockpit.driving import Driver, drive
 from tests.cockpit.fakes import FakeHost, FakeSession, judged, night
@@ -106,7 +107,7 @@ def test_every_other_screen(
     prefix = "" if tell is night else "judged-"
     for name, shown in found.items():
         compare(f"{prefix}{name}-{size[0]}x{size[1]}", shown)
-    assert host.sent == []
+    assert all(isinstance(command, cmd.Attend) for command in host.sent)
 
 
 def test_all_five_views_at_once(session: FakeSession, host: FakeHost) -> None:

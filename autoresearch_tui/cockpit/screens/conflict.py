@@ -6,12 +6,16 @@ import difflib
 from typing import ClassVar, Literal
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
+from autoresearch_tui.cockpit import actions
+from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.widgets.diff_pane import DiffPane
+from autoresearch_tui.cockpit.widgets.status_bar import KeyBar
+from autoresearch_tui.engine.state import State
 
 Choice = Literal["merge", "theirs", "mine", "both"]
 
@@ -23,15 +27,10 @@ class ConflictScreen(Screen[Choice | None]):
     ConflictScreen {
         & > Static { height: auto; padding: 0 1; background: $warning 30%; }
         & > DiffPane { height: 1fr; }
+        & > #conflict-keys { height: 1; background: $panel; }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("m", "choose('merge')", "Merge and save"),
-        Binding("b", "choose('both')", "Both, to edit"),
-        Binding("t", "choose('theirs')", "Take the one on disk"),
-        Binding("y", "choose('mine')", "Save yours over it"),
-        Binding("escape", "dismiss(None)", "Back"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("conflict")]
 
     AUTO_FOCUS = "DiffPane"
 
@@ -46,7 +45,7 @@ class ConflictScreen(Screen[Choice | None]):
         how = "the changes do not touch each other" if self._merges else "both changed the same lines"
         yield Static(Content(f"program.md was changed on disk while you edited; {how}. - on disk, + yours"))
         yield DiffPane()
-        yield Footer(show_command_palette=False)
+        yield KeyBar(id="conflict-keys")
 
     def on_mount(self) -> None:
         """The diff has the keys."""
@@ -55,6 +54,8 @@ class ConflictScreen(Screen[Choice | None]):
         )
         pane = self.query_one(DiffPane)
         pane.show("\n".join(lines))
+        bar = actions.bar(Situation(State()), ("conflict",))
+        self.query_one(KeyBar).show([a for a in bar if self._merges or a.id != "conflict.merge"])
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A merge is offered only where it is one."""

@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Static, TabbedContent, TabPane, TextArea
+from textual.widgets import Static, TabbedContent, TabPane, TextArea
 
+from autoresearch_tui.cockpit import actions
+from autoresearch_tui.cockpit.actions import Situation
+from autoresearch_tui.cockpit.widgets.diff_model import Kind, parse
+from autoresearch_tui.cockpit.widgets.status_bar import KeyBar
 from autoresearch_tui.cockpit.widgets.text_editor import TextEditor, plain, python
+from autoresearch_tui.engine.state import State
 from autoresearch_tui.text import clean_line
 
 
@@ -23,34 +28,51 @@ class EditScreen(Screen[dict[str, str] | None]):
     EditScreen {
         & > Static { height: auto; background: $panel; padding: 0 1; }
         & > .trouble { background: $error 30%; display: none; }
+        & > TextEditor, & > TabbedContent { height: 1fr; }
         & TabPane { padding: 0; }
+        & > #edit-keys { height: 1; background: $panel; }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "save", "Run this version", priority=True),
-        Binding("escape", "leave", "Back", priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("edit")]
 
     AUTO_FOCUS = "TextEditor"
 
-    def __init__(self, files: Mapping[str, str], title: str) -> None:
+    def __init__(
+        self,
+        files: Mapping[str, str],
+        title: str,
+        draft: Mapping[str, str] | None = None,
+        lines: Mapping[str, int] | None = None,
+    ) -> None:
+        """`draft`: what the human made of the files before; `lines`: where to begin in each."""
         super().__init__()
         self._before = dict(files)
+        self._draft = {**files, **(draft or {})}
+        self._lines = lines or {}
         self._heading = title
         self._warned: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
         """One file fills the screen; several have tabs."""
-        yield Static(Content(clean_line(self._heading)))
+        names = f" {next(iter(self._before))}" if len(self._before) == 1 else ""
+        draft = " · your version of before" if self._draft != self._before else ""
+        yield Static(Content(f"{clean_line(self._heading)}{clean_line(names)} · runs as you leave it{draft}"))
         yield Static("", classes="trouble")
         if len(self._before) == 1:
-            yield from (self._area(path, text) for path, text in self._before.items())
+            yield from (self._area(path, text) for path, text in self._draft.items())
         else:
             with TabbedContent():
-                for path, text in self._before.items():
+                for path, text in self._draft.items():
                     with TabPane(path):
                         yield self._area(path, text)
-        yield Footer(show_command_palette=False)
+        yield KeyBar(id="edit-keys")
+
+    def on_mount(self) -> None:
+        """At the first change of each file."""
+        self.query_one(KeyBar).show(actions.bar(Situation(State()), ("edit",)), ("edit.save",))
+        for path, area in zip(self._before, self.query(TextEditor), strict=True):
+            if path in self._lines:
+                area.move_cursor((self._lines[path], 0), center=True)
 
     def action_save(self) -> None:
         """What was typed before this key may still be on its way into the text: it comes first."""
@@ -98,6 +120,19 @@ class EditScreen(Screen[dict[str, str] | None]):
     @staticmethod
     def _area(path: str, text: str) -> TextEditor:
         return TextEditor(text, python if path.endswith(".py") else plain, soft_wrap=False)
+
+
+def first_changes(diff: str) -> dict[str, int]:
+    """Where a diff first changes each file, as an index of the new file's lines."""
+    found: dict[str, int] = {}
+    for file in parse(diff).files:
+        here = 0
+        for line in file.parts:
+            if line.kind in (Kind.ADDED, Kind.REMOVED):
+                found[file.path] = max(0, (line.number if line.kind is Kind.ADDED else here) - 1)
+                break
+            here = line.number + (line.kind is Kind.CONTEXT)
+    return found
 
 
 def syntax_problem(files: Mapping[str, str]) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
 from textual.widgets import Static
 
 from autoresearch_tui.cockpit import actions
@@ -17,29 +15,29 @@ from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.bridge import Bridge
 from autoresearch_tui.cockpit.marks import marking
 from autoresearch_tui.cockpit.runfeed import RunFeed
-from autoresearch_tui.cockpit.screens import judge
 from autoresearch_tui.cockpit.screens.experiment_text import facts
+from autoresearch_tui.cockpit.screens.judge import JudgeScreen
 from autoresearch_tui.cockpit.widgets.diff_pane import DiffPane
 from autoresearch_tui.cockpit.widgets.hint import Hint
 from autoresearch_tui.cockpit.widgets.loss_plot import LossPlot, Series
 from autoresearch_tui.cockpit.widgets.run_log import RunLog
 from autoresearch_tui.cockpit.widgets.status_bar import KeyBar
 from autoresearch_tui.cockpit.words import tsv_row
-from autoresearch_tui.engine.state import Experiment, State
+from autoresearch_tui.engine.state import State
 from autoresearch_tui.text import clean_line
 
 BESIDE = 120
 
 
-class ExperimentScreen(Screen[None]):
+class ExperimentScreen(JudgeScreen):
     """Left and right go to the neighbours. Diff and run are beside each other, or one at a time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("details")]
     AUTO_FOCUS = "DiffPane"
 
     def __init__(self, bridge: Bridge, number: int) -> None:
-        super().__init__()
-        self._bridge, self._number = bridge, number
+        super().__init__(bridge)
+        self._number = number
         self._plot, self._log, self._diff, self._hint = LossPlot(), RunLog(), DiffPane(), Hint()
         self._facts = Static(id="facts", markup=False)
         self._keys = KeyBar(id="experiment-keys")
@@ -67,17 +65,22 @@ class ExperimentScreen(Screen[None]):
         """Beside each other where there is room."""
         self.set_class(self.app.size.width >= BESIDE, "-beside")
 
+    @property
+    def situation(self) -> Situation:
+        """The experiment on the screen is the one that is judged."""
+        state = self.bridge.state
+        return Situation(state, commands=self.bridge.host is not None, selected=state.experiments[self._number])
+
     def refresh_state(self, state: State) -> None:
         """What is open may get on."""
         experiment = state.experiments[self._number]
         self._facts.update(facts(experiment, state, marking(state)))
-        now = Situation(state, commands=self._bridge.host is not None, selected=experiment)
-        self._keys.show(actions.bar(now, ("details",)))
+        self._keys.show(actions.bar(self.situation, ("details",)))
 
     def action_step(self, step: int) -> None:
         """The experiment before or after."""
         number = self._number + step
-        if 0 <= number < len(self._bridge.state.experiments):
+        if 0 <= number < len(self.bridge.state.experiments):
             self._number = number
             self._show_all()
 
@@ -90,7 +93,7 @@ class ExperimentScreen(Screen[None]):
 
     def action_copy(self) -> None:
         """The row, as in results.tsv, to the clipboard of the terminal."""
-        self.app.copy_to_clipboard(tsv_row(self._bridge.state.experiments[self._number]))
+        self.app.copy_to_clipboard(tsv_row(self.bridge.state.experiments[self._number]))
         self.notify("the row is in the clipboard", markup=False)
 
     def action_copy_diff(self) -> None:
@@ -109,46 +112,25 @@ class ExperimentScreen(Screen[None]):
         """Beside the best."""
         from autoresearch_tui.cockpit.screens.compare import CompareScreen
 
-        state = self._bridge.state
+        state = self.bridge.state
         if state.frontier is not None and state.frontier != self._number:
-            self.app.push_screen(CompareScreen(self._bridge, state, (self._number, state.frontier)))
-
-    def action_repeat(self) -> None:
-        """This experiment once more."""
-        self._judge("repeat", judge.repeat)
-
-    def action_overrule(self) -> None:
-        """Another verdict."""
-        self._judge("overrule", judge.overrule)
-
-    def action_continue_from(self) -> None:
-        """The search goes on from this experiment."""
-        self._judge("continue_from", judge.continue_from)
-
-    def _judge(self, action: str, do: Callable[[Screen[Any], Bridge, Experiment], None]) -> None:
-        state = self._bridge.state
-        now = Situation(state, commands=self._bridge.host is not None, selected=state.experiments[self._number])
-        found = actions.by_id(action)
-        if found.enabled(now) and now.selected is not None:
-            do(self, self._bridge, now.selected)
-        else:
-            self.notify(self._bridge.read_only or f"{found.title}: not for this one", severity="warning", markup=False)
+            self.app.push_screen(CompareScreen(self.bridge, state, (self._number, state.frontier)))
 
     def _show_all(self) -> None:
-        state = self._bridge.state
+        state = self.bridge.state
         experiment = state.experiments[self._number]
         self.refresh_state(state)
-        diff = self._bridge.read_diff(self._number)
+        diff = self.bridge.read_diff(self._number)
         self._diff.show(diff, clean_line(experiment.description), experiment.flags)
         self._diff.display = bool(diff)
         self._hint.display = not diff
         self._hint.show("The unmodified baseline: nothing was changed." if not self._number else "There is no diff.")
-        feed = RunFeed(self._bridge.files.run(self._number).log, self._number, self._bridge.budget)
+        feed = RunFeed(self.bridge.files.run(self._number).log, self._number, self.bridge.budget)
         while feed.poll(0.0) and feed.behind:
             pass
         self._log.show(feed)
         series = [Series(f"#{self._number}", "accent", feed.curve)]
         if state.best is not None and state.best.number != self._number:
-            curve = self._bridge.curve(state.best.number)
+            curve = self.bridge.curve(state.best.number)
             series.append(Series(f"best so far, #{state.best.number}", "faint", curve))
         self._plot.show(*series)

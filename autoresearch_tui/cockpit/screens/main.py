@@ -1,311 +1,306 @@
-"""The main screen: every view of the session, the status line, the keys."""
+"""What the main screen's keys do. Each method is a row of the table in `actions.py`."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events, on
-from textual.app import ComposeResult
+from textual import on
 from textual.binding import BindingType
-from textual.containers import Container, Horizontal, Vertical
-from textual.content import Content
-from textual.widget import Widget
 
 from autoresearch_tui.cockpit import actions
-from autoresearch_tui.cockpit.actions import Situation
-from autoresearch_tui.cockpit.bridge import Bridge
-from autoresearch_tui.cockpit.layout import NAMES, PANES, SHORT_NAMES, in_front, layout
-from autoresearch_tui.cockpit.screens.main_actions import MainActions
-from autoresearch_tui.cockpit.status import spending, status, time_left, title
+from autoresearch_tui.cockpit.screens.main_view import MainView
+from autoresearch_tui.cockpit.status import title
 from autoresearch_tui.cockpit.widgets.branch_tree import BranchTree
-from autoresearch_tui.cockpit.widgets.diff_pane import DiffPane
-from autoresearch_tui.cockpit.widgets.hint import Hint
-from autoresearch_tui.cockpit.widgets.load_panel import LoadPanel
-from autoresearch_tui.cockpit.widgets.loss_plot import LossPlot, Series
-from autoresearch_tui.cockpit.widgets.progress_chart import ProgressChart
-from autoresearch_tui.cockpit.widgets.researcher_stream import ResearcherStream
 from autoresearch_tui.cockpit.widgets.results_table import ResultsTable
-from autoresearch_tui.cockpit.widgets.run_log import ProgressRow, RunLog
-from autoresearch_tui.cockpit.widgets.status_bar import KeyBar, StatusBar, Tab, TabBar, TitleBar
-from autoresearch_tui.engine.state import Experiment, Stage, State
-from autoresearch_tui.text import clean_line
+from autoresearch_tui.cockpit.widgets.run_log import RunLog
+from autoresearch_tui.engine import commands as cmd
+from autoresearch_tui.engine.state import WAITING, Experiment
 
 if TYPE_CHECKING:
+    from textual.widgets import Input
+
+    from autoresearch_tui.cockpit.bridge import Bridge
+    from autoresearch_tui.cockpit.screens.review import Answer
     from autoresearch_tui.monitor import Monitor
 
-GRACE_SECONDS = 0.5
-# Which panes are in which box.
-_COLUMNS = {"left": {1, 2}, "middle": {3, 6}, "right": {4, 5, 7}, "side": {3, 4, 5, 6, 7}}
 
-
-class MainScreen(MainActions):
-    """Panes get the state by :meth:`refresh_state`, and what moves within a second by :meth:`tick`."""
+class MainScreen(MainView):
+    """The main screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings()]
-    AUTO_FOCUS = "#log"
+    _in_results = False
+    _line: Input | None = None
 
     def __init__(self, bridge: Bridge, monitor: Monitor) -> None:
-        super().__init__()
-        self.bridge, self.monitor = bridge, monitor
-        self._current = 1
-        self._front: frozenset[int] = frozenset()
-        self._zoomed = False
-        self._target: tuple[int, str] | None = None
-        self._target_since = 0.0
-        self._status_size = (80, 3)
-        self._log_key: tuple[object, ...] = ()
-        self._curve_key: tuple[object, ...] = ()
-        self._arrangement: tuple[object, ...] = ()
-        self._state_changed = False
-        self._titles: dict[str | None, tuple[str, str]] = {}
-        self.title_bar = TitleBar(bridge.lab.root.name, bridge.tag)
-        self.status_bar, self.tab_bar, self.key_bar = StatusBar(), TabBar(), KeyBar()
-        self.progress_row, self.plot, self.log_pane = ProgressRow(), LossPlot(), RunLog()
-        self.hint = Hint()
-        self.load, self.stream, self.chart = LoadPanel(), ResearcherStream(), ProgressChart()
-        self.diff, self.results, self.tree_pane = DiffPane(), ResultsTable(), BranchTree(id="tree", classes="pane")
-        self._boxes: dict[str, Widget] = {name: Vertical(id=name) for name in ("left", "middle", "right")}
-        self._boxes["side"] = Container(id="side")
-        self._panes: dict[int, Widget] = {
-            1: Vertical(id=PANES[1], classes="pane"),
-            2: self.load,
-            3: Vertical(id=PANES[3], classes="pane"),
-            4: self.results,
-            5: self.tree_pane,
-            6: self.stream,
-            7: self.chart,
-        }
+        super().__init__(bridge, monitor)
+        # What a human made of a proposal last, for where it was refused: by number and commit.
+        self._edits: dict[tuple[int, str], dict[str, str]] = {}
 
-    def compose(self) -> ComposeResult:
-        """The panes in the order of their keys, the tabs for where they do not fit beside each other."""
-        # Before anything has a style: every class that comes later costs the styles of all that is below it.
-        for number, pane in self._panes.items():
-            self._entitle(pane, f"{number} {NAMES[number]}")
-        self._arrange(update=False)
-        yield self.title_bar
-        yield self.status_bar
-        yield self.tab_bar
-        with Horizontal(id="body"):
-            with self._boxes["left"]:
-                with self._panes[1]:
-                    yield self.progress_row
-                    yield self.plot
-                    yield self.log_pane
-                yield self.load
-            with self._boxes["side"]:
-                with self._boxes["middle"]:
-                    with self._panes[3]:
-                        yield self.diff
-                        yield self.hint
-                    yield self.stream
-                with self._boxes["right"]:
-                    yield self.results
-                    yield self.chart
-                    yield self.tree_pane
-        yield self.key_bar
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Letters typed into a line of text are text."""
+        return self._line is None or actions.find(action, parameters) is None
 
-    def on_mount(self) -> None:
-        """The first picture of what is known already."""
-        self.refresh_state(self.bridge.state)
-        self.tick(0)
+    # -- decide ----------------------------------------------------------------------------------------------
 
-    def on_resize(self) -> None:
-        """Another size may have room for other panes."""
-        self._arrange()
+    def _on_screen(self) -> Experiment | None:
+        """The proposal, if its diff is what the reader has before the eyes; else it is brought there."""
+        proposal = self.situation.proposal
+        if proposal is None or self.target != (proposal.number, proposal.commit):
+            return None
+        if not self.diff_seen:
+            self.bring(3)
+            self.say(f"#{proposal.number} has just come to the screen; once more when you have read it")
+            return None
+        return proposal
 
-    # -- facts -----------------------------------------------------------------------------------------------
-
-    def refresh_state(self, state: State) -> None:
-        """Another state of the session; every pane draws what differs."""
-        self._state_changed = True
-        if self.bridge.reading is not None:
+    def action_approve(self) -> None:
+        """Train exactly what is on the screen."""
+        if not self.may("approve"):
             return
-        with self.app.batch_update():
-            self.title_bar.show(state)
-            self.results.show(state)
-            self.chart.show(state)
-            self.tree_pane.show(state)
-            self._show_proposal(self.bridge.proposal())
-            self._entitle(self.stream, f"6 {NAMES[6]}", spending(state, self.bridge.lab.settings.researcher.max_usd))
-            self._show_keys()
-            self._show_tabs()
-            self._arranged()
+        proposal = self._on_screen()
+        if proposal is not None:
+            self.bridge.send(cmd.Approve(proposal.number, proposal.commit))
+            self.say(f"approving #{proposal.number}")
 
-    def tick(self, count: int) -> None:
-        """Five times a second: the log; each second the clock; every two of a run, else every six, the load."""
-        grown = self.bridge.poll_log()
-        second = count % 5 == 0
-        if not (grown or second or self._state_changed):
+    def action_veto(self) -> None:
+        """Ask for the reason; the answer is about the proposal of this moment."""
+        if not self.may("veto"):
             return
-        self._state_changed = False
-        with self.app.batch_update():
-            self._show_status()
-            self._show_log()
-            if second:
-                self._show_curve()
-                self.stream.add(self.bridge.read_stream())
-            if count % (10 if self.bridge.state.running else 30) == 5:
-                self.load.show(self.monitor.history())
-
-    def _show_status(self) -> None:
-        view = self.bridge.view()
-        answers = status(view, *self._status_size)
-        bar = self.status_bar
-        if bar.answers != answers:
-            bar.show(answers)
-        running = view.state.running
-        left = None
-        if running is not None and running.stage is Stage.RUNNING:
-            what, seconds = time_left(view, running)
-            left = seconds if what == "left" else None
-        feed = self.bridge.feed
-        self.progress_row.show(feed.progress, feed.fraction_done, left, running is not None)
-
-    def _show_log(self) -> None:
-        feed = self.bridge.feed
-        key = (id(feed), feed.total, feed.frame)
-        if key == self._log_key:
+        proposal = self._on_screen()
+        if proposal is None:
             return
-        self._log_key = key
-        self.log_pane.show(feed)
-        shown = self.bridge.shown_run()
-        if shown is not None:
-            state = "" if self.bridge.state.running else "ended"
-            self._entitle(self._pane(1), f"1 {NAMES[1]} {title(shown, 60)}", state)
+        from autoresearch_tui.cockpit.screens.veto import VetoScreen
 
-    def _show_curve(self) -> None:
-        feed = self.bridge.feed
-        behind, name = self.bridge.curve_to_beat()
-        key = (feed.number, feed.curve.version, name)
-        if key != self._curve_key:
-            self._curve_key = key
-            self.plot.show(Series(f"#{feed.number}", "accent", feed.curve), Series(name, "faint", behind))
+        self.bridge.attend(proposal)
+        self.app.push_screen(VetoScreen(title(proposal, 40)), partial(self._vetoed, proposal))
 
-    def _show_proposal(self, experiment: Experiment | None) -> None:
-        pane = self._pane(3)
-        pane.set_class(experiment is not None and experiment.stage is Stage.REVIEW, "-awaits")
-        if experiment is None:
-            self._show_diff("", "The researcher's next change appears here, before it may cost any time.", ())
-            return
-        words = {Stage.REVIEW: "waits for you", Stage.APPROVED: "approved", Stage.RUNNING: "in training"}
-        stage = words.get(experiment.stage, experiment.outcome or experiment.stage.value)
-        self._entitle(pane, f"3 {title(experiment, 60)}", f"{stage} · +{experiment.added} −{experiment.removed}")
-        target = (experiment.number, experiment.commit)
-        if target == self._target:
-            return
-        self._target, self._target_since = target, self.bridge.monotonic()
-        why = clean_line(experiment.hypothesis or experiment.description)
-        nothing = "The unmodified baseline: nothing is changed." if not experiment.number else "There is no diff."
-        diff = self.bridge.read_diff(experiment.number)
-        self._show_diff(diff, why if diff else nothing, experiment.flags)
-
-    def _show_diff(self, diff: str, words: str, flags: tuple[str, ...]) -> None:
-        self.diff.display, self.hint.display = bool(diff), not diff
-        if diff:
-            self.diff.show(diff, words, flags)
+    def _vetoed(self, proposal: Experiment, reason: str | None) -> None:
+        if reason is None:
+            self.bridge.attend(proposal, over=True)
+        elif self.bridge.send(cmd.Veto(proposal.number, proposal.commit, reason)):
+            self.say(f"vetoing #{proposal.number}")
         else:
-            self.hint.show(words)
+            self.say(self.refusal, warn=True)
 
-    # -- what is where ---------------------------------------------------------------------------------------
-
-    @property
-    def situation(self) -> Situation:
-        """What decides which actions make sense now."""
-        bridge = self.bridge
-        chosen = self.chosen
-        selected = None if chosen is None else bridge.state.experiments[chosen]
-        return Situation(bridge.state, bridge.proposal(), bridge.host is not None, bridge.takeable, selected)
-
-    @property
-    def diff_seen(self) -> bool:
-        """Whether the proposal's diff is on the screen, for long enough that a key was meant for it."""
-        return self._pane(3).display and self.bridge.monotonic() - self._target_since >= GRACE_SECONDS
-
-    @property
-    def target(self) -> tuple[int, str] | None:
-        """Number and commit of the diff on the screen."""
-        return self._target
-
-    def bring(self, number: int) -> None:
-        """Pane `number` to the front, and the keys to it."""
-        was = self._pane(3).display
-        self._current = number
-        self._front = in_front(self._front, number)
-        self._arrange()
-        if not was and self._pane(3).display:
-            self._target_since = self.bridge.monotonic()
-        pane = self._pane(number)
-        (self.log_pane if number == 1 else self.diff if number == 3 else pane).focus()
-
-    def toggle_zoom(self) -> None:
-        """The pane with the focus alone, or all again."""
-        self._zoomed = not self._zoomed
-        self._arrange()
-
-    def _arrange(self, *, update: bool = True) -> None:
-        width, height = self.app.size
-        chosen = layout(width, height, self._current, self._front, self._zoomed)
-        rows = 3 if width < 120 else 2 if width < 180 else 1
-        self._status_size = width, rows
-        arrangement = (chosen, rows, height >= 44, height < 30)
-        if arrangement == self._arrangement:
-            self._show_tabs()
+    def action_note(self) -> None:
+        """A line to the researcher."""
+        if not self.may("note"):
             return
-        self._arrangement = arrangement
-        self.status_bar.styles.height = rows
-        self.remove_class("-one", "-two", "-three", "-low", "-high", update=False)
-        self.add_class(
-            f"-{chosen.name}", *(["-low"] if height < 30 else ["-high"] if height >= 44 else []), update=False
+        from autoresearch_tui.cockpit.screens.note import NoteScreen
+
+        self.app.push_screen(NoteScreen(), self._noted)
+
+    def _noted(self, text: str | None) -> None:
+        if text:
+            self.bridge.send(cmd.Note(text))
+            self.say("the note goes out with the next request")
+
+    def action_review(self) -> None:
+        """The proposal on a screen of its own; what it answers are commands."""
+        proposal = self.situation.selected
+        if proposal is None or proposal.stage not in WAITING:
+            proposal = self.situation.proposal
+        if not self.may("review") or proposal is None:
+            return
+        from autoresearch_tui.cockpit.screens.review import ReviewScreen
+
+        files = self.bridge.editable_files(proposal.number) if self.bridge.host is not None else None
+        read = None if files is None else lambda: files
+        diff = self.bridge.read_diff(proposal.number)
+        attend = partial(self._attend, proposal.number)
+        screen = ReviewScreen(
+            proposal, diff, self.situation.state, read, attend, read_only=lambda: self.refusal, edits=self._edits
         )
-        for number, pane in self._panes.items():
-            pane.set_class(number not in chosen.panes, "-absent", update=False)
-        for name, numbers in _COLUMNS.items():
-            self._boxes[name].set_class(not numbers & chosen.panes, "-absent", update=False)
-        self.tab_bar.set_class(not chosen.tabs, "-absent", update=False)
-        if update:
-            self.update_node_styles()
-        self._show_tabs()
+        self.app.push_screen(screen, self._reviewed)
 
-    def _show_tabs(self) -> None:
-        waits = self.situation.open_gate
-        tabs = tuple(Tab(n, SHORT_NAMES[n], n == 3 and waits) for n in PANES)
-        self.tab_bar.show(tabs, self._current)
+    def _attend(self, number: int, *, over: bool) -> None:
+        self.bridge.attend(self.bridge.state.experiments[number], over=over)
 
-    def _show_keys(self) -> None:
-        now = self.situation
-        places = ("", "results") if self.focused is self.results else ("",)
-        pressing = ("approve", "veto", "review") if now.open_gate else ()
-        self.key_bar.show(actions.bar(now, places), pressing, {"pause": "resume"} if now.held else None)
-
-    def _pane(self, number: int) -> Widget:
-        return self._panes[number]
-
-    def _entitle(self, pane: Widget, name: str, more: str = "") -> None:
-        """A pane's titles; setting one draws the pane again, so only where it differs."""
-        if self._titles.get(pane.id) == (name, more):
+    def _reviewed(self, answer: Answer | None) -> None:
+        if answer is None:
             return
-        self._titles[pane.id] = (name, more)
-        pane.border_title = Content(name)
-        pane.border_subtitle = Content(more)
+        for command in answer.commands:
+            if not self.bridge.send(command):
+                self.say(self.refusal, warn=True)
+                return
+        match answer.commands[0]:
+            case cmd.Veto(number=number):
+                self.say(f"vetoing #{number}")
+            case cmd.Revise(number=number):
+                self.say(f"checking your version of #{number}")
+            case cmd.Approve(number=number):
+                self.say(f"approving #{number}")
 
-    @on(ResultsTable.Arranged)
-    def _arranged(self) -> None:
-        self._entitle(self.results, f"4 {NAMES[4]}", self.results.arrangement)
-        self._show_keys()
+    # -- the loop --------------------------------------------------------------------------------------------
 
-    @on(TabBar.Picked)
-    def _picked(self, message: TabBar.Picked) -> None:
-        self.bring(message.number)
+    def action_pause(self) -> None:
+        """Pause, or go on from whatever holds the loop up."""
+        if not self.may("pause"):
+            return
+        held = self.situation.held
+        self.bridge.send(cmd.Resume() if held else cmd.Pause())
+        self.say("going on" if held else "pausing: nothing new is launched")
 
-    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """The pane with the focus is the one that a smaller terminal would show."""
-        for node in event.widget.ancestors_with_self:
-            for number, name in PANES.items():
-                if node.id == name and number != self._current:
-                    self._current = number
-                    self._show_tabs()
-        self._show_keys()
+    def action_pause_run(self) -> None:
+        """Pause at once; the run's proposal is put back."""
+        if self.may("pause_run"):
+            self.bridge.send(cmd.Pause(stop_run=True))
+            self.say("pausing: the present run is stopped and put back")
 
-    @on(BranchTree.Highlighted)
-    def _highlighted(self) -> None:
-        self._show_keys()
+    def action_stop_run(self) -> None:
+        """Ask, because the run's time is lost."""
+        if not self.may("stop_run"):
+            return
+        running = self.bridge.shown_run()
+        assert running is not None
+        from autoresearch_tui.cockpit.screens.choose import ChooseScreen
+
+        question = f"Stop {title(running, 40)}? It counts as a crash with the reason «stopped»."
+        screen = ChooseScreen("stop the run", question, [("y", "stop it"), ("n", "let it go on")])
+        self.app.push_screen(screen, partial(self._stop_run, running.number))
+
+    def _stop_run(self, number: int, answer: str | None) -> None:
+        if answer == "y":
+            self.bridge.send(cmd.StopRun(number))
+
+    def action_stop(self) -> None:
+        """Ask when."""
+        if not self.may("stop"):
+            return
+        from autoresearch_tui.cockpit.screens.choose import ChooseScreen
+
+        answers = [("a", "after the present run"), ("x", "now: its proposal is put back"), ("n", "not at all")]
+        if self.situation.state.running is None:
+            answers = [("x", "now"), ("n", "not at all")]
+        question = "Ends the engine of this session. The same command starts it again from its journal."
+        self.app.push_screen(ChooseScreen("stop for good", question, answers), self._stop)
+
+    def _stop(self, answer: str | None) -> None:
+        if answer in {"a", "x"}:
+            self.bridge.send(cmd.Stop(now=answer == "x"))
+            self.say("stopping" if answer == "x" else "stopping after this run")
+
+    def action_program(self) -> None:
+        """`program.md` in an editor of our own, beside its history."""
+        if self.may("program"):
+            from autoresearch_tui.cockpit.screens.program import ProgramScreen
+
+            self.app.push_screen(ProgramScreen(self.bridge.lab, self.situation.state))
+
+    def action_editor(self) -> None:
+        """`program.md` in the human's editor; the engine reads the file itself."""
+        if self.may("editor"):
+            from autoresearch_tui.cockpit.screens.external_editor import suspended
+
+            problem = suspended(self.app)([self.bridge.lab.program])
+            if problem:
+                self.say(problem, warn=True)
+
+    # -- look ------------------------------------------------------------------------------------------------
+
+    def action_details(self) -> None:
+        """The experiment under the cursor of the pane with the focus."""
+        selected = self.chosen
+        if selected is None:
+            shown = self.bridge.shown_run() if isinstance(self.focused, RunLog) else self.situation.proposal
+            selected = shown.number if shown else None
+        if selected is not None:
+            self.open_details(selected)
+
+    def open_details(self, number: int) -> None:
+        """One experiment on a screen of its own."""
+        from autoresearch_tui.cockpit.screens.experiment import ExperimentScreen
+
+        self.app.push_screen(ExperimentScreen(self.bridge, number))
+
+    @on(ResultsTable.Opened)
+    @on(BranchTree.Selected)
+    def _opened(self, message: ResultsTable.Opened | BranchTree.Selected) -> None:
+        self.open_details(message.number)
+
+    @on(ResultsTable.Compared)
+    def _compare(self, message: ResultsTable.Compared) -> None:
+        from autoresearch_tui.cockpit.screens.compare import CompareScreen
+
+        self.app.push_screen(CompareScreen(self.bridge, self.situation.state, message.numbers))
+
+    def action_pane(self, number: int) -> None:
+        """To a pane by its number."""
+        self.bring(number)
+
+    def action_zoom(self) -> None:
+        """The pane with the focus alone."""
+        self.toggle_zoom()
+
+    def action_follow(self) -> None:
+        """Follow the log, or stand still."""
+        self.log_pane.toggle_follow()
+
+    def action_next_run(self) -> None:
+        """The log and the curve of another run."""
+        if self.may("next_run"):
+            self.bridge.choose_next_run()
+
+    def action_first_error(self) -> None:
+        """To the log's first error."""
+        self.bring(1)
+        if not self.log_pane.first_error():
+            self.say("no line of the log looks like an error")
+
+    def action_find(self) -> None:
+        """Open the line for what to look for: in the results where they have the keys, else in the log."""
+        from textual.widgets import Input
+
+        if self._line is not None:
+            return
+        self._in_results = self.focused is self.results
+        if not self._in_results:
+            self.bring(1)
+        hint = "rows that have all these words" if self._in_results else "search in the log"
+        words = self.results.words if self._in_results else ""
+        self._line = Input(words, placeholder=hint, id="find", compact=True, select_on_focus=False)
+        self.mount(self._line, before="#keys")
+        self.key_bar.tell("Enter keeps these rows · Esc shows all" if self._in_results else "Enter searches · Esc back")
+        self._line.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """The rows follow what is typed."""
+        if self._in_results and self._line is not None:
+            self.results.narrow(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """The log is searched when the line is whole."""
+        self.close_find()
+        if self._in_results:
+            return
+        found = self.log_pane.find(event.value)
+        if event.value:
+            self.say(f"{found} lines · > and < go to the others" if found else "not in the kept lines of this log")
+
+    def close_find(self) -> None:
+        """The keys back to where they were."""
+        if self._line is not None:
+            self._line.remove()
+            self._line = None
+            self.key_bar.tell("")
+        (self.results if self._in_results else self.log_pane).focus()
+
+    def key_escape(self) -> None:
+        """Out of the search line, and with it of the rows' filter; then out of the search in the log."""
+        if self._line is not None:
+            self.close_find()
+            if self._in_results:
+                self.results.narrow("")
+        elif self.focused is self.results and self.results.words:
+            self.results.narrow("")
+        elif self.log_pane.query_text:
+            self.log_pane.find("")
+
+    def action_find_next(self) -> None:
+        """The next occurrence."""
+        self.log_pane.find_step(1)
+
+    def action_find_previous(self) -> None:
+        """The occurrence before."""
+        self.log_pane.find_step(-1)

@@ -18,7 +18,7 @@ from textual.widgets import Static
 from autoresearch_tui.cockpit import actions
 from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.screens import review_text
-from autoresearch_tui.cockpit.screens.edit import EditScreen
+from autoresearch_tui.cockpit.screens.edit import EditScreen, first_changes
 from autoresearch_tui.cockpit.screens.external_editor import Editor, edit_texts, suspended
 from autoresearch_tui.cockpit.screens.note import NoteScreen
 from autoresearch_tui.cockpit.screens.veto import VetoScreen
@@ -73,8 +73,10 @@ class ReviewScreen(Screen[Answer | None]):
         diff_text: str,
         state: State,
         read_files: Callable[[], Mapping[str, str]] | None,
+        attend: Callable[..., None] = lambda *, over: None,  # noqa: ARG005
         *,
-        read_only: str = "",
+        edits: dict[tuple[int, str], dict[str, str]] | None = None,
+        read_only: Callable[[], str] = str,
         grace: float = INPUT_GRACE,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -85,6 +87,8 @@ class ReviewScreen(Screen[Answer | None]):
         self._diff_text = diff_text
         self._session = state
         self._read_files = read_files
+        self._attend = attend
+        self._edits = {} if edits is None else edits
         self._read_only = read_only
         self._grace = grace
         self._clock = clock
@@ -126,7 +130,8 @@ class ReviewScreen(Screen[Answer | None]):
     def outdated(self) -> str:
         """Why an answer would not count: another diff is at the gate by now, or nobody here decides."""
         why = review_text.outdated(self._experiment, self._session)
-        return why or (f"read only: {self._read_only}" if self._read_only else "")
+        reason = self._read_only()
+        return why or (f"read only: {reason}" if reason else "")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys that cannot do anything are not shown."""
@@ -146,6 +151,7 @@ class ReviewScreen(Screen[Answer | None]):
     def action_veto(self) -> None:
         """Asks why, then vetoes."""
         if self._may_decide():
+            self._attend(over=False)
             self.app.push_screen(VetoScreen(f"#{self._experiment.number}"), self._vetoed)
 
     def action_another(self) -> None:
@@ -153,44 +159,54 @@ class ReviewScreen(Screen[Answer | None]):
         if self._may_decide():
             title = f"instead of #{self._experiment.number}, ask for"
             hint = "Enter: veto this one and send the note · Esc: back"
+            self._attend(over=False)
             self.app.push_screen(NoteScreen(title, hint), self._noted)
 
     def action_edit(self) -> None:
         """The proposed files, to be changed by hand here."""
         files = self._files()
         if files:
-            title = f"#{self._experiment.number}, to be run as you leave it"
-            self.app.push_screen(EditScreen(files, title), self._edited)
+            self._attend(over=False)
+            draft, lines = self._edits.get(self._key), first_changes(self._diff_text)
+            screen = EditScreen(files, f"#{self._experiment.number}", draft, lines)
+            self.app.push_screen(screen, self._edited)
 
     def action_external(self) -> None:
         """The proposed files in `$EDITOR`."""
         files = self._files()
         if not files:
             return
-        edited, problem = edit_texts(files, self._editor or suspended(self.app))
+        self._attend(over=False)
+        edited, problem = edit_texts(self._edits.get(self._key, files), self._editor or suspended(self.app))
         self._appeared = self._clock()
         if problem:
             self.notify(problem, severity="error", markup=False)
         elif edited == files:
             self.notify("nothing was changed, nothing was sent", markup=False)
-        else:
-            self._edited(edited)
+        self._edited(None if problem or edited == files else edited)
 
     def action_leave(self) -> None:
         """Back, with the proposal left at the gate: that decides nothing, so it need not wait."""
         self.dismiss(None)
 
     def _vetoed(self, reason: str | None) -> None:
-        if reason is not None:
+        if reason is None:
+            self._attend(over=True)
+        else:
             self._answer(Veto(self._experiment.number, self._experiment.commit, reason))
 
     def _noted(self, text: str | None) -> None:
-        if text is not None:
+        if text is None:
+            self._attend(over=True)
+        else:
             veto = Veto(self._experiment.number, self._experiment.commit, f"another is wanted: {text}")
             self._answer(veto, Note(text))
 
     def _edited(self, files: dict[str, str] | None) -> None:
-        if files is not None:
+        if files is None:
+            self._attend(over=True)
+        else:
+            self._edits[self._key] = files
             self._answer(Revise(self._experiment.number, self._experiment.commit, files))
 
     def _answer(self, *commands: Command) -> None:
@@ -200,6 +216,10 @@ class ReviewScreen(Screen[Answer | None]):
             self.notify(f"not sent: {why}", severity="warning", markup=False)
         else:
             self.dismiss(Answer(commands))
+
+    @property
+    def _key(self) -> tuple[int, str]:
+        return self._experiment.number, self._experiment.commit
 
     def _files(self) -> dict[str, str]:
         if not self._may_decide() or self._read_files is None:
