@@ -151,10 +151,7 @@ class ProposalMade:
 
 @dataclass(frozen=True, slots=True)
 class ReviewOpened:
-    """The proposal waits at the gate. `policy` decides at `deadline` (UTC, ISO 8601), where both are set.
-
-    Again with a later deadline while a human is at an answer, and with the first one where they give none.
-    """
+    """At the gate: `policy` decides at `deadline` (UTC, ISO 8601), if set; later while a human is at an answer."""
 
     number: int
     commit: str
