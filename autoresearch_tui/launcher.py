@@ -56,6 +56,8 @@ def headless(lab: Lab, choice: Choice, *, prepare: bool) -> int:
 
     # Also where whoever started us had it ignored: `kill -INT` is how this engine is stopped.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # From the beginning: it is started in terminals that are closed a moment later.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     output = Output()
     try:
         return _headless(lab, choice, output, prepare=prepare)
@@ -195,6 +197,12 @@ def _ready(lab: Lab, choice: Choice, *, prepare: bool, attended: bool = False) -
         raise UserError(str(error)) from None
     if "budget" in choice.overrides and (why := checkout.deaf(lab.root)):
         raise UserError(f"--budget: {why}")
+    limits = shown.settings.run
+    if "budget" in choice.overrides and limits.budget_seconds >= limits.timeout_seconds:
+        raise UserError(
+            f"--budget {limits.budget_seconds:g}: a run is killed after {limits.timeout_seconds:g} s; "
+            "raise `run.timeout_seconds` in autoresearch.toml as well"
+        )
     if not attended:
         choose.make(shown.settings, os.environ)
     problem = check.problem()

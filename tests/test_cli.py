@@ -100,6 +100,10 @@ def broken(kind: str, folder: Path) -> Path:
             settings.write_text(SETTINGS.replace('"python"', '"no-such-trainer"'))
         case "no key":
             settings.write_text(SETTINGS.replace('"search"', '"claude"'))
+        case "no referee":
+            settings.write_text(SETTINGS + '[metric]\nreferee = ["no-such-judge"]\n')
+        case "merge":
+            (folder / "train.py").write_text("<<<<<<< HEAD\nA = 1\n=======\nA = 2\n>>>>>>> other\n")
         case "no tokenizer":
             text = "import sys\n# AUTORESEARCH_PROFILE\nsys.exit('no tokenizer: run `autoresearch-tui prepare`')\n"
             (folder / "prepare.py").write_text(text)
@@ -117,6 +121,7 @@ def broken(kind: str, folder: Path) -> Path:
         ("unknown key", ("run.budget_secnds", "did you mean `run.budget_seconds`")),
         ("program not utf-8", ("program.md", "not UTF-8 at byte 2")),
         ("no command", ("no-such-trainer", "run.command")),
+        ("no referee", ("no-such-judge", "metric.referee")),
         ("no key", ("ANTHROPIC_API_KEY", "search")),
         ("no tokenizer", ("no tokenizer", "autoresearch-tui prepare")),
         ("link", ("train.py", "plain file")),
@@ -135,6 +140,15 @@ def test_wrong_input_is_one_line_and_exit_code_2(tmp_path: Path, kind: str, word
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
+def test_a_merge_that_is_not_finished_begins_no_session(tmp_path: Path) -> None:
+    folder = broken("merge", tmp_path / "lab")
+    done = run(str(folder), "--headless", "--experiments", "1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "train.py: has conflict markers; finish the merge" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert list(folder.glob(".autoresearch/*/journal.jsonl")) == []
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -147,6 +161,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(tmp_path: Path, kind: str, word
         (("init", "LAB"), "not empty"),
         (("--experiments", "0", "LAB"), "--experiments: must be a whole number above 0, not '0'"),
         (("--budget", "nan", "LAB"), "--budget: must be a number above 0, not 'nan'"),
+        (("--budget", "30", "LAB", "--headless"), "--budget 30: a run is killed after 30 s; raise"),
         (("--review", "no", "LAB"), "choose from 'ask', 'auto'"),
         (("--devices", "x", "LAB"), "is not a device"),
         (("--head", "LAB"), "unrecognized arguments: --head"),

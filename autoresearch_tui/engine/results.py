@@ -62,6 +62,8 @@ class LabTable:
 
     def foreign(self) -> bool:
         """Whether somebody else wrote, or edited, the table that is there now."""
+        if self._path.exists() and not self._path.is_file():
+            return True  # a folder, or a pipe that would be waited on for ever
         try:
             present = hashlib.sha256(self._path.read_bytes()).hexdigest()
         except FileNotFoundError:

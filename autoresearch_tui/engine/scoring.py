@@ -58,7 +58,7 @@ def score(
     elif settings.metric.referee:
         source, said = REFEREE, refereeing.listen(settings, files, cwd, env)
     else:
-        source, said = SELF_REPORTED, refereeing.Said(*_printed(text, settings.metric), {})
+        source, said = SELF_REPORTED, refereeing.Said(*_printed(text, settings.metric, summary), {})
         doubts = plausible.doubts(
             plausible.read_trace(files.log),
             summary,
@@ -158,7 +158,7 @@ def _why_crashed(run: ev.RunEnded) -> str:
     return f"{run.reason}: {last}" if last else run.reason
 
 
-def _printed(text: str, metric: MetricSettings) -> tuple[float | None, str]:
+def _printed(text: str, metric: MetricSettings, summary: Mapping[str, str]) -> tuple[float | None, str]:
     """The score that a run printed itself, or why there is none."""
     if metric.pattern == MetricSettings().pattern:
         value = runlog.find_metric(text, metric.pattern, metric.name)
@@ -166,6 +166,8 @@ def _printed(text: str, metric: MetricSettings) -> tuple[float | None, str]:
         value = runlog.last_match(text, metric.pattern)
     if value is not None:
         return value, ""
+    if metric.name in summary:
+        return None, f"the log's {metric.name} is {summary[metric.name][:40]}, which is no finite number"
     return None, f"the log has no {metric.name} that `metric.pattern` finds"
 
 

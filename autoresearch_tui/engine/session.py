@@ -23,6 +23,7 @@ from autoresearch_tui.engine.running import launch
 from autoresearch_tui.engine.running.launch import Launcher
 from autoresearch_tui.engine.scoring import hashes
 from autoresearch_tui.engine.state import TABLE
+from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import STATE_FOLDER, Lab
 
 
@@ -200,6 +201,9 @@ class Session:
         changed = {
             name: data for name in names if (data := (self.lab.root / name).read_bytes()) != self._committed(base, name)
         }
+        for name, data in changed.items():
+            if b"\n<<<<<<< " in b"\n" + data:
+                raise UserError(f"{self.lab.root / name}: has conflict markers; finish the merge or rebase first")
         if changed:
             # The user's uncommitted work is the start that they mean; their checkout stays as it is.
             message = f"Uncommitted changes of {', '.join(changed)} at the start of {self.branch}\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -352,6 +353,16 @@ def test_a_table_that_somebody_else_wrote_is_left_alone(lab_folder: Path) -> Non
     with running(lab_folder, Script(), rows=1) as driver:
         driver.join()
     assert (lab_folder / "results.tsv").read_text() == "commit\tval_bpb\nmine\t1.0\n"
+    assert len((lab_folder / ".autoresearch/t/results.tsv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_file_in_the_tables_place_stops_nothing(lab_folder: Path, kind: str) -> None:
+    path = lab_folder / "results.tsv"
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    with running(lab_folder, Script(), rows=1) as driver:
+        driver.join()
+    assert path.is_dir() if kind == "folder" else path.is_fifo()
     assert len((lab_folder / ".autoresearch/t/results.tsv").read_text().splitlines()) == 2
 
 

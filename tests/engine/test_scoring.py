@@ -47,6 +47,13 @@ def test_a_run_that_ended_well_is_no_crash_whatever_its_log(
         assert "metric.pattern" in baseline.reason
 
 
+@pytest.mark.parametrize("value", ["nan", "-inf", "1e999", "0,997", "abc"])
+def test_a_score_that_is_no_number_is_named(new_lab: NewLab, value: str) -> None:
+    (baseline,) = play(new_lab(train=f"print('---')\nprint('val_bpb: 0.5')\nprint('val_bpb:   {value}')\n")).table
+    assert baseline.outcome == "invalid"
+    assert baseline.reason == f"the log's val_bpb is {value}, which is no finite number"
+
+
 def test_doubts_are_kept_and_decide_nothing(new_lab: NewLab) -> None:
     folder = new_lab(train=TRAIN.replace("training_seconds: {", "training_seconds: 9{"))
     (baseline,) = play(folder).table

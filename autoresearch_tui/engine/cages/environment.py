@@ -51,8 +51,19 @@ def training_command(lab: Lab) -> tuple[str, ...]:
     return words
 
 
+def _check_referee(lab: Lab) -> None:
+    """A referee that is not there would be found out after the first run only."""
+    word = next(iter(lab.settings.metric.referee), "")
+    if not word or word in lab.settings.lab.locked or ("/" in word and not word.startswith("/")):
+        return
+    if shutil.which(word, path=environment(lab, lab.state_folder)["PATH"]) is None:
+        raise UserError(
+            f"{lab.root}: the referee's command `{word}` is not there; install it, or name another in `metric.referee`"
+        )
+
+
 def check_command(lab: Lab) -> None:
-    """Raises UserError where the training command is not there."""
+    """Raises UserError where the training command, or the referee's, is not there."""
     command = training_command(lab)[0]
     if "/" in command:
         found = (lab.root / command).is_file()
@@ -64,6 +75,7 @@ def check_command(lab: Lab) -> None:
             f"{lab.root}: the training command `{command}` is not there; install it, "
             f'or set `run.command` in autoresearch.toml, for example ["python", "{lab.settings.lab.editable[0]}"]'
         )
+    _check_referee(lab)
     if Path(command).name == "uv" and lab.venv is None and (lab.root / "pyproject.toml").is_file():
         raise UserError(
             f"{lab.root}: no .venv yet, and a run has no network to make it; "
