@@ -236,8 +236,29 @@ def _watch(lab: Lab, tag: str, why: str, *, takeable: bool) -> bool:
     from autoresearch_tui.cockpit.app import Cockpit
 
     app = Cockpit(lab, tag, None, read_only_reason=why, takeable=takeable)
-    app.run()
+    _run_viewer(app)
     return app.outcome == "take over"
+
+
+def _run_viewer(app: Cockpit) -> None:
+    """A screen that owns nothing: signals close it as a key would, and leave the terminal as it was.
+
+    Raises KeyboardInterrupt after one.
+    """
+    told: list[int] = []
+
+    def close(number: int, _frame: object) -> None:
+        told.append(number)
+        app.exit()
+
+    before = {number: signal.signal(number, close) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        app.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if told:
+        raise KeyboardInterrupt
 
 
 def replay(lab: Lab, tag: str, speed: float) -> int:
@@ -250,7 +271,7 @@ def replay(lab: Lab, tag: str, speed: float) -> int:
     player = Replay(lab, tag, speed)
     player.start()
     try:
-        Cockpit(player.lab, tag, None, read_only_reason=f"replay, {speed:g} times as fast").run()
+        _run_viewer(Cockpit(player.lab, tag, None, read_only_reason=f"replay, {speed:g} times as fast"))
     finally:
         player.stop()
     return 0

@@ -62,6 +62,11 @@ class Terminal:
         return True
 
     @property
+    def cursor_shown(self) -> bool:
+        """A full screen hides it, and has to give it back."""
+        return not self._screen.cursor.hidden
+
+    @property
     def text(self) -> str:
         """The screen as it is."""
         return "\n".join(line.rstrip() for line in self._screen.display)

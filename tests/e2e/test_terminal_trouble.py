@@ -6,6 +6,8 @@ import fcntl
 import os
 import signal
 import struct
+import subprocess
+import sys
 import termios
 import time
 from collections.abc import Callable
@@ -100,3 +102,19 @@ def test_stops_and_sizes_down_to_one_cell(new_lab: Callable[..., Path]) -> None:
         terminal.press_until("q", lambda _: not terminal.process.isalive())
     stop_headless(lab)
     assert problems(lab, "t") == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", ["watch", "replay"])
+def test_a_viewer_that_is_told_to_end_leaves_the_terminal_as_it_was(
+    new_lab: Callable[..., Path], command: str, number: signal.Signals
+) -> None:
+    folder = new_lab()
+    words = [sys.executable, "-m", "autoresearch_tui", str(folder), "--headless", "--tag", "t", "--experiments", "1"]
+    subprocess.run(words, check=True, capture_output=True, timeout=60)
+    with Terminal(command, str(folder)) as terminal:
+        terminal.wait("read only")
+        assert not terminal.cursor_shown
+        os.kill(terminal.process.pid, number)
+        assert terminal.ended() == 130
+        assert terminal.cursor_shown
