@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from autoresearch_tui.parts import RESULT, part
 from autoresearch_tui.researchers import claude_client, claude_errors, claude_models, claude_prices, claude_tool
 from autoresearch_tui.researchers.base import Brief, Proposal, ResearcherError, Usage
 from autoresearch_tui.researchers.claude_stream import Answer, Collector
@@ -178,7 +179,7 @@ class Claude:
                 return _proposal(answer, call.brief.files)
             except claude_tool.RefusedInput as refused:
                 reason = str(refused)
-            call.hear(f"\n[sent back: {reason}]\n")
+            call.hear(f"\n{part(RESULT, f'sent back: {reason}')}\n")
             rounds.append((answer, reason))
         raise ResearcherError(f"no usable proposal in {REPAIRS + 1} answers; the last one: {reason}")
 

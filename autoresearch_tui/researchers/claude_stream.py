@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from autoresearch_tui.parts import CALL, TEXT, THINKING, part
 from autoresearch_tui.researchers.claude_prices import Tokens
 
 _SHOWN_ESCAPES = {"n": "\n", "t": "\t", "r": "", '"': '"', "\\": "\\", "/": "/"}
@@ -79,9 +80,12 @@ class Collector:
         if kind == "tool_use":
             block.setdefault("input", {})
             self._inputs[index] = ""
-            return f"\n[{block.get('name', '')}]\n"
-        shown = block.get(str(kind)) if kind in {"text", "thinking"} else None
-        return ("\n" if index else "") + (shown if isinstance(shown, str) else "")
+            return ("\n" if index else "") + part(CALL, f"{block.get('name', '')} ")
+        if kind not in {"text", "thinking"}:
+            return ""
+        shown = block.get(kind)
+        mark = THINKING if kind == "thinking" else TEXT
+        return ("\n" if index else "") + part(mark, shown if isinstance(shown, str) else "")
 
     def _add(self, index: int, delta: Mapping[str, Any]) -> str:
         block = self._blocks.get(index)

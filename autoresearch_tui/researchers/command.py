@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui import scratch
-from autoresearch_tui.researchers import agents, prompt
+from autoresearch_tui.researchers import agent_events, agents, prompt
 from autoresearch_tui.researchers.base import Brief, Proposal, ResearcherError, Usage
 from autoresearch_tui.researchers.command_files import Manifest, read_text, take, unwanted
 from autoresearch_tui.researchers.command_run import DEFAULT_LIMITS, OWNER, Finished, Limits, end_orphans, owner, run
@@ -142,7 +141,7 @@ def _collect(folder: _Folder, brief: Brief) -> dict[str, str]:
 
 def _words(folder: _Folder, finished: Finished) -> tuple[str, str]:
     """Description and hypothesis: the agent's own, else its last line of stdout."""
-    answer = _event(read_text(folder.result, _RESULT_LIMIT) or "")
+    answer = agent_events.event(read_text(folder.result, _RESULT_LIMIT) or "")
     given = {key: value for key, value in answer.items() if isinstance(value, str)}
     description = given.get("description", "").strip() or headline(finished.headline) or "no description given"
     return describe(description), clean_text(given.get("hypothesis", "")).strip()[:2_000]
@@ -150,7 +149,7 @@ def _words(folder: _Folder, finished: Finished) -> tuple[str, str]:
 
 def headline(line: str) -> str:
     """The words of a last line: the last line of the text in it, where it is an agent's JSON event."""
-    event = _event(line)
+    event = agent_events.event(line)
     if not event:
         return line
     for key in ("result", "response", "text", "message"):
@@ -162,7 +161,7 @@ def headline(line: str) -> str:
 
 def cost(line: str) -> Usage:
     """Tokens and dollars, where the last line is an event that has them, as Claude Code's has."""
-    event = _event(line)
+    event = agent_events.event(line)
     counts = event.get("usage")
     counts = counts if isinstance(counts, dict) else {}
     sent = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
@@ -176,15 +175,6 @@ def cost(line: str) -> Usage:
 
 def _count(value: object) -> int:
     return value if isinstance(value, int) and value >= 0 else 0
-
-
-def _event(line: str) -> dict[str, object]:
-    """A line of JSON events, or an empty one."""
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return event if isinstance(event, dict) else {}
 
 
 def find(command: Sequence[str], environ: Mapping[str, str]) -> str | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 
+from autoresearch_tui.researchers import agent_events
 from autoresearch_tui.researchers.base import ResearcherError
 from autoresearch_tui.text import clean_line, describe
 
@@ -86,12 +87,16 @@ class _Output:
         if stream == "stdout":
             # whole, as it may be an event in JSON
             self.headline = raw
-        line = clean_line(raw[:_LINE])
-        self.last.append(line)
+        self.last.append(clean_line(raw[:_LINE]))
+        known = agent_events.parts(raw) if stream == "stdout" else None
+        for text in [raw[:_LINE]] if known is None else known:
+            self._show("\n".join(clean_line(line) for line in text.splitlines()))
+
+    def _show(self, text: str) -> None:
         if self.room <= 0:
             return
-        self.room -= len(line) + 1
-        self.say(f"{line}\n" if self.room > 0 else "… (the rest of the output is not shown)\n")
+        self.room -= len(text) + 1
+        self.say(f"{text}\n" if self.room > 0 else "… (the rest of the output is not shown)\n")
 
 
 def run(

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from autoresearch_tui.parts import TEXT, part
 from autoresearch_tui.researchers import breadth, facts, knobs, moves, structure, wording
 from autoresearch_tui.researchers.base import Attempt, Brief, Proposal, ResearcherError
 from autoresearch_tui.researchers.breadth import Shaping
@@ -73,7 +74,7 @@ class Search:
         else:
             words = wording.description(move), wording.hypothesis(move, plan.trials, plan.kinds, brief.metric)
         proposal = Proposal(*words, files)
-        say(f"{proposal.description}: {proposal.hypothesis}\n")
+        say(f"{part(TEXT, proposal.description)}: {proposal.hypothesis}\n")
         return proposal
 
     def setting(self, brief: Brief, commit: str) -> _Setting | None:

@@ -209,9 +209,11 @@ def night(session: FakeSession) -> None:
     waiting = session.propose("ADAM_BETAS (0.8, 0.95)→(0.9, 0.95)", hypothesis="Less noise in the second moment.")
     session.review(waiting, "approve-low-risk")
     session.files.researcher_log.write_text(
-        "Seven attempts so far. The learning rates near the frontier are settled to a factor of two.\n"
-        "→ reading the history: WARMDOWN_RATIO helped, so the end of the schedule matters.\n"
-        "Next: the optimiser's memory. A longer first moment should help where the batch is noisy.\n"
+        "── experiment 8 ──\n"
+        "∴ Seven attempts so far. The learning rates near the frontier are settled to a factor of two.\n"
+        "WARMDOWN_RATIO helped, so the end of the schedule matters.\n"
+        "◇ read_experiment 6\n← keep, 0.986800: WARMDOWN_RATIO 0.5→0.7\n"
+        "» Next: the optimiser's memory. A longer first moment should help where the batch is noisy.\n"
     )
 
 

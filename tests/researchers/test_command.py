@@ -431,3 +431,12 @@ def test_a_program_that_is_not_there_is_said_at_the_start() -> None:
 def test_an_empty_command_is_said_at_the_start() -> None:
     with pytest.raises(UserError, match=r"researcher\.command"):
         choose.make(Settings(researcher=ResearcherSettings(kind="command")), {"PATH": "/bin"})
+
+
+def test_an_agents_json_events_are_shown_as_parts(run: Run) -> None:
+    thinks = '{"type":"assistant","message":{"content":[{"type":"thinking","thinking":"Hm.\\u001b[2J"}]}}'
+    done = '{"type":"result","result":"halve LR","total_cost_usd":0.5}'
+    proposal, said = run(f"sed -i s/0.04/0.02/ train.py; echo '{thinks}'; echo '{done}'")
+    assert said == "∴ Hm.·[2J\n"
+    assert proposal is not None
+    assert (proposal.description, proposal.usage.usd) == ("halve LR", 0.5)

@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from autoresearch_tui import parts
 from autoresearch_tui.cockpit.actions import ACTIONS, JUDGE, key_name
 from autoresearch_tui.cockpit.marks import NAMES as MARK_NAMES
 from autoresearch_tui.cockpit.marks import WORDS
@@ -85,4 +86,5 @@ def help_rows(keys: Mapping[str, str], place: str = "") -> list[tuple[str, str, 
     rows += [(glyph, name, "") for name, (glyph, _) in MARKS.items() if name not in {"ended", "scored"}]
     rows += [("★", "frontier", "the next proposals start from it")]
     rows += [(glyph, name, WORDS[glyph]) for glyph, name in MARK_NAMES.items()]
+    rows += [(glyph, words, "") for glyph, words in parts.WORDS.items()]
     return rows

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from textual.geometry import Size
 
 from autoresearch_tui.cockpit.widgets.canvas import Row, wrap
 from autoresearch_tui.cockpit.widgets.scroller import Scroller
+from autoresearch_tui.parts import CALL, RESULT, TEXT, THINKING, mark_of
 from autoresearch_tui.text import clean_text
 
 KEPT_CHARS = 60_000
@@ -20,7 +21,7 @@ class ResearcherStream(Scroller):
     def __init__(self) -> None:
         super().__init__(id="stream", classes="pane")
         self._text = ""
-        self._lines: list[str] = []
+        self._lines: list[tuple[str, str]] = []
         self._width = 0
         self._following = True
 
@@ -39,7 +40,7 @@ class ResearcherStream(Scroller):
 
     def _wrap(self, width: int) -> None:
         self._width = width
-        self._lines = wrap(self._text.rstrip("\n"), width) if self._text else []
+        self._lines = list(_toned(self._text.rstrip("\n"), width)) if self._text else []
         if self._following:
             self.top = self.last_top
 
@@ -58,13 +59,32 @@ class ResearcherStream(Scroller):
         """Lines of the text."""
         if not self._lines:
             return [[(f" {line}", "dim")] for line in wrap(_NOTHING, width - 2)]
-        return [[(f" {line}", _tone(line))] for line in self._lines[start:end]]
+        return [[(f" {line}", tone)] for line, tone in self._lines[start:end]]
+
+
+_TONES = {THINKING: "dim", TEXT: "text", CALL: "accent", RESULT: "dim"}
+
+
+def _toned(text: str, width: int) -> Iterator[tuple[str, str]]:
+    """Wrapped lines with their tones: a part keeps its own to its end, and hangs below its mark."""
+    mark = ""
+    for line in text.split("\n"):
+        begins = mark_of(line)
+        tone = _tone(line)
+        if tone or begins:
+            mark = begins
+        if not mark:
+            yield from ((one, tone or "text") for one in wrap(line, width))
+            continue
+        first, *rest = wrap(line[2:] if begins else line, width - 2)
+        yield f"{mark if begins else ' '} {first}", _TONES[mark]
+        yield from ((f"  {one}", _TONES[mark]) for one in rest)
 
 
 def _tone(line: str) -> str:
-    """What the loop says between the researcher's words stands out from them."""
+    """What the loop says between the researcher's words stands out from them; empty for theirs."""
     if line.startswith("── experiment"):
         return "second-strong"
     if line.startswith("preflight:"):
         return "warn"
-    return "dim" if line.startswith(("── ", "[")) else "text"
+    return "dim" if line.startswith("── ") else ""
