@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _EXIT_CODES = {"finished": 0, "stopped": 0, "detached": 0, "failed": 1, "interrupted": 130}
+# A screen that was told to end has so long to leave its terminal as it was.
+_CLOSING_SECONDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,9 +299,12 @@ def _show(lab: Lab, tag: str, host: EngineThread, heir: Successor) -> int | None
     app = Cockpit(lab, tag, host)
     # Textual has no handler for a terminal that goes away: the process would die, and the loop with it.
     signal.signal(signal.SIGHUP, lambda _signal, _frame: _abandon(host, heir))
-    signal.signal(signal.SIGTERM, lambda _signal, _frame: _abandon(host, heir))
+    signal.signal(signal.SIGALRM, lambda _signal, _frame: _abandon(host, heir))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _signal, _frame: _close(app))
     signal.signal(HAND_OVER, lambda _signal, _frame: _hand_over(app, host))
     app.run()
+    signal.alarm(0)
     _ignore_signals()
     if app.taken_over:
         return None if app.outcome == "take over" else 0
@@ -343,6 +348,12 @@ def _hand_over(app: Cockpit, host: EngineThread) -> None:
     host.dismiss()
 
 
+def _close(app: Cockpit) -> None:
+    """As its key would; a terminal that takes nothing any more is not waited for."""
+    signal.alarm(_CLOSING_SECONDS)
+    app.exit(0)
+
+
 def _abandon(host: EngineThread, heir: Successor) -> None:
     """The terminal is gone: hand the session to an engine without a screen, and end at once."""
     _ignore_signals()
@@ -357,7 +368,7 @@ def _abandon(host: EngineThread, heir: Successor) -> None:
 
 def _ignore_signals() -> None:
     """This process is on its way out, and whoever goes on has been chosen."""
-    for number in (signal.SIGHUP, signal.SIGTERM, HAND_OVER):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, HAND_OVER):
         signal.signal(number, signal.SIG_IGN)
 
 

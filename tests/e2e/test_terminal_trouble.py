@@ -35,6 +35,20 @@ def waiting_bytes(terminal: Terminal) -> int:
     return int(struct.unpack("i", fcntl.ioctl(terminal.process.child_fd, termios.FIONREAD, b"\0" * 4))[0])
 
 
+def stand_still(terminal: Terminal) -> int:
+    """Read nothing until no more goes into the terminal. Returns how many bytes that is."""
+    full = -1
+
+    def stuck() -> bool:
+        nonlocal full
+        was, full = full, waiting_bytes(terminal)
+        time.sleep(0.5)
+        return 0 < was == full
+
+    wait_for(stuck, 60, "a full buffer")
+    return full
+
+
 def stop_for_good(terminal: Terminal) -> None:
     terminal.press_until("Q", "stop for good")
     terminal.press("x")
@@ -45,15 +59,8 @@ def test_a_reader_that_stands_still_costs_the_loop_nothing(new_lab: Callable[...
     lab = new_lab(train=LOUD)
     with Terminal(str(lab), "--tag", "t", columns=200, lines=50) as terminal:
         terminal.wait("training #1")
-        full, before = -1, len(rows(lab))
-
-        def stuck() -> bool:
-            nonlocal full
-            was, full = full, waiting_bytes(terminal)
-            time.sleep(0.5)
-            return 0 < was == full
-
-        wait_for(stuck, 60, "a full buffer")
+        before = len(rows(lab))
+        full = stand_still(terminal)
         # Nobody has read for a while and nobody reads: the loop goes on at its own pace.
         wait_for(lambda: len(rows(lab)) >= before + 3, 60, "three more verdicts")
         assert waiting_bytes(terminal) == full
@@ -118,3 +125,30 @@ def test_a_viewer_that_is_told_to_end_leaves_the_terminal_as_it_was(
         os.kill(terminal.process.pid, number)
         assert terminal.ended() == 130
         assert terminal.cursor_shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_cockpit_that_is_told_to_end_leaves_as_with_its_key(
+    new_lab: Callable[..., Path], number: signal.Signals
+) -> None:
+    lab = new_lab(settings=ASK)
+    with Terminal(str(lab), "--tag", "t") as terminal:
+        terminal.wait("a approves")
+        os.kill(terminal.process.pid, number)
+        terminal.wait("The loop goes on without a screen")
+        assert terminal.ended() == 0
+        assert terminal.cursor_shown
+    stop_headless(lab)
+    assert problems(lab, "t") == []
+
+
+def test_one_whose_terminal_takes_nothing_ends_all_the_same(new_lab: Callable[..., Path]) -> None:
+    lab = new_lab(train=LOUD)
+    with Terminal(str(lab), "--tag", "t", columns=200, lines=50) as terminal:
+        terminal.wait("training #1")
+        stand_still(terminal)
+        os.kill(terminal.process.pid, signal.SIGTERM)
+        assert os.waitstatus_to_exitcode(os.waitpid(terminal.process.pid, 0)[1]) == 0
+        terminal.gone()
+    stop_headless(lab)
+    assert problems(lab, "t") == []
