@@ -231,7 +231,8 @@ class RunEnded:
 
     `cause`: the last lines of its log. `asked_seconds`: from the start until the run asked its referee to score it, by
     the supervisor's clock. `memory_mb`, `device_memory_mb`: the most (MiB) that it held of the machine and of its
-    accelerators, measured from outside. `refused`: why its referee had refused it before it failed.
+    accelerators, measured from outside. `refused`: why its referee had refused it before it failed. `referee_killed`:
+    a signal from outside ended its referee.
     """
 
     number: int
@@ -243,6 +244,7 @@ class RunEnded:
     memory_mb: float | None = None
     device_memory_mb: float | None = None
     refused: str = ""
+    referee_killed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from autoresearch_tui.engine.state import Experiment, Stage
 
 # A run that takes its machine down or fills the disk itself does so again, and is judged then.
 LOST_AGAIN = 1
-BASELINE_LOST = "the baseline's run was lost twice"
+BASELINE_LOST = "the baseline's run, or its referee, was killed twice"
 _MACHINE = frozenset({"lost", "disk full"})
 
 
@@ -136,6 +136,7 @@ class Runs:
                 memory_mb=_mib(ended.memory_bytes),
                 device_memory_mb=_mib(ended.device_memory_bytes),
                 refused=refereeing.refusal(ended, files) if ended.reason != "finished" else "",
+                referee_killed=ended.referee_killed,
             )
         )
         return True
@@ -155,6 +156,8 @@ class Runs:
     def _machine_failed(self, experiment: Experiment) -> bool:
         """Whether a run ended for what is no fault of its proposal; the next launch waits until that is mended."""
         assert experiment.run is not None
+        if experiment.run.referee_killed:
+            return True
         if experiment.run.reason == "crashed":
             return self._surroundings.lost(experiment.device)
         return experiment.run.reason in _MACHINE
@@ -211,7 +214,7 @@ class Runs:
 
 def _no_baseline(experiment: Experiment, why: str) -> str:
     """What stands in the way of a session whose baseline has no score, and the remedy."""
-    if experiment.run is not None and experiment.run.reason == "lost":
+    if experiment.run is not None and (experiment.run.reason == "lost" or experiment.run.referee_killed):
         return f"{BASELINE_LOST}; see what ended it (out of memory? the machine?), then resume, or start again"
     return f"the baseline gave no score ({why}); mend the lab, commit, and start with --new"
 

@@ -29,6 +29,7 @@ from autoresearch_tui.engine import trouble
 from autoresearch_tui.engine.codec import type_name
 from autoresearch_tui.engine.journal import Journal
 from autoresearch_tui.engine.running import runner
+from autoresearch_tui.engine.running.processes import PR_SET_PDEATHSIG, prctl
 
 _EFFECTS = frozenset(
     {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.kill", "os.link", "subprocess.Popen"}
@@ -198,6 +199,7 @@ def _become(request: dict[str, Any], number: int) -> None:
         for descriptor, source in ((0, null), (1, null), (2, errors)):
             os.dup2(source, descriptor)
         os.setsid()
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         os.environ.update(request["env"])
         arm(request["orders"])
         from autoresearch_tui import cli
@@ -223,6 +225,7 @@ def _serve() -> None:
     for name in ("libcst", "numpy", "pyflakes.checker", "pynvml"):
         importlib.import_module(name)
     cage.mechanism()
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # where the tests are killed, nobody is left to end an engine
     for line in sys.stdin:
         request = json.loads(line)
         pids = []

@@ -6,7 +6,9 @@ import contextlib
 import os
 import random
 import signal
+import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,8 @@ import pytest
 from autoresearch_tui.engine.review import BASELINE
 from autoresearch_tui.engine.running import runner
 from autoresearch_tui.engine.runs import BASELINE_LOST, LOST_AGAIN
-from tests.conftest import SETTINGS, TRAIN, make_lab
+from tests.conftest import SETTINGS, TRAIN, git, make_lab
+from tests.engine.test_refereeing import ASK
 from tests.faults.engines import Engines, is_running
 from tests.faults.test_trainer_zoo import until
 from tests.history import contradictions, problems, state_of, survivors
@@ -23,6 +26,7 @@ from tests.history import contradictions, problems, state_of, survivors
 QUICK = SETTINGS.replace('["python", "train.py"]', '["python", "-I", "-S", "train.py"]')
 UNCAGED = {"AUTORESEARCH_NO_CAGE": "1"}
 ROWS = 4
+REFEREE_COMES_SECONDS = 5.0
 KILLS_OF_A_LAB, KILLS_BETWEEN_ENDS = 40, 8
 TYPES = (
     "session_began",
@@ -111,25 +115,41 @@ def kill_supervisors(lab: Path) -> None:
                 os.kill(int(lock.read_text()), signal.SIGKILL)
 
 
+def kill_referees(lab: Path) -> int:
+    """Of all runs that have asked theirs. Returns how many."""
+    killed = 0
+    for run in filter(is_running, lab.glob(".autoresearch/t/runs/*")):
+        with contextlib.suppress(OSError, ValueError):
+            owner, started = int((run / "run.lock").read_text()), runner.look(run).started
+            children = Path(f"/proc/{owner}/task/{owner}/children").read_text().split()
+            for child in {int(word) for word in children} - {started.trainer_pid if started else 0}:
+                os.kill(child, signal.SIGKILL)
+                killed += 1
+    return killed
+
+
 def gave_up(lab: Path, said: str) -> bool:
     """Whether an engine has ended for the one reason that kills can lead to: twice they took the baseline's run."""
     state = state_of(lab, "t")
     tries = [each for each in state.experiments if each.author == BASELINE]
-    lost = tries != [] and (tries[-1].outcome, tries[-1].reason, tries[-1].spared) == ("crash", "lost", LOST_AGAIN)
+    run = tries[-1].run if tries else None
+    lost = run is not None and (run.reason == "lost" or run.referee_killed) and tries[-1].spared == LOST_AGAIN
     return lost and state.best is None and BASELINE_LOST in said and len(said.splitlines()) == 1
 
 
 class Killer:
     """Draws how an engine is to die, and sees to it."""
 
-    def __init__(self, seed: int, engines: Engines) -> None:
+    def __init__(self, seed: int, engines: Engines, referee: int = 0) -> None:
+        """`referee`: how often its referee is killed first, where the others are a hundred."""
         self.dice = random.Random(seed)
         self.engines = engines
-        self.counts = {"effect": 0, "moment": 0, "everything": 0, "supervisor": 0}
+        self.counts: Counter[str] = Counter()
+        self.weights = {"effect": 50, "moment": 30, "everything": 12, "supervisor": 8, "referee": referee}
 
     def kill(self, lab: Path) -> None:
         """One engine's life, up to its death."""
-        how = self.dice.choices(list(self.counts), (50, 30, 12, 8))[0]
+        how = self.dice.choices([*self.weights], [*self.weights.values()])[0]
         env = {} if self.dice.random() < 0.15 else UNCAGED
         orders = f"effect:{self.dice.randint(1, 160)}" if how == "effect" else ""
         moment = self.dice.uniform(0.0, 0.6)
@@ -138,7 +158,7 @@ class Killer:
         if how != "effect":
             time.sleep(moment)
             with contextlib.suppress(ProcessLookupError):  # it may have given up
-                self._kill_now(how, lab, pid)
+                how = self._kill_now(how, lab, pid)
         (end,), said = self.engines.ends(), Path(f"{errors}-0").read_text()
         if end == 1 and gave_up(lab, said):
             how = "gave up"
@@ -146,14 +166,27 @@ class Killer:
             assert end == -signal.SIGKILL, f"ended with {end}: {said}"
         self.counts[how] += 1
 
-    def _kill_now(self, how: str, lab: Path, pid: int) -> None:
+    def _kill_now(self, how: str, lab: Path, pid: int) -> str:
+        """Returns what was killed in fact."""
         if how == "everything":
             # All at once: it is not to see the others die.
             os.kill(pid, signal.SIGSTOP)
             self._kill_children(pid)
-        if how != "moment":
+        if how == "referee" and not self._kill_a_referee(lab):
+            how = "moment"
+        if how in ("everything", "supervisor"):
             kill_supervisors(lab)
         os.kill(pid, signal.SIGKILL)
+        return how
+
+    def _kill_a_referee(self, lab: Path) -> bool:
+        """As soon as there is one; False where none comes."""
+        deadline = time.monotonic() + REFEREE_COMES_SECONDS
+        while time.monotonic() < deadline:
+            if kill_referees(lab):
+                return True
+            time.sleep(0.01)
+        return False
 
     def _kill_children(self, pid: int) -> None:
         """git and whatever else the engine waits for."""
@@ -173,10 +206,57 @@ def test_killed_at_random_moments(engines: Engines, in_memory: Path) -> None:
     for number in range(kills):
         if number % KILLS_OF_A_LAB == 0:
             lab = make_lab(in_memory / f"lab-{number}", QUICK, TRAIN.replace("PAUSE = 0.0", "PAUSE = 0.05"))
-        killer.kill(lab)
-        if (lab / ".autoresearch/t/journal.jsonl").exists():
-            assert contradictions(lab, "t") == [], f"after kill {number}"
-        if (number + 1) % KILLS_BETWEEN_ENDS == 0 or number + 1 == kills:
-            finish(engines, lab, len(state_of(lab, "t").table) + 1)
+        kill_and_check(killer, lab, number, last=number + 1 == kills)
     print(killer.counts)
     assert survivors(in_memory) == []
+
+
+@pytest.mark.timeout(600)
+def test_killed_at_random_moments_with_a_referee(engines: Engines, in_memory: Path) -> None:
+    """Nothing is scored twice, and no proposal is blamed for a referee that somebody killed."""
+    seed = int(os.environ.get("AUTORESEARCH_TEST_SEED") or time.time_ns() % 1_000_000)
+    print(f"AUTORESEARCH_TEST_SEED={seed}")
+    killer, lab = Killer(seed, engines, referee=150), refereed_lab(in_memory / "lab", seconds=0.2)
+    for number in range(KILLS_OF_A_LAB):
+        kill_and_check(killer, lab, number, last=number + 1 == KILLS_OF_A_LAB)
+    print(killer.counts)
+    assert survivors(in_memory) == []
+
+
+@pytest.mark.parametrize("kills", [1, 2])
+def test_the_referee_is_killed(engines: Engines, in_memory: Path, kills: int) -> None:
+    """Its run is run again, once; the engine lives through all of it."""
+    lab = refereed_lab(in_memory / "lab", seconds=0.2)
+    finish(engines, lab, 1)
+    run, errors = lab / ".autoresearch/t/runs/0001", in_memory / "errors"
+    (lab / "slow").touch()
+    engines.start(words(lab, 2), errors, env=UNCAGED)
+    for _ in range(kills):
+        before = runner.look(run).started
+        until(lambda before=before: is_running(run) and runner.look(run).started != before and kill_referees(lab))
+    (lab / "slow").unlink()
+    assert engines.ends() == [0], Path(f"{errors}-0").read_text()
+    experiment = state_of(lab, "t").experiments[1]
+    assert (experiment.attempt, experiment.spared) == (2, 1)
+    assert experiment.outcome == ("discard" if kills == 1 else "crash")
+    assert problems(lab, "t") == []
+
+
+def refereed_lab(folder: Path, seconds: float) -> Path:
+    """A lab whose referee takes so long, and as long as there is a file `slow`; a run that is not answered crashes."""
+    settings = QUICK.replace("[run]", f'[metric]\nreferee = ["{sys.executable}", "-I", "judge.py"]\n[run]')
+    settings = f'[lab]\nlocked = ["prepare.py", "judge.py"]\n{settings}'
+    lab = make_lab(folder, settings, f"{ASK}{TRAIN}line.sendall(b'score me!')\nassert line.recv(9)\n")
+    wait = f"time.sleep({seconds})\nwhile os.path.exists({str(folder / 'slow')!r}):\n    time.sleep(0.01)\n"
+    (lab / "judge.py").write_text(f"{ASK}line.recv(9)\n{wait}line.sendall(b'0.25')\nprint('val_bpb: 0.25')\n")
+    git(lab, "add", "judge.py")
+    git(lab, "commit", "--quiet", "--message=judge")
+    return lab
+
+
+def kill_and_check(killer: Killer, lab: Path, number: int, *, last: bool) -> None:
+    killer.kill(lab)
+    if (lab / ".autoresearch/t/journal.jsonl").exists():
+        assert contradictions(lab, "t") == [], f"after kill {number}"
+    if last or (number + 1) % KILLS_BETWEEN_ENDS == 0:
+        finish(killer.engines, lab, len(state_of(lab, "t").table) + 1)

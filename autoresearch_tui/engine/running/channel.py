@@ -38,6 +38,11 @@ class Channel:
     def at_work(self) -> bool:
         return self.pid > 0 and self.status is None
 
+    @property
+    def killed(self) -> bool:
+        """Whether a signal has ended it; asked before its owner sends any."""
+        return self.status is not None and os.WIFSIGNALED(self.status)
+
     def hear(self, seconds: float) -> None:
         """The trainer has asked, `seconds` after its start, or gone without a word."""
         import socket
@@ -53,12 +58,15 @@ class Channel:
                 self._start(end.fileno())
 
     def _start(self, end: int) -> None:
+        owner = os.getpid()
         self.pid = os.fork()
         if self.pid:
             return
         try:
             os.setsid()
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != owner:  # it died before it could be said what then
+                os._exit(1)
             for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -94,7 +94,8 @@ class Exit:
 
     `asked_seconds`: from the start until the run asked to be scored. `referee_exit`: how the referee that it asked
     ended; None where it was not asked, or did not end. `memory_bytes`, `device_memory_bytes`: the most that the run
-    held, as the supervisor saw it; None where it saw nothing.
+    held, as the supervisor saw it; None where it saw nothing. `referee_killed`: by a signal that was not its
+    supervisor's.
     """
 
     reason: str
@@ -109,6 +110,7 @@ class Exit:
     referee_exit: int | None = None
     memory_bytes: int | None = None
     device_memory_bytes: int | None = None
+    referee_killed: bool = False
 
 
 class RunState(enum.Enum):

@@ -100,6 +100,7 @@ class Run:
             devices=spec.env.get("CUDA_VISIBLE_DEVICES"),
         )
         self.channel = Channel(spec.referee) if spec.referee else None
+        self.referee_killed = False
         self.output, output_end = os.pipe()
         gate, self.gate = os.pipe()
         self.problem, problem_end = os.pipe()
@@ -327,6 +328,7 @@ def outcome(run: Run, ended: tuple[str, str] | None, notes: list[str]) -> dict[s
         "referee_exit": referee,
         "memory_bytes": run.guard.memory or None,
         "device_memory_bytes": run.guard.driver.peak,
+        "referee_killed": run.referee_killed,
         "time": now_utc(),
     }
 
@@ -365,6 +367,7 @@ def supervise() -> None:
     ended = run.watch()
     if not ended:
         run.hear_the_referee_out()
+        run.referee_killed = run.channel is not None and run.channel.killed
     # What takes the machine's memory is not asked to end: it would go on meanwhile.
     stuck = run.end_tree() if ended and ended[0] != "out of memory" else run.sweep()
     run.close_log()
