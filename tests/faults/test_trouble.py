@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import types
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from autoresearch_tui.engine.running import launch, surroundings
 from autoresearch_tui.engine.running.surroundings import Surroundings
 from autoresearch_tui.engine.state import Stage
 from autoresearch_tui.engine.trouble import TroubleError
+from autoresearch_tui.researchers.base import Brief, Proposal
 from tests.conftest import TRAIN, git, make_lab
 from tests.e2e.terminal import wait_for
 from tests.engine.test_loop import Driver, Script, running, turn
@@ -112,6 +114,61 @@ def test_a_full_disk_at_any_write_loses_nothing(
     assert driver.join(60) == "finished"
     assert problems(lab, "t") == []
     assert len(state_of(lab, "t").table) == 3
+
+
+@pytest.fixture
+def flip(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A folder that is made read-only (`ro`) and writable (`rw`) by mounts; what is open for writing stays so."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(*words: str) -> bool:
+        return subprocess.run([*words, str(folder)], capture_output=True, check=False).returncode == 0
+
+    def turn_to(way: str) -> Path:
+        if way == "rw":
+            mount("umount", "--lazy")
+        elif not mount("mount", "--bind", str(folder)):
+            pytest.skip("mounting needs root")
+        else:  # busy while somebody has a file open for writing there
+            wait_for(lambda: mount("mount", "-o", "remount,bind,ro"), 10, "the read-only mount")
+        return folder
+
+    yield turn_to
+    turn_to("rw")
+
+
+@pytest.mark.parametrize("moment", ["in a run", "between runs"])
+def test_a_disk_that_is_read_only_for_a_while(
+    flip: Callable[[str], Path], moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surroundings, "MIN_FREE_BYTES", 0)
+    monkeypatch.setattr(launch, "MIN_FREE_BYTES", 0)
+    monkeypatch.setattr(trouble, "LAST_SECONDS", 1.0)
+    lab = make_lab(flip("rw") / "lab", train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 0.5"))
+    stuck = threading.Event()
+
+    def hesitate(brief: Brief) -> Proposal:
+        stuck.wait(20)
+        return turn("RATE", 0.25)(brief)
+
+    with running(lab, Script(hesitate), rows=2) as driver:
+        if moment == "in a run":
+            driver.wait(lambda s: s.running and is_running(lab / ".autoresearch/t/runs/0000"))
+        else:
+            driver.wait(lambda s: s.best and not s.running)
+        flip("ro")
+        stuck.set()
+        met = driver.wait(lambda s: s.trouble, 30).trouble
+        before = state_of(lab, "t").table
+        flip("rw")
+        assert driver.join(60) == "finished"
+    assert met is not None
+    assert "ead-only file system" in met.what
+    assert problems(lab, "t") == []
+    after = state_of(lab, "t").table
+    assert after[: len(before)] == before
+    assert [e.outcome for e in after] == ["keep", "keep"]
 
 
 def test_little_space_is_said_before_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
