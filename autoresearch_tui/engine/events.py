@@ -231,8 +231,7 @@ class RunEnded:
 
     `cause`: the last lines of its log. `asked_seconds`: from the start until the run asked its referee to score it, by
     the supervisor's clock. `memory_mb`, `device_memory_mb`: the most (MiB) that it held of the machine and of its
-    accelerators, measured from outside. `refused`: why its referee had refused it before it failed. `referee_killed`:
-    a signal from outside ended its referee.
+    accelerators, measured from outside. `refused`: why its referee had refused it before. `referee_killed`: by others.
     """
 
     number: int
@@ -252,9 +251,8 @@ class RunScored:
     """`value` is None where there is no valid score, and `problem` says why. Memory in GiB.
 
     `sealed`: the metric on the split that the loop never sees; for the human alone, never for a researcher.
-    `doubts`: what does not go together in the log of a run that scored itself; it decides nothing. `beyond`: the
-    lab's bounds that the run does not keep to; it is not kept. `late_seconds`: what single answers to the referee took
-    beyond the usual.
+    `doubts`: what does not go together in the log of a run that scored itself; it decides nothing. `beyond`: the lab's
+    bounds that the run does not keep to; it is not kept. `late_seconds`: what single answers took beyond the usual.
     """
 
     number: int
