@@ -177,7 +177,7 @@ def _title(state: State) -> list[Label]:
     kept = sum(e.outcome == "keep" for e in state.experiments if e.number)
     tried = sum(bool(e.outcome) for e in state.experiments)
     name = clean_line(state.session.branch) if state.session else "no session"
-    text = f"{name}: {tried} experiments, {kept} kept improvements"
+    text = f"{name}: {tried} experiment{'s' * (tried != 1)}, {kept} of them kept beyond the baseline"
     labels = [Label(_LEFT, 36, text, 20, _INK)]
     first = next((e for e in _scored(state)), None)
     best = state.best

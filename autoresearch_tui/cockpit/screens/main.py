@@ -276,7 +276,11 @@ class MainScreen(MainView):
             return
         found = self.log_pane.find(event.value)
         if event.value:
-            self.say(f"{found} lines · > and < go to the others" if found else "not in the kept lines of this log")
+            self.say(
+                f"{found} line{'s · > and < go to the others' if found > 1 else ''}"
+                if found
+                else "not in the kept lines of this log"
+            )
 
     def close_find(self) -> None:
         """The keys back to where they were."""

@@ -44,7 +44,7 @@ class NoteScreen(ModalScreen[str | None]):
             box.border_title = Content(clean_line(self._heading))
             box.border_subtitle = Content(clean_line(self._hint))
             yield Input(
-                placeholder="for example: smaller steps; look at the data loader first",
+                placeholder="for example: smaller steps; mind the data loader",
                 max_length=2000,
                 compact=True,
                 select_on_focus=False,
