@@ -282,6 +282,13 @@ def test_only_the_last_mebibyte_is_searched() -> None:
     assert last_match("val_bpb: 1\n" + "x\n" * 2**20, PATTERN) is None
 
 
+@pytest.mark.parametrize("first", [b"\x00\x01", b"\x01\x00", b"\x00\x80", b"\x00\x00"])
+def test_a_log_that_begins_with_bytes_that_are_no_text_is_read_as_the_rest_is(first: bytes) -> None:
+    assert "val_bpb: 1.5\n" in decode(first + b"\nval_bpb: 1.5\n")
+    reader = Decoder()
+    assert "val_bpb" in "".join(reader.decode(bytes([byte])) for byte in first + b"\nval_bpb: 1.5\n")
+
+
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"]
 
 

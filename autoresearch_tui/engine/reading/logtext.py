@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+# What a text begins with. Another byte beside a zero one says nothing: not all that is printed is text.
+_PLAIN = frozenset((*b"\t\n\r\x1b", *range(0x20, 0x7F), *range(0xA0, 0x100)))
 _FOREIGN = "autoresearch-foreign"
 
 
@@ -22,7 +24,7 @@ codecs.register_error(_FOREIGN, _as_windows)
 class Decoder:
     """Bytes in, text out; how the bytes are cut into pieces makes no difference.
 
-    A mark at the beginning, or a zero byte beside the first character, tells UTF-16; all else is UTF-8, in which
+    A mark at the beginning, or a zero byte beside a plain first character, tells UTF-16; all else is UTF-8, in which
     bytes that do not belong are taken one by one.
     """
 
@@ -70,8 +72,8 @@ def _encoding(head: bytes) -> tuple[str, int] | None:
             return name, len(mark)
     if len(head) < 2 or any(len(head) < len(mark) and mark.startswith(head) for mark, _ in _BOMS):
         return None
-    if head[0] and not head[1]:
+    if head[0] in _PLAIN and not head[1]:
         return "utf-16-le", 0
-    if head[1] and not head[0]:
+    if head[1] in _PLAIN and not head[0]:
         return "utf-16-be", 0
     return "utf-8", 0
