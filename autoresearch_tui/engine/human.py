@@ -10,7 +10,7 @@ from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine import overruling
 from autoresearch_tui.engine.proposing import preflight
-from autoresearch_tui.engine.review import ATTENDED_SECONDS, HUMAN, attended
+from autoresearch_tui.engine.review import ATTENDED_SECONDS, HUMAN, RELEASED_SECONDS, attended
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.engine.state import IN_FLIGHT, WAITING, Experiment, Stage
 from autoresearch_tui.text import clean_text, describe
@@ -95,12 +95,12 @@ class Human:
         if not command.over:
             before = self._attended.get(number, (0.0, experiment.deadline))[1]
             self._attended[number] = time.monotonic() + ATTENDED_SECONDS, before
-            if later := attended(experiment, datetime.now(UTC)):
+            if later := attended(experiment, experiment.deadline, datetime.now(UTC), ATTENDED_SECONDS):
                 self._session.append(later)
         elif number in self._attended:
             _, deadline = self._attended.pop(number)
-            if experiment.stage is Stage.REVIEW and deadline:
-                self._session.append(ev.ReviewOpened(number, experiment.commit, experiment.policy, deadline))
+            if later := attended(experiment, deadline, datetime.now(UTC), RELEASED_SECONDS):
+                self._session.append(later)
 
     def _pause(self, command: cmd.Pause) -> None:
         self._session.append(ev.PauseAsked(HUMAN, stop_run=command.stop_run))

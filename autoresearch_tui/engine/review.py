@@ -14,6 +14,8 @@ JOIN = "join"
 HUMAN = "human"
 # How long a human who has begun an answer is waited for.
 ATTENDED_SECONDS = 600.0
+# And what they get to think again where they gave none.
+RELEASED_SECONDS = 15.0
 
 
 def at_gate(experiment: Experiment, settings: ReviewSettings, now: datetime) -> ev.Event | None:
@@ -41,11 +43,14 @@ def _open(experiment: Experiment, settings: ReviewSettings, now: datetime) -> ev
     return ev.ReviewOpened(experiment.number, experiment.commit, settings.unattended, deadline)
 
 
-def attended(experiment: Experiment, now: datetime) -> ev.Event | None:
-    """The policy's clock while a human is at an answer: later, and on disk, for a line may drop meanwhile."""
-    if experiment.stage is not Stage.REVIEW or not experiment.deadline:
+def attended(experiment: Experiment, deadline: str, now: datetime, seconds: float) -> ev.Event | None:
+    """The policy's clock put to its deadline, or `seconds` from now where that is later.
+
+    That is on disk, for a line may drop while a human is at an answer.
+    """
+    if experiment.stage is not Stage.REVIEW or not deadline:
         return None
-    later = max(datetime.fromisoformat(experiment.deadline), now + timedelta(seconds=ATTENDED_SECONDS))
+    later = max(datetime.fromisoformat(deadline), now + timedelta(seconds=seconds))
     return ev.ReviewOpened(experiment.number, experiment.commit, experiment.policy, _stamp(later))
 
 

@@ -72,7 +72,9 @@ class EditScreen(Screen[dict[str, str] | None]):
         self.query_one(KeyBar).show(actions.bar(Situation(State()), ("edit",)), ("edit.save",))
         for path, area in zip(self._before, self.query(TextEditor), strict=True):
             if path in self._lines:
-                area.move_cursor((self._lines[path], 0), center=True)
+                area.move_cursor((self._lines[path], 0))
+                # Its height is known later; the cursor is where it belongs already, for what is typed ahead.
+                self.call_after_refresh(area.scroll_cursor_visible, center=True)
 
     def action_save(self) -> None:
         """What was typed before this key may still be on its way into the text: it comes first."""
