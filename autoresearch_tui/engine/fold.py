@@ -210,7 +210,9 @@ def _(event: ev.VerdictGiven, state: State, time: str) -> Changes:
         spread=event.spread,
         inside_noise=event.inside_noise,
         ended_at=time,
+        turn=state.verdicts,
     )
+    changes["verdicts"] = state.verdicts + 1
     return changes | {"frontier": event.number} if event.verdict == "keep" else changes
 
 

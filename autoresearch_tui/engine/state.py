@@ -39,8 +39,8 @@ class Experiment:
     `outcome` is empty while open; then keep, discard, crash, invalid, vetoed or withdrawn. `side`, `mends`, `repeats`,
     `joins`, `repeat_of` and `seed` are :class:`~autoresearch_tui.engine.events.ProposalMade`'s; `stderr`, `spread` and
     `inside_noise` :class:`~autoresearch_tui.engine.events.VerdictGiven`'s. `attempt` counts its launches, `spared`
-    those that its machine ended and that were not held against it. `overruled`: the verdict that a human replaced by
-    `outcome`; empty where none did.
+    those that its machine ended and that were not held against it. `turn`: how many verdicts the session gave before
+    its own. `overruled`: the verdict that a human replaced by `outcome`; empty where none did.
     """
 
     number: int
@@ -66,6 +66,7 @@ class Experiment:
     device: str = ""
     started_at: str = ""
     ended_at: str = ""
+    turn: int = 0
     spoiled: str = ""
     run: ev.RunEnded | None = None
     score: ev.RunScored | None = None
@@ -104,6 +105,7 @@ class State:
     stopped: ev.EngineStopped | None = None
     overrides: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     experiments: tuple[Experiment, ...] = ()
+    verdicts: int = 0
     frontier: int | None = None
     program: str = ""
     asked: ev.ProposalAsked | None = None
@@ -156,7 +158,7 @@ class State:
     @property
     def table(self) -> tuple[Experiment, ...]:
         """The rows of results.tsv: every experiment that has a verdict, in the order of their verdicts."""
-        return tuple(sorted((e for e in self.experiments if e.outcome in TABLED), key=lambda e: e.ended_at))
+        return tuple(sorted((e for e in self.experiments if e.outcome in TABLED), key=lambda e: e.turn))
 
     @property
     def usd(self) -> float:

@@ -26,6 +26,7 @@ def experiment(number: int, outcome: str = "discard", value: float | None = None
         "outcome": outcome,
         "value": value,
         "ended_at": f"{number:06d}",
+        "turn": number,
         "run": ev.RunEnded(number, "crashed" if outcome == "crash" else "finished", 0, 1.0),
     }
     return Experiment(number=number, **{**fields, **more})  # type: ignore[arg-type]

@@ -19,11 +19,14 @@ from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine import trouble
 from autoresearch_tui.engine.clock import ClockWatch, Reading, due
 from autoresearch_tui.engine.ledger import Ledger
+from autoresearch_tui.engine.proposing import memory
+from autoresearch_tui.engine.results import render
 from autoresearch_tui.engine.running import launch, surroundings
 from autoresearch_tui.engine.running.surroundings import Surroundings
 from autoresearch_tui.engine.state import Stage
 from autoresearch_tui.engine.trouble import TroubleError
 from autoresearch_tui.researchers.base import Brief, Proposal
+from tests.cockpit.fakes import FakeSession
 from tests.conftest import TRAIN, git, make_lab
 from tests.e2e.terminal import wait_for
 from tests.engine.test_loop import Driver, Script, running, turn
@@ -61,6 +64,21 @@ def test_a_run_that_was_not_timed_as_the_others_is_run_again(
     baseline = state_of(folder, "t").experiments[0]
     assert (baseline.outcome, baseline.attempt, baseline.spoiled) == ("keep", 2, "")
     assert problems(folder, "t") == []
+
+
+def test_a_clock_that_was_set_back_changes_no_row(tmp_path: Path) -> None:
+    """The table and the lessons are in the order of the journal, whatever the times in it say."""
+    session = FakeSession(tmp_path / "lab")
+    session.begin()
+    for name, value, verdict in (("baseline", 1.0, "keep"), ("second", 1.1, "discard"), ("third", 0.9, "keep")):
+        session.whole(name, value, verdict)
+        session.now -= 7200
+    state = state_of(session.lab.root, session.tag)
+    assert [e.description for e in state.table] == ["baseline", "second", "third"]
+    assert [row.split("\t")[4] for row in render(state).splitlines()[1:]] == ["baseline", "second", "third"]
+    known = memory.entries(state)
+    before = memory.update("", {number: known[number] for number in (0, 1)})
+    assert memory.update(before, known).count("## #") == 3
 
 
 def test_a_clock_that_was_set_back_delays_no_retry() -> None:
