@@ -184,7 +184,7 @@ def test_stop_gives_time_to_end_well(tmp_path: Path) -> None:
     runner.stop(tmp_path)
     runner.stop(tmp_path)
     ended = end(tmp_path)
-    assert (ended.reason, ended.note, ended.exit_code) == ("killed", "stopped", 0)
+    assert (ended.reason, ended.note, ended.exit_code) == ("killed", "stopped on request", 0)
     assert "saved" in log(tmp_path)
 
 
@@ -197,7 +197,7 @@ def test_hang_up_and_interrupt_do_not_reach_the_supervisor(tmp_path: Path) -> No
         os.kill(started.supervisor_pid, number)
     assert os.getsid(started.supervisor_pid) == started.supervisor_pid
     runner.stop(tmp_path)
-    assert end(tmp_path).note == "stopped"
+    assert end(tmp_path).note == "stopped on request"
 
 
 @linux

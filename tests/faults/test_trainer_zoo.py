@@ -96,7 +96,7 @@ def test_family_is_stopped(tmp_path: Path) -> None:
     until(lambda: "ready" in (tmp_path / "run.log").read_text())
     runner.stop(tmp_path)
     ended = end(tmp_path)
-    assert (ended.reason, ended.note, ended.signal) == ("killed", "stopped", signal.SIGTERM)
+    assert (ended.reason, ended.note, ended.signal) == ("killed", "stopped on request", signal.SIGTERM)
     assert not any(alive(pid) for pid in family(tmp_path))
 
 

@@ -171,7 +171,7 @@ class Run:
             if self.status is not None:
                 return None
             if self.stop_asked:
-                return "killed", "stopped"
+                return "killed", "stopped on request"
             if now >= self.began + self.spec.timeout:
                 return "timed out", f"not done after {self.spec.timeout:g} s"
             if self.log_error:
