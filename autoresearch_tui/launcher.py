@@ -251,12 +251,13 @@ def _run_viewer(app: Cockpit) -> None:
 
     def close(number: int, _frame: object) -> None:
         told.append(number)
-        app.exit()
+        _close(app)
 
     before = {number: signal.signal(number, close) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         app.run()
     finally:
+        signal.alarm(0)
         for number, handler in before.items():
             signal.signal(number, handler)
     if told:
@@ -307,6 +308,9 @@ def _show(lab: Lab, tag: str, host: EngineThread, heir: Successor) -> int | None
     signal.alarm(0)
     _ignore_signals()
     if app.taken_over:
+        # Who takes it back may wait for the other one's present step, and must be able to give up.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         return None if app.outcome == "take over" else 0
     host.detach()
     if host.failure:
@@ -349,7 +353,7 @@ def _hand_over(app: Cockpit, host: EngineThread) -> None:
 
 
 def _close(app: Cockpit) -> None:
-    """As its key would; a terminal that takes nothing any more is not waited for."""
+    """As its key would. SIGALRM ends what waits for a terminal that takes nothing any more."""
     signal.alarm(_CLOSING_SECONDS)
     app.exit(0)
 

@@ -15,8 +15,8 @@ _TELLING = ("command", "file_path", "path", "pattern", "query", "url", "descript
 
 
 def event(line: str) -> dict[str, object]:
-    """A line of JSON events, or an empty one."""
-    if not line.startswith("{"):
+    """A JSON object, as agents print them a line each; empty for anything else."""
+    if not line.lstrip().startswith("{"):
         return {}
     try:
         found = json.loads(line)

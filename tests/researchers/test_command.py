@@ -88,7 +88,8 @@ def test_a_change_is_a_proposal_with_the_last_line_as_its_description(run: Run) 
 
 def test_its_own_words_go_before_the_last_line(run: Run, tmp_path: Path) -> None:
     words = tmp_path / "words.json"
-    words.write_text(json.dumps({"description": "halve\tLR\nnow", "hypothesis": "it\njumps\x1b", "more": 1}))
+    said = {"description": "halve\tLR\nnow", "hypothesis": "it\njumps\x1b", "more": 1}
+    words.write_text(f"\n{json.dumps(said, indent=1)}\n")  # as editors and agents leave it
     proposal, _ = run(f"echo 'LR = 1' > train.py; cat {words} > \"$AUTORESEARCH_RESULT\"; echo done")
     assert proposal == Proposal("halve LR now", "it\njumps·", {"train.py": "LR = 1\n"})
 
