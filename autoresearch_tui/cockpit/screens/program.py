@@ -275,7 +275,7 @@ class ProgramScreen(Screen[None]):
         version = self._loaded.version
         on_disk = (self._theirs or self._loaded).version
         head = Text(self._path.name, style="bold")
-        head.append(f"  {version or 'not read'}", style="not bold")
+        head.append(f"  {version[:7] or 'not read'}", style="not bold")
         head.append("  ● edited, not saved" if self.unsaved else "  ✓ as on disk", style="not bold")
         if version:
             head.append(f"  {program_text.next_line(self._session, on_disk)}", style="not bold dim")

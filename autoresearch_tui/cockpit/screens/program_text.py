@@ -67,11 +67,11 @@ def next_line(state: State, on_disk: str) -> str:
     """What the next experiment will be proposed under."""
     number = len(state.experiments)
     if state.asked is not None:
-        asked = f"#{state.asked.number} is being proposed under {state.program or 'an unknown version'}"
+        asked = f"#{state.asked.number} is being proposed under {state.program[:7] or 'an unknown version'}"
         if state.program == on_disk:
             return asked
-        return f"{asked}; #{state.asked.number + 1} will have {on_disk}"
-    return f"the next experiment, #{number}, will have {on_disk}"
+        return f"{asked}; #{state.asked.number + 1} will have {on_disk[:7]}"
+    return f"the next experiment, #{number}, will have {on_disk[:7]}"
 
 
 def history(state: State, on_disk: str) -> Table:
