@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -131,7 +132,7 @@ class Bridge:
             self._seen_written = self.state.seq
             # Worth no failure: without it the next screen says nothing about the time in between.
             with contextlib.suppress(OSError):
-                self.files.folder.joinpath(SEEN_FILE).write_text(f"{self.state.seq}\n", "ascii")
+                _write_over(self.files.folder / SEEN_FILE, f"{self.state.seq:012}\n")
 
     def read_diff(self, number: int) -> str:
         """A proposal's diff; empty where there is none."""
@@ -250,6 +251,15 @@ class Bridge:
             return self._journal.stat().st_size
         except OSError:
             return 0
+
+
+def _write_over(path: Path, text: str) -> None:
+    """Write `text` over one of the same length, in one call: neither a kill nor a full disk leaves half of it."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.pwrite(file, text.encode("ascii"), 0)
+    finally:
+        os.close(file)
 
 
 def _torn(data: bytes) -> int:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 from autoresearch_tui.cockpit import bridge as bridge_module
@@ -66,3 +70,32 @@ def test_a_stream_cut_in_the_middle_of_a_letter(session: FakeSession) -> None:
         session.files.researcher_log.write_bytes(text)
         assert first + bridge.read_stream() == text.decode()
         bridge = Bridge(session.lab, session.tag, None)
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Files can be made, and nothing be written to them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_what_was_seen_is_kept_where_there_is_no_room_for_more(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+    bridge = Bridge(session.lab, session.tag, host)
+    while bridge.poll():
+        pass
+    bridge.write_seen()
+    seen = bridge.state.seq
+    session.add(ev.NoteGiven("more"))
+    bridge.poll()
+    with full_disk():
+        bridge.write_seen()
+    again = Bridge(session.lab, session.tag, host)
+    while again.poll():
+        pass
+    assert again.left_at is not None
+    assert again.left_at.seq == seen < again.state.seq

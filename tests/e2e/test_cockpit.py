@@ -96,6 +96,12 @@ def same_numbers(lab: Path, table: list[list[str]]) -> Callable[[str], bool]:
     return shown
 
 
+def seen(lab: Path) -> str:
+    """What the session keeps of how far its human has seen it."""
+    path = lab / ".autoresearch/t/seen"
+    return path.read_text() if path.exists() else ""
+
+
 def go_and_stop(lab: Path) -> None:
     """Come back as a human would: see what happened, see the same numbers, stop for good."""
     table = rows(lab)
@@ -127,7 +133,7 @@ def test_a_cockpit_that_ends_at_any_moment_is_the_same_as_leaving(
     }
     path = {"PATH": f"{bin_folder}:{os.environ['PATH']}"} if moment == "commit" else {}
     with Terminal(str(lab), "--tag", "t", env=path) as terminal:
-        terminal.wait(lambda _: signs[moment]() and (lab / ".autoresearch/t/seen").exists())
+        terminal.wait(lambda _: signs[moment]() and seen(lab))
         terminal.hang_up() if how == "dropped line" else terminal.kill()
     lock = lab / ".autoresearch" / "engine.lock"
     wait_for(lambda: held(lock) and read_holder(lock).headless, what="the take-over by a headless engine")
