@@ -25,7 +25,7 @@ from autoresearch_tui.engine.running import runner
 from autoresearch_tui.engine.state import IN_FLIGHT, TABLED, WAITING, Experiment, Stage, State, best_keep
 
 ENDS = (ev.VerdictGiven, ev.ProposalVetoed, ev.ProposalWithdrawn)
-REST_SECONDS = 10.0
+REST_SECONDS = 60.0
 
 # In which stage an experiment must be for something to happen to it.
 _STAGES: dict[type, frozenset[Stage]] = {

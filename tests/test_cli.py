@@ -319,7 +319,7 @@ def test_a_reader_of_the_output_that_stands_still_does_not_stop_the_loop(lab_fol
     wait_for(lambda: journal.exists() and '"engine_stopped"' in journal.read_text(), 60, "the end, which nobody read")
     with os.fdopen(reader) as output:
         assert output.read() == journal.read_text()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
 
 
 def test_a_branch_that_is_checked_out_is_not_moved(lab_folder: Path) -> None:
@@ -353,7 +353,7 @@ def test_an_interrupt_stops_the_run_and_exits_with_130(new_lab: Callable[..., Pa
             break
     process.send_signal(signal.SIGINT)
     rest = process.stdout.read()
-    assert process.wait(20) == 130
+    assert process.wait(60) == 130
     assert '"proposal_put_back"' in rest
     assert (folder / ".autoresearch/t/runs/0000/exit.json").exists()
 

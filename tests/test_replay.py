@@ -75,7 +75,7 @@ def played(root: Path, speed: float) -> tuple[Replay, FakeTime, Lab]:
     player = Replay(lab, "nov20", speed, monotonic=clock.monotonic, wait=clock.wait)
     clock.log = player.lab.session("nov20").run(0).log
     player.start()
-    assert player.finished.wait(20)
+    assert player.finished.wait(60)
     return player, clock, lab
 
 

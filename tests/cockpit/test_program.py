@@ -91,7 +91,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def until(pilot: Pilot[None], true: Callable[[], bool], seconds: float = 10) -> None:
+async def until(pilot: Pilot[None], true: Callable[[], bool], seconds: float = 60) -> None:
     """Waits for the outside world; ends at once when it has come."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -71,7 +71,7 @@ class Terminal:
         """The screen as it is."""
         return "\n".join(line.rstrip() for line in self._screen.display)
 
-    def wait(self, wanted: str | Callable[[str], object], seconds: float = 20) -> str:
+    def wait(self, wanted: str | Callable[[str], object], seconds: float = 60) -> str:
         """Until the screen shows `wanted`; fails with the screen otherwise."""
         deadline = time.monotonic() + seconds
         alive = True
@@ -90,7 +90,7 @@ class Terminal:
         """Type."""
         self.process.send(keys)
 
-    def press_until(self, keys: str, wanted: str | Callable[[str], object], seconds: float = 20) -> str:
+    def press_until(self, keys: str, wanted: str | Callable[[str], object], seconds: float = 60) -> str:
         """Type again every second: keys do not count in the first half second of a new proposal."""
         deadline = time.monotonic() + seconds
         while True:
@@ -101,7 +101,7 @@ class Terminal:
                 if time.monotonic() > deadline:
                     raise
 
-    def ended(self, seconds: float = 20) -> int:
+    def ended(self, seconds: float = 60) -> int:
         """Wait for the end of the program; its exit code."""
         deadline = time.monotonic() + seconds
         while self.drain():
@@ -142,7 +142,7 @@ def _working_in(lab: str) -> list[int]:
     return sorted(map(int, done.stdout.split()), reverse=True)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20, what: str = "it") -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60, what: str = "it") -> None:
     """Until a condition holds outside the terminal."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -80,7 +80,7 @@ class Driver:
     def start(self) -> None:
         self._thread.start()
 
-    def wait(self, condition: Callable[[State], object], seconds: float = 20) -> State:
+    def wait(self, condition: Callable[[State], object], seconds: float = 60) -> State:
         """Until the state is as wanted; fails with the state otherwise."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -89,7 +89,7 @@ class Driver:
             time.sleep(0.01)
         raise AssertionError(f"never happened; the state is {self.state}")
 
-    def join(self, seconds: float = 20) -> str:
+    def join(self, seconds: float = 60) -> str:
         self._thread.join(seconds)
         assert not self._thread.is_alive()
         return self.outcome

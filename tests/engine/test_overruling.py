@@ -44,7 +44,7 @@ def test_a_repeat_that_is_asked_for_while_the_researcher_thinks_takes_the_next_n
 
     def slow(brief: Brief) -> Proposal | None:
         asked.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return turn("RATE", 0.25)(brief)
 
     with running(lab_folder, Script(slow)) as driver:

@@ -26,7 +26,7 @@ NOTHING = Sandbox(Kind.NONE)
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no cage outside Linux")
 
 
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"

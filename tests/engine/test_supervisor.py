@@ -19,7 +19,7 @@ from autoresearch_tui.engine.running.runner import Exit, RunSpec, RunState
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc, subreaper, parent-death signal")
 
 
-def until(condition: Callable[[], object], seconds: float = 15.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Waits for a condition; fails at the deadline."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -65,7 +65,7 @@ def test_finished(tmp_path: Path) -> None:
     assert (ended.reason, ended.exit_code, ended.signal, ended.note) == ("finished", 0, None, "")
     assert sorted(log(tmp_path).split()) == ["err", "out"]
     assert ended.log_bytes == len("out\nerr\n")
-    assert 0 < ended.seconds < 10
+    assert 0 < ended.seconds < 60
     assert ended.time.endswith("Z")
 
 
