@@ -15,6 +15,9 @@ from types import TracebackType
 import pexpect
 import pyte
 
+AGAIN_SECONDS = 6.0
+COUNTS_SECONDS = 0.7
+
 
 class Terminal:
     """One command in a terminal of its own."""
@@ -91,15 +94,21 @@ class Terminal:
         self.process.send(keys)
 
     def press_until(self, keys: str, wanted: str | Callable[[str], object], seconds: float = 60) -> str:
-        """Type again every second: keys do not count in the first half second of a new proposal."""
+        """Type; and again where that did nothing, for a screen may not have been ready for it."""
         deadline = time.monotonic() + seconds
         while True:
             self.press(keys)
             try:
-                return self.wait(wanted, 1.0)
+                return self.wait(wanted, AGAIN_SECONDS)
             except AssertionError:
                 if time.monotonic() > deadline:
                     raise
+
+    def answer(self, keys: str, wanted: str | Callable[[str], object]) -> str:
+        """Type what answers a proposal: that does not count in the first half second of a new one."""
+        counts = time.monotonic() + COUNTS_SECONDS
+        self.wait(lambda _: time.monotonic() > counts)
+        return self.press_until(keys, wanted)
 
     def ended(self, seconds: float = 60) -> int:
         """Wait for the end of the program; its exit code."""

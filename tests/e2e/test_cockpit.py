@@ -33,13 +33,13 @@ def test_approve_veto_and_stop(new_lab: Callable[..., Path]) -> None:
         terminal.wait("a approves")
         terminal.wait(lambda _: len(state_of(lab, "t").table) == 1)
         first = state_of(lab, "t").experiments[1]
-        terminal.press_until("a", lambda _: state_of(lab, "t").experiments[1].approved_by)
+        terminal.answer("a", lambda _: state_of(lab, "t").experiments[1].approved_by)
         terminal.wait(lambda _: state_of(lab, "t").experiments[1].outcome)
         assert state_of(lab, "t").experiments[1].commit == first.commit
         assert state_of(lab, "t").experiments[1].approved_by == "human"
         terminal.wait("#2")
         wait_for(lambda: len(state_of(lab, "t").experiments) > 2)
-        terminal.press_until("v", "or in your own words")
+        terminal.answer("v", "or in your own words")
         terminal.press("\r")
         wait_for(lambda: state_of(lab, "t").experiments[2].outcome == "vetoed", what="the veto")
         terminal.press("Q")
@@ -176,7 +176,7 @@ def test_a_cockpit_that_ends_as_it_should_leaves_nobody_behind(new_lab: Callable
 
 
 def test_a_stop_that_was_asked_for_survives_the_cockpit(new_lab: Callable[..., Path]) -> None:
-    lab = new_lab(train=SLOW)
+    lab = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 6.0"))
     with Terminal(str(lab), "--tag", "t") as terminal:
         terminal.wait("training #0")
         terminal.press_until("Q", "stop for good")
@@ -201,7 +201,7 @@ def test_a_second_cockpit_watches_until_it_takes_over(new_lab: Callable[..., Pat
             second.press_until("T", lambda text: "a approves" in text and "has this lab" not in text)
             first.wait("another terminal has taken over")
             assert state_of(lab, "t").experiments[1].approved_by == ""
-            second.press_until("a", lambda _: state_of(lab, "t").experiments[1].approved_by == "human")
+            second.answer("a", lambda _: state_of(lab, "t").experiments[1].approved_by == "human")
             # And back again.
             first.press_until("T", lambda text: "Taking the session over" not in text and "T takes over" not in text)
             second.wait("another terminal has taken over")
