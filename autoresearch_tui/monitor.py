@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from autoresearch_tui.engine.running import ram
+
 HISTORY = 600
 
 
@@ -41,7 +43,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One moment. `time` is seconds since 1970; memory is bytes."""
+    """One moment. `time` is seconds since 1970; memory is bytes, in a container what that may have."""
 
     time: float
     devices: tuple[Device, ...] = ()
@@ -123,7 +125,7 @@ class Probe:
         if self._psutil is None:
             return Sample(time.time(), devices)
         cores = _or_none(lambda: tuple(share / 100 for share in self._psutil.cpu_percent(percpu=True))) or ()
-        memory = _or_none(self._psutil.virtual_memory)
+        total, available = _or_none(self._memory) or (0, 0)
         load = _or_none(self._psutil.getloadavg)
         return Sample(
             time=time.time(),
@@ -131,10 +133,18 @@ class Probe:
             cpu=sum(cores) / len(cores) if cores else None,
             cores=cores,
             load=load[0] if load else None,
-            memory_used=memory.total - memory.available if memory else None,
-            memory_total=memory.total if memory else None,
+            memory_used=total - available if total else None,
+            memory_total=total or None,
             temperature=self._warmth(),
         )
+
+    def _memory(self) -> tuple[int, int]:
+        """Total and available; psutil knows it of systems without /proc, but nothing of a container's limit."""
+        total, available = ram.room()
+        if total:
+            return total, available
+        memory = self._psutil.virtual_memory()
+        return memory.total, memory.available
 
     def _warmth(self) -> float | None:
         """Asked for seldom: it is read from dozens of small files, and changes slowly."""

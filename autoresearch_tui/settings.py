@@ -63,7 +63,7 @@ class RunSettings:
     memory_gb: float = _key(
         0,
         "GiB of main memory that a run may hold with all its processes; one that holds more is ended, and a crash. "
-        "0: all but a reserve that keeps the machine alive (a fiftieth of it, at least 512 MiB).",
+        "0: all but a reserve that keeps the machine, or the container, alive (a fiftieth of it, at least 512 MiB).",
     )
     env: Mapping[str, str] = _key(
         {}, "What else the run may see in its environment. Nothing of the user's own is passed on, secrets never."

@@ -36,7 +36,8 @@ from tests.history import problems, state_of
 NewLab = Callable[..., Path]
 Look = Callable[[Path | None], dict[str, Item]]
 NAMES = ["python", "git", "lab", "command", "changes", "engine", "session", "data", "referee", "researcher"]
-NAMES += ["accelerator", "torch", "sandbox", "namespaces", "disk", "clock", "terminal", "clipboard", "tmux", "logout"]
+NAMES += ["accelerator", "torch", "sandbox", "namespaces", "memory", "disk", "clock", "terminal", "clipboard", "tmux"]
+NAMES += ["logout"]
 
 
 @pytest.fixture
@@ -212,6 +213,20 @@ def test_disk_space(gib: float, status: str, tmp_path: Path, monkeypatch: pytest
     item = machine.disk({"the lab": tmp_path, "data": tmp_path / "not" / "there"})
     assert item.status == status
     assert item.found.count("GiB free for the lab") == 1
+
+
+def test_a_container_that_may_have_less_than_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 527958016 kB\nMemAvailable: 500000000 kB\n")
+    (tmp_path / "proc/self/cgroup").write_text("0::/\n")
+    limit = tmp_path / "sys/fs/cgroup/memory.max"
+    limit.write_text("max\n")
+    (whole,) = machine.memory(str(tmp_path))
+    assert (whole.status, whole.found) == ("ok", "503.5 GiB, 476.8 GiB available")
+    limit.write_text(f"{48 << 30}\n")
+    (less,) = machine.memory(str(tmp_path))
+    assert less.found.startswith("48.0 GiB, 48.0 GiB available; the machine has 503.5 GiB, this container")
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import threading
 from functools import partial
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from autoresearch_tui import monitor
@@ -60,6 +61,19 @@ def test_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 <= sample.cpu <= 1
     assert sample.memory_total
     assert sample.memory_used
+
+
+def test_memory_is_what_this_container_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "_nvml", lambda: None)
+    monkeypatch.setattr(monitor.ram, "room", lambda: (16, 10))
+    sample = Probe().read()
+    assert (sample.memory_used, sample.memory_total) == (6, 16)
+
+
+def test_memory_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor, "_nvml", lambda: None)
+    monkeypatch.setattr(monitor.ram, "room", lambda: (0, 0))
+    assert Probe().read().memory_total == psutil.virtual_memory().total
 
 
 def test_nothing_to_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,7 @@ def _machine_checks(lab: Lab | None, environ: Mapping[str, str]) -> list[tuple[s
         ("accelerator", lambda: compute.check(lab, environ, busy=lab is not None and held(lab.lock))),
         ("sandbox", lambda: machine.sandbox(lab)),
         ("namespaces", machine.namespaces),
+        ("memory", machine.memory),
         ("disk", lambda: machine.disk(places)),
         ("clock", lambda: machine.clock(lab_checks.latest(lab) if lab else None)),
         ("terminal", lambda: terminal.terminal(environ, size, sys.stdout.encoding or "")),

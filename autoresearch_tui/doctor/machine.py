@@ -16,6 +16,8 @@ from pathlib import Path
 
 from autoresearch_tui.doctor.item import Item, ok, problem, warning
 from autoresearch_tui.engine.ledger import Ledger
+from autoresearch_tui.engine.running import ram
+from autoresearch_tui.engine.running.guard import in_words
 from autoresearch_tui.engine.running.launch import Launcher
 from autoresearch_tui.lab import Lab
 
@@ -118,6 +120,17 @@ def _setting(path: Path) -> str:
         return path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):
         return ""
+
+
+def memory(root: str = "") -> list[Item]:
+    """What runs and engine share, and whether that is all that the machine has. Nothing where the system says none."""
+    (whole, _), (total, available) = ram.of_machine(root), ram.room(root)
+    if not total:
+        return []
+    found = f"{in_words(total)}, {in_words(available)} available"
+    if total < whole:
+        found += f"; the machine has {in_words(whole)}, this container or service may have no more"
+    return [ok("memory", found)]
 
 
 def disk(places: Mapping[str, Path]) -> Item:

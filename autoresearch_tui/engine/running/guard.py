@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 
+from autoresearch_tui.engine.running import ram
 from autoresearch_tui.engine.running.driver import DeviceMemory
 from autoresearch_tui.engine.running.processes import descendants
 
@@ -44,12 +45,12 @@ class Guard:
         machine: Callable[[], tuple[int, int]] | None = None,
     ) -> None:
         """`devices`: the accelerators of the run, as CUDA_VISIBLE_DEVICES has them; None for all. `machine` reads
-        the total and the available memory."""
+        the total and the available memory, of the machine or of the container that all of this is in."""
         self.memory_limit, self.min_free, self.folders = memory_limit, min_free, set(folders)
         self.memory = 0
         self.due = 0.0
         self.driver = DeviceMemory(devices)
-        self._machine = machine or memory_of_machine
+        self._machine = machine or ram.room
         self._exact_after = 0.0
 
     def look(self, now: float, referee: int = 0) -> tuple[str, str] | None:
@@ -88,7 +89,7 @@ class Guard:
                 return f"it held {in_words(held)} of memory, and may hold {limit} (`run.memory_gb`)", 0
         reserve = min(max(512 << 20, total // 50), total // 10)
         if (available < reserve and held > total // 4) or available < reserve // 2:
-            kept = f"{in_words(available)} left of {in_words(total)}, {in_words(reserve)} are kept for the machine"
+            kept = f"{in_words(available)} left of {in_words(total)}, {in_words(reserve)} are kept for the rest"
             return f"the machine's memory runs out: {kept}; the run held {in_words(held)}", 0
         room = max(0, available - reserve)
         return "", min(room, max(0, self.memory_limit - held)) if self.memory_limit else room
@@ -102,20 +103,6 @@ class Guard:
             if (left := free.f_bavail * free.f_frsize) < self.min_free:
                 return f"free disk space low: {in_words(left)} left, {in_words(self.min_free)} needed"
         return ""
-
-
-def memory_of_machine() -> tuple[int, int]:
-    """Total and available bytes; zeros where the system does not say."""
-    found = {b"MemTotal:": 0, b"MemAvailable:": 0}
-    try:
-        with open("/proc/meminfo", "rb") as file:
-            for line in file:
-                name, _, rest = line.partition(b" ")
-                if name in found:
-                    found[name] = int(rest.split()[0]) * 1024
-    except (OSError, ValueError, IndexError):
-        return 0, 0
-    return found[b"MemTotal:"], found[b"MemAvailable:"]
 
 
 def roughly_held(pids: Iterable[int]) -> int:
