@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 
 # How long an example takes is the machine's affair.
-hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("suite")
 
 TRAIN = '''\
