@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui import scratch
-from autoresearch_tui.researchers import agent_events, agents, prompt
+from autoresearch_tui.researchers import agents, prompt
+from autoresearch_tui.researchers.agent_streams.reading import event
+from autoresearch_tui.researchers.agent_streams.stream import Stream, total
 from autoresearch_tui.researchers.base import Brief, Proposal, ResearcherError, Usage
 from autoresearch_tui.researchers.command_files import Manifest, read_text, take, unwanted
 from autoresearch_tui.researchers.command_run import DEFAULT_LIMITS, OWNER, Finished, Limits, end_orphans, owner, run
@@ -55,38 +57,60 @@ class Command:
         self._limits = limits
         self._wrap = wrap
         self._last: tuple[int, Mapping[str, str]] = (-1, {})
+        # what calls cost that were cancelled, to be told with the next
+        self._unbilled = Usage()
 
     def propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
-        """What the agent left in the editable files, or None where it changed nothing."""
+        """What the agent left in the editable files, or None where it was cancelled, or changed nothing for nothing.
+
+        Raises ResearcherError, with what it cost.
+        """
         if cancelled.is_set():
             return None
         end_orphans()
         try:
-            return self._propose(brief, say, cancelled)
+            with scratch.folder("agent") as root:
+                return self._propose(root, brief, say, cancelled)
         except OSError as error:
-            raise ResearcherError(f"the agent's folder cannot be used: {error}") from None
+            raise ResearcherError(f"the agent's folder cannot be used: {error}", usage=self._bill()) from None
+        except ResearcherError as error:
+            error.usage = self._bill()
+            raise
 
-    def _propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
-        with scratch.folder("agent") as root:
-            folder = _lay_out(root / "work", brief)
-            finished = self._run(folder, root / "prompt", brief, say, cancelled)
-            if finished is None or cancelled.is_set():
-                return None
-            files = _collect(folder, brief)
-            if not files:
-                return None
-            description, hypothesis = _words(folder, finished)
-        self._last = (brief.number, files)
-        return Proposal(description, hypothesis, files, cost(finished.headline))
+    def _propose(
+        self, root: Path, brief: Brief, say: Callable[[str], None], cancelled: threading.Event
+    ) -> Proposal | None:
+        folder = _lay_out(root / "work", brief)
+        stream = Stream(str(folder.path.resolve()))
+        try:
+            ended = self._run(folder, stream, root / "prompt", brief, say, cancelled)
+        finally:
+            self._unbilled = total((self._unbilled, stream.usage))
+        if not ended or cancelled.is_set():
+            return None
+        files = _collect(folder, brief)
+        if files:
+            self._last = (brief.number, files)
+            return Proposal(*_words(folder, stream), files, self._bill())
+        if self._unbilled == Usage():
+            return None
+        raise ResearcherError(f"the agent changed nothing; its last words: {describe(_last_line(stream.words))}")
+
+    def _bill(self) -> Usage:
+        """What has not been told yet."""
+        usage, self._unbilled = self._unbilled, Usage()
+        return usage
 
     def _run(
         self,
         folder: _Folder,
+        stream: Stream,
         prompt_path: Path,
         brief: Brief,
         say: Callable[[str], None],
         cancelled: threading.Event,
-    ) -> Finished | None:
+    ) -> bool:
+        """False where it was cancelled. Raises ResearcherError where it failed."""
         number, files = self._last
         request = prompt.build(brief, "folder", refused=files if number == brief.number else None)
         prompt_path.write_text(request.text, "utf-8", newline="")
@@ -101,12 +125,12 @@ class Command:
         }
         command = self._wrap(self._command, folder.path) if self._wrap else self._command
         name = self._command[0]
-        finished = run(command, folder.path, environ, prompt_path, self._limits, say, cancelled, name=name)
+        finished = run(
+            command, folder.path, environ, prompt_path, self._limits, say, cancelled, name=name, stream=stream
+        )
         if finished is not None and finished.code != 0:
-            how = f"exit code {finished.code}" if finished.code > 0 else f"signal {-finished.code}"
-            last = "\n".join(finished.last) or "it printed nothing"
-            raise ResearcherError(f"{describe(self._command[0])} failed with {how}; its last lines:\n{last}")
-        return finished
+            raise _failure(describe(name), finished, stream)
+        return finished is not None
 
 
 def _lay_out(path: Path, brief: Brief) -> _Folder:
@@ -139,42 +163,24 @@ def _collect(folder: _Folder, brief: Brief) -> dict[str, str]:
     return files
 
 
-def _words(folder: _Folder, finished: Finished) -> tuple[str, str]:
-    """Description and hypothesis: the agent's own, else its last line of stdout."""
-    answer = agent_events.event(read_text(folder.result, _RESULT_LIMIT) or "")
+def _failure(name: str, finished: Finished, stream: Stream) -> ResearcherError:
+    how = f"exit code {finished.code}" if finished.code > 0 else f"signal {-finished.code}"
+    if stream.trouble:
+        return ResearcherError(f"{name} failed with {how}: {describe(stream.trouble)}", fatal=stream.hopeless)
+    last = "\n".join(finished.last) or "it printed nothing"
+    return ResearcherError(f"{name} failed with {how}; its last lines:\n{last}")
+
+
+def _words(folder: _Folder, stream: Stream) -> tuple[str, str]:
+    """Description and hypothesis: the agent's own, else its last line of stdout, in an event or as it is."""
+    answer = event(read_text(folder.result, _RESULT_LIMIT) or "")
     given = {key: value for key, value in answer.items() if isinstance(value, str)}
-    description = given.get("description", "").strip() or headline(finished.headline) or "no description given"
+    description = given.get("description", "").strip() or _last_line(stream.words) or "no description given"
     return describe(description), clean_text(given.get("hypothesis", "")).strip()[:2_000]
 
 
-def headline(line: str) -> str:
-    """The words of a last line: the last line of the text in it, where it is an agent's JSON event."""
-    event = agent_events.event(line)
-    if not event:
-        return line
-    for key in ("result", "response", "text", "message"):
-        value = event.get(key)
-        if isinstance(value, str) and value.strip():
-            return value.strip().splitlines()[-1]
-    return ""
-
-
-def cost(line: str) -> Usage:
-    """Tokens and dollars, where the last line is an event that has them, as Claude Code's has."""
-    event = agent_events.event(line)
-    counts = event.get("usage")
-    counts = counts if isinstance(counts, dict) else {}
-    sent = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-    usd = event.get("total_cost_usd")
-    return Usage(
-        sum(_count(counts.get(name)) for name in sent),
-        _count(counts.get("output_tokens")),
-        float(usd) if isinstance(usd, int | float) and 0 <= usd < float("inf") else None,
-    )
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and value >= 0 else 0
+def _last_line(words: str) -> str:
+    return words.strip().rpartition("\n")[2]
 
 
 def find(command: Sequence[str], environ: Mapping[str, str]) -> str | None:

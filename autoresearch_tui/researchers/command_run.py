@@ -12,13 +12,13 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
-from autoresearch_tui.researchers import agent_events
+from autoresearch_tui.researchers.agent_streams.stream import Stream
 from autoresearch_tui.researchers.base import ResearcherError
 from autoresearch_tui.text import clean_line, describe
 
@@ -28,6 +28,8 @@ OWNER = "AUTORESEARCH_OWNER"
 _LAST = 12
 _LINE = 2_000
 _CHUNK = 64 * 1024
+# an event may hold a whole file, several times
+_LONGEST_EVENT = 8 * 1024 * 1024
 _READS = 32
 _SWEEPS = 5
 _CLOCK_STEP = 600
@@ -49,11 +51,10 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How it ended: exit code (negative for a signal), the last lines, and the last line of stdout."""
+    """How it ended: exit code (negative for a signal), and the last lines as they were shown."""
 
     code: int
     last: tuple[str, ...]
-    headline: str
 
 
 @dataclass
@@ -62,8 +63,8 @@ class _Output:
 
     say: Callable[[str], None]
     room: int
+    stream: Stream
     last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST))
-    headline: str = ""
     _rest: dict[str, str] = field(default_factory=lambda: {"stdout": "", "stderr": ""})
     _decoders: dict[str, codecs.IncrementalDecoder] = field(
         default_factory=lambda: {
@@ -75,24 +76,22 @@ class _Output:
         """Takes the next bytes of a stream; empty bytes end it."""
         text = self._rest[stream] + self._decoders[stream].decode(data, final=not data)
         *lines, rest = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        if not data or len(rest) > _CHUNK:
+        if not data or len(rest) > (_LONGEST_EVENT if rest.startswith("{") else _CHUNK):
             lines, rest = [*lines, rest], ""
         self._rest[stream] = rest
         for line in lines:
-            self._line(stream, line)
+            if line.strip():
+                self._show(self.stream.read(line) if stream == "stdout" else [line[:_LINE]])
+        if not data and stream == "stdout":
+            self._show(self.stream.rest())
 
-    def _line(self, stream: str, raw: str) -> None:
-        if not raw.strip():
-            return
-        if stream == "stdout":
-            # whole, as it may be an event in JSON
-            self.headline = raw
-        self.last.append(clean_line(raw[:_LINE]))
-        known = agent_events.parts(raw) if stream == "stdout" else None
-        for text in [raw[:_LINE]] if known is None else known:
-            self._show("\n".join(clean_line(line) for line in text.splitlines()))
+    def _show(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            lines = [clean_line(line) for line in text.splitlines()]
+            self.last.extend(lines)
+            self._say("\n".join(lines))
 
-    def _show(self, text: str) -> None:
+    def _say(self, text: str) -> None:
         if self.room <= 0:
             return
         self.room -= len(text) + 1
@@ -109,22 +108,25 @@ def run(
     cancelled: threading.Event,
     *,
     name: str,
+    stream: Stream,
 ) -> Finished | None:
     """Runs `command` in `folder` with the file `prompt` as stdin. None where it was cancelled.
 
-    `name` is what it is called in errors, for the command may begin with a sandbox.
+    `name` is what it is called in errors, for the command may begin with a sandbox. `stream` reads its stdout, and
+    has what came until then however this ends.
 
     When this returns, whatever the command started has ended too.
     """
-    output = _Output(say, limits.shown)
+    output = _Output(say, limits.shown, stream)
     with _started(command, folder, environ, prompt, limits) as process:
         trouble = _watch(process, output, limits, cancelled)
         code = process.poll()
     if trouble == "cancelled":
         return None
     if trouble:
-        raise ResearcherError(f"{describe(name)} was stopped: {trouble}")
-    return Finished(0 if code is None else code, tuple(output.last), output.headline)
+        said = f"; it had said: {describe(stream.trouble)}" if stream.trouble else ""
+        raise ResearcherError(f"{describe(name)} was stopped: {trouble}{said}")
+    return Finished(0 if code is None else code, tuple(output.last))
 
 
 @contextlib.contextmanager

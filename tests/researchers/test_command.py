@@ -20,7 +20,7 @@ import pytest
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.researchers import agents, choose
 from autoresearch_tui.researchers.base import Attempt, Brief, Proposal, ResearcherError, Usage
-from autoresearch_tui.researchers.command import Command, cost, headline
+from autoresearch_tui.researchers.command import Command
 from autoresearch_tui.researchers.command_run import Limits
 from autoresearch_tui.settings import ResearcherSettings, Settings
 
@@ -312,35 +312,88 @@ def test_a_sandbox_can_be_put_around_it() -> None:
     assert proposal is not None and proposal.description == "wrapped" and seen[0].name == "work"
 
 
-@pytest.mark.parametrize(
-    ("line", "usage"),
-    [
-        (
-            '{"type": "result", "total_cost_usd": 0.25, "usage": {"input_tokens": 5, "cache_read_input_tokens": 7, '
-            '"output_tokens": 9}}',
-            Usage(12, 9, 0.25),
-        ),
-        ('{"total_cost_usd": NaN, "usage": {"input_tokens": -5, "output_tokens": "9"}}', Usage()),
-        ('{"total_cost_usd": "much", "usage": [1]}', Usage()),
-        ("plain words", Usage()),
-    ],
-)
-def test_what_an_agent_says_it_cost(line: str, usage: Usage) -> None:
-    assert cost(line) == usage
+# What agents that print events are made of
+
+
+RECORDED = Path(__file__).parent / "streams"
+AGENTS = {
+    "claude-code": Usage(4_400, 200, 0.0205),
+    "codex": Usage(3_300, 150),
+    "gemini-cli": Usage(4_400, 280),
+    "opencode": Usage(3_300, 150, 0.0075),
+}
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_the_last_words_and_the_cost_of_an_agent_are_the_proposals(run: Run, agent: str) -> None:
+    proposal, said = run(f"sed -i s/0.04/0.02/ train.py; cat {RECORDED}/{agent}.done.jsonl")
+    assert proposal is not None and proposal.description == "LR from 0.04 to 0.02"
+    cost = AGENTS[agent]
+    assert (proposal.usage.input_tokens, proposal.usage.output_tokens) == (cost.input_tokens, cost.output_tokens)
+    assert proposal.usage.usd == (cost.usd if cost.usd is None else pytest.approx(cost.usd))
+    assert "» I read the file first.\n◇ " in said and '{"' not in said
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("agent", "words", "tokens"),
     [
-        ("plain words", "plain words"),
-        ('{"type": "result", "result": "I edited it.\\nLower LR"}', "Lower LR"),
-        ('{"type": "turn.completed", "usage": {}}', ""),
-        ("[1]", "[1]"),
-        ("3", "3"),
+        ("claude-code", "exit code 1: Credit balance is too low (billing_error)", 3_450),
+        ("codex", "exit code 1: Quota exceeded. Check your plan and billing details.", 0),
+        ("gemini-cli", "exit code 1: You have exhausted your daily quota on this model.", 3_510),
+        ("opencode", "exit code 1: Your credit balance is too low to access the Anthropic API.", 2_300),
     ],
 )
-def test_the_words_of_a_last_line(line: str, words: str) -> None:
-    assert headline(line) == words
+def test_an_agent_that_fails_says_why_and_what_it_cost(run: Run, agent: str, words: str, tokens: int) -> None:
+    noise = "seq 100 >&2"  # as the trace that an agent prints after it
+    with pytest.raises(ResearcherError) as caught:
+        run(f"sed -i s/0.04/0.02/ train.py; cat {RECORDED}/{agent}.cut.jsonl; {noise}; exit 1")
+    assert words in str(caught.value)
+    assert caught.value.fatal is (agent != "gemini-cli")
+    assert caught.value.usage.input_tokens + caught.value.usage.output_tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("then", "why"),
+    [
+        ("kill -9 $$", "signal 9"),
+        ("touch helper.py", "helper.py was added"),
+        ("true", "changed nothing; its last words: LR from 0.04 to 0.02"),
+    ],
+)
+def test_what_came_to_nothing_has_cost_as_much(run: Run, then: str, why: str) -> None:
+    with pytest.raises(ResearcherError) as caught:
+        run(f"cat {RECORDED}/codex.done.jsonl; {then}")
+    assert why in str(caught.value) and not caught.value.fatal
+    assert caught.value.usage == Usage(3_300, 150)
+
+
+def test_what_a_cancelled_call_cost_is_told_with_the_next(tmp_path: Path) -> None:
+    script = f"""
+        cat {RECORDED}/codex.done.jsonl; echo 'LR = 1' > train.py
+        mkdir {tmp_path}/asked || exit 0; echo waits; sleep 60
+    """
+    agent = Command(["sh", "-c", script], environ=os.environ, limits=QUICK)
+    cancelled = threading.Event()
+    assert agent.propose(BRIEF, lambda text: cancelled.set() if "waits" in text else None, cancelled) is None
+    proposal = agent.propose(BRIEF, lambda _: None, threading.Event())
+    assert proposal is not None and proposal.usage == Usage(6_600, 300)
+    proposal = agent.propose(BRIEF, lambda _: None, threading.Event())
+    assert proposal is not None and proposal.usage == Usage(3_300, 150)
+
+
+def test_an_event_as_long_as_several_files_is_read_whole(run: Run, tmp_path: Path) -> None:
+    file = "x = 1\n" * 100_000
+    event = {"type": "user", "message": {"content": [{"type": "tool_result", "content": file}]}, "again": file}
+    (tmp_path / "events").write_text(f"{json.dumps(event)}\n" * 2)
+    _, said = run(f"cat {tmp_path}/events")
+    assert said == "← x = 1\nx = 1\nx = 1\nx = 1 …\n" * 2
+
+
+def test_paths_in_its_own_folder_are_shown_without_it(run: Run) -> None:
+    _, said = run(
+        """printf '{"type":"item.started","item":{"type":"command_execution","command":"cat %s/a"}}' "$PWD" """
+    )
+    assert said == "◇ cat a\n"
 
 
 def _await(condition: Callable[[], bool]) -> None:
