@@ -139,6 +139,11 @@ class RunFiles:
         return self.folder / "referee.log"
 
     @property
+    def scoring(self) -> Path:
+        """Where a referee is looked after that is started when the run has ended; removed with `work`."""
+        return self.folder / "scoring"
+
+    @property
     def work(self) -> Path:
         """The run's own copy of the lab's tree; removed after the verdict."""
         return self.folder / "work"

@@ -143,7 +143,8 @@ def _starts(folder: Path, state: State) -> list[str]:
     """No run was started oftener than the journal says."""
     found = []
     for experiment in state.experiments:
-        started = len([*(folder / "runs" / experiment.name).rglob("started.json")])
+        run = folder / "runs" / experiment.name
+        started = sum(len([*run.glob(f"{place}started.json")]) for place in ("", "lost-*/", "earlier-*/"))
         if started > experiment.attempt:
             found.append(f"{experiment.name} was started {started} times, the journal says {experiment.attempt}")
     return found

@@ -86,12 +86,17 @@ class Engine:
         try:
             self._work()
         except Exception as error:
-            self._asking.cancel()
+            self._let_go()
             self._session.end("failed", str(error) or type(error).__name__)
             raise
-        self._asking.cancel()
+        self._let_go()
         self._session.end(self._outcome, self.why_failed)
         return self._outcome
+
+    def _let_go(self) -> None:
+        """Of what would go on in threads; the runs do not need us."""
+        self._runs.close()
+        self._asking.cancel()
 
     def _work(self) -> None:
         begun = False

@@ -42,6 +42,7 @@ class Runs:
         self._session = session
         self._deliver = deliver
         self._scoring: set[int] = set()
+        self._closed = threading.Event()
         self._untidy: list[Experiment] = []
         self._surroundings = Surroundings(session.files.folder)
 
@@ -92,6 +93,10 @@ class Runs:
         if isinstance(scored, ScoringFailed):
             raise scored
         self._session.append(scored)
+
+    def close(self) -> None:
+        """No score is wanted any more here; the runs themselves go on."""
+        self._closed.set()
 
     def tidy(self) -> None:
         """Remove working copies of judged runs; after the next launch, for they may be large."""
@@ -181,7 +186,7 @@ class Runs:
             try:
                 cwd, env = launcher.cwd(files), launcher.environment(files, ended.seed, ended.device)
                 settings = self._session.lab.settings
-                self._deliver(scoring.score(end, files, cwd, settings, session.locked, env))
+                self._deliver(scoring.score(end, files, cwd, settings, session.locked, env, self._closed))
             except OSError as error:
                 self._deliver(ScoringFailed(ended.number, error))
 
@@ -214,7 +219,9 @@ class Runs:
 
 def _no_baseline(experiment: Experiment, why: str) -> str:
     """What stands in the way of a session whose baseline has no score, and the remedy."""
-    if experiment.run is not None and (experiment.run.reason == "lost" or experiment.run.referee_killed):
+    run, score = experiment.run, experiment.score
+    killed = score is not None and score.problem.startswith(refereeing.KILLED)
+    if killed or (run is not None and (run.reason == "lost" or run.referee_killed)):
         return f"{BASELINE_LOST}; see what ended it (out of memory? the machine?), then resume, or start again"
     return f"the baseline gave no score ({why}); mend the lab, commit, and start with --new"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -42,10 +43,12 @@ def score(
     settings: Settings,
     locked: Mapping[str, str],
     env: Mapping[str, str],
+    cancelled: threading.Event,
 ) -> ev.RunScored:
     """The score of a run that finished, written to score.json as well. Slow where the lab has a referee.
 
-    `cwd` is the folder that the training command ran in, whose locked files must still be the session's.
+    `cwd` is the folder that the training command ran in, whose locked files must still be the session's. Raises
+    OSError, also where it was cancelled.
     """
     doubts: tuple[str, ...] = ()
     said = refereeing.Said(None, "", {})
@@ -56,7 +59,7 @@ def score(
         source = SELF_REPORTED
         said = refereeing.Said(None, f"{', '.join(touched)} was changed during the run", {})
     elif settings.metric.referee:
-        source, said = REFEREE, refereeing.listen(settings, files, cwd, env)
+        source, said = REFEREE, refereeing.listen(settings, files, cwd, env, cancelled)
     else:
         source, said = SELF_REPORTED, refereeing.Said(*_printed(text, settings.metric, summary), {})
         doubts = plausible.doubts(

@@ -22,6 +22,7 @@ from tests.conftest import SETTINGS, TRAIN, git
 from tests.engine.making import experiment, state
 from tests.engine.test_runner import ended, spec, until
 from tests.engine.test_scoring import play
+from tests.history import survivors
 
 NewLab = Callable[..., Path]
 ASK = "import os, socket, time\nline = socket.socket(fileno=int(os.environ['AUTORESEARCH_REFEREE_FD']))\n"
@@ -129,6 +130,41 @@ def test_who_does_not_ask_has_no_score(refereed: Path) -> None:
     (baseline,) = play(refereed).table
     assert (baseline.outcome, baseline.value) == ("invalid", None)
     assert baseline.reason == "the referee refused: it did not ask"
+
+
+@pytest.mark.parametrize(
+    ("judge", "value", "reason"),
+    [
+        ("print('val_bpb: 0.25')", 0.25, "the baseline"),
+        ("print('looking'); raise SystemExit('too good to be true')", None, "the referee refused: too good to be true"),
+        ("print('nothing')", None, "the referee printed no val_bpb"),
+        ("raise SystemExit(7)", None, "the referee refused: exit code 7"),
+        ("import os; os.kill(os.getpid(), 11)", None, "the referee was killed twice (ended by Segmentation fault"),
+        ("raise SystemExit(137)", None, "the referee was killed twice (ended by Killed (signal 9))"),  # by its shell
+    ],
+)
+def test_a_referee_that_looks_at_what_a_run_has_left(
+    refereed: Path, judge: str, value: float | None, reason: str
+) -> None:
+    (refereed / "train.py").write_text("print('val_bpb: 0.1')\n")
+    (refereed / "judge.py").write_text(judge)
+    git(refereed, "commit", "--quiet", "--all", "--message=of another kind")
+    (baseline,) = play(refereed).table
+    assert (baseline.outcome, baseline.value) == ("invalid" if value is None else "keep", value)
+    assert baseline.reason.startswith(reason)
+    assert not (refereed / ".autoresearch/t/runs/0000/scoring").exists()
+
+
+def test_a_referee_that_does_not_end_is_ended_with_all_that_it_has_started(refereed: Path) -> None:
+    """Also where those hold on to what it says."""
+    settings = (refereed / "autoresearch.toml").read_text().replace("timeout_seconds = 30", "timeout_seconds = 1")
+    (refereed / "autoresearch.toml").write_text(settings)
+    (refereed / "train.py").write_text("print('val_bpb: 0.1')\n")
+    (refereed / "judge.py").write_text("import os, time\nif not os.fork():\n    os.setsid()\ntime.sleep(600)\n")
+    git(refereed, "commit", "--quiet", "--all", "--message=slow")
+    (baseline,) = play(refereed).table
+    assert (baseline.outcome, baseline.reason) == ("invalid", "the referee did not end within 1 s")
+    assert survivors(refereed) == []
 
 
 def test_the_sealed_score_reaches_no_researcher(refereed: Path) -> None:

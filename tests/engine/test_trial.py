@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,12 +14,13 @@ import pytest
 
 from autoresearch_tui import lab as labs
 from autoresearch_tui.engine.cages import cage
-from autoresearch_tui.engine.running import trial
+from autoresearch_tui.engine.running import runner, trial
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.researchers.base import Brief, Proposal
 from tests.conftest import SETTINGS, TRAIN
 from tests.engine.test_loop import Script, running, turn
-from tests.history import problems, state_of
+from tests.engine.test_supervisor import until
+from tests.history import problems, state_of, survivors
 
 STEPS = """
 if os.environ.get("AUTORESEARCH_PREFLIGHT"):
@@ -71,10 +74,28 @@ def test_there_is_none_where_the_cpu_trains_or_the_lab_offers_none(
     assert "nothing here can confine" in it.why_not({"train.py": OFFERS})
 
 
-def test_one_that_takes_too_long_says_nothing_about_the_proposal(new_lab: Callable[..., Path], confined: None) -> None:
-
-    folder = new_lab(train=OFFERS)
-    it = replace(tried(folder), seconds=0.5)
+def slow_one(folder: Path, seconds: float) -> str | None:
+    """A trial that would take a minute."""
+    it = replace(tried(folder), seconds=seconds)
     slow = re.sub(r"print\(\"two steps taken\"\)", "time.sleep(60)", OFFERS)
-    base = it.launcher.ledger.head()
-    assert it.run(base, {"train.py": slow}, threading.Event()) is None
+    return it.run(it.launcher.ledger.head(), {"train.py": slow}, threading.Event())
+
+
+def test_one_that_takes_too_long_says_nothing_about_the_proposal(new_lab: Callable[..., Path], confined: None) -> None:
+    assert slow_one(new_lab(train=OFFERS), 0.5) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: subreaper, /proc")
+def test_it_ends_with_the_engine(new_lab: Callable[..., Path], confined: None) -> None:
+    """Which is killed as no process can see it coming."""
+    folder = new_lab(train=OFFERS)
+    trials = folder / ".autoresearch/t/trial"
+    code = "import sys, pathlib; from tests.engine.test_trial import slow_one; slow_one(pathlib.Path(sys.argv[1]), 60)"
+    with subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=Path(__file__).parents[2]) as engine:
+        until(lambda: runner.look(trials).started is not None, 60)
+        assert survivors(folder) != []
+        engine.kill()
+    until(lambda: survivors(folder) == [], 60)
+    ended = runner.look(trials).exit
+    assert ended is not None
+    assert ended.reason == "killed"

@@ -16,6 +16,7 @@ import pytest
 
 from autoresearch_tui.engine.review import BASELINE
 from autoresearch_tui.engine.running import runner
+from autoresearch_tui.engine.running.refereeing import KILLED
 from autoresearch_tui.engine.runs import BASELINE_LOST, LOST_AGAIN
 from tests.conftest import SETTINGS, TRAIN, git, make_lab
 from tests.engine.test_refereeing import ASK
@@ -246,13 +247,87 @@ def test_the_referee_is_killed(engines: Engines, in_memory: Path, kills: int) ->
     assert problems(lab, "t") == []
 
 
+@pytest.mark.parametrize("kills", [1, 2])
+def test_a_referee_that_is_started_after_the_run_is_killed(engines: Engines, in_memory: Path, kills: int) -> None:
+    """It is asked once more; the run is as it was, and is not run again."""
+    lab, errors = judged_lab(in_memory / "lab"), in_memory / "errors"
+    finish(engines, lab, 1)
+    (lab / "slow").touch()
+    engines.start(words(lab, 2), errors, env=UNCAGED)
+    kill_judges(lab / ".autoresearch/t/runs/0001/scoring", kills)
+    (lab / "slow").unlink()
+    assert engines.ends() == [0], Path(f"{errors}-0").read_text()
+    experiment = state_of(lab, "t").experiments[1]
+    assert (experiment.attempt, experiment.spared) == (1, 0)
+    assert experiment.outcome == ("discard" if kills == 1 else "invalid")
+    assert experiment.reason.startswith("0.25" if kills == 1 else f"{KILLED} (ended by Killed")
+    assert problems(lab, "t") == []
+
+
+def test_the_baselines_referee_is_killed_twice(engines: Engines, in_memory: Path) -> None:
+    """As when its run is lost twice: the session stands still and says so, and starting again goes on."""
+    lab, errors = judged_lab(in_memory / "lab"), in_memory / "errors"
+    (lab / "slow").touch()
+    engines.start(words(lab, 2), errors, env=UNCAGED)
+    kill_judges(lab / ".autoresearch/t/runs/0000/scoring", kills=2)
+    assert engines.ends() == [1]
+    assert BASELINE_LOST in Path(f"{errors}-0").read_text()
+    (lab / "slow").unlink()
+    finish(engines, lab, 3)
+
+
+def test_the_engine_is_killed_while_its_referee_is_at_work(engines: Engines, in_memory: Path) -> None:
+    """Nothing of the referee is left, and the next engine asks it anew."""
+    lab, errors = judged_lab(in_memory / "lab"), in_memory / "errors"
+    finish(engines, lab, 1)
+    (lab / "slow").touch()
+    (pid,) = engines.start(words(lab, 2), errors, env=UNCAGED)
+    scoring = lab / ".autoresearch/t/runs/0001/scoring"
+    until(lambda: is_running(scoring) and sum("judge.py" in words for words in survivors(lab)) == 2)
+    os.kill(pid, signal.SIGKILL)
+    assert engines.ends() == [-signal.SIGKILL]
+    until(lambda: survivors(lab) == [])
+    assert contradictions(lab, "t") == []
+    (lab / "slow").unlink()
+    finish(engines, lab, 2)
+    experiment = state_of(lab, "t").experiments[1]
+    assert (experiment.attempt, experiment.value) == (1, 0.25)
+
+
+def kill_judges(scoring: Path, kills: int) -> None:
+    """One after the other, each while it is at work."""
+    before = None
+    for _ in range(kills):
+        until(lambda before=before: is_running(scoring) and runner.look(scoring).started != before)
+        before = runner.look(scoring).started
+        assert before is not None
+        os.kill(before.trainer_pid, signal.SIGKILL)
+
+
+def judged_lab(folder: Path) -> Path:
+    """A lab whose referee looks at what a run has left, as long as there is a file `slow`, with a child of its own."""
+    judge = f"""
+import os, time
+if os.path.exists({str(folder / "slow")!r}) and not os.fork():
+    os.setsid()
+while os.path.exists({str(folder / "slow")!r}):
+    time.sleep(0.01)
+print("val_bpb: 0.25")
+"""
+    return with_judge(folder, TRAIN, judge)
+
+
 def refereed_lab(folder: Path, seconds: float) -> Path:
     """A lab whose referee takes so long, and as long as there is a file `slow`; a run that is not answered crashes."""
-    settings = QUICK.replace("[run]", f'[metric]\nreferee = ["{sys.executable}", "-I", "judge.py"]\n[run]')
-    settings = f'[lab]\nlocked = ["prepare.py", "judge.py"]\n{settings}'
-    lab = make_lab(folder, settings, f"{ASK}{TRAIN}line.sendall(b'score me!')\nassert line.recv(9)\n")
     wait = f"time.sleep({seconds})\nwhile os.path.exists({str(folder / 'slow')!r}):\n    time.sleep(0.01)\n"
-    (lab / "judge.py").write_text(f"{ASK}line.recv(9)\n{wait}line.sendall(b'0.25')\nprint('val_bpb: 0.25')\n")
+    judge = f"{ASK}line.recv(9)\n{wait}line.sendall(b'0.25')\nprint('val_bpb: 0.25')\n"
+    return with_judge(folder, f"{ASK}{TRAIN}line.sendall(b'score me!')\nassert line.recv(9)\n", judge)
+
+
+def with_judge(folder: Path, train: str, judge: str) -> Path:
+    settings = QUICK.replace("[run]", f'[metric]\nreferee = ["{sys.executable}", "-I", "judge.py"]\n[run]')
+    lab = make_lab(folder, f'[lab]\nlocked = ["prepare.py", "judge.py"]\n{settings}', train)
+    (lab / "judge.py").write_text(judge)
     git(lab, "add", "judge.py")
     git(lab, "commit", "--quiet", "--message=judge")
     return lab

@@ -103,7 +103,8 @@ class Launcher:
 
 def tidy(files: RunFiles) -> None:
     """Remove the run's working copy; log, diff, score and the files as trained stay."""
-    for folder in (files.work, files.scratch, files.referee):
+    # `work` last: it says that there is something to remove.
+    for folder in (files.scratch, files.referee, files.scoring, files.work):
         _remove(folder)
 
 

@@ -7,11 +7,13 @@ and has its say in `referee.log` before the run has ended. Any other is started 
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import shutil
-import subprocess
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any
 
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.reading import logtext, runlog
-from autoresearch_tui.engine.running import runner
+from autoresearch_tui.engine.running import errand, run_folder, runner
 from autoresearch_tui.lab import Lab, RunFiles
 from autoresearch_tui.settings import Settings
 from autoresearch_tui.text import clean_line
@@ -27,6 +29,8 @@ from autoresearch_tui.text import clean_line
 LOG_BYTES = 4 << 20
 # How the gpt harness's referee ends; with 2 where the run went away before it had answered every question.
 REFUSED = 1
+TRIES = 2
+KILLED = "the referee was killed twice"
 _REASON = 300
 
 
@@ -70,14 +74,14 @@ def spec(settings: Settings, files: RunFiles, env: Mapping[str, str]) -> runner.
     return runner.RefereeSpec(_command(settings, files), _environment(env, files), str(files.referee))
 
 
-def listen(settings: Settings, files: RunFiles, cwd: Path, env: Mapping[str, str]) -> Said:
+def listen(settings: Settings, files: RunFiles, cwd: Path, env: Mapping[str, str], cancelled: threading.Event) -> Said:
     """What the referee of a run that has ended says; it is started now where the run has not asked for it.
 
-    `cwd` is where the training command ran. Raises OSError.
+    `cwd` is where the training command ran. Raises OSError, also where it was cancelled.
     """
     ended = runner.look(files.folder).exit
     if ended is None or ended.asked_seconds is None:
-        return _start(settings, files, cwd, env)
+        return _start(settings, files, cwd, env, cancelled)
     with files.referee_log.open("rb") as file:
         text = file.read(LOG_BYTES).decode("utf-8", "replace")
     if ended.referee_exit is None or ended.referee_exit < 0:
@@ -93,26 +97,46 @@ def refusal(ended: runner.Exit, files: RunFiles) -> str:
     return next((clean_line(line)[:_REASON] for line in reversed(text.splitlines()) if line.strip()), "")
 
 
-def _start(settings: Settings, files: RunFiles, cwd: Path, env: Mapping[str, str]) -> Said:
-    command, timeout = _command(settings, files), settings.run.timeout_seconds
+def _start(settings: Settings, files: RunFiles, cwd: Path, env: Mapping[str, str], cancelled: threading.Event) -> Said:
+    """It ends with the engine; where somebody else has ended it, it is asked once more."""
     for cache in list(cwd.rglob("__pycache__")):
         shutil.rmtree(cache, ignore_errors=True)
-    try:
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            env=_environment(env, files),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
-    except FileNotFoundError:
+    command = _command(settings, files)
+    program = str(cwd / command[0]) if "/" in command[0] else command[0]
+    if shutil.which(program, path=env.get("PATH")) is None:
         return Said(None, f"the referee's command is not there: {command[0]}", {})
-    except subprocess.TimeoutExpired:
-        return Said(None, f"the referee did not end within {timeout:g} s", {})
-    output, errors = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
-    return _said(settings, output, errors, done.returncode)
+    errors, log = files.scoring / "errors.log", files.scoring / run_folder.LOG
+    spec = runner.RunSpec(
+        # What it prints and what it complains of are read apart.
+        ("/bin/sh", "-c", 'exec "$@" 2>"$0"', str(errors), *command),
+        _environment(env, files),
+        str(cwd),
+        timeout_seconds=settings.run.timeout_seconds,
+        min_free_bytes=0,
+    )
+    ended = None
+    for _ in range(TRIES):
+        errand.clear(files.scoring, cancelled)
+        ended = errand.run(files.scoring, spec, cancelled)
+        if cancelled.is_set():
+            raise OSError(errno.ECANCELED, "the engine lets go")
+        if ended is not None and not _killed(ended):
+            break
+    if ended is None or _killed(ended):
+        return Said(None, f"{KILLED} ({ended.note if ended is not None else 'with its supervisor'})", {})
+    if ended.reason == "timed out":
+        return Said(None, f"the referee did not end within {settings.run.timeout_seconds:g} s", {})
+    if ended.reason == "disk full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(log))
+    code = ended.exit_code if ended.exit_code is not None else ended.note
+    return _said(settings, logtext.tail(log, LOG_BYTES), logtext.tail(errors, LOG_BYTES), code)
+
+
+def _killed(ended: runner.Exit) -> bool:
+    """By a signal, as a shell reports it too, or by whoever looks after it."""
+    code = ended.exit_code or 0
+    by_signal = ended.signal is not None or 128 < code < 160
+    return ended.reason == "killed" or (ended.reason in ("crashed", "out of memory") and by_signal)
 
 
 def _said(settings: Settings, output: str, errors: str, ending: int | str) -> Said:

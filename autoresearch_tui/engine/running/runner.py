@@ -62,7 +62,7 @@ class RunSpec:
 
     `memory_limit_bytes` 0: all but a reserve. `grace_seconds` lie between SIGTERM and SIGKILL when the run has to be
     ended. `cpus`: the processors that the run is held to; empty for all. With a `referee`, the run finds a socket to it
-    under the number in AUTORESEARCH_REFEREE_FD.
+    under the number in AUTORESEARCH_REFEREE_FD. `bound`: it ends when its supervisor's standard input does.
     """
 
     command: tuple[str, ...]
@@ -76,6 +76,7 @@ class RunSpec:
     grace_seconds: float = 2.0
     cpus: tuple[int, ...] = ()
     referee: RefereeSpec | None = None
+    bound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +132,8 @@ class RunStatus:
     exit: Exit | None = None
 
 
-def start(folder: Path, spec: RunSpec) -> None:
-    """Starts the run of `folder` under a supervisor of its own, and returns when it has begun.
+def start(folder: Path, spec: RunSpec, stdin: int = subprocess.DEVNULL) -> None:
+    """Starts the run of `folder` under a supervisor of its own (with this `stdin`), and returns when it has begun.
 
     Does nothing where it runs or has ended; of several callers at once, one starts it. A lost run has to be
     put aside first. Raises OSError with the reason where it cannot be started (after 10 s at most).
@@ -144,7 +145,7 @@ def start(folder: Path, spec: RunSpec) -> None:
         return
     _make_folders(folder, spec)
     _write_spec(folder, spec)
-    answer = _launch(folder)
+    answer = _launch(folder, stdin)
     if answer == "started" or (not answer and look(folder).state in (RunState.RUNNING, RunState.ENDED)):
         return
     number, _, reason = answer.partition(" ")
@@ -295,14 +296,14 @@ def _write_spec(folder: Path, spec: RunSpec) -> None:
         raise
 
 
-def _launch(folder: Path) -> str:
+def _launch(folder: Path, stdin: int) -> str:
     """The supervisor's first line: `started`, or an error number and text; empty where it just ended."""
     env = {"PATH": _SYSTEM_PATH, "LANG": "C.UTF-8"}
     with (folder / "supervisor.err").open("ab") as errors:
         process = subprocess.Popen(
             supervisor_command(folder),
             env=env,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=errors,
             start_new_session=True,

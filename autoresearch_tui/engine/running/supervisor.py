@@ -80,6 +80,7 @@ class Spec:
         self.log_limit, self.min_free = int(limits["log_limit_bytes"]), int(limits["min_free_bytes"])
         self.memory_limit = int(limits.get("memory_limit_bytes", 0))
         self.niceness, self.grace = int(limits["niceness"]), limits["grace_seconds"]
+        self.bound = bool(limits.get("bound"))
 
 
 class Run:
@@ -263,10 +264,15 @@ class Run:
         sources = [self.wakeup, self.output] if self.open else [self.wakeup]
         if self.channel and self.channel.waiting:
             sources.append(self.channel.referees)
+        if self.spec.bound:
+            sources.append(0)
         ready, _, _ = select.select(sources, [], [], max(0.0, seconds))
         if self.wakeup in ready:
             os.read(self.wakeup, 4096)
             self.reap()
+        if 0 in ready:  # whoever it was for has let go of it, or is no more
+            self.spec.bound = False
+            self.stop_asked.append(signal.SIGTERM)
         if self.output in ready:
             self._copy()
         if self.channel and self.channel.waiting and self.channel.referees in ready:

@@ -16,14 +16,13 @@ from pathlib import Path
 from autoresearch_tui.engine.cages import cage, home, sandbox
 from autoresearch_tui.engine.cages.environment import training_command
 from autoresearch_tui.engine.cages.sandbox import Kind
-from autoresearch_tui.engine.running import runner
+from autoresearch_tui.engine.running import errand, runner
 from autoresearch_tui.engine.running.launch import Launcher
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import RunFiles
 
 VARIABLE = "AUTORESEARCH_PREFLIGHT"
 SECONDS = 60.0
-_POLL_SECONDS = 0.1
 _NICENESS = 19
 _NO_ACCELERATOR = {
     VARIABLE: "1",
@@ -60,44 +59,38 @@ class Trial:
         Raises OSError, GitError.
         """
         here = RunFiles(self.folder)
+        errand.clear(here.folder, cancelled)
         self._prepare(here, base, files)
         try:
-            self._start(here)
-            while (status := runner.look(here.folder)).state is runner.RunState.RUNNING:
-                if cancelled.wait(_POLL_SECONDS):
-                    runner.stop(here.folder)
-                    return None
-            ended = status.exit
+            ended = errand.run(here.folder, self._spec(here), cancelled)
             if ended is None or ended.reason not in ("crashed", "out of memory"):
                 return None
             cause = "\n".join(runner.last_lines(here.folder)) or ended.note
             return f"two small steps on the CPU failed ({ended.reason}):\n{cause}"
         finally:
-            # A trial that is still ending keeps its folder; the next one clears it away.
+            # One that is still ending keeps its folder; the next one clears it away.
             shutil.rmtree(here.work, ignore_errors=True)
 
     def _prepare(self, here: RunFiles, base: str, files: Mapping[str, str]) -> None:
-        shutil.rmtree(here.folder, ignore_errors=True)
         self.launcher.ledger.export(base, here.work)
         home.furnish(here.folder / "scratch" / "home", home.things())
         for path, text in files.items():
             (self.launcher.cwd(here) / path).write_bytes(text.encode("utf-8", "surrogatepass"))
 
-    def _start(self, here: RunFiles) -> None:
+    def _spec(self, here: RunFiles) -> runner.RunSpec:
         cwd = self.launcher.cwd(here)
         try:
             held = cage.of_run(self.launcher.cage(), self.launcher.lab, here, cwd)
             command = sandbox.wrap(training_command(self.launcher.lab), replace(held, devices=()), cage.mechanism())
         except (ValueError, UserError) as error:
             raise OSError(f"a trial cannot be confined: {error}") from None
-        spec = runner.RunSpec(
+        return runner.RunSpec(
             command=tuple(command),
             cwd=str(cwd.relative_to(here.folder)),
             env={**self.launcher.environment(here), **_NO_ACCELERATOR},
             timeout_seconds=self.seconds,
             niceness=_NICENESS,
         )
-        runner.start(here.folder, spec)
 
 
 def accelerator() -> bool:
