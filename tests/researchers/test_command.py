@@ -12,6 +12,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -420,46 +421,47 @@ source = "/dev/stdin" if "/dev/stdin" in expected else 0
 prompt = open(source).read()
 assert "Lower the loss." in prompt and "try a smaller depth" in prompt, "no prompt on stdin"
 path = pathlib.Path("train.py")
-path.write_text(path.read_text().replace("DEPTH = 8", "DEPTH = 6"))
+path.write_text(path.read_text().replace("LR = 0.04", "LR = 0.02"))
 pathlib.Path(".aider.chat.history.md").write_text("left behind")
-print({last!r})
+print({printed!r})
 """
 
 EXPECTED = {
     "claude -p": (
         "-p --output-format stream-json --verbose --permission-mode acceptEdits --allowedTools Read,Edit "
         "--max-turns 40",
-        '{"type": "result", "subtype": "success", "result": "Done.\\nDEPTH from 8 to 6"}',
+        "claude-code",
     ),
     "codex exec": (
-        "exec --sandbox workspace-write --ephemeral --skip-git-repo-check -",
-        "DEPTH from 8 to 6",
+        "exec --json --sandbox danger-full-access --ephemeral --skip-git-repo-check -",
+        "codex",
     ),
     "gemini --approval-mode": (
-        "--approval-mode auto_edit --skip-trust -p|Do what is asked above.",
-        "DEPTH from 8 to 6",
+        "--approval-mode auto_edit --skip-trust --output-format stream-json -p|Do what is asked above.",
+        "gemini-cli",
     ),
-    "opencode run": ("run", "DEPTH from 8 to 6"),
-    "aider --message-file": (
-        "--message-file /dev/stdin --yes-always --no-git --no-auto-commits train.py",
-        "DEPTH from 8 to 6",
-    ),
+    "opencode run": ("run --format json --thinking", "opencode"),
+    "aider --message-file": ("--message-file /dev/stdin --yes-always --no-git --no-auto-commits train.py", ""),
 }
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_the_documented_line_of_an_agent(name: str, tmp_path: Path) -> None:
     command = documented()[name]
-    words, last = EXPECTED[name]
+    words, agent = EXPECTED[name]
+    printed = (RECORDED / f"{agent}.done.jsonl").read_text("utf-8") if agent else "Done.\nLR from 0.04 to 0.02"
     expected = words.split("|")[0].split() + words.split("|")[1:]
     program = tmp_path / "bin" / command[0]
     program.parent.mkdir()
-    program.write_text(STAND_IN.format(python=sys.executable, expected=expected, last=last))
+    program.write_text(STAND_IN.format(python=sys.executable, expected=expected, printed=printed))
     program.chmod(0o755)
     environ = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
     settings = Settings(researcher=ResearcherSettings(kind="command", command=tuple(command)))
     proposal = choose.make(settings, environ).propose(BRIEF, lambda _: None, threading.Event())
-    assert proposal == Proposal("DEPTH from 8 to 6", "", {"train.py": "LR = 0.04\nDEPTH = 6\n"})
+    assert proposal is not None and (proposal.usage == Usage()) is not bool(agent)
+    assert replace(proposal, usage=Usage()) == Proposal(
+        "LR from 0.04 to 0.02", "", {"train.py": "LR = 0.02\nDEPTH = 8\n"}
+    )
 
 
 def test_the_documented_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
