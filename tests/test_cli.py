@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -80,6 +81,30 @@ def test_the_run_sees_nothing_of_the_users_environment(new_lab: Callable[..., Pa
     assert "of-mine" not in log
     everything = b"".join(path.read_bytes() for path in (folder / ".autoresearch").rglob("*") if path.is_file())
     assert b"sk-very-secret" not in everything
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_repository_of_another_user_is_told_with_what_git_wants(lab_folder: Path, tmp_path: Path) -> None:
+    for path in (lab_folder, *lab_folder.rglob("*")):
+        os.chown(path, 1234, 1234)
+    home = {"HOME": str(tmp_path)}
+    refused = run(str(lab_folder), "--headless", "--experiments", "1", env=home)
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    remedy = refused.stderr.split("`")[1]
+    subprocess.run(["sh", "-c", remedy], check=True, env={**os.environ, **home})
+    assert run(str(lab_folder), "--headless", "--experiments", "1", env=home).returncode == 0
+
+
+def test_a_repository_with_longer_hashes(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab()
+    shutil.rmtree(folder / ".git")
+    git(folder, "init", "--quiet", "--object-format=sha256")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message=lab")
+    done = run(str(folder), "--headless", "--tag", "t", "--experiments", "4")
+    assert done.returncode == 0, done.stderr
+    assert problems(folder, "t") == []
 
 
 def broken(kind: str, folder: Path) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ _SAFE = (
 )  # fmt: skip
 _TIMEOUT = 60.0
 STALE_LOCK_SECONDS = 10.0
-NO_COMMIT = "0" * 40
+NO_COMMIT = ""  # as git has it too, whatever hashes the repository has
 
 
 class GitError(Exception):
@@ -40,7 +41,13 @@ class Ledger:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        places = self._git("rev-parse", "--absolute-git-dir", "--git-common-dir", "--show-prefix").split("\n")
+        try:
+            places = self._git("rev-parse", "--absolute-git-dir", "--git-common-dir", "--show-prefix").split("\n")
+        except GitError as error:
+            if owned := re.search(r"dubious ownership in repository at '(.+)'", str(error)):
+                trust = f"git config --global --add safe.directory {shlex.quote(owned[1])}"
+                raise UserError(f"{root}: belongs to another user, and git wants to be told: run `{trust}`") from None
+            raise
         self.git_folder = Path(places[0])
         self._common = root / places[1]
         self.common_folder = self._common.resolve()
@@ -68,7 +75,7 @@ class Ledger:
 
     def whole_hashes(self, names: Sequence[str]) -> dict[str, str]:
         """The commit of each name that is the beginning of one's hash; other names are left out."""
-        asked = [name for name in dict.fromkeys(names) if re.fullmatch(r"[0-9a-fA-F]{6,40}", name)]
+        asked = [name for name in dict.fromkeys(names) if re.fullmatch(r"[0-9a-fA-F]{6,64}", name)]
         lines = self._git_bytes("cat-file", "--batch-check", stdin="".join(f"{name}\n" for name in asked).encode())
         found = zip(asked, lines.decode("utf-8", "replace").splitlines(), strict=False)
         return {name: line.split()[0] for name, line in found if line.split()[1:2] == ["commit"]}
@@ -80,7 +87,7 @@ class Ledger:
         for branch in branches:
             words = ("log", "--first-parent", "--reverse", "--format=%H %s", f"refs/heads/{branch}", *trunk)
             lines = self._git(*words, "--", *(f":(top){self._prefix}{path}" for path in paths)).splitlines()
-            found[branch] = [(line[:40], line[41:]) for line in lines]
+            found[branch] = [(commit, subject) for commit, _, subject in (line.partition(" ") for line in lines)]
         return found
 
     def valid_branch(self, name: str) -> bool:

@@ -29,7 +29,7 @@ _STATUS = {
     "rejected": "discard", "crash": "crash", "crashed": "crash", "fail": "crash", "failed": "crash", "oom": "crash",
     "timeout": "crash", "invalid": "invalid", "skip": "skip", "skipped": "skip",
 }  # fmt: skip
-_HASH = re.compile(r"[0-9a-f]{6,40}", re.IGNORECASE)
+_HASH = re.compile(r"[0-9a-f]{6,64}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
