@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from autoresearch_tui.engine import noise
 from autoresearch_tui.engine.state import Experiment, State
+from autoresearch_tui.frozen import Frozen
 
 # Equal code, run again on the reference's lab, came out this much apart in the median of 48 pairs.
 TYPICAL_SPREAD = 3e-4
@@ -39,8 +39,7 @@ _SMALL_WORDS = frozenset(
 _LIKE = 0.34
 
 
-@dataclass(frozen=True, slots=True)
-class Similar:
+class Similar(Frozen):
     """An earlier attempt, and how alike it is: 1 is the same description."""
 
     experiment: Experiment
@@ -108,8 +107,7 @@ def near_noise(state: State) -> tuple[Experiment, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Frozen):
     """A kept experiment's score on the sealed split beside the one that decided, and how far they lie apart."""
 
     number: int

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui import checkout
 from autoresearch_tui import settings as settings_module
 from autoresearch_tui.errors import UserError
+from autoresearch_tui.frozen import Frozen
 from autoresearch_tui.settings import Settings
 
 STATE_FOLDER = ".autoresearch"
@@ -19,8 +19,7 @@ LARGEST_BYTES = 1 << 20
 INTERFACE = "AUTORESEARCH_PROFILE"
 
 
-@dataclass(frozen=True, slots=True)
-class Lab:
+class Lab(Frozen):
     """A git repository with editable files, a fixed evaluation, a budget and a program."""
 
     root: Path
@@ -66,8 +65,7 @@ class Lab:
         return [path.parent.name for path in sorted(journals, key=lambda path: path.stat().st_mtime_ns)]
 
 
-@dataclass(frozen=True, slots=True)
-class SessionFiles:
+class SessionFiles(Frozen):
     """Where a session keeps its facts."""
 
     folder: Path
@@ -102,8 +100,7 @@ class SessionFiles:
         return RunFiles(self.folder / "runs" / f"{number:04d}")
 
 
-@dataclass(frozen=True, slots=True)
-class RunFiles:
+class RunFiles(Frozen):
     """One experiment's folder; `work` inside it is what the training command sees."""
 
     folder: Path

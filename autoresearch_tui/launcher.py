@@ -9,13 +9,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from autoresearch_tui import checkout, data
 from autoresearch_tui.engine.hosting.lock import HAND_OVER, SUCCESSOR_SECONDS, Holder, LabBusy, LabLock, take_lock
 from autoresearch_tui.engine.hosting.successor import Successor
 from autoresearch_tui.errors import UserError
+from autoresearch_tui.frozen import Frozen
 from autoresearch_tui.lab import Lab
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ _EXIT_CODES = {"finished": 0, "stopped": 0, "detached": 0, "failed": 1, "interru
 _CLOSING_SECONDS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Frozen):
     """What the command line said of the session."""
 
     tag: str
@@ -190,7 +189,6 @@ def _ready(lab: Lab, choice: Choice, *, prepare: bool, attended: bool = False) -
     from autoresearch_tui.engine.hosting.overrides import with_overrides
     from autoresearch_tui.engine.journal import JournalDamaged
     from autoresearch_tui.engine.tags import choose_tag
-    from autoresearch_tui.researchers import choose
 
     tag = choose_tag(lab, choice.tag, new=choice.new)
     try:
@@ -205,7 +203,12 @@ def _ready(lab: Lab, choice: Choice, *, prepare: bool, attended: bool = False) -
             f"--budget {limits.budget_seconds:g}: a run is killed after {limits.timeout_seconds:g} s; "
             "raise `run.timeout_seconds` in autoresearch.toml as well"
         )
-    if not attended:
+    if attended:
+        # The screen's modules come in while `prepare.py` answers.
+        from autoresearch_tui.cockpit import app  # noqa: F401
+    else:
+        from autoresearch_tui.researchers import choose
+
         choose.make(shown.settings, os.environ)
     problem = check.problem()
     if problem and (prepare or (attended and _wanted(problem))):
@@ -295,7 +298,6 @@ def _hurry() -> None:
 def _show(lab: Lab, tag: str, host: EngineThread, heir: Successor) -> int | None:
     """The cockpit until the human leaves it. Returns the exit code; None where they want the session back."""
     from autoresearch_tui.cockpit.app import Cockpit
-    from autoresearch_tui.researchers import choose
 
     app = Cockpit(lab, tag, host)
     # Textual has no handler for a terminal that goes away: the process would die, and the loop with it.
@@ -319,6 +321,8 @@ def _show(lab: Lab, tag: str, host: EngineThread, heir: Successor) -> int | None
     if not _goes_on(host):
         _say_how_it_ended(lab, tag, host.outcome, app.bridge.state)
         return _EXIT_CODES.get(host.outcome, 0)
+    from autoresearch_tui.researchers import choose
+
     if nobody := choose.problem(lab.settings, os.environ):
         host.dismiss()
         print(f"Nothing goes on without a screen, for nobody could propose: {nobody}")

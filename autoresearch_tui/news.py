@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from autoresearch_tui.engine.state import Experiment, Stage, State
 from autoresearch_tui.findings import overfitting
+from autoresearch_tui.frozen import Frozen
 from autoresearch_tui.text import clean_line
 
 _DESCRIPTION = 60
 
 
-@dataclass(frozen=True, slots=True)
-class News:
+class News(Frozen):
     """`kind`: best, overfits, crash, waits or stopped. `urgent` where nothing goes on without the human.
 
     `text` begins with a word of ours, whatever a description says: it can be handed to any command as an argument.

@@ -9,12 +9,13 @@ import tomllib
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal
 
 from autoresearch_tui import devices
 from autoresearch_tui.errors import UserError
+from autoresearch_tui.frozen import Frozen
 
 FILE_NAME = "autoresearch.toml"
 MOST_WAITING = 8
@@ -27,8 +28,7 @@ def _key(default: Any, doc: str) -> Any:
     return field(default=default, metadata={"doc": doc})
 
 
-@dataclass(frozen=True, slots=True)
-class LabSettings:
+class LabSettings(Frozen):
     """What may change and what may not. Paths are relative to the lab's folder."""
 
     program: str = _key("program.md", "The human's standing instructions to the researcher.")
@@ -39,8 +39,7 @@ class LabSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class RunSettings:
+class RunSettings(Frozen):
     """One execution of the training command. Times are seconds.
 
     `devices`: that many experiments at once, each on its own: accelerators by number ("0") or processors ("cpu0-3").
@@ -75,8 +74,7 @@ class RunSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class MetricSettings:
+class MetricSettings(Frozen):
     """What decides."""
 
     name: str = _key("val_bpb", "The score's name, as it is shown.")
@@ -102,8 +100,7 @@ class MetricSettings:
     at_least: Mapping[str, float] = _key({}, "Lower bounds, likewise, such as `{ accuracy = 0.9 }`.")
 
 
-@dataclass(frozen=True, slots=True)
-class ResearcherSettings:
+class ResearcherSettings(Frozen):
     """Who proposes."""
 
     kind: Literal["claude", "command", "search"] = _key(
@@ -130,8 +127,7 @@ class ResearcherSettings:
     queue: int = _key(1, "How many proposals may wait while a run goes on; at most 8.")
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewSettings:
+class ReviewSettings(Frozen):
     """The gate: who lets a proposal pass, and what happens when nobody answers."""
 
     mode: Literal["ask", "auto"] = _key("ask", "Ask a human, or let every proposal pass.")
@@ -142,8 +138,7 @@ class ReviewSettings:
     after_seconds: float = _key(300, "How long a proposal waits for an answer before `unattended` decides.")
 
 
-@dataclass(frozen=True, slots=True)
-class HookSettings:
+class HookSettings(Frozen):
     """Commands of the human's own, run without a shell when something happens; empty: none."""
 
     best: tuple[str, ...] = _key((), "A new best score.")
@@ -152,8 +147,7 @@ class HookSettings:
     stopped: tuple[str, ...] = _key((), "The loop has stopped or failed.")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Frozen):
     """The whole of `autoresearch.toml`; the defaults fit an unmodified checkout of the reference."""
 
     lab: LabSettings = field(default_factory=LabSettings)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from textual.binding import Binding
 
 from autoresearch_tui.engine.state import TABLED, Experiment, Stage, State
+from autoresearch_tui.frozen import Frozen
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(Frozen):
     """What decides whether an action makes sense: the facts, the proposal on the screen, the experiment under the
     cursor of the pane with the keys, who may command."""
 
@@ -76,8 +75,7 @@ def _elsewhere(now: Situation) -> bool:
     return _scored(now) and now.selected is not None and now.selected.number != now.state.frontier
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(Frozen):
     """`bar` orders a key bar, smallest first; 0: not in it. `short` is its word there; `why` says why not now.
 
     `place` is the screen or pane that has the key; empty: the main screen. `run` is what Textual runs there, where

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding
@@ -22,9 +22,11 @@ from autoresearch_tui.cockpit.screens.main import MainScreen
 from autoresearch_tui.engine.hosting.host import Host
 from autoresearch_tui.engine.state import State
 from autoresearch_tui.lab import Lab
-from autoresearch_tui.monitor import Monitor
-from autoresearch_tui.news import News, news
 from autoresearch_tui.text import clean_line
+
+if TYPE_CHECKING:
+    from autoresearch_tui.monitor import Monitor
+    from autoresearch_tui.news import News
 
 TICK_SECONDS = 0.2
 READ_ON_SECONDS = 0.012
@@ -93,9 +95,9 @@ class Cockpit(App[int]):
         self.register_theme(THEME)
         self.host = host
         self.bridge = bridge or Bridge(lab, tag, host, read_only_reason, takeable)
-        self.monitor = monitor or Monitor()
+        self.monitor = monitor
         self.preferences = preferences.load(preferences.path()) if settings is None else settings
-        self.main = MainScreen(self.bridge, self.monitor)
+        self.main = MainScreen(self.bridge)
         self.outcome = "detached"
         self.taken_over = False
         themed = self.preferences.theme in self.available_themes
@@ -123,14 +125,19 @@ class Cockpit(App[int]):
 
     def on_unmount(self) -> None:
         """What has been seen is kept; the monitor's thread ends by itself."""
-        self.monitor.stop()
+        if self.monitor is not None:
+            self.monitor.stop()
         self.bridge.write_seen()
 
     def _begin(self) -> None:
         gc.enable()
         gc.freeze()
+        from autoresearch_tui.monitor import Monitor
+
         continued.mind(self)
+        self.monitor = self.monitor or Monitor()
         self.monitor.start()
+        self.main.monitor = self.monitor
         self.bridge.begin()
         self.set_interval(self._tick_seconds, self.tick)
 
@@ -177,6 +184,8 @@ class Cockpit(App[int]):
         if before is None:
             self._tell_what_was_missed()
         elif before is not state:
+            from autoresearch_tui.news import news
+
             for item in news(before, state):
                 self._announce(item)
             refused = state.refused

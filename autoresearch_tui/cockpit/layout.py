@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from autoresearch_tui.frozen import Frozen
 
 PANES = {1: "run", 2: "load", 3: "proposal", 4: "results", 5: "tree", 6: "stream", 7: "chart"}
 """Number, which is also the key, and id of every pane."""
@@ -20,8 +20,7 @@ SHORT_NAMES = {1: "run", 2: "load", 3: "diff", 4: "table", 5: "tree", 6: "agent"
 _TWINS = ({3, 6}, {5, 7})
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Frozen):
     """`name` is the screen's class: one, two or three columns. `panes` are on the screen."""
 
     name: str

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from autoresearch_tui.engine import noise
 from autoresearch_tui.engine.state import Experiment, State
 from autoresearch_tui.findings import TYPICAL_SPREAD, gaps, near_noise
+from autoresearch_tui.frozen import Frozen
 
 DOUBTED, NOISE, REPEAT, OVERRULED, APART, SIDE = "?", "≈", "↻", "⇄", "Δ", "↳"
 NAMES = {DOUBTED: "doubted", NOISE: "noise", REPEAT: "repeat", OVERRULED: "overruled", APART: "gap", SIDE: "side"}
@@ -20,8 +19,7 @@ WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Marking:
+class Marking(Frozen):
     """Which experiments are in doubt, by number; worked out once for a state."""
 
     noise: frozenset[int] = frozenset()

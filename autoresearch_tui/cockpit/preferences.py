@@ -6,16 +6,16 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from autoresearch_tui.cockpit.actions import ACTIONS
+from autoresearch_tui.frozen import Frozen
 
 
-@dataclass(frozen=True, slots=True)
-class Preferences:
+class Preferences(Frozen):
     """`keys` maps an action's id to keys with commas between; `problems` is what could not be understood."""
 
     theme: str = ""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rich.cells import cell_len
 
 from autoresearch_tui.cockpit.words import clock, count, seconds_of
 from autoresearch_tui.engine.state import Experiment, Stage, State
+from autoresearch_tui.frozen import Frozen
 from autoresearch_tui.text import clean_line
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(Frozen):
     """What a run's log says: `remaining` seconds of training at the time `seen`."""
 
     number: int
@@ -21,8 +21,7 @@ class Live:
     seen: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Frozen):
     """Everything that the status line is made from. `now` is seconds since 1970."""
 
     state: State
@@ -37,8 +36,7 @@ class View:
     starting: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Frozen):
     """One answer: a glyph, a tone, and words."""
 
     glyph: str
@@ -46,8 +44,7 @@ class Part:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Frozen):
     """The three answers."""
 
     now: Part

@@ -1,4 +1,4 @@
-"""Everything a human can ask for, as one closed family of frozen dataclasses.
+"""Everything a human can ask for, as one closed family of values that do not change.
 
 A command that answers a question names what was on the screen (`commit`); a late or repeated answer does nothing.
 """
@@ -6,19 +6,18 @@ A command that answers a question names what was on the screen (`commit`); a lat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from autoresearch_tui.frozen import Frozen
 
 
-@dataclass(frozen=True, slots=True)
-class Approve:
+class Approve(Frozen):
     """Train this proposal."""
 
     number: int
     commit: str
 
 
-@dataclass(frozen=True, slots=True)
-class Veto:
+class Veto(Frozen):
     """Do not train this proposal, and tell the researcher why."""
 
     number: int
@@ -26,8 +25,7 @@ class Veto:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Revise:
+class Revise(Frozen):
     """Train this text instead: the new contents of editable files, by path. Approved by being written."""
 
     number: int
@@ -35,8 +33,7 @@ class Revise:
     files: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Attend:
+class Attend(Frozen):
     """A human is at an answer about this proposal: nothing decides it nor launches it until that is `over`."""
 
     number: int
@@ -44,34 +41,29 @@ class Attend:
     over: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(Frozen):
     """Launch nothing new; `stop_run` also stops the present run and puts its proposal back."""
 
     stop_run: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(Frozen):
     """Go on, and try at once whatever waits for another try."""
 
 
-@dataclass(frozen=True, slots=True)
-class StopRun:
+class StopRun(Frozen):
     """End the present run only; it counts as a crash with the reason «stopped»."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Repeat:
+class Repeat(Frozen):
     """Run this experiment's commit once more under another seed, to see how far equal runs lie apart."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Overrule:
+class Overrule(Frozen):
     """Keep what was not kept, or discard what was: `verdict` is keep or discard."""
 
     number: int
@@ -79,29 +71,25 @@ class Overrule:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ContinueFrom:
+class ContinueFrom(Frozen):
     """Let the next proposals start from this experiment; one that was not kept is kept thereby."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Frozen):
     """A steering note for the researcher's next request."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Frozen):
     """End the session's engine: after the present run, or now (its proposal is put back)."""
 
     now: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Detach:
+class Detach(Frozen):
     """Let go of the session and leave everything as it is for the engine that comes next."""
 
 

@@ -1,4 +1,4 @@
-"""Everything that can happen, as one closed family of frozen dataclasses.
+"""Everything that can happen, as one closed family of values that do not change.
 
 An event is a fact that is already true or an intent that the engine will make true (and repeats after a crash).
 The journal stores each as :mod:`codec` writes it.
@@ -7,12 +7,13 @@ The journal stores each as :mod:`codec` writes it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from autoresearch_tui.frozen import Frozen
 
-@dataclass(frozen=True, slots=True)
-class SessionBegan:
+
+class SessionBegan(Frozen):
     """A tag, a branch, a table. `locked` maps each locked path to the sha256 of its bytes."""
 
     tag: str
@@ -26,8 +27,7 @@ class SessionBegan:
     locked: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryRead:
+class HistoryRead(Frozen):
     """What others had left in the lab: the rows of their results.tsv and the commits on their branches.
 
     `rows` as :func:`~autoresearch_tui.engine.reading.foreign.to_rows` makes them; `malformed` of them are flagged, and
@@ -40,8 +40,7 @@ class HistoryRead:
     left_out: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class EngineStarted:
+class EngineStarted(Frozen):
     """An engine took the session: first start, attach, take-over and recovery look the same.
 
     `successor`: nobody started it; it does what the one before it would have done, a stop that was asked for included.
@@ -60,16 +59,14 @@ class EngineStarted:
     successor: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class EngineStopped:
+class EngineStopped(Frozen):
     """The engine let go of the session. `why`: detached, stopped, finished, failed."""
 
     why: str
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CageChecked:
+class CageChecked(Frozen):
     """What holds the runs of this engine, as found from inside. `kind`: bubblewrap, landlock, none.
 
     `holds` and `fails` name every protection that was tried; `note` says why there is no stronger one. `agent` is the
@@ -84,16 +81,14 @@ class CageChecked:
     agent_fails: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ProgramRead:
+class ProgramRead(Frozen):
     """The version of program.md that proposals are made under from here on (sha256, first 12 digits)."""
 
     version: str
     lines: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalAsked:
+class ProposalAsked(Frozen):
     """The researcher is at work on experiment `number`, from commit `base`; `attempt` counts from 1.
 
     `side`: `base` is an earlier keep and not the frontier, for the search is on a plateau. `mends`: the crashed
@@ -107,8 +102,7 @@ class ProposalAsked:
     mends: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalFailed:
+class ProposalFailed(Frozen):
     """No proposal this time. Asked again after `retry_seconds`; None: the loop pauses until a human helps."""
 
     number: int
@@ -118,8 +112,7 @@ class ProposalFailed:
     usd: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalMade:
+class ProposalMade(Frozen):
     """An attempt exists as a commit; what is shown, approved, committed and trained is this commit.
 
     `side` and `mends` as in :class:`ProposalAsked`; a side branch is not merged onto the frontier while it waits.
@@ -149,8 +142,7 @@ class ProposalMade:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewOpened:
+class ReviewOpened(Frozen):
     """At the gate: `policy` decides at `deadline` (UTC, ISO 8601), if set; later while a human is at an answer."""
 
     number: int
@@ -159,8 +151,7 @@ class ReviewOpened:
     deadline: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalApproved:
+class ProposalApproved(Frozen):
     """May be trained. `by`: human, auto, or the policy that stood in."""
 
     number: int
@@ -168,8 +159,7 @@ class ProposalApproved:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalVetoed:
+class ProposalVetoed(Frozen):
     """Will not be trained, and why; the researcher is told."""
 
     number: int
@@ -178,8 +168,7 @@ class ProposalVetoed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalRebased:
+class ProposalRebased(Frozen):
     """The frontier moved while it waited; merged onto the new one. Where the diff changed, approval is void."""
 
     number: int
@@ -192,23 +181,20 @@ class ProposalRebased:
     low_risk: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalWithdrawn:
+class ProposalWithdrawn(Frozen):
     """Ended without a run and without a veto: it no longer applied to the new frontier, or was replaced."""
 
     number: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalPutBack:
+class ProposalPutBack(Frozen):
     """Its run was stopped by a human's pause or stop; it stays approved and is run again, from the start."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarted:
+class RunStarted(Frozen):
     """Intent to train `commit` on `device` (empty: whatever there is); `attempt` is 2 after a lost run."""
 
     number: int
@@ -217,16 +203,14 @@ class RunStarted:
     device: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RunSpoiled:
+class RunSpoiled(Frozen):
     """The run was not timed as the others are (a suspended machine, a stepped clock); it is stopped and run again."""
 
     number: int
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class RunEnded:
+class RunEnded(Frozen):
     """`reason`: finished, crashed, out of memory, timed out, over budget, disk full, killed, lost.
 
     `cause`: the last lines of its log. `asked_seconds`: from the start until the run asked its referee to score it, by
@@ -246,8 +230,7 @@ class RunEnded:
     referee_killed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RunScored:
+class RunScored(Frozen):
     """`value` is None where there is no valid score, and `problem` says why. Memory in GiB.
 
     `sealed`: the metric on the split that the loop never sees; for the human alone, never for a researcher.
@@ -267,8 +250,7 @@ class RunScored:
     late_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class VerdictGiven:
+class VerdictGiven(Frozen):
     """The end of an experiment that ran: keep, discard, crash or invalid. A keep moves the frontier to its commit.
 
     `stderr`: standard error of the difference to the frontier, from the scores of the same rows. `spread`: how far
@@ -286,8 +268,7 @@ class VerdictGiven:
     inside_noise: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class VerdictOverruled:
+class VerdictOverruled(Frozen):
     """A human knows better: `verdict` (keep or discard) in place of what was given. A keep moves the frontier."""
 
     number: int
@@ -296,23 +277,20 @@ class VerdictOverruled:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class FrontierMoved:
+class FrontierMoved(Frozen):
     """The next proposals start from this kept experiment, and are measured against it."""
 
     number: int
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class NoteGiven:
+class NoteGiven(Frozen):
     """The human's steering note; reaches the next request."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class PauseAsked:
+class PauseAsked(Frozen):
     """Nothing new is launched. `by`: human or engine (with the reason). `stop_run`: the present run is put back."""
 
     by: str
@@ -320,30 +298,26 @@ class PauseAsked:
     stop_run: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Resumed:
+class Resumed(Frozen):
     """The loop goes on."""
 
     by: str
 
 
-@dataclass(frozen=True, slots=True)
-class StopAsked:
+class StopAsked(Frozen):
     """`when`: after this run, or now."""
 
     when: str
 
 
-@dataclass(frozen=True, slots=True)
-class CommandRefused:
+class CommandRefused(Frozen):
     """What a human asked for was not done, and why."""
 
     command: str
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class TroubleMet:
+class TroubleMet(Frozen):
     """Something outside stands in the way; tried again after `retry_seconds` where that can help."""
 
     what: str
@@ -351,8 +325,7 @@ class TroubleMet:
     retry_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TroubleCleared:
+class TroubleCleared(Frozen):
     """It works again."""
 
     what: str
@@ -391,8 +364,7 @@ Event = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Frozen):
     """One line of the journal. `seq` counts from 1 without gaps; `time` is UTC, ISO 8601."""
 
     seq: int

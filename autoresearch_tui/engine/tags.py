@@ -22,16 +22,16 @@ def choose_tag(lab: Lab, tag: str, *, new: bool, today: date | None = None) -> s
     except GitError as error:
         raise UserError(f"{lab.root}: git refuses: {error}; mend that (git 2.25 or newer is needed)") from None
     ledger.head()
-    tags = lab.tags()
-    _check_room(lab, ledger.branches())
+    tags, branches = lab.tags(), ledger.branches()
+    _check_room(lab, branches)
     if tag:
-        _check_tag(lab, ledger, tag, known=tag in tags, new=new)
+        _check_tag(lab, ledger, branches, tag, known=tag in tags, new=new)
         return tag
     if tags and not new:
         return tags[-1]
     day = today or date.today()  # noqa: DTZ011 (the user's own calendar day)
     stem = f"{day:%b}".lower() + str(day.day)
-    taken = set(tags) | {name.removeprefix("autoresearch/").partition("/")[0] for name in ledger.branches()}
+    taken = set(tags) | {name.removeprefix("autoresearch/").partition("/")[0] for name in branches}
     candidates = (stem if n == 1 else f"{stem}-{n}" for n in range(1, len(taken) + 2))
     return next(name for name in candidates if name not in taken)
 
@@ -45,20 +45,21 @@ def _check_room(lab: Lab, branches: frozenset[str]) -> None:
         )
 
 
-def _check_tag(lab: Lab, ledger: Ledger, tag: str, *, known: bool, new: bool) -> None:
-    if not ledger.valid_branch(f"autoresearch/{tag}") or "/" in tag or tag.startswith((".", "-")):
+def _check_tag(lab: Lab, ledger: Ledger, branches: frozenset[str], tag: str, *, known: bool, new: bool) -> None:
+    branch = f"autoresearch/{tag}"
+    # A branch that is there needs no git to say that it can be.
+    if "/" in tag or tag.startswith((".", "-")) or not (branch in branches or ledger.valid_branch(branch)):
         raise UserError(f"--tag {tag}: cannot be part of a branch's name; use letters, digits and dashes")
     if len(tag.encode()) > LONGEST:
         raise UserError(f"--tag {tag[:20]}…: longer than {LONGEST} bytes; choose a shorter one")
     if known and new:
         raise UserError(f"--tag {tag}: that session exists; choose another tag, or leave out --new to go on with it")
-    branch = f"autoresearch/{tag}"
-    if within := next((name for name in ledger.branches() if name.startswith(f"{branch}/")), None):
+    if within := next((name for name in branches if name.startswith(f"{branch}/")), None):
         raise UserError(
             f"--tag {tag}: branch {within} is in the way of {branch}; choose another tag, "
             f"or rename it, for example with `git branch -m {within} {within.replace('/', '-')}`"
         )
-    if not known and branch in ledger.branches():
+    if not known and branch in branches:
         raise UserError(f"--tag {tag}: branch {branch} exists but is no session of this lab; choose another tag")
     if branch in ledger.checked_out():
         raise UserError(f"--tag {tag}: branch {branch} is checked out in {lab.root}; check out another branch first")

@@ -19,8 +19,19 @@ def test_the_cockpit_is_light() -> None:
     modules = loaded("import autoresearch_tui.cockpit.app")
     assert not modules & set(HEAVY)
     late = {"pynvml", "psutil", "watchdog", "autoresearch_tui.cockpit.screens.review", "textual.widgets._text_area"}
+    late |= {"autoresearch_tui.monitor", "autoresearch_tui.news"}
     assert not modules & late
     assert not {name for name in modules if name.startswith("autoresearch_tui.researchers")}
+
+
+def test_the_engine_comes_after_the_first_picture() -> None:
+    """What a command on a lab of one's own asks before there is a screen, with all that it needs for that."""
+    before = ("engine.hosting.thread", "engine.hosting.overrides", "engine.cages.environment", "engine.tags", "data")
+    modules = loaded("\n".join(f"import autoresearch_tui.{name}" for name in ("launcher", "cockpit.app", *before)))
+    engine = ("loop", "session", "hosting.service", "running.runner", "running.supervisor", "proposing.proposer")
+    assert not modules & {f"autoresearch_tui.engine.{name}" for name in engine}
+    assert not {name for name in modules if name.startswith("autoresearch_tui.researchers")}
+    assert "hashlib" not in modules
 
 
 def test_the_monitor_does_not_know_the_screen() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch_tui.engine.cages.environment import base_environment, is_secret
 from autoresearch_tui.engine.running import run_folder, runner
 from autoresearch_tui.engine.running.runner import RunSpec, RunState, RunStatus
 
@@ -32,7 +33,7 @@ def until(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 def spec(folder: Path, code: str) -> RunSpec:
-    env = runner.base_environment({}, python_bin=Path(sys.executable), scratch=folder / "scratch")
+    env = base_environment({}, python_bin=Path(sys.executable), scratch=folder / "scratch")
     return RunSpec((sys.executable, "-I", "-S", "-c", code), env, timeout_seconds=30, min_free_bytes=0)
 
 
@@ -292,7 +293,7 @@ def test_environment_passes_nothing_on(tmp_path: Path) -> None:
         "LD_PRELOAD": "/evil.so",
     }
     lab = {"BATCH": "8", "HF_TOKEN": "hf", "TOKENIZERS_PARALLELISM": "false", "MAX_TOKENS": "7"}
-    env = runner.base_environment(lab, python_bin=Path("/venv/bin/python"), scratch=tmp_path, inherited=own)
+    env = base_environment(lab, python_bin=Path("/venv/bin/python"), scratch=tmp_path, inherited=own)
     assert {"CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "LD_LIBRARY_PATH"} <= set(env)
     assert {"BATCH", "TOKENIZERS_PARALLELISM", "MAX_TOKENS"} <= set(env)
     assert not {"ANTHROPIC_API_KEY", "NVIDIA_API_KEY", "HF_TOKEN", "SSH_AUTH_SOCK", "LD_PRELOAD"} & set(env)
@@ -319,4 +320,4 @@ def test_environment_passes_nothing_on(tmp_path: Path) -> None:
     ],
 )
 def test_secrets_are_known_by_name(name: str, secret: bool) -> None:
-    assert runner.is_secret(name) is secret
+    assert is_secret(name) is secret

@@ -16,6 +16,7 @@ import pytest
 
 from autoresearch_tui.engine.cages import cage_check, cage_launcher, sandbox
 from autoresearch_tui.engine.cages.cage_check import Protection, self_test
+from autoresearch_tui.engine.cages.environment import base_environment
 from autoresearch_tui.engine.cages.sandbox import Cage, Kind, Sandbox
 from autoresearch_tui.engine.running import runner
 from autoresearch_tui.engine.running.runner import Exit, RunSpec, RunState
@@ -202,7 +203,7 @@ def start(folder: Path, mechanism: Sandbox, packages: tuple[Path, ...], code: st
     work, scratch = folder / "work", folder / "scratch"
     work.mkdir()
     scratch.mkdir()
-    env = runner.base_environment({}, python_bin=PYTHON, scratch=scratch)
+    env = base_environment({}, python_bin=PYTHON, scratch=scratch)
     cage = Cage(writable=(work, scratch), readable=packages, cwd=work)
     command = sandbox.wrap([str(PYTHON), "-c", code], cage, mechanism)
     runner.start(folder, RunSpec(tuple(command), env, timeout_seconds=timeout, min_free_bytes=0, grace_seconds=0.2))

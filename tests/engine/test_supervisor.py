@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch_tui.engine.cages.environment import base_environment
 from autoresearch_tui.engine.running import run_folder, runner
 from autoresearch_tui.engine.running.runner import Exit, RunSpec, RunState
 
@@ -30,7 +31,7 @@ def until(condition: Callable[[], object], seconds: float = 60) -> None:
 def begin(folder: Path, code: str, **limits: float) -> None:
     """Starts a Python trainer."""
     folder.mkdir(exist_ok=True)
-    env = runner.base_environment({}, python_bin=Path(sys.executable), scratch=folder / "scratch")
+    env = base_environment({}, python_bin=Path(sys.executable), scratch=folder / "scratch")
     spec = {"min_free_bytes": 0, "timeout_seconds": 30, **limits}
     runner.start(folder, RunSpec((sys.executable, "-I", "-S", "-c", code), env, **spec))  # type: ignore[arg-type]
 
@@ -154,7 +155,7 @@ def test_what_the_trainer_is_given(tmp_path: Path) -> None:
     assert seen["session"]
     assert seen["cwd"] == str(tmp_path.resolve() / "work")
     assert seen["nice"] - os.nice(0) == 3
-    expected = runner.base_environment({}, python_bin=Path(sys.executable), scratch=tmp_path / "scratch")
+    expected = base_environment({}, python_bin=Path(sys.executable), scratch=tmp_path / "scratch")
     assert seen["env"] == {**expected, runner.MARK: str(tmp_path.resolve()), "LC_CTYPE": "C.UTF-8"} or seen["env"] == {
         **expected,
         runner.MARK: str(tmp_path.resolve()),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch_tui.engine.cages.environment import base_environment
 from autoresearch_tui.engine.reading import runlog
 from autoresearch_tui.engine.running import run_folder, runner
 from autoresearch_tui.engine.running.runner import Exit, RunSpec, RunState
@@ -45,7 +46,7 @@ def until(condition: Callable[[], object], seconds: float = 60) -> None:
 
 
 def begin(folder: Path, code: str, **limits: float) -> None:
-    env = runner.base_environment({}, python_bin=Path(sys.executable), scratch=folder / "scratch")
+    env = base_environment({}, python_bin=Path(sys.executable), scratch=folder / "scratch")
     values = {"min_free_bytes": 0, "timeout_seconds": 30, "grace_seconds": 0.2, **limits}
     runner.start(folder, RunSpec((sys.executable, "-I", "-S", "-c", code), env, **values))  # type: ignore[arg-type]
 

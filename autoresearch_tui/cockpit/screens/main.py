@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from autoresearch_tui.cockpit.bridge import Bridge
     from autoresearch_tui.cockpit.screens.review import Answer
-    from autoresearch_tui.monitor import Monitor
 
 
 class MainScreen(MainView):
@@ -32,8 +31,8 @@ class MainScreen(MainView):
     _in_results = False
     _line: Input | None = None
 
-    def __init__(self, bridge: Bridge, monitor: Monitor) -> None:
-        super().__init__(bridge, monitor)
+    def __init__(self, bridge: Bridge) -> None:
+        super().__init__(bridge)
         # What a human made of a proposal last, for where it was refused: by number and commit.
         self._edits: dict[tuple[int, str], dict[str, str]] = {}
 

@@ -42,9 +42,9 @@ class MainView(JudgeScreen):
 
     AUTO_FOCUS = "#log"
 
-    def __init__(self, bridge: Bridge, monitor: Monitor) -> None:
+    def __init__(self, bridge: Bridge) -> None:
         super().__init__(bridge)
-        self.monitor = monitor
+        self.monitor: Monitor | None = None
         self._current = 1
         self._front: frozenset[int] = frozenset()
         self._zoomed = False
@@ -142,7 +142,7 @@ class MainView(JudgeScreen):
             if second:
                 self._show_curve()
                 self.stream.add(self.bridge.read_stream())
-            if count % (10 if self.bridge.state.running else 30) == 5:
+            if self.monitor is not None and count % (10 if self.bridge.state.running else 30) == 5:
                 self.load.show(self.monitor.history())
 
     def _show_status(self) -> None:

@@ -11,6 +11,7 @@ from enum import Enum
 from functools import lru_cache
 
 from autoresearch_tui.cockpit.widgets.cells import Span
+from autoresearch_tui.frozen import Frozen
 from autoresearch_tui.text import clean_line
 
 
@@ -48,8 +49,7 @@ class Row:
     across: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(Frozen):
     """A risk that preflight saw, at a line of the proposed file."""
 
     path: str
@@ -57,16 +57,14 @@ class Flag:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class FileDiff:
+class FileDiff(Frozen):
     """What happens to one file. `parts` holds hunks' headers and lines in the order of the diff."""
 
     path: str
     parts: tuple[Line, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Diff:
+class Diff(Frozen):
     """A whole diff, ready to be laid out."""
 
     files: tuple[FileDiff, ...] = ()
@@ -74,8 +72,7 @@ class Diff:
     removed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Frozen):
     """Rows, and where the reader may jump to: the rows of hunks and of risk flags."""
 
     rows: tuple[Row, ...] = ()

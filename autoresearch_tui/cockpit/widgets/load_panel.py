@@ -6,14 +6,17 @@ import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from textual.geometry import Size
 
 from autoresearch_tui.cockpit.widgets.canvas import Canvas, Cells, Row, fit, length
 from autoresearch_tui.cockpit.words import bar, size, spark
-from autoresearch_tui.monitor import Device, Sample
 from autoresearch_tui.text import clean_line
+
+if TYPE_CHECKING:
+    from autoresearch_tui.monitor import Device, Sample
 
 _LABEL = 6
 _STEP = 10

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from textual.geometry import Size
 
 from autoresearch_tui.cockpit.braille import Dots, ticks
 from autoresearch_tui.cockpit.curve import Curve
 from autoresearch_tui.cockpit.widgets.canvas import Canvas, Cells, Row, length
+from autoresearch_tui.frozen import Frozen
 
 _AXIS = 7
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(Frozen):
     """A curve, what it is called, and the tone it is drawn in."""
 
     name: str

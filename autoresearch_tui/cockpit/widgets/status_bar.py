@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from textual import events
 from textual.geometry import Size
@@ -16,6 +15,7 @@ from autoresearch_tui.cockpit.widgets.canvas import Canvas, Cells, Row, cut, len
 from autoresearch_tui.cockpit.words import delta
 from autoresearch_tui.engine.state import TABLED, State
 from autoresearch_tui.findings import gaps, overfitting
+from autoresearch_tui.frozen import Frozen
 from autoresearch_tui.text import clean_line
 
 _SEPARATOR: Cells = (" │ ", "faint")
@@ -131,8 +131,7 @@ def _answer(part: Part, width: int) -> Row:
     return [(f" {part.glyph or ' '} ", tone), (text, "text" if soft else tone)]
 
 
-@dataclass(frozen=True, slots=True)
-class Tab:
+class Tab(Frozen):
     """A name in the row of tabs; `mark` where something in it wants to be seen."""
 
     number: int

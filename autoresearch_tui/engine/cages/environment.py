@@ -3,13 +3,58 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from autoresearch_tui.engine.running import compiled, runner
+from autoresearch_tui.engine.running import compiled, run_folder
 from autoresearch_tui.errors import UserError
 from autoresearch_tui.lab import Lab
+
+_SECRET = re.compile(r"(?:^|_|[A-Z])(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:_|$)")
+_DRIVER = re.compile(
+    r"(?:CUDA_VISIBLE_DEVICES|CUDA_DEVICE_ORDER|CUDA_HOME|CUDA_PATH|NVIDIA_\w+|ROCR_\w+|ROCM_PATH"
+    r"|HIP_VISIBLE_DEVICES|HSA_OVERRIDE_GFX_VERSION|LD_LIBRARY_PATH)"
+)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable of this name is kept from every run: keys, tokens, secrets, passwords."""
+    return _SECRET.search(name.upper()) is not None
+
+
+def base_environment(
+    lab_env: Mapping[str, str],
+    *,
+    python_bin: Path,
+    scratch: Path,
+    inherited: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The environment of a run, to which the caller adds AUTORESEARCH_*.
+
+    `lab_env` is what the lab asks for, `python_bin` the interpreter, `scratch` a folder of this run (an
+    absolute path) for HOME and TMPDIR; :func:`runner.start` makes them where they are inside the run's folder. Of the
+    user's own environment (`inherited`, by default os.environ) only what an accelerator's driver needs is
+    passed on; secrets are passed on from neither.
+    """
+    own = os.environ if inherited is None else inherited
+    env = {
+        "PATH": f"{python_bin.parent}:{run_folder.SYSTEM_PATH}",
+        "HOME": str(scratch / "home"),
+        "TMPDIR": str(scratch / "tmp"),
+        "USER": "autoresearch",
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # glibc gives big tensors back to the system at every step otherwise: 1.7 times slower on a CPU
+        "MALLOC_MMAP_THRESHOLD_": "4294967296",
+        "MALLOC_TRIM_THRESHOLD_": "8589934592",
+    }
+    env |= {name: value for name, value in own.items() if _DRIVER.fullmatch(name)}
+    env |= lab_env
+    return {name: value for name, value in env.items() if not is_secret(name)}
 
 
 def environment(lab: Lab, scratch: Path, seed: int = 0) -> dict[str, str]:
@@ -18,7 +63,7 @@ def environment(lab: Lab, scratch: Path, seed: int = 0) -> dict[str, str]:
     `seed` is set for a repeat alone: what it is added to is the lab's.
     """
     settings = lab.settings.run
-    env = runner.base_environment(settings.env, python_bin=Path(sys.executable), scratch=scratch)
+    env = base_environment(settings.env, python_bin=Path(sys.executable), scratch=scratch)
     cache = os.environ.get("AUTORESEARCH_CACHE") or str(Path.home() / ".cache" / "autoresearch")
     env["AUTORESEARCH_CACHE"] = str(Path(cache).expanduser().absolute())
     env["AUTORESEARCH_TIME_BUDGET"] = f"{settings.budget_seconds:g}"

@@ -10,9 +10,9 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch_tui.frozen import Frozen
 from autoresearch_tui.lab import Lab
 
 TAKE_OVER_SECONDS = 5.0
@@ -25,8 +25,7 @@ _SUSPENDED_SECONDS = 1.0
 HAND_OVER = signal.SIGUSR1
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(Frozen):
     """Who has the lab, as far as the lock file says."""
 
     pid: int = 0

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from autoresearch_tui.frozen import Frozen
 from autoresearch_tui.lab import Lab
 
 # Reads one line and ends; where there is none, the engine that held the other end of the pipe died without a word.
@@ -32,8 +33,7 @@ class Watchdog:
             self._process.wait(1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Successor:
+class Successor(Frozen):
     """An engine without a screen for one session, not started yet. `overrides` are the command line's settings."""
 
     lab: Lab

@@ -10,8 +10,6 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from autoresearch_tui.engine.results import partial
-
 _FOLDERS = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 _MOST_BYTES = 2 << 30
 
@@ -26,6 +24,8 @@ def keep(scratch: Path, store: Path) -> None:
     if store.exists() or not any((scratch / name).is_dir() for name in _FOLDERS.values()):
         return
     # Always the same name: what a killed engine left is cleared away by the next, which judges the same run.
+    from autoresearch_tui.engine.results import partial
+
     half = store.with_name(partial(store.name))
     shutil.rmtree(half, ignore_errors=True)
     try:

@@ -11,6 +11,7 @@ import time
 
 LOCK, SPEC, STARTED, EXIT = "run.lock", "run.json", "started.json", "exit.json"
 LOG, REFEREE_LOG, BALLAST = "run.log", "referee.log", "ballast"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LOCK_SECONDS = 1.0
 BALLAST_BYTES = 64 * 1024
 

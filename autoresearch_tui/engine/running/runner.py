@@ -15,7 +15,6 @@ import fcntl
 import functools
 import json
 import os
-import re
 import select
 import signal
 import subprocess
@@ -38,12 +37,6 @@ _PACKAGES = Path(__file__).resolve().parents[3]
 _SUPERVISE = (
     "import sys; sys.path.append(sys.argv[1]); from autoresearch_tui.engine.running.supervisor import main; "
     "sys.exit(main(sys.argv[2]))"
-)
-_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_SECRET = re.compile(r"(?:^|_|[A-Z])(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:_|$)")
-_DRIVER = re.compile(
-    r"(?:CUDA_VISIBLE_DEVICES|CUDA_DEVICE_ORDER|CUDA_HOME|CUDA_PATH|NVIDIA_\w+|ROCR_\w+|ROCM_PATH"
-    r"|HIP_VISIBLE_DEVICES|HSA_OVERRIDE_GFX_VERSION|LD_LIBRARY_PATH)"
 )
 
 
@@ -236,43 +229,6 @@ def last_lines(folder: Path, n: int = 8) -> tuple[str, ...]:
     return tuple(line[:_CAUSE_WIDTH] for line in lines[-n:])
 
 
-def is_secret(name: str) -> bool:
-    """Whether a variable of this name is kept from every run: keys, tokens, secrets, passwords."""
-    return _SECRET.search(name.upper()) is not None
-
-
-def base_environment(
-    lab_env: Mapping[str, str],
-    *,
-    python_bin: Path,
-    scratch: Path,
-    inherited: Mapping[str, str] | None = None,
-) -> dict[str, str]:
-    """The environment of a run, to which the caller adds AUTORESEARCH_*.
-
-    `lab_env` is what the lab asks for, `python_bin` the interpreter, `scratch` a folder of this run (an
-    absolute path) for HOME and TMPDIR; :func:`start` makes them where they are inside the run's folder. Of the
-    user's own environment (`inherited`, by default os.environ) only what an accelerator's driver needs is
-    passed on; secrets are passed on from neither.
-    """
-    own = os.environ if inherited is None else inherited
-    env = {
-        "PATH": f"{python_bin.parent}:{_SYSTEM_PATH}",
-        "HOME": str(scratch / "home"),
-        "TMPDIR": str(scratch / "tmp"),
-        "USER": "autoresearch",
-        "LANG": "C.UTF-8",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        # glibc gives big tensors back to the system at every step otherwise: 1.7 times slower on a CPU
-        "MALLOC_MMAP_THRESHOLD_": "4294967296",
-        "MALLOC_TRIM_THRESHOLD_": "8589934592",
-    }
-    env |= {name: value for name, value in own.items() if _DRIVER.fullmatch(name)}
-    env |= lab_env
-    return {name: value for name, value in env.items() if not is_secret(name)}
-
-
 def _make_folders(folder: Path, spec: RunSpec) -> None:
     """The working folder, and HOME and TMPDIR where they are inside the run's folder."""
     (folder / spec.cwd).mkdir(parents=True, exist_ok=True)
@@ -298,7 +254,7 @@ def _write_spec(folder: Path, spec: RunSpec) -> None:
 
 def _launch(folder: Path, stdin: int) -> str:
     """The supervisor's first line: `started`, or an error number and text; empty where it just ended."""
-    env = {"PATH": _SYSTEM_PATH, "LANG": "C.UTF-8"}
+    env = {"PATH": run_folder.SYSTEM_PATH, "LANG": "C.UTF-8"}
     with (folder / "supervisor.err").open("ab") as errors:
         process = subprocess.Popen(
             supervisor_command(folder),
