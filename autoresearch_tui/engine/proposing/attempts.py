@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.ledger import Ledger
@@ -69,27 +69,11 @@ class Attempts:
     def made(self, answer: Answer, author: str, program: str, when: str) -> ev.ProposalMade:
         """A researcher's proposal as a commit on its base. Idempotent for the same `when`."""
         assert answer.proposal is not None
-        proposal = answer.proposal
-        description = describe(proposal.description)
-        message = f"{description}\n\n{clean_text(proposal.hypothesis).strip()}\n"
-        commit = self._commit(answer.base, proposal.files, message, when)
-        added, removed = self._show(answer.number, answer.base, commit)
-        flags, low_risk = self._risk(answer.base, commit)
-        return ev.ProposalMade(
-            number=answer.number,
-            commit=commit,
-            base=answer.base,
-            description=description,
-            hypothesis=clean_text(proposal.hypothesis).strip(),
-            author=author,
-            program=program,
-            added=added,
-            removed=removed,
-            flags=flags,
-            low_risk=low_risk,
-            tokens=answer.usage.input_tokens + answer.usage.output_tokens,
-            usd=answer.usage.usd,
+        said, usage = answer.proposal, answer.usage
+        new = self._new(
+            answer.number, answer.base, said.files, said.description, said.hypothesis, author, program, when
         )
+        return replace(new, tokens=usage.input_tokens + usage.output_tokens, usd=usage.usd)
 
     def revised(self, experiment: Experiment, files: Mapping[str, str], when: str) -> ev.ProposalRebased:
         """The human's text in place of the researcher's, on the same base."""
@@ -113,25 +97,10 @@ class Attempts:
         merged = self._merged(won, best.commit)
         if not merged:
             return None
-        description = describe(f"#{won.number} on top of #{best.number}: {won.description}")
+        description = f"#{won.number} on top of #{best.number}: {won.description}"
         hypothesis = f"#{won.number} and #{best.number} ran side by side, and each won against what both start from."
-        commit = self._commit(best.commit, merged, f"{description}\n\n{hypothesis}\n", when)
-        added, removed = self._show(number, best.commit, commit)
-        flags, low_risk = self._risk(best.commit, commit)
-        return ev.ProposalMade(
-            number=number,
-            commit=commit,
-            base=best.commit,
-            description=description,
-            hypothesis=hypothesis,
-            author=JOIN,
-            program=program,
-            added=added,
-            removed=removed,
-            flags=flags,
-            low_risk=low_risk,
-            joins=won.number,
-        )
+        new = self._new(number, best.commit, merged, description, hypothesis, JOIN, program, when)
+        return replace(new, joins=won.number)
 
     def tidy(self, number: int) -> None:
         """Remove what a killed engine had half-written of an attempt, which may never be written again."""
@@ -153,6 +122,36 @@ class Attempts:
             if text != ours:
                 merged[path] = text
         return merged
+
+    def _new(
+        self,
+        number: int,
+        base: str,
+        files: Mapping[str, str],
+        description: str,
+        hypothesis: str,
+        author: str,
+        program: str,
+        when: str,
+    ) -> ev.ProposalMade:
+        """A change of these files as a commit on `base`."""
+        description, hypothesis = describe(description), clean_text(hypothesis).strip()
+        commit = self._commit(base, files, f"{description}\n\n{hypothesis}\n", when)
+        added, removed = self._show(number, base, commit)
+        flags, low_risk = self._risk(base, commit)
+        return ev.ProposalMade(
+            number=number,
+            commit=commit,
+            base=base,
+            description=description,
+            hypothesis=hypothesis,
+            author=author,
+            program=program,
+            added=added,
+            removed=removed,
+            flags=flags,
+            low_risk=low_risk,
+        )
 
     def _commit(self, base: str, files: Mapping[str, str], message: str, when: str) -> str:
         return self.ledger.commit(base, {path: text.encode() for path, text in files.items()}, message, when)
