@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from autoresearch_tui.text import clean_text, describe
 
 _RESULT_LIMIT = 64 * 1024
 _TEXT_LIMIT = 4 * 1024 * 1024
+_MARKED = re.compile(r"(?:#+ +)?(\*\*|[*`]|)([^*`]+)\1")
 
 Wrap = Callable[[Sequence[str], Path], Sequence[str]]
 """Puts a command into a sandbox: the command and the folder that it works in, to the command to start."""
@@ -180,7 +182,10 @@ def _words(folder: _Folder, stream: Stream) -> tuple[str, str]:
 
 
 def _last_line(words: str) -> str:
-    return words.strip().rpartition("\n")[2]
+    """The last line, without the Markdown that marks all of it."""
+    line = words.strip().rpartition("\n")[2].strip()
+    found = _MARKED.fullmatch(line)
+    return found[2] if found else line
 
 
 def find(command: Sequence[str], environ: Mapping[str, str]) -> str | None:

@@ -113,6 +113,23 @@ def test_a_bad_result_file_is_as_good_as_none(run: Run, write: str) -> None:
     assert proposal is not None and proposal.description == "the words"
 
 
+@pytest.mark.parametrize(
+    ("line", "description"),
+    [
+        ("**LR from 0.04 to 0.02**", "LR from 0.04 to 0.02"),
+        ("`halve LR`", "halve LR"),
+        ("## Halve LR", "Halve LR"),
+        ("`LR` for `RATE`", "`LR` for `RATE`"),
+        ("**a**, then *b*", "**a**, then *b*"),
+    ],
+)
+def test_a_last_line_that_is_marked_as_a_whole_is_taken_without_the_marks(
+    run: Run, line: str, description: str
+) -> None:
+    proposal, _ = run(f"echo 'LR = 1' > train.py; echo '{line}'")
+    assert proposal is not None and proposal.description == description
+
+
 def test_no_change_is_no_proposal(run: Run) -> None:
     assert run("echo nothing to do; touch train.py")[0] is None
 

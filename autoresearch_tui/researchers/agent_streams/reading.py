@@ -17,6 +17,9 @@ _MOST_TOKENS = 10**12
 _MOST_USD = 1e9
 # Of a tool's input, what says most.
 _TELLING = ("command", "file_path", "filePath", "path", "pattern", "query", "url", "description")
+# What an edit takes away, and what it puts there.
+_REPLACED = (("old_string", "oldString"), ("new_string", "newString"))
+_GLIMPSE = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,4 +120,13 @@ def _input(given: object) -> str:
     if not isinstance(given, dict):
         return ""
     telling = next((given[key] for key in _TELLING if isinstance(given.get(key), str)), None)
-    return short(telling if telling is not None else json.dumps(given, ensure_ascii=False))
+    if telling is None:
+        return short(json.dumps(given, ensure_ascii=False))
+    old, new = (next((text(given[key]) for key in keys if key in given), "") for keys in _REPLACED)
+    return short(f"{telling}: {_glimpse(old)} → {_glimpse(new)}" if old and new else telling)
+
+
+def _glimpse(value: str) -> str:
+    """A line as it is, of several how many."""
+    lines = value.splitlines()
+    return describe(lines[0], _GLIMPSE) if len(lines) == 1 else f"{len(lines)} lines"
