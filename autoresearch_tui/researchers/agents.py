@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,9 @@ PROVIDERS = (
     "GROQ_API_KEY", "XAI_API_KEY", "OLLAMA_HOST",
 )  # fmt: skip
 """The keys of those who sell models; a name that ends in _ stands for all that begin with it."""
+
+_SECRETS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+_SHORTEST = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,20 @@ def environment(command: Sequence[str], environ: Mapping[str, str], more: Sequen
     agent = known(command)
     own = (*agent.variables, *more) if agent else more or PROVIDERS
     return {name: value for name, value in environ.items() if name in PASSED_ON or _among(name, own)}
+
+
+def redactor(environ: Mapping[str, str]) -> Callable[[str], str]:
+    """A function that takes the keys in `environ` out of a text, which an agent or its API may quote."""
+    named = (value.strip() for name, value in environ.items() if name.endswith(_SECRETS))
+    # short ones would take words out of every text
+    known = sorted({value for value in named if len(value) >= _SHORTEST}, key=len, reverse=True)
+
+    def redact(text: str) -> str:
+        for secret in known:
+            text = text.replace(secret, "[key]")
+        return text
+
+    return redact
 
 
 def place(agent: Agent, name: str, home: Path, environ: Mapping[str, str]) -> Path:

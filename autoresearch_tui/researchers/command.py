@@ -56,6 +56,7 @@ class Command:
         """`keys` are the names of variables that it is to see beside those that are known to be its own."""
         self._command = [str(Path(word).expanduser()) if word.startswith("~/") else word for word in command]
         self._environ = agents.environment(self._command, environ, keys)
+        self._redact = agents.redactor(self._environ)
         self._limits = limits
         self._wrap = wrap
         self._last: tuple[int, Mapping[str, str]] = (-1, {})
@@ -72,12 +73,11 @@ class Command:
         end_orphans()
         try:
             with scratch.folder("agent") as root:
-                return self._propose(root, brief, say, cancelled)
+                return self._propose(root, brief, lambda text: say(self._redact(text)), cancelled)
         except OSError as error:
             raise ResearcherError(f"the agent's folder cannot be used: {error}", usage=self._bill()) from None
         except ResearcherError as error:
-            error.usage = self._bill()
-            raise
+            raise ResearcherError(self._redact(str(error)), fatal=error.fatal, usage=self._bill()) from None
 
     def _propose(
         self, root: Path, brief: Brief, say: Callable[[str], None], cancelled: threading.Event
@@ -93,7 +93,8 @@ class Command:
         files = _collect(folder, brief)
         if files:
             self._last = (brief.number, files)
-            return Proposal(*_words(folder, stream), files, self._bill())
+            description, hypothesis = _words(folder, stream)
+            return Proposal(self._redact(description), self._redact(hypothesis), files, self._bill())
         if self._unbilled == Usage():
             return None
         raise ResearcherError(f"the agent changed nothing; its last words: {describe(_last_line(stream.words))}")

@@ -27,7 +27,7 @@ from autoresearch_tui.researchers import choose
 from autoresearch_tui.researchers.base import Brief, ResearcherError
 from tests.conftest import SETTINGS
 from tests.history import state_of
-from tests.researchers.test_command import BRIEF, EXPECTED, STAND_IN, documented
+from tests.researchers.test_command import BRIEF, EXPECTED, documented, stand_in
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no cage outside Linux")
 KEY, OTHER = "sk-ant-its-own-key", "ghp_another-key"
@@ -231,21 +231,19 @@ def test_it_has_the_network_its_key_and_its_files_and_nothing_else(
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_the_documented_lines_work_in_the_cage(name: str, here: Here, mechanism: Sandbox) -> None:
-    """Stand-ins of those names; the agents themselves have not been tried in it."""
+    """Stand-ins of those names."""
     lab, environ = here
     command = documented()[name]
-    words, last = EXPECTED[name]
-    expected = words.split("|")[0].split() + words.split("|")[1:]
     program = Path(environ["HOME"]) / ".local/bin" / command[0]
     program.parent.mkdir(parents=True)
-    program.write_text(STAND_IN.format(python=sys.executable, expected=expected, last=last))
+    program.write_text(stand_in(name))
     program.chmod(0o755)
     environ["PATH"] = f"{program.parent}:{environ['PATH']}"
     researcher = replace(lab.settings.researcher, command=tuple(command))
     lab = replace(lab, settings=replace(lab.settings, researcher=researcher))
     wrap = agent_cage.wrapper(lab, Ledger(lab.root), environ)
     proposal = choose.make(lab.settings, environ, wrap=wrap).propose(BRIEF, lambda _: None, threading.Event())
-    assert proposal is not None and proposal.files == {"train.py": "LR = 0.04\nDEPTH = 6\n"}
+    assert proposal is not None and proposal.files == {"train.py": "LR = 0.02\nDEPTH = 8\n"}
 
 
 def test_a_limit_names_the_agent_and_not_its_cage(here: Here, mechanism: Sandbox) -> None:

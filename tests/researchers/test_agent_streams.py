@@ -139,8 +139,8 @@ def claude(kind: str, *content: object) -> object:
         ),
         (claude("assistant", {"type": "tool_use", "name": "Todo", "input": {"n": 1}}), ['◇ Todo {"n": 1}']),
         (
-            {"type": "tool_use", "tool_name": "replace", "parameters": {"path": "a", "old_string": "b", "new_string": "c\nd"}},
-            ["◇ replace a: b → 2 lines"],
+            {"type": "tool_use", "tool_name": "e", "parameters": {"path": "a", "oldString": "b", "newString": "c\nd"}},
+            ["◇ e a: b → 2 lines"],
         ),
         (claude("user", {"type": "tool_result", "content": "a\nb\nc\nd\ne"}), ["← a\nb\nc\nd …"]),
         (claude("user", {"type": "tool_result", "content": [{"text": "no"}], "is_error": True}), ["← failed: no"]),

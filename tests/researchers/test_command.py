@@ -169,6 +169,19 @@ def test_a_program_sees_its_own_keys_and_no_others(program: str, more: tuple[str
     assert set(agents.environment([program, "-p"], given, more)) == {"PATH", "HOME", *keys}
 
 
+def test_a_key_is_told_to_nobody(tmp_path: Path) -> None:
+    said: list[str] = []
+    environ = {**os.environ, "OPENAI_API_KEY": "sk-secret", "GEMINI_API_KEY": "x"}
+    script = f'cat {tmp_path}/lines; echo "x is $OPENAI_API_KEY"; echo "LR = 1" > train.py'
+    (tmp_path / "lines").write_text('{"type": "turn.failed", "error": {"message": "no such key: sk-secret"}}\n')
+    proposal = Command(["sh", "-c", script], environ=environ).propose(BRIEF, said.append, threading.Event())
+    assert proposal is not None and proposal.description == "x is [key]"
+    assert "".join(said) == "── error: no such key: [key]\nx is [key]\n"
+    with pytest.raises(ResearcherError, match=r"no such key: \[key\]$"):
+        Command(["sh", "-c", f"{script}; exit 1"], environ=environ).propose(BRIEF, said.append, threading.Event())
+    assert "sk-secret" not in "".join(said)
+
+
 @pytest.mark.parametrize(
     ("script", "named"),
     [
@@ -462,20 +475,25 @@ EXPECTED = {
 }
 
 
+def stand_in(name: str) -> str:
+    """A program that stands in for the agent of a documented line, and prints what the agent printed."""
+    words, agent = EXPECTED[name]
+    expected = words.split("|")[0].split() + words.split("|")[1:]
+    printed = (RECORDED / f"{agent}.done.jsonl").read_text("utf-8") if agent else "Done.\nLR from 0.04 to 0.02"
+    return STAND_IN.format(python=sys.executable, expected=expected, printed=printed)
+
+
 @pytest.mark.parametrize("name", EXPECTED)
 def test_the_documented_line_of_an_agent(name: str, tmp_path: Path) -> None:
     command = documented()[name]
-    words, agent = EXPECTED[name]
-    printed = (RECORDED / f"{agent}.done.jsonl").read_text("utf-8") if agent else "Done.\nLR from 0.04 to 0.02"
-    expected = words.split("|")[0].split() + words.split("|")[1:]
     program = tmp_path / "bin" / command[0]
     program.parent.mkdir()
-    program.write_text(STAND_IN.format(python=sys.executable, expected=expected, printed=printed))
+    program.write_text(stand_in(name))
     program.chmod(0o755)
     environ = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
     settings = Settings(researcher=ResearcherSettings(kind="command", command=tuple(command)))
     proposal = choose.make(settings, environ).propose(BRIEF, lambda _: None, threading.Event())
-    assert proposal is not None and (proposal.usage == Usage()) is not bool(agent)
+    assert proposal is not None and (proposal.usage == Usage()) is (name == "aider --message-file")
     assert replace(proposal, usage=Usage()) == Proposal(
         "LR from 0.04 to 0.02", "", {"train.py": "LR = 0.02\nDEPTH = 8\n"}
     )
