@@ -210,6 +210,8 @@ def _looks_like_lab(folder: Path) -> bool:
 def _check(lab: Lab) -> None:
     if not str(lab.root).isascii() and sys.getfilesystemencoding() != "utf-8":
         raise UserError(f"{lab.root}: the locale cannot name it; set LANG=C.UTF-8, or PYTHONUTF8=1")
+    if any(ord(character) < ord(" ") for character in str(lab.root)):
+        raise UserError(f"{str(lab.root)!r}: the path has a line break or the like in it; rename that folder")
     if not any((folder / ".git").exists() for folder in (lab.root, *lab.root.parents)):
         raise UserError(f"{lab.root}: not in a git repository; run `git init` and commit your files there")
     lists: Sequence[tuple[str, Sequence[str]]] = (

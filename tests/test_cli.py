@@ -107,6 +107,13 @@ def test_a_repository_with_longer_hashes(new_lab: Callable[..., Path]) -> None:
     assert problems(folder, "t") == []
 
 
+def test_a_path_that_git_cannot_tell_is_refused(tmp_path: Path) -> None:
+    refused = run(str(make_lab(tmp_path / "two\nlines")), "--headless", "--experiments", "1")
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "rename that folder" in refused.stderr
+
+
 def broken(kind: str, folder: Path) -> Path:
     """A lab, or what somebody took for one, with one thing wrong."""
     if kind == "no git":

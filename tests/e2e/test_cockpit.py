@@ -58,6 +58,8 @@ def test_leaving_goes_on_without_a_screen_and_coming_back_takes_over(new_lab: Ca
         assert f"autoresearch-tui {lab}" in terminal.text
     wait_for(lambda: len(rows(lab)) >= 2, 30, "a verdict without a screen")
     with Terminal(str(lab)) as terminal:
+        terminal.wait("since you left")
+        terminal.press("\r")
         terminal.wait("training #")
         assert not read_holder(lab / ".autoresearch" / "engine.lock").headless
         terminal.press("q")
