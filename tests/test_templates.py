@@ -73,7 +73,7 @@ def test_the_offline_search_keeps_something_within_ten_experiments(tmp_path: Pat
     assert problems(lab, tag) == []
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_the_gpt_lab_is_improved_by_the_offline_search(tmp_path: Path, cache: Path) -> None:
     """The whole of the product on the CPU: a language model, its referee, the search, until something is kept."""
     lab = init(tmp_path / "lab", "gpt", demo=True)

@@ -108,7 +108,7 @@ def test_a_lab_runs_from_the_installed_wheel(installed: Path, tmp_path: Path) ->
     assert 0 < float(second.split("\t")[1]) < 1
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_the_demo_runs_from_the_installed_wheel(installed: Path, tmp_path: Path, cache: Path) -> None:
     session = ("--headless", "--review", "auto", "--budget", "1", "--experiments", "1")
     said = run(installed, "demo", *session, cwd=tmp_path, AUTORESEARCH_CACHE=str(cache))

@@ -201,7 +201,7 @@ class Killer:
                     os.kill(int(child), signal.SIGKILL)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_killed_at_random_moments(engines: Engines, in_memory: Path) -> None:
     seed = int(os.environ.get("AUTORESEARCH_TEST_SEED") or time.time_ns() % 1_000_000)
     kills = int(os.environ.get("AUTORESEARCH_TEST_KILLS") or 200)
@@ -216,7 +216,7 @@ def test_killed_at_random_moments(engines: Engines, in_memory: Path) -> None:
     assert survivors(in_memory) == []
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_killed_at_random_moments_with_a_referee(engines: Engines, in_memory: Path) -> None:
     """Nothing is scored twice, and no proposal is blamed for a referee that somebody killed."""
     seed = int(os.environ.get("AUTORESEARCH_TEST_SEED") or time.time_ns() % 1_000_000)
