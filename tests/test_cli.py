@@ -27,7 +27,7 @@ def run(*words: str, cwd: Path | None = None, env: dict[str, str] | None = None)
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 
@@ -242,7 +242,7 @@ SHELL_WORDS = f"exec {sys.executable} -m autoresearch_tui"
 def test_closed_and_full_streams_cost_nothing(lab_folder: Path, streams: str) -> None:
     """Nothing that is opened later takes the place of a closed one: the journal is no output of ours."""
     words = f"{SHELL_WORDS} {lab_folder} --headless --tag t --experiments 2 {streams}"
-    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, timeout=240, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert problems(lab_folder, "t") == []
     assert len((lab_folder / "results.tsv").read_text().splitlines()) == 3
@@ -254,7 +254,7 @@ def test_output_that_cannot_be_written_is_one_line(lab_folder: Path, command: st
     for streams, code, lines in ((">&-", 0, 0), ("> /dev/full", 1, 1)):
         words = f"{SHELL_WORDS} {command} {streams}"
         done = subprocess.run(
-            ["sh", "-c", words], cwd=lab_folder, capture_output=True, text=True, timeout=60, check=False
+            ["sh", "-c", words], cwd=lab_folder, capture_output=True, text=True, timeout=240, check=False
         )
         assert done.returncode == code, done.stderr
         assert len(done.stderr.splitlines()) == lines, done.stderr

@@ -31,7 +31,7 @@ def command(*words: str | Path, cwd: Path, env: dict[str, str]) -> subprocess.Co
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
 

@@ -118,7 +118,7 @@ def test_a_viewer_that_is_told_to_end_leaves_the_terminal_as_it_was(
 ) -> None:
     folder = new_lab()
     words = [sys.executable, "-m", "autoresearch_tui", str(folder), "--headless", "--tag", "t", "--experiments", "1"]
-    subprocess.run(words, check=True, capture_output=True, timeout=60)
+    subprocess.run(words, check=True, capture_output=True, timeout=240)
     with Terminal(command, str(folder)) as terminal:
         terminal.wait("read only")
         assert not terminal.cursor_shown

@@ -47,7 +47,7 @@ def test_nearly_the_same_idea_goes_back_once_with_its_result_and_may_be_insisted
         says("WIDTH", 7, "Increase rate: 0.5 → 0.90"),
     )
     with running(folder, script, rows=4) as driver:
-        driver.join(60)
+        driver.join()
     assert [b.complaint[:45] for b in script.briefs[2:4]] == ["", "nearly the same idea as experiment 1, «Raise "]
     assert "ended as discard with 1.664625" in script.briefs[3].complaint
     state = state_of(folder, "t")
@@ -62,7 +62,7 @@ def test_a_repeat_is_withdrawn_by_another_idea(new_lab: Callable[..., Path]) -> 
         says("RATE", 0.9, "Raise RATE to 0.9"), says("WIDTH", 7, "Raise RATE to 0.90"), says("WIDTH", 16, "Wider")
     )
     with running(folder, script, rows=3) as driver:
-        driver.join(60)
+        driver.join()
     assert [e.description for e in state_of(folder, "t").experiments[1:]] == ["Raise RATE to 0.9", "Wider"]
     assert made(folder)[2].repeats is None
 
@@ -74,7 +74,7 @@ def test_the_same_values_in_other_writing_go_back_even_to_the_offline_search(lab
 
     script = Script(turn("RATE", 0.9), respelled, says("WIDTH", 16, "RATE to 0.9"))
     with running(lab_folder, script, rows=3) as driver:
-        driver.join(60)
+        driver.join()
     assert script.briefs[2].complaint.startswith("the same values, only written in another way, as experiment 1,")
     # Its descriptions are alike by design, so words alone are no reason.
     assert state_of(lab_folder, "t").experiments[2].description == "RATE to 0.9"
@@ -100,7 +100,7 @@ def test_a_crash_goes_back_to_the_agent_with_its_files_and_its_cause(new_lab: Ca
     # While 1 trains, 2 is proposed; so 3 is the mend.
     script = Script(crashes, turn("WIDTH", 12), mends, after)
     with running(folder, script, rows=5) as driver:
-        driver.join(60)
+        driver.join()
     state = state_of(folder, "t")
     assert state.failed is None
     assert [e.outcome for e in state.experiments[:4]] == ["keep", "crash", "keep", "keep"]
@@ -125,7 +125,7 @@ def test_on_a_plateau_a_side_branch_starts_at_an_earlier_keep_and_the_frontier_m
     # 1 is kept, 2 to 4 are not; 5 starts from the baseline and beats everything.
     script = Script(turn("RATE", 0.45), *(turn("WIDTH", width) for width in (1, 2, 3)), aside, turn("WIDTH", 16))
     with running(folder, script, rows=7) as driver:
-        driver.join(60)
+        driver.join()
     state = state_of(folder, "t")
     side = next(e for e in state.experiments if e.side)
     assert seen[0].side == 0
@@ -150,7 +150,7 @@ def test_each_verdict_leaves_a_lesson_that_the_next_request_has(new_lab: Callabl
 
     script = Script(turn("RATE", 0.25), edits, turn("WIDTH", 3), turn("WIDTH", 2))
     with running(folder, script, rows=4) as driver:
-        driver.join(60)
+        driver.join()
     text = path.read_text()
     assert [int(n) for n in re.findall(r"^## #(\d+) ", text, re.M)] == [0, 1, 2, 3]
     assert "says Ada" in text
@@ -169,7 +169,7 @@ def test_the_session_counts_the_tokens_of_proposals_that_failed_as_well(new_lab:
 
     folder = new_lab(settings=AGENT)
     with running(folder, Script(fails, proposes), rows=2) as driver:
-        driver.join(60)
+        driver.join()
     state = state_of(folder, "t")
     assert (state.tokens, state.usd) == (154, 0.75)
     assert state.experiments[1].tokens == 120
@@ -196,7 +196,7 @@ def test_a_queue_of_three_is_filled_and_each_waits_its_turn(new_lab: Callable[..
         assert script.briefs[2].complaint.startswith("the same code as experiment 1")
         assert [a.outcome for a in script.briefs[3].history] == ["waiting"] * 3
         assert len(script.briefs) == 4
-        driver.join(60)
+        driver.join()
     state = state_of(folder, "t")
     assert [e.outcome for e in state.table[:2]] == ["keep", "keep"]
     # Two that turn the same line: the later one no longer applies, and another is asked for.
@@ -216,7 +216,7 @@ def test_what_becomes_the_same_as_an_earlier_one_by_merging_is_not_run(new_lab: 
     script = Script(both, turn("RATE", 0.25), turn("WIDTH", 2), turn("WIDTH", 9))
     with running(folder, script, rows=4) as driver:
         driver.wait(lambda s: len(s.waiting) == 3)
-        driver.join(60)
+        driver.join()
     state = state_of(folder, "t")
     assert [e.outcome for e in state.experiments] == ["keep", "discard", "keep", "withdrawn", "keep"]
     assert "the same code as experiment 1 now" in state.experiments[3].reason

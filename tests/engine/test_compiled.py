@@ -38,7 +38,7 @@ steps = 5
 def test_runs_find_the_baselines_work_and_no_other(new_lab: Callable[..., Path]) -> None:
     folder = new_lab(train=COMPILES)
     with running(folder, Script(turn("WIDTH", 7), turn("WIDTH", 6)), rows=3) as driver:
-        driver.join(60)
+        driver.join()
     files = labs.find(folder).session("t")
     found = [
         [line.split()[2:] for line in files.run(n).log.read_text().splitlines() if line.startswith("FOUND")]

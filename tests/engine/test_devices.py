@@ -42,7 +42,7 @@ def test_two_run_at_once_each_on_its_own_and_are_judged_one_by_one(new_lab: Call
         assert [e.author for e in state.in_flight] == ["baseline", "baseline"]
         assert [e.repeat_of for e in state.in_flight] == [None, 0]
         driver.wait(lambda s: any(n > 1 for n in training(s)) and len(training(s)) == 2)
-        assert driver.join(60) == "finished"
+        assert driver.join() == "finished"
     state = state_of(folder, "t")
     assert len(state.table) == 4
     assert {e.device for e in state.table} == {"cpu0", "cpu1"}
@@ -104,7 +104,7 @@ def test_a_device_that_is_none_is_named(new_lab: Callable[..., Path], wrong: str
 def test_the_command_line_sets_them_for_the_session(lab_folder: Path) -> None:
     words = ["--headless", "--tag", "t", "--devices", "cpu0,cpu1", "--experiments", "2"]
     command = [sys.executable, "-m", "autoresearch_tui", str(lab_folder), *words]
-    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240).stdout
     started = [event for line in out.splitlines() if (event := json.loads(line))["type"] == "run_started"]
     assert [event["device"] for event in started] == ["cpu0", "cpu1"]
     assert git(lab_folder, "branch", "--show-current") == "main"

@@ -99,7 +99,7 @@ def test_a_session_without_a_screen_runs_them_and_journals_what_fails(new_lab: C
     told = 'best = ["sh", "-c", "cat >> best.json"]\nstopped = ["sh", "-c", "cat >> stopped.json; exit 3"]\n'
     lab = new_lab(settings=f"{SETTINGS}\n[hooks]\n{told}")
     words = [sys.executable, "-m", "autoresearch_tui", str(lab), "--tag", "t", "--headless", "--experiments", "4"]
-    assert subprocess.run(words, check=False, stdout=subprocess.DEVNULL, timeout=120).returncode == 0
+    assert subprocess.run(words, check=False, stdout=subprocess.DEVNULL, timeout=240).returncode == 0
     kept = [e.number for e in state_of(lab, "t").experiments if e.number and e.outcome == "keep"]
     best = lab / "best.json"
     assert [json.loads(line)["number"] for line in best.read_text().splitlines()] == kept if kept else not best.exists()
@@ -108,5 +108,5 @@ def test_a_session_without_a_screen_runs_them_and_journals_what_fails(new_lab: C
     last = journal.read(lab / ".autoresearch/t/journal.jsonl")[-1].event
     assert (getattr(last, "command", ""), getattr(last, "why", "")) == ("hooks.stopped", "sh: exit code 3: no message")
     # Starting again tells nothing twice.
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, timeout=120)
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, timeout=240)
     assert len(best.read_text().splitlines() if best.exists() else []) == len(kept)

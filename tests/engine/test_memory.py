@@ -146,7 +146,7 @@ def test_what_the_human_writes_into_the_lessons_reaches_the_next_request(new_lab
         file.write_text(
             "Mind the width.\n\n" + file.read_text().replace("this is where the search starts", "start here")
         )
-        driver.join(60)
+        driver.join()
     text = file.read_text()
     assert all(words in text for words in ("Mind the width.", "start here", "## #1 ", "## #2 "))
     assert "where the search starts" not in text

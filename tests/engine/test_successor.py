@@ -27,7 +27,7 @@ watchdog.dismiss()
 
 def host(lab: Path, watch: str, end: str) -> None:
     (lab / ".autoresearch").mkdir()
-    subprocess.run([sys.executable, "-c", HOST % (watch, end), lab], check=False, timeout=30)
+    subprocess.run([sys.executable, "-c", HOST % (watch, end), lab], check=False, timeout=120)
 
 
 @pytest.mark.parametrize("watch", ["successor.watch()", "successor.watch_later(0.0)"])

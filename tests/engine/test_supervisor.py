@@ -216,13 +216,13 @@ def test_second_supervisor_goes_away_silently(tmp_path: Path) -> None:
     begin(tmp_path, "import time; print('ready', flush=True); time.sleep(60)")
     first = (tmp_path / run_folder.STARTED).read_bytes()
     command = runner.supervisor_command(tmp_path)
-    answer = subprocess.run(command, capture_output=True, timeout=20, check=True)
+    answer = subprocess.run(command, capture_output=True, timeout=120, check=True)
     assert (answer.stdout, answer.stderr) == (b"", b"")
     assert (tmp_path / run_folder.STARTED).read_bytes() == first
     runner.stop(tmp_path)
     end(tmp_path)
     until(lambda: not (tmp_path / run_folder.BALLAST).exists())
-    answer = subprocess.run(command, capture_output=True, timeout=20, check=True)
+    answer = subprocess.run(command, capture_output=True, timeout=120, check=True)
     assert (answer.stdout, answer.stderr) == (b"", b"")
     assert (tmp_path / run_folder.STARTED).read_bytes() == first
 
@@ -263,6 +263,6 @@ def test_end_is_recorded_at_once(tmp_path: Path) -> None:
 
 def test_unreadable_spec_is_reported(tmp_path: Path) -> None:
     (tmp_path / run_folder.SPEC).write_text("[1, 2]")
-    answer = subprocess.run(runner.supervisor_command(tmp_path), capture_output=True, timeout=20, check=False)
+    answer = subprocess.run(runner.supervisor_command(tmp_path), capture_output=True, timeout=120, check=False)
     assert answer.stdout.startswith(b"22 ")
     assert runner.look(tmp_path).state is RunState.NOT_STARTED

@@ -56,7 +56,7 @@ def test_a_failing_step_goes_back_with_its_last_lines(
         return turn("WIDTH", 12)(brief)
 
     with running(folder, Script(turn("WIDTH", 9), mended), rows=2) as driver:
-        driver.join(60)
+        driver.join()
     state = state_of(folder, "t")
     assert [(e.description, e.outcome) for e in state.experiments[1:]] == [("WIDTH to 12", "keep")]
     assert problems(folder, "t") == []

@@ -60,8 +60,8 @@ class Engines:
     ) -> None:
         assert self._server.stdin is not None
         self._server.stdin.close()
-        self._server.kill() if kind else self._server.wait(20)
-        self._server.wait(20)
+        self._server.kill() if kind else self._server.wait(60)
+        self._server.wait(60)
 
     def start(
         self,

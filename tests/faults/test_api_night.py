@@ -112,7 +112,7 @@ def test_a_night_of_trouble_goes_on_by_itself_and_only_whole_proposals_are_run(
     try:
         driver.wait(refused, 60)
         night.comes_back()
-        assert driver.join(60) == "finished"
+        assert driver.join() == "finished"
     finally:
         night.server.__exit__(None, None, None)
         driver.detach()

@@ -129,7 +129,7 @@ def test_a_full_disk_at_any_write_loses_nothing(
     driver.start()
     wait_for(lambda: driver.troubled or driver.outcome, 30, "the full disk")
     small_disk(65536)
-    assert driver.join(60) == "finished"
+    assert driver.join() == "finished"
     assert problems(lab, "t") == []
     assert len(state_of(lab, "t").table) == 3
 
@@ -180,7 +180,7 @@ def test_a_disk_that_is_read_only_for_a_while(
         met = driver.wait(lambda s: s.trouble, 30).trouble
         before = state_of(lab, "t").table
         flip("rw")
-        assert driver.join(60) == "finished"
+        assert driver.join() == "finished"
     assert met is not None
     assert "ead-only file system" in met.what
     assert problems(lab, "t") == []
@@ -278,7 +278,7 @@ def test_a_run_that_crashes_with_its_accelerator_is_run_again_when_that_is_back(
         assert "accelerator is lost" in state.trouble.what
         assert state.experiments[1].outcome == ""
         nvml.gone = False
-        assert driver.join(30) == "finished"
+        assert driver.join() == "finished"
     assert (driver.state.experiments[1].attempt, driver.state.experiments[1].outcome) == (2, "crash")
     assert problems(folder, "t") == []
 
@@ -295,7 +295,7 @@ def test_a_run_that_a_full_disk_ended_is_run_again_once(
     monkeypatch.setattr(Surroundings, "check", check)
     driver = Driver(folder, Script(), rows=1)
     driver.start()
-    assert driver.join(30) == "finished"
+    assert driver.join() == "finished"
     baseline = state_of(folder, "t").experiments[0]
     assert (baseline.attempt, baseline.outcome) == (2, "keep")
     assert problems(folder, "t") == []
@@ -313,7 +313,7 @@ def test_a_run_that_was_stopped_and_then_lost_is_run_again_all_the_same(new_lab:
     driver.engine.send(cmd.Resume())
     driver.wait(lambda s: s.experiments[0].attempt == 2 and is_running(run))
     os.kill(int((run / "run.lock").read_text()), signal.SIGKILL)
-    assert driver.join(30) == "finished"
+    assert driver.join() == "finished"
     baseline = state_of(folder, "t").experiments[0]
     assert (baseline.attempt, baseline.spared, baseline.outcome) == (3, 1, "keep")
     assert problems(folder, "t") == []

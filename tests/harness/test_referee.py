@@ -84,7 +84,7 @@ def refereed(modules: dict[str, ModuleType], small: Path, answer: Callable[[sock
 
     side = threading.Thread(target=run)
     side.start()
-    output, errors = referee.communicate(timeout=60)
+    output, errors = referee.communicate(timeout=240)
     side.join(60)
     lines = output.splitlines()
     details = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}

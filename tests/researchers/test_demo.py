@@ -22,7 +22,7 @@ def demo(folder: Path, **environ: str) -> tuple[str, list[dict[str, object]]]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr
