@@ -52,6 +52,7 @@ class Engine:
         self._asking = Asking(session, researcher, self._inbox.put, self._rows_wanted)
         self._human = Human(session, self._runs.stop)
         self._outcome = ""
+        self._leaving = False
         self._retry = Backoff()
         self._clocks = clocks or ClockWatch()
 
@@ -76,6 +77,8 @@ class Engine:
 
     def send(self, command: cmd.Command) -> None:
         """Hand over a command from any thread. Never blocks."""
+        # At once: where everybody is told to end, a run must not be launched again because it was the first to do so.
+        self._leaving = self._leaving or isinstance(command, cmd.Detach)
         self._inbox.put(command)
 
     def run(self) -> str:
@@ -205,7 +208,7 @@ class Engine:
     def _launch(self) -> bool:
         state = self.state
         device = self._runs.free_device()
-        if device is None or state.paused or state.stopping or not self._rows_wanted(0):
+        if device is None or self._leaving or state.paused or state.stopping or not self._rows_wanted(0):
             return False
         approved = (e for e in state.waiting if e.stage is Stage.APPROVED and not self._human.attends(e))
         # Before there is a score, nothing but a baseline runs, also where others wait before it.

@@ -202,6 +202,25 @@ def test_hang_up_and_interrupt_do_not_reach_the_supervisor(tmp_path: Path) -> No
 
 
 @linux
+@pytest.mark.parametrize("trainer_as_well", [False, True])
+def test_told_to_end_by_others_than_the_engine(tmp_path: Path, trainer_as_well: bool) -> None:
+    """As when a machine shuts down; the trainer's end may be seen before."""
+    begin(tmp_path, "import time; print('ready', flush=True); time.sleep(60)")
+    until(lambda: "ready" in log(tmp_path))
+    started = runner.look(tmp_path).started
+    assert started
+    os.kill(started.supervisor_pid, signal.SIGSTOP)
+    if trainer_as_well:
+        os.kill(started.trainer_pid, signal.SIGTERM)
+        until(lambda: not alive(started.trainer_pid), 60)
+    os.kill(started.supervisor_pid, signal.SIGTERM)
+    os.kill(started.supervisor_pid, signal.SIGCONT)
+    ended = end(tmp_path)
+    assert (ended.reason, ended.signal) == ("lost", signal.SIGTERM)
+    assert ended.note.startswith("its supervisor was told to end (SIGTERM)")
+
+
+@linux
 def test_trainer_dies_with_its_supervisor(tmp_path: Path) -> None:
     begin(tmp_path, "import time; print('ready', flush=True); time.sleep(60)")
     until(lambda: "ready" in log(tmp_path))

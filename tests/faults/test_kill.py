@@ -100,6 +100,28 @@ def test_a_baseline_that_is_lost_twice(engines: Engines, in_memory: Path) -> Non
     assert lose_a_run(engines, lab) != "0000"
 
 
+def test_a_machine_that_shuts_down(engines: Engines, in_memory: Path) -> None:
+    """Everybody is told to end, the run too; no proposal is blamed for it."""
+    slow = in_memory / "slow"
+    slow.touch()
+    wait = f"while os.path.exists({str(slow)!r}):\n    time.sleep(0.01)\n"
+    lab, errors = make_lab(in_memory / "lab", QUICK, TRAIN + wait), in_memory / "errors"
+    (pid,) = engines.start(words(lab, 1), errors, env=UNCAGED)
+    run = lab / ".autoresearch/t/runs/0000"
+    until(lambda: is_running(run))
+    started = runner.look(run).started
+    assert started is not None
+    os.kill(pid, signal.SIGTERM)
+    assert engines.ends() == [0], Path(f"{errors}-0").read_text()
+    for each in (started.supervisor_pid, started.trainer_pid):
+        os.kill(each, signal.SIGTERM)
+    until(lambda: runner.look(run).state is runner.RunState.ENDED)
+    slow.unlink()
+    finish(engines, lab, 1)
+    (baseline,) = state_of(lab, "t").experiments
+    assert (baseline.attempt, baseline.spared, baseline.outcome) == (2, 1, "keep")
+
+
 def lose_a_run(engines: Engines, lab: Path) -> str:
     """Starts an engine, and kills it and the supervisor of what it runs. Returns that run's name."""
     (pid,) = engines.start(words(lab), lab.parent / "errors", env=UNCAGED)

@@ -136,7 +136,7 @@ def _killed(ended: runner.Exit) -> bool:
     """By a signal, as a shell reports it too, or by whoever looks after it."""
     code = ended.exit_code or 0
     by_signal = ended.signal is not None or 128 < code < 160
-    return ended.reason == "killed" or (ended.reason in ("crashed", "out of memory") and by_signal)
+    return ended.reason in ("killed", "lost") or (ended.reason in ("crashed", "out of memory") and by_signal)
 
 
 def _said(settings: Settings, output: str, errors: str, ending: int | str) -> Said:

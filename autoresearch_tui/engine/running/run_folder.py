@@ -7,13 +7,40 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 LOCK, SPEC, STARTED, EXIT = "run.lock", "run.json", "started.json", "exit.json"
 LOG, REFEREE_LOG, BALLAST = "run.log", "referee.log", "ballast"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LOCK_SECONDS = 1.0
 BALLAST_BYTES = 64 * 1024
+# How the engine asks a supervisor to end its run. SIGTERM is what others send, a machine that shuts down for one.
+STOP = signal.SIGUSR1
+
+
+class Spec:
+    """`run.json`, as `runner.py` writes it. Raises KeyError, TypeError or ValueError for anything else."""
+
+    def __init__(
+        self,
+        command: list[str],
+        env: dict[str, str],
+        cwd: str,
+        cpus: list[int] | None = None,
+        referee: dict[str, Any] | None = None,
+        **limits: float,
+    ) -> None:
+        self.command, self.env, self.cwd, self.cpus, self.referee = command, env, cwd, cpus, referee
+        self.timeout = limits["timeout_seconds"]
+        self.log_limit, self.min_free = int(limits["log_limit_bytes"]), int(limits["min_free_bytes"])
+        self.memory_limit = int(limits.get("memory_limit_bytes", 0))
+        self.niceness, self.grace = int(limits["niceness"]), limits["grace_seconds"]
+        self.bound = bool(limits.get("bound"))
 
 
 def now_utc() -> str:

@@ -84,7 +84,8 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """`exit.json`. `reason`: finished, crashed, out of memory, timed out, disk full, killed. `note`: for the human.
+    """`exit.json`. `note`: for the human. `reason`: finished, crashed, out of memory, timed out, disk full, killed, or
+    lost, where others than the engine told its supervisor to end.
 
     `asked_seconds`: from the start until the run asked to be scored. `referee_exit`: how the referee that it asked
     ended; None where it was not asked, or did not end. `memory_bytes`, `device_memory_bytes`: the most that the run
@@ -170,7 +171,7 @@ def supervisor_command(folder: Path) -> list[str]:
 
 
 def stop(folder: Path) -> None:
-    """Asks the run's owner to end it: SIGTERM to the tree, then SIGKILL. Returns at once; harmless twice."""
+    """Asks the run's owner to end it, by SIGTERM to the tree and then SIGKILL. Returns at once; harmless twice."""
     if look(folder).state is not RunState.RUNNING:
         return
     try:
@@ -180,7 +181,7 @@ def stop(folder: Path) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError), _process(pid) as send:
         # The owner lives as long as the lock is held: checked after the process was pinned, the pid is its.
         if _lock_held(folder):
-            send(signal.SIGTERM)
+            send(run_folder.STOP)
 
 
 def sweep(folder: Path) -> int:

@@ -23,10 +23,6 @@ import select
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing import Any
 
 from autoresearch_tui.engine.running.channel import REFEREE_FD, Channel
 from autoresearch_tui.engine.running.guard import Guard, in_words
@@ -49,6 +45,8 @@ from autoresearch_tui.engine.running.run_folder import (
     LOG,
     SPEC,
     STARTED,
+    STOP,
+    Spec,
     boot_id,
     now_utc,
     record_exit,
@@ -61,26 +59,6 @@ SWEEP_SECONDS = 10.0
 # A referee that still computes when the run has ended.
 REFEREE_SECONDS = 120.0
 READ_BYTES = 64 * 1024
-
-
-class Spec:
-    """`run.json`, as `runner.py` writes it. Raises KeyError, TypeError or ValueError for anything else."""
-
-    def __init__(
-        self,
-        command: list[str],
-        env: dict[str, str],
-        cwd: str,
-        cpus: list[int] | None = None,
-        referee: dict[str, Any] | None = None,
-        **limits: float,
-    ) -> None:
-        self.command, self.env, self.cwd, self.cpus, self.referee = command, env, cwd, cpus, referee
-        self.timeout = limits["timeout_seconds"]
-        self.log_limit, self.min_free = int(limits["log_limit_bytes"]), int(limits["min_free_bytes"])
-        self.memory_limit = int(limits.get("memory_limit_bytes", 0))
-        self.niceness, self.grace = int(limits["niceness"]), limits["grace_seconds"]
-        self.bound = bool(limits.get("bound"))
 
 
 class Run:
@@ -172,7 +150,7 @@ class Run:
             if self.status is not None:
                 return None
             if self.stop_asked:
-                return "killed", "stopped on request"
+                return self._told()
             if now >= self.began + self.spec.timeout:
                 return "timed out", f"not done after {self.spec.timeout:g} s"
             if self.log_error:
@@ -180,6 +158,16 @@ class Run:
             if now >= self.guard.due and (over := self.guard.look(now, self.channel.pid if self.channel else 0)):
                 return over
             self._wait(min(self.guard.due, self.began + self.spec.timeout) - now)
+
+    def told_as_well(self) -> tuple[str, str] | None:
+        """Of a trainer that has ended: whether that is because somebody told all of us to, as a shutdown does."""
+        ended_by = os.waitstatus_to_exitcode(self.status) if self.status is not None else 0
+        return self._told() if self.stop_asked and ended_by in (-signal.SIGTERM, 128 + signal.SIGTERM) else None
+
+    def _told(self) -> tuple[str, str]:
+        if STOP in self.stop_asked:
+            return "killed", "stopped on request"
+        return "lost", "its supervisor was told to end (SIGTERM), as when the machine shuts down"
 
     def hear_the_referee_out(self) -> None:
         """The trainer has ended; what it has asked for before is computed to the end, or as long as that may take."""
@@ -272,7 +260,7 @@ class Run:
             self.reap()
         if 0 in ready:  # whoever it was for has let go of it, or is no more
             self.spec.bound = False
-            self.stop_asked.append(signal.SIGTERM)
+            self.stop_asked.append(STOP)
         if self.output in ready:
             self._copy()
         if self.channel and self.channel.waiting and self.channel.referees in ready:
@@ -355,7 +343,8 @@ def supervise() -> None:
     os.set_blocking(wakeup_end, False)
     signal.set_wakeup_fd(wakeup_end, warn_on_full_buffer=False)
     stop_asked: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _frame: stop_asked.append(number))
+    for number in (STOP, signal.SIGTERM):
+        signal.signal(number, lambda number, _frame: stop_asked.append(number))
     signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
     with open(SPEC, encoding="utf-8") as file:
         spec = Spec(**json.load(file))
@@ -377,6 +366,7 @@ def supervise() -> None:
     # What takes the machine's memory is not asked to end: it would go on meanwhile.
     stuck = run.end_tree() if ended and ended[0] != "out of memory" else run.sweep()
     run.close_log()
+    ended = ended or run.told_as_well()
     record_exit(outcome(run, ended, [problem, stuck]))
 
 
