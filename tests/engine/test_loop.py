@@ -115,6 +115,14 @@ def rows(folder: Path) -> list[list[str]]:
     return [line.split("\t") for line in (folder / "results.tsv").read_text().splitlines()]
 
 
+def test_nothing_is_launched_by_an_engine_that_is_told_to_let_go(lab_folder: Path) -> None:
+    """Told between two steps of which the next would be the launch."""
+    told = lambda line: engine.send(cmd.Detach()) if b'"proposal_approved"' in line else None  # noqa: E731
+    engine = Engine(Session(labs.find(lab_folder), "t", listen=told), Script(), headless=True)
+    assert engine.run() == "detached"
+    assert [e.stage for e in state_of(lab_folder, "t").experiments] == [Stage.APPROVED]
+
+
 def test_the_whole_loop_keeps_discards_and_crashes(lab_folder: Path) -> None:
     head, status = git(lab_folder, "rev-parse", "HEAD"), git(lab_folder, "status", "--porcelain")
     script = Script(turn("RATE", 0.25), turn("WIDTH", 4), turn("FAIL", "out of luck"), turn("WIDTH", 16))
