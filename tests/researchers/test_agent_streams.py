@@ -237,8 +237,15 @@ def mutated(draw: st.DrawFn) -> object:
         return event
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(mutated() | st.sampled_from(EVENTS), max_size=6))
+@st.composite
+def cut_off(draw: st.DrawFn) -> str:
+    """The start of a recorded line, and something else after it."""
+    line = json.dumps(draw(st.sampled_from(EVENTS)))
+    return line[: draw(st.integers(0, len(line)))] + draw(st.text(max_size=8))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(mutated() | cut_off() | st.sampled_from(EVENTS), max_size=6))
 def test_no_event_whatever_is_in_it_stops_the_reading(events: list[object]) -> None:
     stream, shown = fed(*events)
     assert all(isinstance(text, str) for text in (*shown, stream.words, stream.trouble))
