@@ -145,6 +145,23 @@ def overfitting(state: State) -> str:
     )
 
 
+def frontier_line(state: State) -> tuple[tuple[float, Experiment], ...]:
+    """The frontiers and where each begins on an axis of experiments; the line between them goes in steps.
+
+    One that a verdict brought begins at its number; one that a human went back to, between the last experiment that was
+    judged by then and the next. What is not kept any more is left out.
+    """
+    found: list[tuple[float, Experiment]] = []
+    for after, number in state.way:
+        experiment = state.experiments[number]
+        if experiment.outcome == "keep" and experiment.value is not None:
+            begins = max(float(number) if after == number else after + 0.5, found[-1][0] if found else 0.0)
+            if found and found[-1][0] == begins:
+                found.pop()  # nothing was judged under it
+            found.append((begins, experiment))
+    return tuple(found)
+
+
 def _terms(text: str) -> dict[str, float]:
     """The words of a description with their weights: a name says more than a word, a word more than a number."""
     return {word.lower(): _weight(word) for word in _WORD.findall(text) if word.lower() not in _SMALL_WORDS}

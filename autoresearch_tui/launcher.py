@@ -277,7 +277,9 @@ def replay(lab: Lab, tag: str, speed: float) -> int:
     player = Replay(lab, tag, speed)
     player.start()
     try:
-        _run_viewer(Cockpit(player.lab, tag, None, read_only_reason=f"replay, {speed:g} times as fast"))
+        why = f"replay, {speed:g} times as fast"
+        # A night in a few minutes: its news would pile up before the panes.
+        _run_viewer(Cockpit(player.lab, tag, None, read_only_reason=why, silent=speed > 1))
     finally:
         player.stop()
     return 0

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from xml.sax.saxutils import escape
 
 from autoresearch_tui.engine.state import Experiment, State
-from autoresearch_tui.findings import gaps
+from autoresearch_tui.findings import frontier_line, gains, gaps
 from autoresearch_tui.text import clean_line
 
 WIDTH, HEIGHT = 1280, 720
@@ -84,7 +84,7 @@ class _Scale:
     high: float
 
     def x(self, number: float) -> float:
-        return round(_LEFT + (WIDTH - _LEFT - _RIGHT) * (number / max(self.last, 1)), 2)
+        return round(_LEFT + (WIDTH - _LEFT - _RIGHT) * min(number / max(self.last, 1), 1), 2)
 
     def y(self, value: float) -> float:
         share = (value - self.low) / (self.high - self.low)
@@ -92,13 +92,14 @@ class _Scale:
 
 
 def picture(state: State) -> Picture:
-    """The chart of a session: every experiment as a mark, the best so far as a line."""
+    """The chart of a session: every experiment as a mark, the frontier as a line."""
     scale = _scale(state)
     metric = state.session.metric if state.session else "score"
     labels = [*_title(state), *_ticks(scale, metric)]
     grid = [Stroke(((_LEFT, scale.y(v)), (WIDTH - _RIGHT, scale.y(v))), _PALE) for v in nice(scale.low, scale.high)]
-    frontier = Stroke(_stairs([(e.number, e.value) for e in _kept(state)], scale), _KEPT, 2.5)
-    sealed = [(gap.number, gap.sealed) for gap in gaps(state)]
+    way = frontier_line(state)
+    frontier = Stroke(_stairs([(at, e.value) for at, e in way], scale), _KEPT, 2.5)
+    sealed = [(at, e.score.sealed) for at, e in way if e.score is not None and e.score.sealed is not None]
     unseen = [Stroke(_stairs(sealed, scale), _SEALED, 1.5)] if sealed else []
     marks, words = _key()
     if sealed:
@@ -106,7 +107,7 @@ def picture(state: State) -> Picture:
     return Picture(
         strokes=(*grid, *unseen, frontier),
         marks=(*_marks(state, scale), *marks),
-        labels=(*labels, *_names(state, scale), *words),
+        labels=(*labels, *_names(state, scale), *(_return(at, e, scale) for at, e in way if at != e.number), *words),
     )
 
 
@@ -140,7 +141,7 @@ def _kept(state: State) -> list[Experiment]:
     return [e for e in _scored(state) if e.outcome == "keep"]
 
 
-def _stairs(values: Sequence[tuple[int, float | None]], scale: _Scale) -> tuple[tuple[float, float], ...]:
+def _stairs(values: Sequence[tuple[float, float | None]], scale: _Scale) -> tuple[tuple[float, float], ...]:
     points: list[tuple[float, float]] = []
     for number, value in values:
         x, y = scale.x(number), scale.y(value or 0.0)
@@ -203,18 +204,12 @@ def _ticks(scale: _Scale, metric: str) -> list[Label]:
 
 def _names(state: State, scale: _Scale) -> list[Label]:
     """What was kept, by its description: the largest gains first, as long as there is room."""
-    gains: list[tuple[float, Experiment]] = []
-    previous: float | None = None
-    for experiment in _scored(state):
-        if experiment.outcome != "keep" or experiment.value is None:
-            continue
-        if previous is not None:
-            gains.append((abs(experiment.value - previous), experiment))
-        previous = experiment.value
+    won = gains(state)
+    named = [e for e in _kept(state) if e.number in won]
     taken: list[float] = []
     labels: list[Label] = []
     up = state.session is not None and state.session.goal == "maximize"
-    for _, experiment in sorted(gains, key=lambda pair: (-pair[0], pair[1].number)):
+    for experiment in sorted(named, key=lambda e: (-won[e.number], e.number)):
         x = scale.x(experiment.number)
         if experiment.value is None or any(abs(x - other) < _APART for other in taken):
             continue
@@ -230,6 +225,15 @@ def _names(state: State, scale: _Scale) -> list[Label]:
             )
         )
     return sorted(labels, key=lambda label: label.x)
+
+
+def _return(at: float, experiment: Experiment, scale: _Scale) -> Label:
+    """Where the search went back to an earlier experiment."""
+    anchor: Literal["start", "end"] = "start" if scale.x(at) < WIDTH / 2 else "end"
+    aside = 6 if anchor == "start" else -6
+    return Label(
+        scale.x(at) + aside, scale.y(experiment.value or 0.0) - 8, f"on from #{experiment.number}", 11, _GREY, anchor
+    )
 
 
 def _key() -> tuple[list[Mark], list[Label]]:

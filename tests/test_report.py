@@ -17,6 +17,7 @@ from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine import journal
 from autoresearch_tui.engine.state import State
 from autoresearch_tui.errors import UserError
+from autoresearch_tui.findings import frontier_line
 from autoresearch_tui.lab import Lab
 from autoresearch_tui.report import write_report
 from autoresearch_tui.settings import Settings
@@ -129,6 +130,45 @@ def test_what_cannot_be_reported_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         write_report(lab, "nov20", tmp_path / "file")
+
+
+def went_back(goal: str = "minimize") -> Night:
+    """Four kept, then on from the second, and a gain of its own there."""
+    night = Night(goal)
+    commits = [night.commit(night.experiment("keep", 0.9979))]
+    for value in (0.9900, 0.9850, 0.9840):
+        commits.append(night.commit(night.experiment("keep", value, commits[-1])))
+    night.add(ev.FrontierMoved(0, "human"))
+    night.add(ev.FrontierMoved(1, "human"))
+    night.experiment("keep", 0.9860, commits[1])
+    return night
+
+
+def test_the_frontier_goes_back_where_the_search_did() -> None:
+    night = went_back()
+    way = [(at, e.number) for at, e in frontier_line(night.state)]
+    assert way == [(0, 0), (1, 1), (2, 2), (3, 3), (3.5, 1), (4, 4)]
+    chart = report_chart.picture(night.state)
+    line = chart.strokes[-1].points
+    at = {mark.x: mark.y for mark in chart.marks if mark.shape == "dot" and mark.y > 40}
+    (_, second, _, fourth, last) = [at[x] for x in sorted(at)]
+    back = next(place for place, (_, y) in enumerate(line) if y == fourth)
+    assert [y for _, y in line[back:]] == [fourth, fourth, second, second, last, last]
+    assert "on from #1" in [label.text for label in chart.labels]
+
+
+def test_the_frontier_ends_where_the_search_goes_on_from() -> None:
+    night = went_back()
+    night.add(ev.FrontierMoved(0, "human"))
+    chart = report_chart.picture(night.state)
+    first = min((mark for mark in chart.marks if mark.shape == "dot" and mark.y > 40), key=lambda mark: mark.x)
+    assert chart.strokes[-1].points[-1] == (max(x for x, _ in chart.strokes[-1].points), first.y)
+
+
+def test_a_keep_that_was_taken_back_is_no_part_of_the_frontier() -> None:
+    night = went_back()
+    night.add(ev.VerdictOverruled(4, "discard", "human", "a lucky seed"))
+    assert [(at, e.number) for at, e in frontier_line(night.state)][-2:] == [(3.5, 1), (4.5, 3)]
 
 
 def test_marks_say_by_shape_what_became_of_an_experiment() -> None:

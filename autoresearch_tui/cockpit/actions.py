@@ -149,7 +149,7 @@ _MAIN = (
         "Loop", _commands,
     ),
     Action(
-        "stop_run", "s", "Stop the present run", "It counts as a crash with the reason «stopped».",
+        "stop_run", "s", "Stop the present run", "It counts as a crash, «stopped on request».",
         "Loop", _training, 13, "stop run", "nothing is in training",
     ),
     Action(
@@ -183,7 +183,7 @@ _MAIN = (
     Action("pane(4)", "4", "Results", "Every experiment with its score.", "Panes"),
     Action("pane(5)", "5", "Tree", "The branch: what was kept, on what, and what was not.", "Panes"),
     Action("pane(6)", "6", "Researcher", "What the researcher says while it works, with tokens and cost.", "Panes"),
-    Action("pane(7)", "7", "Progress", "Every experiment as a point, the best so far as a line.", "Panes"),
+    Action("pane(7)", "7", "Progress", "Every experiment as a point, the frontier as a line.", "Panes"),
     Action("help", "question_mark", "Help", "Every key, and what it does.", "Session", _always, 20, "help"),
     Action(
         "detach", "q", "Leave", "The engine goes on without a screen; the same command comes back to it.",

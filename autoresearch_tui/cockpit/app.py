@@ -67,7 +67,7 @@ _PLACES = {
 
 
 class Cockpit(App[int]):
-    """A projection of the session `tag` of `lab`. With no host it only watches.
+    """A projection of the session `tag` of `lab`. With no host it only watches; `silent`: it tells no news either.
 
     After `run`, `outcome` says what the human left behind: detached (the session goes on), stopped (the engine has
     ended), failed (it ended by itself). Whoever runs the app lets go of the engine.
@@ -86,6 +86,7 @@ class Cockpit(App[int]):
         *,
         read_only_reason: str = "",
         takeable: bool = False,
+        silent: bool = False,
         bridge: Bridge | None = None,
         monitor: Monitor | None = None,
         settings: Preferences | None = None,
@@ -98,6 +99,7 @@ class Cockpit(App[int]):
         self.monitor = monitor
         self.preferences = preferences.load(preferences.path()) if settings is None else settings
         self.main = MainScreen(self.bridge)
+        self.silent = silent
         self.outcome = "detached"
         self.taken_over = False
         themed = self.preferences.theme in self.available_themes
@@ -183,7 +185,7 @@ class Cockpit(App[int]):
         before, self._told = self._told, state
         if before is None:
             self._tell_what_was_missed()
-        elif before is not state:
+        elif before is not state and not self.silent:
             from autoresearch_tui.news import news
 
             for item in news(before, state):

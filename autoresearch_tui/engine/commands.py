@@ -52,7 +52,7 @@ class Resume(Frozen):
 
 
 class StopRun(Frozen):
-    """End the present run only; it counts as a crash with the reason «stopped»."""
+    """End the present run only; it counts as a crash with the reason «stopped on request»."""
 
     number: int
 

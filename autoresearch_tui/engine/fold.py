@@ -9,7 +9,7 @@ from typing import Any
 
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.reading import foreign
-from autoresearch_tui.engine.state import TABLE, Experiment, Stage, State, best_keep
+from autoresearch_tui.engine.state import TABLE, TABLED, Experiment, Stage, State, best_keep
 
 # What a record changes, by the field's name.
 Changes = dict[str, Any]
@@ -213,7 +213,9 @@ def _(event: ev.VerdictGiven, state: State, time: str) -> Changes:
         turn=state.verdicts,
     )
     changes["verdicts"] = state.verdicts + 1
-    return changes | {"frontier": event.number} if event.verdict == "keep" else changes
+    if event.verdict == "keep":
+        changes |= {"frontier": event.number, "way": (*state.way, (event.number, event.number))}
+    return changes
 
 
 @_changes.register
@@ -229,15 +231,21 @@ def _(event: ev.VerdictOverruled, state: State, time: str) -> Changes:
         reason=f"{event.reason} (by {event.by}, in place of {old.outcome}: {old.reason})",
     )
     if event.verdict == "keep":
-        return changes | {"frontier": event.number}
+        return changes | _moved(state, event.number)
     if state.frontier == event.number:
-        return changes | {"frontier": best_keep(changes["experiments"], state.session)}
+        return changes | _moved(state, best_keep(changes["experiments"], state.session))
     return changes
 
 
 @_changes.register
 def _(event: ev.FrontierMoved, state: State, time: str) -> Changes:
-    return {"frontier": event.number}
+    return _moved(state, event.number)
+
+
+def _moved(state: State, number: int | None) -> Changes:
+    """A frontier that no verdict of its own moment brought."""
+    last = max((e.number for e in state.experiments if e.outcome in TABLED), default=0)
+    return {"frontier": number} if number is None else {"frontier": number, "way": (*state.way, (last, number))}
 
 
 @_changes.register

@@ -93,7 +93,9 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The whole session. `experiments[n]` is experiment n; `frontier` is the number of the best kept one."""
+    """The whole session. `experiments[n]` is experiment n; `frontier` is the number of the best kept one, or of the one
+    that a human had the search go on from. `way`: each frontier there was, after whose verdict it came, oldest first.
+    """
 
     seq: int = 0
     time: str = ""
@@ -107,6 +109,7 @@ class State:
     experiments: tuple[Experiment, ...] = ()
     verdicts: int = 0
     frontier: int | None = None
+    way: tuple[tuple[int, int], ...] = ()
     program: str = ""
     asked: ev.ProposalAsked | None = None
     asked_at: str = ""

@@ -56,12 +56,21 @@ def drive(
     size: tuple[int, int] = (120, 30),
     reason: str = "",
     settings: Preferences = Preferences(),  # noqa: B008
+    *,
+    silent: bool = False,
 ) -> Cockpit:
     """Run `story` on the cockpit of `session`; the app, after it has ended."""
     monotonic = [1000.0]
     bridge = Bridge(session.lab, session.tag, host, reason, clock=session.clock, monotonic=lambda: monotonic[0])
     app = Cockpit(
-        session.lab, session.tag, host, bridge=bridge, monitor=FakeMonitor(), settings=settings, tick_seconds=3600
+        session.lab,
+        session.tag,
+        host,
+        silent=silent,
+        bridge=bridge,
+        monitor=FakeMonitor(),
+        settings=settings,
+        tick_seconds=3600,
     )
 
     async def run() -> None:

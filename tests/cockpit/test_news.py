@@ -56,6 +56,18 @@ def test_a_notice_and_a_bell_while_the_screen_is_open(session: FakeSession, host
     drive(session, host, story)
 
 
+def test_a_fast_replay_tells_no_news(session: FakeSession) -> None:
+    night(session)
+
+    async def story(driver: Driver) -> None:
+        session.end(7, 0.98, "keep")
+        await driver.tick(1)
+        assert "0.9800" in driver.text()
+        assert driver.said() == ""
+
+    drive(session, None, story, reason="replay, 100 times as fast", silent=True)
+
+
 def test_since_you_left(session: FakeSession, host: FakeHost) -> None:
     night(session)
 

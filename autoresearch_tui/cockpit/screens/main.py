@@ -155,7 +155,7 @@ class MainScreen(MainView):
         assert running is not None
         from autoresearch_tui.cockpit.screens.choose import ChooseScreen
 
-        question = f"Stop {title(running, 40)}? It counts as a crash with the reason «stopped»."
+        question = f"Stop {title(running, 40)}? It counts as a crash, «stopped on request»."
         screen = ChooseScreen("stop the run", question, [("y", "stop it"), ("n", "let it go on")])
         self.app.push_screen(screen, partial(self._stop_run, running.number))
 

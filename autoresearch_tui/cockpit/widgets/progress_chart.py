@@ -1,4 +1,4 @@
-"""Every experiment as a point, the best so far as a line."""
+"""Every experiment as a point, the frontier as a line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textual.geometry import Size
 from autoresearch_tui.cockpit.braille import Dots, ticks
 from autoresearch_tui.cockpit.widgets.canvas import Canvas, Cells, Row, length
 from autoresearch_tui.engine.state import Experiment, State
-from autoresearch_tui.findings import gaps
+from autoresearch_tui.findings import frontier_line, gaps
 
 _AXIS = 9
 
@@ -23,7 +23,7 @@ class ProgressChart(Canvas):
 
     def show(self, state: State) -> None:
         """Another state."""
-        if state.experiments is not self._state.experiments:
+        if state.experiments is not self._state.experiments or state.way is not self._state.way:
             self._state = state
             self.repaint()
 
@@ -39,14 +39,15 @@ class ProgressChart(Canvas):
         last = max(1, self._state.experiments[-1].number)
         wide, tall = dots.width * 2 - 1, dots.height * 4 - 1
 
-        def place(number: int, value: float) -> tuple[int, int]:
-            return round(number / last * wide), min(tall, max(0, round((high - value) / (high - low) * tall)))
+        def place(number: float, value: float) -> tuple[int, int]:
+            return round(min(number / last, 1) * wide), min(tall, max(0, round((high - value) / (high - low) * tall)))
 
         for experiment in scored:
-            if experiment.outcome != "keep":
-                dots.dot(*place(experiment.number, experiment.value or 0.0), "dim")
-        kept = [place(e.number, e.value or 0.0) for e in scored if e.outcome == "keep"]
-        sealed = [place(gap.number, gap.sealed) for gap in gaps(self._state)]
+            tone = "good" if experiment.outcome == "keep" else "dim"
+            dots.dot(*place(experiment.number, experiment.value or 0.0), tone)
+        way = frontier_line(self._state)
+        kept = [place(at, e.value or 0.0) for at, e in way]
+        sealed = [place(at, e.score.sealed) for at, e in way if e.score is not None and e.score.sealed is not None]
         if sealed:
             dots.line(_steps(sealed, wide), "second")
         if kept:
@@ -62,7 +63,7 @@ class ProgressChart(Canvas):
 
     def _legend(self, width: int, last: int, sealed: bool) -> Row:
         """Experiment numbers at the ends; between them what the lines are."""
-        names: list[Cells] = [("━", "good"), (" best so far  ", "dim"), ("·", "dim"), (" not kept", "dim")]
+        names: list[Cells] = [("━", "good"), (" frontier  ", "dim"), ("·", "dim"), (" not kept", "dim")]
         if sealed:
             names += [("  ━", "second"), (" sealed split", "dim")]
         room = width - 3 - len(str(last)) - length(names)
