@@ -97,7 +97,8 @@ class Command:
             return Proposal(self._redact(description), self._redact(hypothesis), files, self._bill())
         if self._unbilled == Usage():
             return None
-        raise ResearcherError(f"the agent changed nothing; its last words: {describe(_last_line(stream.words))}")
+        why = stream.trouble or f"its last words: {_last_line(stream.words)}"
+        raise ResearcherError(f"the agent changed nothing; {describe(why)}")
 
     def _bill(self) -> Usage:
         """What has not been told yet."""

@@ -88,6 +88,7 @@ def test_what_each_agent_cost(name: str, usage: Usage) -> None:
         ("claude-code.tool", "it ended with error_max_turns", False),
         ("codex.cut", "Quota exceeded. Check your plan and billing details.", True),
         ("codex.key", "unexpected status 401 Unauthorized: Incorrect API key provided: sk-x", True),
+        ("codex.caged", "inside the cage its own sandbox has to be off: --sandbox danger-full-access", False),
         ("codex.rate", "exceeded retry limit, last status: 429 Too Many Requests", False),
         ("gemini-cli.cut", "You have exhausted your daily quota on this model.", False),
         ("gemini-cli.key", "API key not valid. Please pass a valid API key.", True),

@@ -383,6 +383,11 @@ def test_an_agent_that_fails_says_why_and_what_it_cost(run: Run, agent: str, wor
     assert caught.value.usage.input_tokens + caught.value.usage.output_tokens == tokens
 
 
+def test_an_agent_that_could_not_write_says_how_it_can(run: Run) -> None:
+    with pytest.raises(ResearcherError, match=r"changed nothing; .*has to be off: --sandbox danger-full-access$"):
+        run(f"cat {RECORDED}/codex.caged.jsonl")
+
+
 @pytest.mark.parametrize(
     ("then", "why"),
     [

@@ -22,6 +22,7 @@ from autoresearch_tui.researchers.agent_streams.reading import (
 from autoresearch_tui.researchers.base import Usage
 
 _FAILED = ("failed", "declined")
+_HELD = "Codex could not write a file; inside the cage its own sandbox has to be off: --sandbox danger-full-access"
 
 
 def read(event: Mapping[str, Any]) -> Reading | None:
@@ -58,8 +59,8 @@ def _item(item: Mapping[str, Any], *, done: bool) -> Reading:
         case "file_change" if not done:
             paths = ", ".join(text(each.get("path")) for each in listed(item.get("changes")))
             return Reading(called(f"edit {paths}", None))
-        case "file_change":
-            return Reading(gave("", failed=failed, empty="not changed" if failed else "done"))
+        case "file_change" if done:
+            return Reading(gave("", failed=failed, empty="not written" if failed else "done"), trouble=_HELD * failed)
         case "mcp_tool_call" if not done:
             return Reading(called(item.get("tool"), item.get("arguments")))
         case "web_search" if done:
