@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ from autoresearch_tui import lab as labs
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.ledger import Ledger
 from autoresearch_tui.engine.proposing.briefing import Library
-from autoresearch_tui.engine.running import clock_check, runner
+from autoresearch_tui.engine.running import clock_check, run_folder, runner
 from autoresearch_tui.engine.running.runner import RefereeSpec
 from autoresearch_tui.researchers import prompt
 from autoresearch_tui.settings import RunSettings
@@ -22,6 +24,7 @@ from tests.conftest import SETTINGS, TRAIN, git
 from tests.engine.making import experiment, state
 from tests.engine.test_runner import ended, spec, until
 from tests.engine.test_scoring import play
+from tests.engine.test_supervisor import alive
 from tests.history import survivors
 
 NewLab = Callable[..., Path]
@@ -61,6 +64,22 @@ def test_a_run_need_not_wait_for_its_number(tmp_path: Path) -> None:
     assert (found.reason, found.referee_exit) == ("finished", 0)
     assert found.asked_seconds is not None
     assert "val_bpb: 0.25" in (tmp_path / "referee.log").read_text()
+
+
+@pytest.mark.parametrize(("number", "reason"), [(run_folder.STOP, "killed"), (signal.SIGTERM, "lost")])
+def test_its_supervisor_is_told_to_end_while_the_referee_is_at_work(tmp_path: Path, number: int, reason: str) -> None:
+    """The run itself has done all that it was to do, and yet there is no score to be had."""
+    own = RefereeSpec((sys.executable, "-I", "-S", "-c", f"{ASK}print('on', flush=True)\ntime.sleep(600)"), {}, "/")
+    runner.start(tmp_path, dataclasses.replace(spec(tmp_path, f"{ASK}line.sendall(b'score me!')"), referee=own))
+    started = runner.look(tmp_path).started
+    assert started is not None
+    until(lambda: (tmp_path / "referee.log").exists() and (tmp_path / "referee.log").read_text() == "on\n")
+    until(lambda: not alive(started.trainer_pid))
+    os.kill(started.supervisor_pid, number)
+    until(lambda: ended(tmp_path))
+    found = runner.look(tmp_path).exit
+    assert found is not None
+    assert (found.reason, found.exit_code, found.referee_killed) == (reason, 0, False)
 
 
 def test_a_timeout_ends_both(tmp_path: Path) -> None:

@@ -169,16 +169,22 @@ class Run:
             return "killed", "stopped on request"
         return "lost", "its supervisor was told to end (SIGTERM), as when the machine shuts down"
 
-    def hear_the_referee_out(self) -> None:
-        """The trainer has ended; what it has asked for before is computed to the end, or as long as that may take."""
+    def hear_the_referee_out(self) -> tuple[str, str] | None:
+        """The trainer has ended; what it has asked for before is computed to the end, or as long as that may take.
+
+        Returns what has cut that short, if something has.
+        """
         deadline = time.monotonic() + REFEREE_SECONDS
         while self.channel and (self.channel.waiting or self.channel.at_work):
-            if self.stop_asked or time.monotonic() > deadline:
-                return
+            if self.stop_asked:
+                return self._told()
+            if time.monotonic() > deadline:
+                break
             if self.channel.waiting:  # everything that it has said is there to be read
                 self.channel.hear(self.ended - self.began)
             else:
                 self._wait(deadline - time.monotonic())
+        return None
 
     def end_tree(self) -> str:
         """SIGTERM, a moment, SIGKILL. Returns a note where somebody could not be ended."""
@@ -361,7 +367,7 @@ def supervise() -> None:
     problem = run.release()
     ended = run.watch()
     if not ended:
-        run.hear_the_referee_out()
+        ended = run.hear_the_referee_out()
         run.referee_killed = run.channel is not None and run.channel.killed
     # What takes the machine's memory is not asked to end: it would go on meanwhile.
     stuck = run.end_tree() if ended and ended[0] != "out of memory" else run.sweep()
