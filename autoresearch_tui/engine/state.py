@@ -154,6 +154,12 @@ class State:
         return self.cage is not None and (self.cage.kind == "none" or not BEARABLE.issuperset(self.cage.fails))
 
     @property
+    def agent_uncaged(self) -> bool:
+        """The same of the command-line researcher, where there is one."""
+        cage = self.cage
+        return cage is not None and (cage.agent == "none" or not BEARABLE.issuperset(cage.agent_fails))
+
+    @property
     def waiting(self) -> tuple[Experiment, ...]:
         """Proposals between their making and their launch, oldest first."""
         return tuple(e for e in self.experiments if e.stage in WAITING)

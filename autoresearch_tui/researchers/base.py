@@ -68,6 +68,15 @@ class Usage:
     output_tokens: int = 0
     usd: float | None = None
 
+    def __add__(self, other: Usage) -> Usage:
+        """Both together: the dollars that are known."""
+        known = [usd for usd in (self.usd, other.usd) if usd is not None]
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            sum(known) if known else None,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:

@@ -52,7 +52,7 @@ class _Call:
     began: float = 0.0
     heard: float = 0.0
     over: bool = False
-    usage: Usage = field(default_factory=lambda: Usage(usd=0.0))
+    usage: Usage = field(default_factory=Usage)
 
     def hear(self, text: str = "") -> None:
         """Something came in."""
@@ -85,7 +85,7 @@ class Claude:
         self._host = claude_client.host(self._environ)
         self._prices = claude_prices.load(self._environ)
         self._dialect: claude_models.Dialect | None = None
-        self._unbilled = Usage(usd=0.0)
+        self._unbilled = Usage()
         self._last: tuple[int, Mapping[str, str]] = (-1, {})
 
     def propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
@@ -104,7 +104,7 @@ class Claude:
             proposal = watched(work, partial(self._trouble, call), self._limits.tick)
         except GivenUp as reason:
             if str(reason) == _CANCELLED:
-                self._unbilled = _sum(self._unbilled, call.usage)
+                self._unbilled += call.usage
                 return None
             raise self._failed(ResearcherError(str(reason)), call) from None
         except ResearcherError as error:
@@ -133,7 +133,7 @@ class Claude:
 
     def _bill(self, call: _Call) -> Usage:
         """What to report: this call, and calls before it that were cancelled."""
-        usage, self._unbilled = _sum(self._unbilled, call.usage), Usage(usd=0.0)
+        usage, self._unbilled = self._unbilled + call.usage, Usage()
         return usage
 
     async def _converse(self, call: _Call, prompt: Prompt, refused: Mapping[str, str]) -> Proposal:
@@ -211,7 +211,7 @@ class Claude:
             raise self._translated(error, str(body["model"])) from None
         finally:
             spent = self._cost(collector.tokens)
-            call.usage = _sum(call.usage, spent)
+            call.usage += spent
             call.hear(_said(spent))
         return _whole(answer, collector.complete)
 
@@ -252,8 +252,3 @@ def _proposal(answer: Answer, files: Mapping[str, str]) -> Proposal:
     if given is None:
         raise claude_tool.RefusedInput("There is no complete call of the tool.")
     return claude_tool.read(given, files)
-
-
-def _sum(one: Usage, two: Usage) -> Usage:
-    usd = None if one.usd is None or two.usd is None else one.usd + two.usd
-    return Usage(one.input_tokens + two.input_tokens, one.output_tokens + two.output_tokens, usd)

@@ -12,7 +12,7 @@ from pathlib import Path
 from autoresearch_tui import scratch
 from autoresearch_tui.researchers import agents, prompt
 from autoresearch_tui.researchers.agent_streams.reading import event
-from autoresearch_tui.researchers.agent_streams.stream import Stream, total
+from autoresearch_tui.researchers.agent_streams.stream import Stream
 from autoresearch_tui.researchers.base import Brief, Proposal, ResearcherError, Usage
 from autoresearch_tui.researchers.command_files import Manifest, read_text, take, unwanted
 from autoresearch_tui.researchers.command_run import DEFAULT_LIMITS, OWNER, Finished, Limits, end_orphans, owner, run
@@ -87,7 +87,7 @@ class Command:
         try:
             ended = self._run(folder, stream, root / "prompt", brief, say, cancelled)
         finally:
-            self._unbilled = total((self._unbilled, stream.usage))
+            self._unbilled += stream.usage
         if not ended or cancelled.is_set():
             return None
         files = _collect(folder, brief)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from textual.geometry import Size
 
 from autoresearch_tui.cockpit.status import Live, View, status
+from autoresearch_tui.cockpit.widgets.status_bar import TitleBar
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.fold import fold_all
 from autoresearch_tui.engine.journal import read
@@ -29,6 +31,27 @@ def test_before_anything(session: FakeSession) -> None:
 def test_between_runs(session: FakeSession) -> None:
     quiet(session)
     assert answers(session)[:2] == ("between two runs", "next: the researcher is asked")
+
+
+@pytest.mark.parametrize(
+    ("checked", "warning"),
+    [
+        (ev.CageChecked("bubblewrap", ("tcp",), ()), ""),
+        # A changed locked file is found by its hash: nothing for a human to do.
+        (ev.CageChecked("landlock", ("tcp",), ("locked files",), agent="landlock", agent_fails=("locked files",)), ""),
+        (ev.CageChecked("landlock", (), ("tcp",), agent="landlock"), "! runs are not fully caged"),
+        (ev.CageChecked("none", (), (), agent="none"), "! runs are not fully caged"),
+        (ev.CageChecked("landlock", ("tcp",), (), agent="landlock", agent_fails=("home folder",)), "! the agent is"),
+        (ev.CageChecked("landlock", ("tcp",), (), agent="none"), "! the agent is not fully caged"),
+    ],
+)
+def test_the_title_warns_of_a_cage_that_leaks(session: FakeSession, checked: ev.CageChecked, warning: str) -> None:
+    quiet(session)
+    session.add(checked)
+    title = TitleBar("lab", "t")
+    title.show(fold_all(read(session.files.journal)))
+    text = "".join(text for row in title.paint(Size(120, 1)) for text, _ in row)
+    assert warning in text if warning else "!" not in text
 
 
 def test_the_researcher_works(session: FakeSession) -> None:

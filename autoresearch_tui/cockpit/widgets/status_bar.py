@@ -43,7 +43,7 @@ class TitleBar(Canvas):
         cage = self._state.cage
         if self._state.uncaged:
             left.append((" · ! runs are not fully caged", "warn"))
-        elif cage is not None and cage.agent_fails:
+        elif self._state.agent_uncaged:
             left.append((" · ! the agent is not fully caged", "warn"))
         if self._warning:
             left.append((" · ! overfits its referee", "warn"))

@@ -99,11 +99,11 @@ class Proposer:
             try:
                 proposal = self._researcher.propose(brief, self._say, cancelled)
             except ResearcherError as error:
-                spent = _sum(usage, error.usage)
+                spent = usage + error.usage
                 return _failed(question, str(error), fatal=error.fatal, retry_after=error.retry_after, usage=spent)
             if proposal is None:
                 return _failed(question, "the researcher had no proposal", usage=usage)
-            usage = _sum(usage, proposal.usage)
+            usage += proposal.usage
             problem = _check(question, brief, proposal, tried)
             if problem is None:
                 made = _on_base(question, brief, proposal)
@@ -177,8 +177,3 @@ def _failed(
     usage: Usage | None = None,
 ) -> Answer:
     return Answer(question.number, question.base, None, error, fatal, retry_after, usage or Usage())
-
-
-def _sum(one: Usage, two: Usage) -> Usage:
-    usd = None if one.usd is None and two.usd is None else (one.usd or 0.0) + (two.usd or 0.0)
-    return Usage(one.input_tokens + two.input_tokens, one.output_tokens + two.output_tokens, usd)

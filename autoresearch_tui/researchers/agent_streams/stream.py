@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from autoresearch_tui.parts import TEXT, part
 from autoresearch_tui.researchers.agent_streams import claude_code, codex, gemini, opencode
@@ -41,7 +40,7 @@ class Stream:
     @property
     def usage(self) -> Usage:
         """Tokens, and dollars where it tells them."""
-        return total(usage for session in self._costs.values() for usage in session.values())
+        return sum((usage for session in self._costs.values() for usage in session.values()), Usage())
 
     @property
     def hopeless(self) -> bool:
@@ -90,14 +89,6 @@ class Stream:
         if not reading.of:
             costs.clear()
         costs[reading.of] = reading.cost
-
-
-def total(usages: Iterable[Usage]) -> Usage:
-    """All of them together. Dollars of those that tell them; None where none does."""
-    every = tuple(usages)
-    usd = [usage.usd for usage in every if usage.usd is not None]
-    sent, received = sum(usage.input_tokens for usage in every), sum(usage.output_tokens for usage in every)
-    return Usage(sent, received, sum(usd) if usd else None)
 
 
 def _words(found: dict[str, object]) -> str:
