@@ -85,6 +85,6 @@ def _tone(line: str) -> str:
     """What the loop says between the researcher's words stands out from them; empty for theirs."""
     if line.startswith("── experiment"):
         return "second-strong"
-    if line.startswith("preflight:"):
+    if line.startswith(("preflight:", "── error:")):
         return "warn"
     return "dim" if line.startswith("── ") else ""
