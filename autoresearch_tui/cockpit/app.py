@@ -14,7 +14,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import Theme
 
-from autoresearch_tui.cockpit import continued, preferences
+from autoresearch_tui.cockpit import continued, legible, preferences
 from autoresearch_tui.cockpit.actions import ACTIONS, Action, by_id
 from autoresearch_tui.cockpit.bridge import Bridge
 from autoresearch_tui.cockpit.preferences import Preferences
@@ -117,6 +117,11 @@ class Cockpit(App[int]):
         self.bridge.poll()
         self.bridge.poll_log()
         return self.main
+
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's, in colours that can be read."""
+        self.theme_variables = legible.variables(super().get_css_variables())
+        return self.theme_variables
 
     def on_mount(self) -> None:
         """The engine starts after the first picture."""

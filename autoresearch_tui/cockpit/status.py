@@ -267,4 +267,4 @@ def _wait(view: View) -> Part:
         return Part("●", "warn-strong" if by_engine else "warn", "waits for you: p resumes")
     if state.failed is not None and state.failed.retry_seconds is None:
         return Part("●", "bad", "waits for you: p tries again")
-    return Part("✓", "good-dim", "nothing waits for you")
+    return Part("✓", "dim", "nothing waits for you")

@@ -9,13 +9,14 @@ from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 
 from autoresearch_tui.cockpit.widgets import diff_model as model
 from autoresearch_tui.cockpit.widgets.cells import cells, cut, wrap
 from autoresearch_tui.cockpit.widgets.diff_model import Kind
 from autoresearch_tui.cockpit.widgets.diff_pane import DiffPane
 from autoresearch_tui.cockpit.widgets.python_tokens import tokens
+from tests.cockpit.coloured import Coloured
 from tests.cockpit.nights import pilot_test
 
 OLD = [
@@ -184,7 +185,7 @@ def test_six_hundred_lines_parse_well_within_the_bar() -> None:
     assert min(once) < 0.08
 
 
-class PaneApp(App[None]):
+class PaneApp(Coloured):
     def compose(self) -> ComposeResult:
         yield DiffPane()
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from textual.app import App
 from textual.screen import Screen
 
 from autoresearch_tui.cockpit.screens.help import HelpScreen
 from autoresearch_tui.cockpit.screens.note import NoteScreen
 from autoresearch_tui.cockpit.screens.veto import REASONS, VetoScreen
+from tests.cockpit.coloured import Coloured
 from tests.cockpit.nights import pilot_test
 
 
-class Host(App[None]):
+class Host(Coloured):
     def __init__(self, screen: Screen[Any]) -> None:
         super().__init__()
         self._first = screen

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from textual.app import App
 from textual.pilot import Pilot
 
 from autoresearch_tui import lab as labs
@@ -23,6 +22,7 @@ from autoresearch_tui.cockpit.screens.unsaved import UnsavedScreen
 from autoresearch_tui.cockpit.widgets.text_editor import TextEditor
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.settings import Settings
+from tests.cockpit.coloured import Coloured
 from tests.cockpit.nights import Night, pilot_test
 
 TEXT = "# Program\n\nBe bold.\n\nNever stop.\n"
@@ -45,7 +45,7 @@ class NoWatch(Watch):
         return False
 
 
-class Desk(App[None]):
+class Desk(Coloured):
     def __init__(
         self,
         root: Path,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.app import App
 
 from autoresearch_tui import findings
 from autoresearch_tui.cockpit.screens import external_editor, review_text
@@ -19,6 +18,7 @@ from autoresearch_tui.cockpit.widgets.text_editor import TextEditor
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine import noise
 from autoresearch_tui.engine.commands import Approve, Note, Revise, Veto
+from tests.cockpit.coloured import Coloured
 from tests.cockpit.nights import Night, pilot_test
 
 DIFF = "diff --git a/train.py b/train.py\n--- a/train.py\n+++ b/train.py\n@@ -1,2 +1,2 @@\n-LR = 1\n+LR = 2\n x = 1\n"
@@ -36,7 +36,7 @@ def at_gate(policy: str = "", seconds: float = 0) -> tuple[Night, int]:
     return night, number
 
 
-class Gate(App[None]):
+class Gate(Coloured):
     def __init__(self, night: Night, number: int, **options: Any) -> None:
         super().__init__()
         self.answers: list[Answer | None] = []

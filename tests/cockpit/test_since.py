@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from textual.app import App
-
 from autoresearch_tui.cockpit.screens.since import SinceScreen, digest
 from autoresearch_tui.engine import events as ev
 from autoresearch_tui.engine.state import State
+from tests.cockpit.coloured import Coloured
 from tests.cockpit.nights import Night, long_night, pilot_test
 
 
@@ -59,7 +58,7 @@ def test_nothing_and_a_first_look() -> None:
 
 @pilot_test
 async def test_the_digest_closes_on_enter() -> None:
-    class Host(App[None]):
+    class Host(Coloured):
         def on_mount(self) -> None:
             self.push_screen(SinceScreen(State(), long_night(30).state))
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.app import App
 from textual.screen import Screen
 
 from autoresearch_tui import lab as labs
@@ -23,6 +22,7 @@ from autoresearch_tui.cockpit.screens.unsaved import UnsavedScreen
 from autoresearch_tui.cockpit.screens.veto import VetoScreen
 from autoresearch_tui.engine.state import State
 from autoresearch_tui.settings import Settings
+from tests.cockpit.coloured import Coloured
 from tests.cockpit.nights import long_night, pilot_test
 
 SIZES = [(60, 20), (80, 24), (200, 50)]
@@ -61,7 +61,7 @@ SCREENS: list[tuple[Callable[[Path], Screen[Any]], list[str]]] = [
 async def test_what_matters_is_in_the_picture(
     make: Callable[[Path], Screen[Any]], texts: list[str], size: tuple[int, int], tmp_path: Path
 ) -> None:
-    class Host(App[None]):
+    class Host(Coloured):
         def on_mount(self) -> None:
             self.push_screen(make(tmp_path))
 

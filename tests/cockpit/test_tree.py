@@ -6,12 +6,13 @@ import time
 import timeit
 
 import pytest
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 
 from autoresearch_tui.cockpit.widgets import tree_model as model
 from autoresearch_tui.cockpit.widgets.branch_tree import BranchTree
 from autoresearch_tui.cockpit.words import MARKS
 from autoresearch_tui.engine.state import State
+from tests.cockpit.coloured import Coloured
 from tests.cockpit.nights import Night, long_night, pilot_test
 
 
@@ -108,7 +109,7 @@ def test_two_thousand_nodes_are_built_without_delay() -> None:
     assert min(timeit.repeat(lambda: model.build(state), number=1, repeat=5, timer=time.process_time)) < 0.05
 
 
-class TreeApp(App[None]):
+class TreeApp(Coloured):
     def __init__(self, state: State) -> None:
         super().__init__()
         self.state = state

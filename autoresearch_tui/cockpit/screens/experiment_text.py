@@ -14,7 +14,7 @@ from autoresearch_tui.text import clean_line
 _STYLES = {
     "text": "$foreground",
     "strong": "bold",
-    "dim": "$foreground 60%",
+    "dim": "$quiet",
     "good": "$success",
     "warn": "$warning",
     "bad": "$error",

@@ -67,8 +67,8 @@ class HelpScreen(ModalScreen[None]):
             rest = wrap(clean_line(words), width - before) if words else []
             if width >= _COLUMNS and rest:
                 gap = " " * (before - head.cell_length)
-                head = Content.assemble(head, gap, (rest.pop(0), "$foreground 60%"))
-            lines += [head, *(Content.styled(" " * before + line, "$foreground 60%") for line in rest)]
+                head = Content.assemble(head, gap, (rest.pop(0), "$quiet"))
+            lines += [head, *(Content.styled(" " * before + line, "$quiet") for line in rest)]
         return Content("\n").join(lines)
 
 

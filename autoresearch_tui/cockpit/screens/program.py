@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
+from rich.style import Style
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -23,6 +24,7 @@ from autoresearch_tui.cockpit.screens import program_text
 from autoresearch_tui.cockpit.screens.conflict import Choice, ConflictScreen
 from autoresearch_tui.cockpit.screens.external_editor import Editor, suspended
 from autoresearch_tui.cockpit.screens.unsaved import UnsavedScreen, Way
+from autoresearch_tui.cockpit.widgets.canvas import tones
 from autoresearch_tui.cockpit.widgets.status_bar import KeyBar
 from autoresearch_tui.cockpit.widgets.text_editor import TextEditor, markdown
 from autoresearch_tui.engine.merge import merge
@@ -274,17 +276,18 @@ class ProgramScreen(Screen[None]):
     def _draw(self) -> None:
         version = self._loaded.version
         on_disk = (self._theirs or self._loaded).version
+        quiet = tones(self.app)["dim"]
         head = Text(self._path.name, style="bold")
         head.append(f"  {version[:7] or 'not read'}", style="not bold")
         head.append("  ● edited, not saved" if self.unsaved else "  ✓ as on disk", style="not bold")
         if version:
-            head.append(f"  {program_text.next_line(self._session, on_disk)}", style="not bold dim")
+            head.append(f"  {program_text.next_line(self._session, on_disk)}", style=Style(bold=False) + quiet)
         self.query_one("#program-head", Static).update(head)
         trouble = self.query_one("#program-trouble", Static)
         said = self._trouble or self._note
         trouble.update(Content(f"! {clean_line(said)}"))
         trouble.display = bool(said)
-        self.query_one("#program-history", Static).update(program_text.history(self._session, on_disk))
+        self.query_one("#program-history", Static).update(program_text.history(self._session, on_disk, quiet))
 
 
 def _line(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -74,14 +75,14 @@ def next_line(state: State, on_disk: str) -> str:
     return f"the next experiment, #{number}, will have {on_disk[:7]}"
 
 
-def history(state: State, on_disk: str) -> Table:
+def history(state: State, on_disk: str, quiet: Style) -> Table:
     """The table of versions with the best score under each."""
-    grid = Table(box=None, expand=True, padding=(0, 1), show_edge=False, header_style="dim")
+    grid = Table(box=None, expand=True, padding=(0, 1), show_edge=False, header_style=quiet)
     grid.add_column("version", no_wrap=True)
     grid.add_column("experiments", no_wrap=True)
     grid.add_column("kept", justify="right", no_wrap=True)
     grid.add_column("best", no_wrap=True)
-    grid.add_column("now", ratio=1, style="dim")
+    grid.add_column("now", ratio=1, style=quiet)
     rows = versions(state)
     if on_disk and all(row.version != on_disk for row in rows):
         grid.add_row(Text(on_disk[:7], style="bold"), Text("none yet"), "", "", Text("on disk"))

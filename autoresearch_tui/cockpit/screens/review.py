@@ -22,6 +22,7 @@ from autoresearch_tui.cockpit.screens.edit import EditScreen, first_changes
 from autoresearch_tui.cockpit.screens.external_editor import Editor, edit_texts, suspended
 from autoresearch_tui.cockpit.screens.note import NoteScreen
 from autoresearch_tui.cockpit.screens.veto import VetoScreen
+from autoresearch_tui.cockpit.widgets.canvas import tones
 from autoresearch_tui.cockpit.widgets.diff_pane import DiffPane
 from autoresearch_tui.cockpit.widgets.status_bar import KeyBar
 from autoresearch_tui.engine.commands import Approve, Command, Note, Revise, Veto
@@ -104,7 +105,7 @@ class ReviewScreen(Screen[Answer | None]):
     def compose(self) -> ComposeResult:
         """What and why above, the diff, and at the bottom what happens without an answer."""
         with VerticalScroll(id="review-facts"):
-            yield Static(review_text.facts(self._experiment, self._session, self._diff_text))
+            yield Static(review_text.facts(self._experiment, self._session, self._diff_text, tones(self.app)))
         yield ReviewDiff()
         yield Static("", id="review-gate")
         yield KeyBar(id="review-keys")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import datetime
 
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -14,15 +16,15 @@ from autoresearch_tui.engine.state import WAITING, Experiment, Stage, State
 from autoresearch_tui.text import clean_line
 
 
-def facts(experiment: Experiment, state: State, diff: str) -> Table:
+def facts(experiment: Experiment, state: State, diff: str, tones: Mapping[str, Style]) -> Table:
     """Description, hypothesis, author, base, risk and earlier attempts, as label and text."""
     grid = Table.grid(padding=(0, 1), expand=True)
-    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(style=tones["dim"], no_wrap=True)
     grid.add_column(ratio=1)
     what = Text(clean_line(experiment.description), style="bold")
-    what.append(f"  +{experiment.added} −{experiment.removed}", style="not bold dim")
+    what.append(f"  +{experiment.added} −{experiment.removed}", style=Style(bold=False) + tones["dim"])
     grid.add_row(f"#{experiment.number}", what)
-    grid.add_row("risk", _risk(experiment))
+    grid.add_row("risk", _risk(experiment, tones["warn-strong"]))
     if experiment.hypothesis:
         grid.add_row("why", Text(clean_line(experiment.hypothesis)))
     identifiers = findings.changed_names(diff)
@@ -52,11 +54,11 @@ def _base(experiment: Experiment, state: State) -> str:
     return f"{best}#{base.number} {_value(base)}".rstrip()
 
 
-def _risk(experiment: Experiment) -> Text:
+def _risk(experiment: Experiment, warn: Style) -> Text:
     if not experiment.flags:
         word = "none seen in the diff" if experiment.low_risk else "not low, by its kind"
         return Text(f"✓ {word}" if experiment.low_risk else f"⚑ {word}")
-    text = Text(f"⚑ {len(experiment.flags)}: ", style="bold yellow")
+    text = Text(f"⚑ {len(experiment.flags)}: ", style=warn)
     text.append(" · ".join(clean_line(flag) for flag in experiment.flags))
     return text
 

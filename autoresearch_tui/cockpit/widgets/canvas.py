@@ -43,9 +43,9 @@ def _tones(variables: tuple[tuple[str, str], ...]) -> Mapping[str, Style]:
         return background.blend(Color.parse(named[name]), strength, 1.0).hex6
 
     tones = {
-        "text": Style(color=color("foreground", 0.86)),
+        "text": Style(color=color("words")),
         "strong": Style(color=color("foreground"), bold=True),
-        "dim": Style(color=color("foreground", 0.55)),
+        "dim": Style(color=color("quiet")),
         "faint": Style(color=color("foreground", 0.27)),
     }
     for tone, name in {
@@ -65,21 +65,21 @@ def _tones(variables: tuple[tuple[str, str], ...]) -> Mapping[str, Style]:
 
 def _diff_tones(color: Callable[..., str]) -> dict[str, Style]:
     """Every tone of a diff's ground has its own background; those of its syntax lie over any of them."""
-    ground, text, quiet = color("background"), color("foreground", 0.86), color("foreground", 0.55)
+    ground, text, quiet = color("background"), color("words"), color("quiet")
     return {
         "diff--context": Style(color=text, bgcolor=ground),
         "diff--added": Style(color=text, bgcolor=color("success", 0.14)),
         "diff--removed": Style(color=text, bgcolor=color("error", 0.14)),
-        "diff--added-mark": Style(bgcolor=color("success", 0.45), bold=True, underline=True),
-        "diff--removed-mark": Style(bgcolor=color("error", 0.45), bold=True, underline=True),
+        "diff--added-mark": Style(bgcolor=color("success", 0.25), bold=True, underline=True),
+        "diff--removed-mark": Style(bgcolor=color("error", 0.25), bold=True, underline=True),
         "diff--hunk": Style(color=quiet, bgcolor=color("primary", 0.18)),
         "diff--file": Style(color=text, bgcolor=ground, bold=True),
         "diff--flag": Style(color=color("warning"), bgcolor=color("warning", 0.22), bold=True),
         "diff--note": Style(color=quiet, bgcolor=ground, italic=True),
         "diff--gutter": Style(color=quiet),
         "diff--keyword": Style(color=color("secondary")),
-        "diff--string": Style(color=color("success", 0.85)),
-        "diff--number": Style(color=color("warning", 0.85)),
+        "diff--string": Style(color=color("success")),
+        "diff--number": Style(color=color("warning")),
         "diff--comment": Style(color=quiet, italic=True),
         "diff--defined": Style(color=color("primary"), bold=True),
         "diff--builtin": Style(color=color("primary")),
@@ -90,8 +90,8 @@ def _diff_tones(color: Callable[..., str]) -> dict[str, Style]:
 def _tree_tones(color: Callable[..., str]) -> dict[str, Style]:
     ground = color("background")
     named = {
-        "text": color("foreground", 0.86),
-        "muted": color("foreground", 0.55),
+        "text": color("words"),
+        "muted": color("quiet"),
         "guide": color("foreground", 0.27),
         "better": color("success"),
         "bad": color("error"),
@@ -107,7 +107,7 @@ def _tree_tones(color: Callable[..., str]) -> dict[str, Style]:
     return tones | {"tree--cursor-blurred": Style(bgcolor=color("foreground", 0.08))}
 
 
-_NAMES = ("foreground", "background", "primary", "secondary", "success", "warning", "error")
+_NAMES = ("foreground", "background", "words", "quiet", "primary", "secondary", "success", "warning", "error")
 
 
 def tones(app: App[object]) -> Mapping[str, Style]:
