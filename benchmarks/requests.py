@@ -1,8 +1,8 @@
 """What a request costs as the night goes on, and what the duplicate check finds in a table.
 
 `python benchmarks/requests.py` builds the requests for experiments 50 and 500 of made-up nights on this checkout's own
-files, and replays `tests/engine/data/ideas.tsv` (100 ideas, 22 of them exact repeats) through the duplicate check;
-`--table FILE` takes any results.tsv instead. `--json` for machines. Exits with 1 where a target is missed.
+files, and replays `tests/engine/proposing/data/ideas.tsv` (100 ideas, 22 of them exact repeats) through the duplicate
+check; `--table FILE` takes any results.tsv instead. `--json` for machines. Exits with 1 where a target is missed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from autoresearch_tui.researchers.base import Attempt, Brief  # noqa: E402
 
 GROWTH = 1.3
 NIGHTS = 5
-TABLE = ROOT / "tests" / "engine" / "data" / "ideas.tsv"
+TABLE = ROOT / "tests" / "engine" / "proposing" / "data" / "ideas.tsv"
 OUTCOMES = {"discard": 70, "keep": 15, "crash": 10, "vetoed": 4, "invalid": 1}
 WORDS = ("raise", "lower", "drop", "MATRIX_LR", "warmdown", "depth", "window", "of", "the", "0.04", "to", "0.06")
 LOG = "Traceback (most recent call last):\n" + "\n".join(f'  File "train.py", line {n}, in forward' for n in range(12))

@@ -19,7 +19,7 @@ from autoresearch_tui.engine.running import runner
 from autoresearch_tui.engine.running.refereeing import KILLED
 from autoresearch_tui.engine.runs import BASELINE_LOST, LOST_AGAIN
 from tests.conftest import SETTINGS, TRAIN, git, make_lab
-from tests.engine.test_refereeing import ASK
+from tests.engine.running.test_refereeing import ASK
 from tests.faults.engines import Engines, is_running
 from tests.faults.test_trainer_zoo import until
 from tests.history import contradictions, problems, state_of, survivors

@@ -13,8 +13,8 @@ import pytest
 
 from autoresearch_tui.engine.running import errand, runner
 from autoresearch_tui.engine.running.runner import RunSpec, RunState
-from tests.engine.test_runner import ended
-from tests.engine.test_supervisor import until
+from tests.engine.running.test_runner import ended
+from tests.engine.running.test_supervisor import until
 
 WAIT_SECONDS = 60.0
 # Three processes, the last of them in a session of its own; none of them listens to SIGTERM.
@@ -30,7 +30,7 @@ time.sleep(600)
 OWNER = """
 import sys, threading
 from pathlib import Path
-from tests.engine.test_errand import TREE, of
+from tests.engine.running.test_errand import TREE, of
 from autoresearch_tui.engine.running import errand
 threading.Thread(target=errand.run, args=(Path(sys.argv[1]), of(TREE), threading.Event())).start()
 """
@@ -63,7 +63,7 @@ def test_what_it_says_is_there_when_it_has_ended(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: subreaper, /proc")
 def test_its_whole_tree_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], cwd=Path(__file__).parents[2]) as owner:
+    with subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], cwd=Path(__file__).parents[3]) as owner:
         until(lambda: len(processes(tmp_path)) == 3, WAIT_SECONDS)
         owner.kill()
     until(lambda: not processes(tmp_path) and ended(tmp_path), WAIT_SECONDS)

@@ -14,7 +14,7 @@ import pytest
 
 from autoresearch_tui.engine.running.driver import DeviceMemory
 from autoresearch_tui.engine.running.guard import Guard
-from tests.engine.test_supervisor import log, run, until
+from tests.engine.running.test_supervisor import log, run, until
 
 MIB = 1 << 20
 GIB = 1 << 30

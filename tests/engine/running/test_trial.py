@@ -18,8 +18,8 @@ from autoresearch_tui.engine.running import runner, trial
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.researchers.base import Brief, Proposal
 from tests.conftest import SETTINGS, TRAIN
+from tests.engine.running.test_supervisor import until
 from tests.engine.test_loop import Script, running, turn
-from tests.engine.test_supervisor import until
 from tests.history import problems, state_of, survivors
 
 STEPS = """
@@ -90,8 +90,9 @@ def test_it_ends_with_the_engine(new_lab: Callable[..., Path], confined: None) -
     """Which is killed as no process can see it coming."""
     folder = new_lab(train=OFFERS)
     trials = folder / ".autoresearch/t/trial"
-    code = "import sys, pathlib; from tests.engine.test_trial import slow_one; slow_one(pathlib.Path(sys.argv[1]), 60)"
-    with subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=Path(__file__).parents[2]) as engine:
+    code = "import sys, pathlib; from tests.engine.running.test_trial import slow_one; "
+    code += "slow_one(pathlib.Path(sys.argv[1]), 60)"
+    with subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=Path(__file__).parents[3]) as engine:
         until(lambda: runner.look(trials).started is not None, 60)
         assert survivors(folder) != []
         engine.kill()

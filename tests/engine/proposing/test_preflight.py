@@ -189,7 +189,7 @@ def test_any_text_gets_an_answer_of_one_line(text: str) -> None:
     ],
 )
 def test_a_lab_whose_files_are_in_a_folder_of_their_own(old: str, new: str, problem: str | None) -> None:
-    lab = labs.find(Path(__file__).parents[2])  # this checkout
+    lab = labs.find(Path(__file__).parents[3])  # this checkout
     text = (lab.root / "harness/train.py").read_text()
     assert old in text
     files = {"harness/train.py": text}

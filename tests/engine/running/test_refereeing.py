@@ -22,9 +22,9 @@ from autoresearch_tui.researchers import prompt
 from autoresearch_tui.settings import RunSettings
 from tests.conftest import SETTINGS, TRAIN, git
 from tests.engine.making import experiment, state
-from tests.engine.test_runner import ended, spec, until
+from tests.engine.running.test_runner import ended, spec, until
+from tests.engine.running.test_supervisor import alive
 from tests.engine.test_scoring import play
-from tests.engine.test_supervisor import alive
 from tests.history import survivors
 
 NewLab = Callable[..., Path]
