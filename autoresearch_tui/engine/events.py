@@ -189,7 +189,7 @@ class ProposalWithdrawn(Frozen):
 
 
 class ProposalPutBack(Frozen):
-    """Its run was stopped by a human's pause or stop; it stays approved and is run again, from the start."""
+    """Its run was stopped by a human's pause or stop, or lost; it stays approved and is run again, from the start."""
 
     number: int
 
