@@ -10,7 +10,8 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,33 @@ LOUD = TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.0").replace(
     "        print('\\n' + chr(33 + n) * 200, end='', flush=True)\n"
     "        time.sleep(PAUSE / steps / 40)\n",
 )
+
+
+# Takes a session from whoever has it, and hands it over to nobody until its input ends.
+STUBBORN = """
+import signal, sys
+from pathlib import Path
+from autoresearch_tui import lab
+from autoresearch_tui.engine.hosting.lock import HAND_OVER, LabBusy, take_lock
+signal.signal(HAND_OVER, signal.SIG_IGN)
+while True:
+    try:
+        lock = take_lock(lab.find(Path(sys.argv[1])), "t", headless=False, insist=True)
+        break
+    except LabBusy:
+        continue
+sys.stdin.read()
+lock.release()
+"""
+
+
+@contextmanager
+def stubborn_holder(lab: Path) -> Iterator[int]:
+    """A process that has the session, and does not answer who asks for it."""
+    lock = lab / ".autoresearch" / "engine.lock"
+    with subprocess.Popen([sys.executable, "-c", STUBBORN, str(lab)], stdin=subprocess.PIPE) as process:
+        wait_for(lambda: held(lock) and read_holder(lock).pid == process.pid, what="the session in other hands")
+        yield process.pid
 
 
 def waiting_bytes(terminal: Terminal) -> int:
@@ -151,4 +179,54 @@ def test_one_whose_terminal_takes_nothing_ends_all_the_same(new_lab: Callable[..
         assert os.waitstatus_to_exitcode(os.waitpid(terminal.process.pid, 0)[1]) == 0
         terminal.gone()
     stop_headless(lab)
+    assert problems(lab, "t") == []
+
+
+@pytest.mark.parametrize("who", ["had it", "only watched"])
+def test_waiting_for_the_session_can_be_given_up(new_lab: Callable[..., Path], who: str) -> None:
+    lab = new_lab(settings=ASK)
+    lock = lab / ".autoresearch" / "engine.lock"
+    if who == "had it":
+        with Terminal(str(lab), "--tag", "t") as terminal:
+            terminal.wait("a approves")
+            with stubborn_holder(lab) as pid:
+                terminal.wait("another terminal has taken over")
+                give_up(terminal, pid)
+    else:
+        words = [sys.executable, "-m", "autoresearch_tui", str(lab), "--headless", "--tag", "t", "--experiments", "1"]
+        subprocess.run(words, check=True, capture_output=True, timeout=240)
+        with stubborn_holder(lab) as pid, Terminal(str(lab), "--tag", "t") as terminal:
+            terminal.wait("has this lab")
+            give_up(terminal, pid)
+    assert not held(lock)
+    wait_for(lambda: survivors(lab) == [], what="the end of every process of the lab")
+    assert problems(lab, "t") == []
+
+
+def give_up(terminal: Terminal, holder: int) -> None:
+    """Ask for the session, and think better of it."""
+    terminal.press_until("T", f"Taking the session over from process {holder}")
+    terminal.press("\x03")
+    assert terminal.ended() == 130
+    assert terminal.cursor_shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_viewer_whose_terminal_takes_nothing_ends_all_the_same(
+    new_lab: Callable[..., Path], number: signal.Signals
+) -> None:
+    lab = new_lab(train=LOUD)
+    words = (sys.executable, "-m", "autoresearch_tui", str(lab), "--headless", "--tag", "t")
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as engine:
+        try:
+            wait_for(lambda: lab.joinpath("results.tsv").exists(), what="the baseline's verdict")
+            with Terminal("watch", str(lab), columns=200, lines=50) as viewer:
+                viewer.wait("training #")
+                stand_still(viewer)
+                os.kill(viewer.process.pid, number)
+                wait_for(lambda: os.waitpid(viewer.process.pid, os.WNOHANG)[0], what="the viewer's end")
+                viewer.gone()
+        finally:
+            engine.send_signal(signal.SIGINT)
+        assert engine.wait(60) == 130
     assert problems(lab, "t") == []
