@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SETTINGS, TRAIN, git, make_lab
-from tests.e2e.terminal import wait_for
 from tests.history import problems
+from tests.waiting import wait_for
 
 
 def run(*words: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -348,7 +348,7 @@ def test_a_reader_of_the_output_that_stands_still_does_not_stop_the_loop(lab_fol
     process = subprocess.Popen(words, stdout=writer)
     os.close(writer)
     journal = lab_folder / ".autoresearch/t/journal.jsonl"
-    wait_for(lambda: journal.exists() and '"engine_stopped"' in journal.read_text(), 60, "the end, which nobody read")
+    wait_for(lambda: journal.exists() and '"engine_stopped"' in journal.read_text(), what="the end, which nobody read")
     with os.fdopen(reader) as output:
         assert output.read() == journal.read_text()
     assert process.wait(60) == 0

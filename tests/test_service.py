@@ -16,8 +16,8 @@ import pytest
 
 from autoresearch_tui.engine.running import runner
 from tests.conftest import TRAIN
-from tests.e2e.terminal import wait_for
 from tests.history import problems, state_of
+from tests.waiting import wait_for
 
 NewLab = Callable[..., Path]
 TEXT = (Path(__file__).parents[1] / "docs" / "reliability.md").read_text("utf-8")

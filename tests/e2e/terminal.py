@@ -15,6 +15,8 @@ from types import TracebackType
 import pexpect
 import pyte
 
+from tests.waiting import wait_for
+
 AGAIN_SECONDS = 6.0
 COUNTS_SECONDS = 0.7
 
@@ -149,16 +151,6 @@ def _working_in(lab: str) -> list[int]:
     """Engines and watchdogs of a lab, the youngest first."""
     done = subprocess.run(["pgrep", "-f", f"autoresearch_tui {lab} "], capture_output=True, text=True, check=False)
     return sorted(map(int, done.stdout.split()), reverse=True)
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60, what: str = "it") -> None:
-    """Until a condition holds outside the terminal."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"{what} never happened")
 
 
 def rows(lab: Path) -> list[list[str]]:

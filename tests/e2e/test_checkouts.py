@@ -17,9 +17,10 @@ from autoresearch_tui.lab import find
 from tests import checkouts
 from tests.checkouts import FORKS, Fork
 from tests.conftest import git
-from tests.e2e.terminal import Terminal, wait_for
+from tests.e2e.terminal import Terminal
 from tests.engine.test_loop import Script
 from tests.history import problems, state_of
+from tests.waiting import wait_for
 
 
 def command(*words: str | Path, cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -12,8 +12,9 @@ import pytest
 
 from autoresearch_tui.engine.hosting.lock import held, read_holder
 from tests.conftest import SETTINGS, TRAIN
-from tests.e2e.terminal import Terminal, rows, wait_for
+from tests.e2e.terminal import Terminal, rows
 from tests.history import problems, state_of, survivors
+from tests.waiting import wait_for
 
 ASK = SETTINGS.replace('mode = "auto"', 'mode = "ask"')
 SLOW = TRAIN.replace("PAUSE = 0.0", "PAUSE = 2.0")
@@ -56,7 +57,7 @@ def test_leaving_goes_on_without_a_screen_and_coming_back_takes_over(new_lab: Ca
         terminal.press("q")
         assert terminal.ended() == 0
         assert f"autoresearch-tui {lab}" in terminal.text
-    wait_for(lambda: len(rows(lab)) >= 2, 30, "a verdict without a screen")
+    wait_for(lambda: len(rows(lab)) >= 2, what="a verdict without a screen")
     with Terminal(str(lab)) as terminal:
         terminal.wait("since you left")
         terminal.press("\r")
@@ -140,7 +141,7 @@ def test_a_cockpit_that_ends_at_any_moment_is_the_same_as_leaving(
     lock = lab / ".autoresearch" / "engine.lock"
     wait_for(lambda: held(lock) and read_holder(lock).headless, what="the take-over by a headless engine")
     enough = 1 if moment == "review" else 2
-    wait_for(lambda: len(rows(lab)) >= enough, 40, "the session's going on")
+    wait_for(lambda: len(rows(lab)) >= enough, what="the session's going on")
     if moment == "review":
         # A line that drops while a proposal is under review never launches it.
         assert [e.approved_by for e in state_of(lab, "t").experiments] == ["baseline", ""]

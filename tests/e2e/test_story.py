@@ -17,8 +17,9 @@ from autoresearch_tui.engine.hosting.lock import held, read_holder
 from autoresearch_tui.engine.journal import read
 from autoresearch_tui.engine.state import Experiment, Stage
 from tests.conftest import SETTINGS
-from tests.e2e.terminal import Terminal, wait_for
+from tests.e2e.terminal import Terminal
 from tests.history import problems, state_of
+from tests.waiting import wait_for
 
 ASK = SETTINGS.replace('mode = "auto"', 'mode = "ask"')
 CTRL_S, ESC = "\x13", "\x1b"

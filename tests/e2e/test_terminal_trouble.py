@@ -18,9 +18,10 @@ import pytest
 
 from autoresearch_tui.engine.hosting.lock import held, read_holder
 from tests.conftest import SETTINGS, TRAIN
-from tests.e2e.terminal import Terminal, rows, wait_for
+from tests.e2e.terminal import Terminal, rows
 from tests.e2e.test_cockpit import ASK, same_numbers, stop_headless
 from tests.history import problems, survivors
+from tests.waiting import wait_for
 
 # More on the screen than a terminal's buffer holds, in every run.
 LOUD = TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.0").replace(
@@ -73,7 +74,7 @@ def stand_still(terminal: Terminal) -> int:
         time.sleep(0.5)
         return 0 < was == full
 
-    wait_for(stuck, 60, "a full buffer")
+    wait_for(stuck, what="a full buffer")
     return full
 
 
@@ -90,7 +91,7 @@ def test_a_reader_that_stands_still_costs_the_loop_nothing(new_lab: Callable[...
         before = len(rows(lab))
         full = stand_still(terminal)
         # Nobody has read for a while and nobody reads: the loop goes on at its own pace.
-        wait_for(lambda: len(rows(lab)) >= before + 3, 60, "three more verdicts")
+        wait_for(lambda: len(rows(lab)) >= before + 3, what="three more verdicts")
         assert waiting_bytes(terminal) == full
         table = rows(lab)
         terminal.wait(same_numbers(lab, table))

@@ -9,6 +9,7 @@ from pathlib import Path
 from autoresearch_tui.engine import commands as cmd
 from autoresearch_tui.engine.state import Stage, State
 from tests.conftest import TRAIN
+from tests.e2e.terminal import rows
 from tests.engine.test_loop import ASK, Script, running, turn
 from tests.history import problems
 
@@ -73,7 +74,7 @@ def test_a_foreign_table_is_told_of_once(new_lab: Callable[..., Path]) -> None:
     folder = new_lab(settings=f"{ASK}")
     with running(folder, Script(turn("RATE", 0.25))) as driver:
         # The row is in the journal first; what is written over the table before it is there, is lost in turn.
-        driver.wait(lambda s: s.table and "baseline" in folder.joinpath("results.tsv").read_text())
+        driver.wait(lambda s: s.table and rows(folder))
         folder.joinpath("results.tsv").write_text("mine\n")
         commit = driver.wait(at(Stage.REVIEW)).experiments[1].commit
         driver.engine.send(cmd.Veto(1, "f" * 40, "another one's"))

@@ -21,8 +21,8 @@ from autoresearch_tui.engine.runs import BASELINE_LOST, LOST_AGAIN
 from tests.conftest import SETTINGS, TRAIN, git, make_lab
 from tests.engine.running.test_refereeing import ASK
 from tests.faults.engines import Engines, is_running
-from tests.faults.test_trainer_zoo import until
 from tests.history import contradictions, problems, state_of, survivors
+from tests.waiting import wait_for
 
 QUICK = SETTINGS.replace('["python", "train.py"]', '["python", "-I", "-S", "train.py"]')
 UNCAGED = {"AUTORESEARCH_NO_CAGE": "1"}
@@ -108,14 +108,14 @@ def test_a_machine_that_shuts_down(engines: Engines, in_memory: Path) -> None:
     lab, errors = make_lab(in_memory / "lab", QUICK, TRAIN + wait), in_memory / "errors"
     (pid,) = engines.start(words(lab, 1), errors, env=UNCAGED)
     run = lab / ".autoresearch/t/runs/0000"
-    until(lambda: is_running(run))
+    wait_for(lambda: is_running(run))
     started = runner.look(run).started
     assert started is not None
     os.kill(pid, signal.SIGTERM)
     assert engines.ends() == [0], Path(f"{errors}-0").read_text()
     for each in (started.supervisor_pid, started.trainer_pid):
         os.kill(each, signal.SIGTERM)
-    until(lambda: runner.look(run).state is runner.RunState.ENDED)
+    wait_for(lambda: runner.look(run).state is runner.RunState.ENDED)
     slow.unlink()
     finish(engines, lab, 1)
     (baseline,) = state_of(lab, "t").experiments
@@ -126,8 +126,8 @@ def lose_a_run(engines: Engines, lab: Path) -> str:
     """Starts an engine, and kills it and the supervisor of what it runs. Returns that run's name."""
     (pid,) = engines.start(words(lab), lab.parent / "errors", env=UNCAGED)
     runs: list[Path] = []
-    until(lambda: runs.extend(filter(is_running, lab.glob(".autoresearch/t/runs/*"))) or runs)
-    until(lambda: state_of(lab, "t").waiting)  # what was proposed meanwhile is not to stand in a baseline's way
+    wait_for(lambda: runs.extend(filter(is_running, lab.glob(".autoresearch/t/runs/*"))) or runs)
+    wait_for(lambda: state_of(lab, "t").waiting)  # what was proposed meanwhile is not to stand in a baseline's way
     kill_supervisors(lab)
     os.kill(pid, signal.SIGKILL)
     assert engines.ends() == [-signal.SIGKILL]
@@ -260,7 +260,7 @@ def test_the_referee_is_killed(engines: Engines, in_memory: Path, kills: int) ->
     engines.start(words(lab, 2), errors, env=UNCAGED)
     for _ in range(kills):
         before = runner.look(run).started
-        until(lambda before=before: is_running(run) and runner.look(run).started != before and kill_referees(lab))
+        wait_for(lambda before=before: is_running(run) and runner.look(run).started != before and kill_referees(lab))
     (lab / "slow").unlink()
     assert engines.ends() == [0], Path(f"{errors}-0").read_text()
     experiment = state_of(lab, "t").experiments[1]
@@ -305,10 +305,10 @@ def test_the_engine_is_killed_while_its_referee_is_at_work(engines: Engines, in_
     (lab / "slow").touch()
     (pid,) = engines.start(words(lab, 2), errors, env=UNCAGED)
     scoring = lab / ".autoresearch/t/runs/0001/scoring"
-    until(lambda: is_running(scoring) and sum("judge.py" in words for words in survivors(lab)) == 2)
+    wait_for(lambda: is_running(scoring) and sum("judge.py" in words for words in survivors(lab)) == 2)
     os.kill(pid, signal.SIGKILL)
     assert engines.ends() == [-signal.SIGKILL]
-    until(lambda: survivors(lab) == [])
+    wait_for(lambda: survivors(lab) == [])
     assert contradictions(lab, "t") == []
     (lab / "slow").unlink()
     finish(engines, lab, 2)
@@ -320,7 +320,7 @@ def kill_judges(scoring: Path, kills: int) -> None:
     """One after the other, each while it is at work."""
     before = None
     for _ in range(kills):
-        until(lambda before=before: is_running(scoring) and runner.look(scoring).started != before)
+        wait_for(lambda before=before: is_running(scoring) and runner.look(scoring).started != before)
         before = runner.look(scoring).started
         assert before is not None
         os.kill(before.trainer_pid, signal.SIGKILL)

@@ -8,8 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from autoresearch_tui.engine.cages.environment import base_environment
 from autoresearch_tui.engine.reading import runlog
 from autoresearch_tui.engine.running import run_folder, runner
 from autoresearch_tui.engine.running.runner import Exit, RunSpec, RunState
+from tests.waiting import wait_for
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="sees the whole tree only on Linux")
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -38,13 +38,6 @@ FAMILY = (
 )
 
 
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.005)
-
-
 def begin(folder: Path, code: str, **limits: float) -> None:
     env = base_environment({}, python_bin=Path(sys.executable), scratch=folder / "scratch")
     values = {"min_free_bytes": 0, "timeout_seconds": 30, "grace_seconds": 0.2, **limits}
@@ -52,7 +45,7 @@ def begin(folder: Path, code: str, **limits: float) -> None:
 
 
 def end(folder: Path) -> Exit:
-    until(lambda: runner.look(folder).state is RunState.ENDED)
+    wait_for(lambda: runner.look(folder).state is RunState.ENDED)
     ended = runner.look(folder).exit
     assert ended
     return ended
@@ -94,7 +87,7 @@ def test_family_left_by_an_honest_end(tmp_path: Path) -> None:
 @linux
 def test_family_is_stopped(tmp_path: Path) -> None:
     begin(tmp_path, FAMILY + "signal.signal(signal.SIGTERM, signal.SIG_DFL)\nwhile True: time.sleep(60)")
-    until(lambda: "ready" in (tmp_path / "run.log").read_text())
+    wait_for(lambda: "ready" in (tmp_path / "run.log").read_text())
     runner.stop(tmp_path)
     ended = end(tmp_path)
     assert (ended.reason, ended.note, ended.signal) == ("killed", "stopped on request", signal.SIGTERM)
@@ -230,7 +223,7 @@ def test_filling_the_disk_is_noticed(small_disk: Path) -> None:
 
 def test_the_end_waits_for_room(small_disk: Path) -> None:
     begin(small_disk, FILL + "os.unlink('../ballast')\n" + FILL.replace("'fill'", "'more'"))
-    until((small_disk / "exit.json.tmp").exists)
+    wait_for((small_disk / "exit.json.tmp").exists)
     assert runner.look(small_disk).state is RunState.RUNNING
     (small_disk / "work" / "fill").unlink()
     assert end(small_disk).reason == "finished"
@@ -254,7 +247,7 @@ def test_killed_by_the_kernel_for_want_of_memory(tmp_path: Path) -> None:
         ended = run(tmp_path, join + "hog = []\nwhile True: hog.append(b'm' * 1_000_000)")
         assert (ended.reason, ended.signal) == ("out of memory", signal.SIGKILL)
     finally:
-        until(lambda: not (group / "cgroup.procs").read_text())
+        wait_for(lambda: not (group / "cgroup.procs").read_text())
         group.rmdir()
 
 
@@ -313,6 +306,6 @@ def test_every_end_is_free_of_zombies_and_locks(tmp_path: Path) -> None:
     run(tmp_path, FAMILY)
     started = runner.look(tmp_path).started
     assert started
-    until(lambda: not alive(started.supervisor_pid))
+    wait_for(lambda: not alive(started.supervisor_pid))
     assert not alive(started.trainer_pid)
     assert runner.sweep(tmp_path) == 0

@@ -28,10 +28,10 @@ from autoresearch_tui.engine.trouble import TroubleError
 from autoresearch_tui.researchers.base import Brief, Proposal
 from tests.cockpit.fakes import FakeSession
 from tests.conftest import TRAIN, git, make_lab
-from tests.e2e.terminal import wait_for
 from tests.engine.test_loop import Driver, Script, running, turn
 from tests.faults.engines import is_running
 from tests.history import problems, state_of
+from tests.waiting import wait_for
 
 
 class Clocks:
@@ -127,7 +127,7 @@ def test_a_full_disk_at_any_write_loses_nothing(
     small_disk(used + spare)
     driver = Driver(lab, Script(turn("RATE", 0.25), turn("WIDTH", 9)), rows=3)
     driver.start()
-    wait_for(lambda: driver.troubled or driver.outcome, 30, "the full disk")
+    wait_for(lambda: driver.troubled or driver.outcome, what="the full disk")
     small_disk(65536)
     assert driver.join() == "finished"
     assert problems(lab, "t") == []
@@ -149,7 +149,7 @@ def flip(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         elif not mount("mount", "--bind", str(folder)):
             pytest.skip("mounting needs root")
         else:  # busy while somebody has a file open for writing there
-            wait_for(lambda: mount("mount", "-o", "remount,bind,ro"), 10, "the read-only mount")
+            wait_for(lambda: mount("mount", "-o", "remount,bind,ro"), what="the read-only mount")
         return folder
 
     yield turn_to

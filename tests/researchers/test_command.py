@@ -24,6 +24,7 @@ from autoresearch_tui.researchers.base import Attempt, Brief, Proposal, Research
 from autoresearch_tui.researchers.command import Command
 from autoresearch_tui.researchers.command_run import Limits
 from autoresearch_tui.settings import ResearcherSettings, Settings
+from tests.waiting import wait_for
 
 DOCS = Path(__file__).parents[2] / "docs" / "researcher-command.md"
 QUICK = Limits(wall=20, silence=10, grace=0.3, tick=0.02)
@@ -284,7 +285,7 @@ DAEMON = (
 def test_cancelling_ends_everything_it_started(run: Run, session: str) -> None:
     marker = f"marker-{os.getpid()}-{session}"
     cancelled = threading.Event()
-    threading.Thread(target=lambda: (_await(lambda: len(alive(marker)) >= 3), cancelled.set())).start()
+    threading.Thread(target=lambda: (wait_for(lambda: len(alive(marker)) >= 3), cancelled.set())).start()
     began = time.monotonic()
     proposal, _ = run(f'{sys.executable} -S -c "{DAEMON}" {marker} stay {session}', cancelled=cancelled)
     assert proposal is None and time.monotonic() - began < 50
@@ -312,11 +313,11 @@ def test_an_agent_whose_loop_was_killed_is_ended_by_the_next(run: Run, tmp_path:
     )
     environ = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-c", loop], cwd=DOCS.parents[1], env=environ) as process:
-        _await(lambda: len(alive(marker)) >= 1)
+        wait_for(lambda: len(alive(marker)) >= 1)
         process.kill()
     assert len(alive(marker)) == 1
     run("true")
-    _await(lambda: not alive(marker))
+    wait_for(lambda: not alive(marker))
     assert alive(marker) == []
 
 
@@ -430,12 +431,6 @@ def test_paths_in_its_own_folder_are_shown_without_it(run: Run) -> None:
         """printf '{"type":"item.started","item":{"type":"command_execution","command":"cat %s/a"}}' "$PWD" """
     )
     assert said == "◇ cat a\n"
-
-
-def _await(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
 
 
 # The lines of the documentation, with stand-ins for the agents

@@ -8,7 +8,6 @@ import os
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,18 +19,12 @@ from autoresearch_tui.engine.cages.environment import base_environment
 from autoresearch_tui.engine.cages.sandbox import Cage, Kind, Sandbox
 from autoresearch_tui.engine.running import runner
 from autoresearch_tui.engine.running.runner import Exit, RunSpec, RunState
+from tests.waiting import wait_for
 
 PYTHON = Path(sys.executable)
 CLEAN = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 NOTHING = Sandbox(Kind.NONE)
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no cage outside Linux")
-
-
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +203,7 @@ def start(folder: Path, mechanism: Sandbox, packages: tuple[Path, ...], code: st
 
 
 def end(folder: Path) -> Exit:
-    until(lambda: runner.look(folder).state is RunState.ENDED)
+    wait_for(lambda: runner.look(folder).state is RunState.ENDED)
     ended = runner.look(folder).exit
     assert ended
     return ended
@@ -264,14 +257,14 @@ def test_caged_run_does_not_survive_its_supervisor(
     tmp_path: Path, mechanism: Sandbox, packages: tuple[Path, ...]
 ) -> None:
     start(tmp_path, mechanism, packages, FAMILY + "time.sleep(60)")
-    until(lambda: "ready" in (tmp_path / "run.log").read_text())
+    wait_for(lambda: "ready" in (tmp_path / "run.log").read_text())
     started = runner.look(tmp_path).started
     assert started
     os.kill(started.supervisor_pid, 9)
-    until(lambda: runner.look(tmp_path).state is RunState.LOST)
+    wait_for(lambda: runner.look(tmp_path).state is RunState.LOST)
     if mechanism.kind is Kind.LANDLOCK:  # without a namespace a daemon lives until it is swept
         runner.sweep(tmp_path)
-    until(lambda: marked(tmp_path) == [])
+    wait_for(lambda: marked(tmp_path) == [])
 
 
 def test_without_bubblewrap_landlock_is_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

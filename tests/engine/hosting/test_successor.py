@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.terminal import rows, wait_for
+from tests.e2e.terminal import rows
 from tests.history import problems, state_of, survivors
+from tests.waiting import wait_for
 
 HOST = """
 import os, sys, time
@@ -33,7 +34,7 @@ def host(lab: Path, watch: str, end: str) -> None:
 @pytest.mark.parametrize("watch", ["successor.watch()", "successor.watch_later(0.0)"])
 def test_a_watchdog_goes_on_with_the_settings_of_the_dead(lab_folder: Path, watch: str) -> None:
     host(lab_folder, watch, "killed")
-    wait_for(lambda: (stopped := state_of(lab_folder, "t").stopped) and stopped.why == "finished", 40, "the end")
+    wait_for(lambda: (stopped := state_of(lab_folder, "t").stopped) and stopped.why == "finished", what="the end")
     assert len(rows(lab_folder)) == 2
     engine = (lab_folder / ".autoresearch/t/journal.jsonl").read_text()
     assert '"successor":true' in engine

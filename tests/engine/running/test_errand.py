@@ -14,9 +14,8 @@ import pytest
 from autoresearch_tui.engine.running import errand, runner
 from autoresearch_tui.engine.running.runner import RunSpec, RunState
 from tests.engine.running.test_runner import ended
-from tests.engine.running.test_supervisor import until
+from tests.waiting import PATIENCE, wait_for
 
-WAIT_SECONDS = 60.0
 # Three processes, the last of them in a session of its own; none of them listens to SIGTERM.
 TREE = """
 import os, signal, time
@@ -64,9 +63,9 @@ def test_what_it_says_is_there_when_it_has_ended(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: subreaper, /proc")
 def test_its_whole_tree_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], cwd=Path(__file__).parents[3]) as owner:
-        until(lambda: len(processes(tmp_path)) == 3, WAIT_SECONDS)
+        wait_for(lambda: len(processes(tmp_path)) == 3)
         owner.kill()
-    until(lambda: not processes(tmp_path) and ended(tmp_path), WAIT_SECONDS)
+    wait_for(lambda: not processes(tmp_path) and ended(tmp_path))
     left = runner.look(tmp_path).exit
     assert left is not None
     assert left.reason == "killed"
@@ -77,10 +76,10 @@ def test_cancelled(tmp_path: Path) -> None:
     cancelled = threading.Event()
     thread = threading.Thread(target=errand.run, args=(tmp_path, of(TREE), cancelled))
     thread.start()
-    until(lambda: len(processes(tmp_path)) == 3, WAIT_SECONDS)
+    wait_for(lambda: len(processes(tmp_path)) == 3)
     cancelled.set()
-    thread.join(WAIT_SECONDS)
-    until(lambda: not processes(tmp_path) and ended(tmp_path), WAIT_SECONDS)
+    thread.join(PATIENCE)
+    wait_for(lambda: not processes(tmp_path) and ended(tmp_path))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: subreaper, /proc")
@@ -89,12 +88,12 @@ def test_one_that_is_still_ending_is_waited_for_and_cleared_away(tmp_path: Path)
     errand.clear(folder, cancelled)
     thread = threading.Thread(target=errand.run, args=(folder, of(TREE), cancelled))
     thread.start()
-    until(lambda: len(processes(folder)) == 3, WAIT_SECONDS)
+    wait_for(lambda: len(processes(folder)) == 3)
     cancelled.set()
     errand.clear(folder, threading.Event())
     assert list(folder.iterdir()) == []
     assert processes(folder) == []
-    thread.join(WAIT_SECONDS)
+    thread.join(PATIENCE)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: parent-death signal, /proc")
@@ -102,12 +101,12 @@ def test_its_supervisor_is_killed(tmp_path: Path) -> None:
     said: list[runner.Exit | None] = []
     thread = threading.Thread(target=lambda: said.append(errand.run(tmp_path, of(TREE), threading.Event())))
     thread.start()
-    until(lambda: len(processes(tmp_path)) == 3, WAIT_SECONDS)
+    wait_for(lambda: len(processes(tmp_path)) == 3)
     started = runner.look(tmp_path).started
     assert started is not None
     os.kill(started.supervisor_pid, signal.SIGKILL)
-    thread.join(WAIT_SECONDS)
+    thread.join(PATIENCE)
     assert said == [None]
     assert runner.look(tmp_path).state is RunState.LOST
     errand.clear(tmp_path, threading.Event())
-    until(lambda: not processes(tmp_path), WAIT_SECONDS)
+    wait_for(lambda: not processes(tmp_path))

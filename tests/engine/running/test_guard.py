@@ -14,7 +14,8 @@ import pytest
 
 from autoresearch_tui.engine.running.driver import DeviceMemory
 from autoresearch_tui.engine.running.guard import Guard
-from tests.engine.running.test_supervisor import log, run, until
+from tests.engine.running.test_supervisor import log, run
+from tests.waiting import wait_for
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -175,7 +176,7 @@ def test_nothing_of_a_run_that_is_ended_for_its_memory_goes_on(tmp_path: Path) -
     ended = run(tmp_path, code.format(blocks=100_000), memory_limit_bytes=200 * MIB)
     assert ended.reason == "out of memory"
     mark = f"AUTORESEARCH_RUN={tmp_path.resolve()}".encode()
-    until(lambda: not any(mark in _environ(path) for path in Path("/proc").glob("[0-9]*")))
+    wait_for(lambda: not any(mark in _environ(path) for path in Path("/proc").glob("[0-9]*")))
 
 
 def _environ(process: Path) -> bytes:

@@ -22,10 +22,11 @@ from autoresearch_tui.researchers import prompt
 from autoresearch_tui.settings import RunSettings
 from tests.conftest import SETTINGS, TRAIN, git
 from tests.engine.making import experiment, state
-from tests.engine.running.test_runner import ended, spec, until
+from tests.engine.running.test_runner import ended, spec
 from tests.engine.running.test_supervisor import alive
 from tests.engine.test_scoring import play
 from tests.history import survivors
+from tests.waiting import wait_for
 
 NewLab = Callable[..., Path]
 ASK = "import os, socket, time\nline = socket.socket(fileno=int(os.environ['AUTORESEARCH_REFEREE_FD']))\n"
@@ -37,7 +38,7 @@ def run(folder: Path, trainer: str, referee: str, **changes: object) -> runner.E
     env = {"PATH": "/usr/bin:/bin"}
     own = RefereeSpec((sys.executable, "-I", "-S", "-c", referee), env, str(folder))
     runner.start(folder, dataclasses.replace(spec(folder, trainer), referee=own, **changes))
-    until(lambda: ended(folder), 30)
+    wait_for(lambda: ended(folder))
     found = runner.look(folder).exit
     assert found is not None
     return found
@@ -73,10 +74,10 @@ def test_its_supervisor_is_told_to_end_while_the_referee_is_at_work(tmp_path: Pa
     runner.start(tmp_path, dataclasses.replace(spec(tmp_path, f"{ASK}line.sendall(b'score me!')"), referee=own))
     started = runner.look(tmp_path).started
     assert started is not None
-    until(lambda: (tmp_path / "referee.log").exists() and (tmp_path / "referee.log").read_text() == "on\n")
-    until(lambda: not alive(started.trainer_pid))
+    wait_for(lambda: (tmp_path / "referee.log").exists() and (tmp_path / "referee.log").read_text() == "on\n")
+    wait_for(lambda: not alive(started.trainer_pid))
     os.kill(started.supervisor_pid, number)
-    until(lambda: ended(tmp_path))
+    wait_for(lambda: ended(tmp_path))
     found = runner.look(tmp_path).exit
     assert found is not None
     assert (found.reason, found.exit_code, found.referee_killed) == (reason, 0, False)
@@ -92,7 +93,7 @@ def test_a_referee_that_cannot_be_started_is_named(tmp_path: Path) -> None:
     own = RefereeSpec(("/no/such/referee",), {}, str(tmp_path))
     trainer = spec(tmp_path, ASK + "line.sendall(b'score me!')")
     runner.start(tmp_path, dataclasses.replace(trainer, referee=own))
-    until(lambda: ended(tmp_path), 30)
+    wait_for(lambda: ended(tmp_path))
     found = runner.look(tmp_path).exit
     assert found is not None
     assert found.referee_exit == 127

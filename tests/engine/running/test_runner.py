@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,15 +20,9 @@ import pytest
 from autoresearch_tui.engine.cages.environment import base_environment, is_secret
 from autoresearch_tui.engine.running import run_folder, runner
 from autoresearch_tui.engine.running.runner import RunSpec, RunState, RunStatus
+from tests.waiting import wait_for
 
 HANG = "import time; print('ready', flush=True); time.sleep(60)"
-
-
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.002)
 
 
 def spec(folder: Path, code: str) -> RunSpec:
@@ -42,7 +35,7 @@ def ended(folder: Path) -> bool:
 
 
 def ready(folder: Path) -> None:
-    until(lambda: (folder / "run.log").exists() and "ready" in (folder / "run.log").read_text())
+    wait_for(lambda: (folder / "run.log").exists() and "ready" in (folder / "run.log").read_text())
 
 
 def test_life_of_a_run(tmp_path: Path) -> None:
@@ -52,7 +45,7 @@ def test_life_of_a_run(tmp_path: Path) -> None:
     assert runner.look(tmp_path).started
     ready(tmp_path)
     runner.stop(tmp_path)
-    until(lambda: ended(tmp_path))
+    wait_for(lambda: ended(tmp_path))
     assert runner.look(tmp_path).exit
 
 
@@ -60,7 +53,7 @@ def test_starting_twice_changes_nothing(tmp_path: Path) -> None:
     code = "open('count', 'a').write('x'); print('ready', flush=True)"
     for _ in range(3):
         runner.start(tmp_path, spec(tmp_path, code))
-    until(lambda: ended(tmp_path))
+    wait_for(lambda: ended(tmp_path))
     runner.start(tmp_path, spec(tmp_path, code))
     assert (tmp_path / "work" / "count").read_text() == "x"
 
@@ -82,7 +75,7 @@ def test_callers_at_the_same_time_start_one_run(tmp_path: Path) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        until(lambda folder=folder: ended(folder))
+        wait_for(lambda folder=folder: ended(folder))
         assert errors == []
         assert (folder / "work" / "count").read_text() == "x"
 
@@ -105,7 +98,7 @@ def test_a_run_outlives_whoever_started_it(tmp_path: Path) -> None:
     ready(tmp_path)
     assert runner.look(tmp_path).state is RunState.RUNNING
     runner.stop(tmp_path)
-    until(lambda: ended(tmp_path))
+    wait_for(lambda: ended(tmp_path))
 
 
 def test_looking_never_disturbs_a_start(tmp_path: Path) -> None:
@@ -124,7 +117,7 @@ def test_looking_never_disturbs_a_start(tmp_path: Path) -> None:
         watcher.start()
     try:
         runner.start(folder, spec(folder, "pass"))
-        until(lambda: ended(folder))
+        wait_for(lambda: ended(folder))
     finally:
         done.set()
         for watcher in watchers:
@@ -139,7 +132,7 @@ def lose(folder: Path, code: str = HANG) -> None:
     started = runner.look(folder).started
     assert started
     os.kill(started.supervisor_pid, signal.SIGKILL)
-    until(lambda: runner.look(folder).state is RunState.LOST)
+    wait_for(lambda: runner.look(folder).state is RunState.LOST)
 
 
 def test_lost_run_is_put_aside_and_started_again(tmp_path: Path) -> None:
@@ -153,7 +146,7 @@ def test_lost_run_is_put_aside_and_started_again(tmp_path: Path) -> None:
     runner.put_aside(tmp_path)
     runner.put_aside(tmp_path)
     runner.start(tmp_path, spec(tmp_path, "print('again')"))
-    until(lambda: ended(tmp_path))
+    wait_for(lambda: ended(tmp_path))
     assert (tmp_path / "run.log").read_text() == "again\n"
     assert sorted(path.name for path in tmp_path.glob("lost-*")) == ["lost-1", "lost-2"]
 
@@ -173,18 +166,18 @@ def test_supervisor_killed_at_any_moment(tmp_path: Path) -> None:
 
         starter = threading.Thread(target=go)
         starter.start()
-        until(lambda folder=folder: (folder / "run.lock").exists() and (folder / "run.lock").read_text())
+        wait_for(lambda folder=folder: (folder / "run.lock").exists() and (folder / "run.lock").read_text())
         time.sleep(moments.random() * 0.05)
         with contextlib.suppress(ProcessLookupError):
             os.kill(int((folder / "run.lock").read_text()), signal.SIGKILL)
         starter.join()
-        until(lambda folder=folder: runner.look(folder).state is not RunState.RUNNING)
+        wait_for(lambda folder=folder: runner.look(folder).state is not RunState.RUNNING)
         state = runner.look(folder).state
         count = folder / "work" / "count"
         assert state is not RunState.NOT_STARTED or not count.exists()
         runner.put_aside(folder)
         runner.start(folder, work)
-        until(lambda folder=folder: ended(folder))
+        wait_for(lambda folder=folder: ended(folder))
         assert len(count.read_text()) <= 2
 
 
@@ -202,8 +195,8 @@ def test_daemons_of_a_lost_run_are_ended(tmp_path: Path) -> None:
     pid = int((tmp_path / "work" / "daemon").read_text())
     assert Path(f"/proc/{pid}/cwd").exists()
     assert runner.sweep(tmp_path) >= 1
-    until(lambda: not Path(f"/proc/{pid}/cwd").exists())
-    until(lambda: runner.sweep(tmp_path) == 0)
+    wait_for(lambda: not Path(f"/proc/{pid}/cwd").exists())
+    wait_for(lambda: runner.sweep(tmp_path) == 0)
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{", b"[]", b'{"reason": 5}', b"\xff\xfe", b"[" * 100_000, b"null"])
@@ -255,7 +248,7 @@ def test_start_that_fails_says_why(tmp_path: Path) -> None:
     assert runner.look(tmp_path).state is RunState.NOT_STARTED
     (tmp_path / run_folder.BALLAST).rmdir()
     runner.start(tmp_path, spec(tmp_path, "pass"))
-    until(lambda: ended(tmp_path))
+    wait_for(lambda: ended(tmp_path))
 
 
 def test_last_lines_show_the_end_of_the_traceback(tmp_path: Path) -> None:
@@ -266,7 +259,7 @@ def test_last_lines_show_the_end_of_the_traceback(tmp_path: Path) -> None:
         "except Exception as error: raise RuntimeError('the model \\x1b[31mis too big') from error\n"
     )
     runner.start(tmp_path, spec(tmp_path, code))
-    until(lambda: ended(tmp_path))
+    wait_for(lambda: ended(tmp_path))
     lines = runner.last_lines(tmp_path)
     assert lines[0].startswith("Traceback")
     assert lines[-1] == "RuntimeError: the model is too big"

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,9 @@ import pytest
 from autoresearch_tui.engine.cages.environment import base_environment
 from autoresearch_tui.engine.running import run_folder, runner
 from autoresearch_tui.engine.running.runner import Exit, RunSpec, RunState
+from tests.waiting import wait_for
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc, subreaper, parent-death signal")
-
-
-def until(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Waits for a condition; fails at the deadline."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.002)
 
 
 def begin(folder: Path, code: str, **limits: float) -> None:
@@ -38,7 +30,7 @@ def begin(folder: Path, code: str, **limits: float) -> None:
 
 def end(folder: Path) -> Exit:
     """Waits for the end, and for the supervisor to be gone."""
-    until(lambda: runner.look(folder).state is RunState.ENDED)
+    wait_for(lambda: runner.look(folder).state is RunState.ENDED)
     ended = runner.look(folder).exit
     assert ended
     return ended
@@ -72,7 +64,7 @@ def test_finished(tmp_path: Path) -> None:
 
 def test_records_are_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
     run(tmp_path, "pass")
-    until(lambda: not (tmp_path / run_folder.BALLAST).exists())
+    wait_for(lambda: not (tmp_path / run_folder.BALLAST).exists())
     started = json.loads((tmp_path / run_folder.STARTED).read_text())
     assert set(started) == {"supervisor_pid", "trainer_pid", "boot_id", "time"}
     names = {path.name for path in tmp_path.iterdir()}
@@ -181,7 +173,7 @@ def test_stop_gives_time_to_end_well(tmp_path: Path) -> None:
         "signal.signal(signal.SIGTERM, bye); print('ready', flush=True); time.sleep(60)\n"
     )
     begin(tmp_path, code, grace_seconds=20)
-    until(lambda: "ready" in log(tmp_path))
+    wait_for(lambda: "ready" in log(tmp_path))
     runner.stop(tmp_path)
     runner.stop(tmp_path)
     ended = end(tmp_path)
@@ -191,7 +183,7 @@ def test_stop_gives_time_to_end_well(tmp_path: Path) -> None:
 
 def test_hang_up_and_interrupt_do_not_reach_the_supervisor(tmp_path: Path) -> None:
     begin(tmp_path, "import time; print('ready', flush=True); time.sleep(60)")
-    until(lambda: "ready" in log(tmp_path))
+    wait_for(lambda: "ready" in log(tmp_path))
     started = runner.look(tmp_path).started
     assert started
     for number in (signal.SIGHUP, signal.SIGINT):
@@ -206,13 +198,13 @@ def test_hang_up_and_interrupt_do_not_reach_the_supervisor(tmp_path: Path) -> No
 def test_told_to_end_by_others_than_the_engine(tmp_path: Path, trainer_as_well: bool) -> None:
     """As when a machine shuts down; the trainer's end may be seen before."""
     begin(tmp_path, "import time; print('ready', flush=True); time.sleep(60)")
-    until(lambda: "ready" in log(tmp_path))
+    wait_for(lambda: "ready" in log(tmp_path))
     started = runner.look(tmp_path).started
     assert started
     os.kill(started.supervisor_pid, signal.SIGSTOP)
     if trainer_as_well:
         os.kill(started.trainer_pid, signal.SIGTERM)
-        until(lambda: not alive(started.trainer_pid), 60)
+        wait_for(lambda: not alive(started.trainer_pid))
     os.kill(started.supervisor_pid, signal.SIGTERM)
     os.kill(started.supervisor_pid, signal.SIGCONT)
     ended = end(tmp_path)
@@ -223,12 +215,12 @@ def test_told_to_end_by_others_than_the_engine(tmp_path: Path, trainer_as_well: 
 @linux
 def test_trainer_dies_with_its_supervisor(tmp_path: Path) -> None:
     begin(tmp_path, "import time; print('ready', flush=True); time.sleep(60)")
-    until(lambda: "ready" in log(tmp_path))
+    wait_for(lambda: "ready" in log(tmp_path))
     started = runner.look(tmp_path).started
     assert started
     os.kill(started.supervisor_pid, signal.SIGKILL)
-    until(lambda: not alive(started.trainer_pid))
-    until(lambda: runner.look(tmp_path).state is RunState.LOST)
+    wait_for(lambda: not alive(started.trainer_pid))
+    wait_for(lambda: runner.look(tmp_path).state is RunState.LOST)
 
 
 def test_second_supervisor_goes_away_silently(tmp_path: Path) -> None:
@@ -240,7 +232,7 @@ def test_second_supervisor_goes_away_silently(tmp_path: Path) -> None:
     assert (tmp_path / run_folder.STARTED).read_bytes() == first
     runner.stop(tmp_path)
     end(tmp_path)
-    until(lambda: not (tmp_path / run_folder.BALLAST).exists())
+    wait_for(lambda: not (tmp_path / run_folder.BALLAST).exists())
     answer = subprocess.run(command, capture_output=True, timeout=120, check=True)
     assert (answer.stdout, answer.stderr) == (b"", b"")
     assert (tmp_path / run_folder.STARTED).read_bytes() == first
@@ -249,7 +241,7 @@ def test_second_supervisor_goes_away_silently(tmp_path: Path) -> None:
 @linux
 def test_idle_supervisor_is_small_and_quiet(tmp_path: Path) -> None:
     begin(tmp_path, "import time; print('ready', flush=True); time.sleep(60)")
-    until(lambda: "ready" in log(tmp_path))
+    wait_for(lambda: "ready" in log(tmp_path))
     started = runner.look(tmp_path).started
     assert started
     proc = Path(f"/proc/{started.supervisor_pid}")

@@ -18,9 +18,9 @@ from autoresearch_tui.engine.running import runner, trial
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.researchers.base import Brief, Proposal
 from tests.conftest import SETTINGS, TRAIN
-from tests.engine.running.test_supervisor import until
 from tests.engine.test_loop import Script, running, turn
 from tests.history import problems, state_of, survivors
+from tests.waiting import wait_for
 
 STEPS = """
 if os.environ.get("AUTORESEARCH_PREFLIGHT"):
@@ -93,10 +93,10 @@ def test_it_ends_with_the_engine(new_lab: Callable[..., Path], confined: None) -
     code = "import sys, pathlib; from tests.engine.running.test_trial import slow_one; "
     code += "slow_one(pathlib.Path(sys.argv[1]), 60)"
     with subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=Path(__file__).parents[3]) as engine:
-        until(lambda: runner.look(trials).started is not None, 60)
+        wait_for(lambda: runner.look(trials).started is not None)
         assert survivors(folder) != []
         engine.kill()
-    until(lambda: survivors(folder) == [], 60)
+    wait_for(lambda: survivors(folder) == [])
     ended = runner.look(trials).exit
     assert ended is not None
     assert ended.reason == "killed"
