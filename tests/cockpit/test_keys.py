@@ -387,6 +387,29 @@ def test_one_is_compared_with_the_best(session: FakeSession, host: FakeHost) -> 
     drive(session, host, story)
 
 
+def test_a_small_comparison_has_its_rows_for_the_diffs(session: FakeSession, host: FakeHost) -> None:
+    session.begin()
+    session.whole("baseline", 0.9979, "keep")
+    for value in (0.9941, 0.9893):
+        number = session.propose(f"MATRIX_LR for {value}", hypothesis="Muon overshoots at this batch size.")
+        session.approve(number)
+        session.start(number)
+        session.end(number, value, "keep")
+
+    async def story(driver: Driver) -> None:
+        await driver.press("4", "home", "x", "x", "c")
+        assert driver.text().count("WINDOW_PATTERN") == 2
+        assert "Muon overshoots" not in driver.text()
+
+    drive(session, host, story, size=(60, 20))
+
+    async def with_room(driver: Driver) -> None:
+        await driver.press("4", "home", "x", "x", "c")
+        assert driver.text().count("Muon overshoots") == 2
+
+    drive(session, host, with_room)
+
+
 def test_copy_to_the_clipboard(session: FakeSession, host: FakeHost) -> None:
     night(session)
 

@@ -81,8 +81,11 @@ class CompareScreen(Screen[None]):
     def on_mount(self) -> None:
         """Everything is on disk; nothing of it changes any more."""
         self._scores.styles.height = len(self._experiments)
+        # On a small terminal the few rows of a pane are the diff's.
+        low = self.app.size.height < 30
         for experiment, pane in zip(self._experiments, self._diffs, strict=True):
-            pane.show(self._bridge.read_diff(experiment.number), clean_line(experiment.hypothesis), experiment.flags)
+            words = "" if low else clean_line(experiment.hypothesis)
+            pane.show(self._bridge.read_diff(experiment.number), words, experiment.flags)
         logs = (self._bridge.files.run(e.number).log for e in self._experiments)
         curves = [curve_of(log, self._bridge.budget) for log in logs]
         named = zip(self._experiments, TONES, curves, strict=False)
