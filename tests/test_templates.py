@@ -86,8 +86,9 @@ def test_the_gpt_lab_is_improved_by_the_offline_search(tmp_path: Path, cache: Pa
         state = state_of(lab, open_lab(lab).tags()[-1])
         if state.frontier:
             break
-    assert state.frontier, [(e.description, e.outcome, e.reason) for e in state.table]
-    assert {e.outcome for e in state.table} <= {"keep", "discard"}
+    told = [(e.description, e.outcome, e.reason) for e in state.table]
+    assert state.frontier, told
+    assert {e.outcome for e in state.table} <= {"keep", "discard"}, told
     assert all(e.score is not None and e.score.source == "referee" for e in state.table)
     assert problems(lab, open_lab(lab).tags()[-1]) == []
 
