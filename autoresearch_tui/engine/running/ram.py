@@ -25,7 +25,7 @@ _V1 = (
 def room(root: str = "") -> tuple[int, int]:
     """Total and available bytes; zeros where the system does not say. `root` stands before /proc and /sys."""
     total, available = of_machine(root)
-    for limit, left in _groups(root) if total else ():
+    for limit, left in _groups(root, total):
         total, available = min(total, limit), min(available, left)
     return total, min(total, available)
 
@@ -36,8 +36,8 @@ def of_machine(root: str = "") -> tuple[int, int]:
     return found.get(b"MemTotal:", 0) * 1024, found.get(b"MemAvailable:", 0) * 1024
 
 
-def _groups(root: str) -> list[tuple[int, int]]:
-    """The limit of each group that this process is in, and how much is left below it."""
+def _groups(root: str, total: int) -> list[tuple[int, int]]:
+    """The limit of each group that this process is in and may not have `total`, and how much is left below it."""
     found = []
     for line in _read(f"{root}/proc/self/cgroup").splitlines():
         _, _, rest = line.partition(b":")
@@ -47,7 +47,7 @@ def _groups(root: str) -> list[tuple[int, int]]:
         top, limit_name, used_name, given_back = _V1 if controllers else _V2
         for folder in _upwards(f"{root}{top}", os.fsdecode(path)):
             limit = _number(f"{folder}/{limit_name}")
-            if limit > 0:
+            if 0 < limit < total:
                 cached = _table(f"{folder}/memory.stat")
                 used = _number(f"{folder}/{used_name}") - sum(cached.get(name, 0) for name in given_back)
                 found.append((limit, max(0, limit - max(0, used))))
