@@ -19,6 +19,7 @@ from autoresearch_tui.cockpit.actions import ACTIONS, Action, by_id
 from autoresearch_tui.cockpit.bridge import Bridge
 from autoresearch_tui.cockpit.preferences import Preferences
 from autoresearch_tui.cockpit.screens.main import MainScreen
+from autoresearch_tui.cockpit.screens.main_view import TICKS_A_SECOND
 from autoresearch_tui.engine.hosting.host import Host
 from autoresearch_tui.engine.state import State
 from autoresearch_tui.lab import Lab
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from autoresearch_tui.monitor import Monitor
     from autoresearch_tui.news import News
 
-TICK_SECONDS = 0.2
 READ_ON_SECONDS = 0.012
 
 THEME = Theme(
@@ -90,7 +90,7 @@ class Cockpit(App[int]):
         bridge: Bridge | None = None,
         monitor: Monitor | None = None,
         settings: Preferences | None = None,
-        tick_seconds: float = TICK_SECONDS,
+        tick_seconds: float = 1 / TICKS_A_SECOND,
     ) -> None:
         super().__init__()
         self.register_theme(THEME)
@@ -164,7 +164,7 @@ class Cockpit(App[int]):
             return
         self._tell(self.bridge.state)
         self.main.tick(self._ticks)
-        if self._ticks % 5 == 0:
+        if self._ticks % TICKS_A_SECOND == 0:
             # Not only at the end: a line that drops, or kill -9, leaves no time for that.
             self.bridge.write_seen()
         if self.bridge.feed.behind and not self._reading_on:

@@ -10,6 +10,7 @@ from textual.pilot import Pilot
 from autoresearch_tui.cockpit.app import Cockpit
 from autoresearch_tui.cockpit.bridge import Bridge
 from autoresearch_tui.cockpit.preferences import Preferences
+from autoresearch_tui.cockpit.screens.main_view import TICKS_A_SECOND
 from tests.cockpit.fakes import FakeHost, FakeMonitor, FakeSession
 
 Story = Callable[["Driver"], Awaitable[None]]
@@ -26,7 +27,7 @@ class Driver:
         await self.pilot.press(*keys)
         await self.pilot.pause()
 
-    async def tick(self, count: int = 5) -> None:
+    async def tick(self, count: int = TICKS_A_SECOND) -> None:
         """Let the screen see what is on disk now."""
         for _ in range(count):
             self.app.tick()

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from autoresearch_tui.monitor import Monitor
 
 GRACE_SECONDS = 0.5
+TICKS_A_SECOND = 4
 # Which panes are in which box.
 _COLUMNS = {"left": {1, 2}, "middle": {3, 6}, "right": {4, 5, 7}, "side": {3, 4, 5, 6, 7}}
 
@@ -130,9 +131,9 @@ class MainView(JudgeScreen):
             self._arranged()
 
     def tick(self, count: int) -> None:
-        """Five times a second: the log; each second the clock; every two of a run, else every six, the load."""
+        """At each tick the log; each second the clock; every two of a run, else every six, the load."""
         grown = self.bridge.poll_log()
-        second = count % 5 == 0
+        second = count % TICKS_A_SECOND == 0
         if not (grown or second or self._state_changed):
             return
         self._state_changed = False
@@ -142,7 +143,8 @@ class MainView(JudgeScreen):
             if second:
                 self._show_curve()
                 self.stream.add(self.bridge.read_stream())
-            if self.monitor is not None and count % (10 if self.bridge.state.running else 30) == 5:
+            every = 2 if self.bridge.state.running else 6
+            if self.monitor is not None and count % (every * TICKS_A_SECOND) == TICKS_A_SECOND:
                 self.load.show(self.monitor.history())
 
     def _show_status(self) -> None:
