@@ -121,7 +121,7 @@ async def _draw(lab: Lab, tag: str, path: Path, size: tuple[int, int], keys: tup
         settings=Preferences(),
     )
     async with app.run_test(size=size) as pilot:
-        await pilot.pause(0.7)
+        await pilot.pause(1.5)  # the load comes after a second
         for key in keys:
             await pilot.press(key)
             await pilot.pause(0.6)
