@@ -78,6 +78,7 @@ def test_the_gpt_lab_is_improved_by_the_offline_search(tmp_path: Path, cache: Pa
     """The whole of the product on the CPU: a language model, its referee, the search, until something is kept."""
     lab = init(tmp_path / "lab", "gpt", demo=True)
     edit(lab / "autoresearch.toml", "budget_seconds = ", "budget_tokens = 30000\nbudget_seconds = ")
+    edit(lab / "autoresearch.toml", "timeout_seconds = 300", "timeout_seconds = 1500")
     env = {**os.environ, "AUTORESEARCH_CACHE": str(cache)}
     for experiments in (2, 3, 4):
         words = [str(lab), "--headless", "--review", "auto", "--experiments", str(experiments)]
