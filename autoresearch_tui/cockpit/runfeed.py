@@ -130,11 +130,13 @@ class RunFeed:
         self._append((f"{_SKIPPED}{left_out / (1 << 20):.1f} MiB of the log are left out here",))
 
     def _take(self, chunk: Chunk, now: float) -> None:
+        found = [*chunk.progress, *([chunk.current] if chunk.current else [])]
         for progress in chunk.progress:
             self._plot(progress)
-        newest = chunk.current or (chunk.progress[-1] if chunk.progress else None)
-        if newest is not None:
-            self.progress, self.seen = newest, now
+        if chunk.current and chunk.current.remaining_seconds is not None:
+            self._plot(chunk.current)  # not yet ended, but nothing of it is missing that is shown
+        if found:
+            self.progress, self.seen = found[-1], now
         self.frame = chunk.frame
         skipped = max(0, len(chunk.lines) - KEPT_LINES)
         self.total += skipped

@@ -20,13 +20,19 @@ def test_lines_progress_and_curve(tmp_path: Path) -> None:
     log = tmp_path / "run.log"
     feed = RunFeed(log, 3)
     assert not feed.poll(1.0)
-    log.write_text("hello\n\r" + progress_line(0, 0, 3.0) + "\r" + progress_line(10, 0.5, 3.0))
+    second = progress_line(10, 0.5, 3.0)
+    begun = second.index("loss") + 7  # a digit of its loss
+    log.write_text("hello\n\r" + progress_line(0, 0, 3.0) + "\r" + second[:begun])
+    assert feed.poll(1.0)
+    assert len(feed.curve) == 1
+    with log.open("a") as file:
+        file.write(second[begun:])
     assert feed.poll(1.0)
     assert list(feed.lines) == ["hello"]
     assert feed.progress is not None
     assert feed.progress.step == 10
     assert feed.fraction_done == pytest.approx(0.5)
-    assert len(feed.curve) == 1
+    assert feed.curve.last == (pytest.approx(0.5), feed.progress.loss)
     with log.open("a") as file:
         file.write("\nTraceback (most recent call last):\n")
     feed.poll(2.0)
