@@ -256,7 +256,9 @@ def _run_viewer(app: Cockpit) -> None:
         told.append(number)
         _close(app)
 
+    # SIGHUP also where whoever started us had it ignored: without its terminal a screen is nothing.
     before = {number: signal.signal(number, close) for number in (signal.SIGINT, signal.SIGTERM)}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         app.run()
     finally:
