@@ -19,6 +19,8 @@ from autoresearch_tui.engine.state import Experiment, Stage
 # A run that takes its machine down or fills the disk itself does so again, and is judged then.
 LOST_AGAIN = 1
 BASELINE_LOST = "the baseline's run, or its referee, was killed twice"
+# A score that is not wanted any more is soon given up.
+_LAST_SECONDS = 1.0
 _MACHINE = frozenset({"lost", "disk full"})
 
 
@@ -41,7 +43,7 @@ class Runs:
         """`deliver` takes a score, or why there is none yet, from the scoring thread to the engine's."""
         self._session = session
         self._deliver = deliver
-        self._scoring: set[int] = set()
+        self._scoring: dict[int, threading.Thread] = {}
         self._closed = threading.Event()
         self._untidy: list[Experiment] = []
         self._surroundings = Surroundings(session.files.folder)
@@ -89,14 +91,16 @@ class Runs:
 
     def take_score(self, scored: ev.RunScored | ScoringFailed) -> None:
         """What a scoring thread delivered. Raises what it met: it is tried again."""
-        self._scoring.discard(scored.number)
+        self._scoring.pop(scored.number, None)
         if isinstance(scored, ScoringFailed):
             raise scored
         self._session.append(scored)
 
     def close(self) -> None:
-        """No score is wanted any more here; the runs themselves go on."""
+        """No score is wanted any more here; the runs themselves go on. What is being written is written."""
         self._closed.set()
+        for thread in self._scoring.values():
+            thread.join(_LAST_SECONDS)
 
     def tidy(self) -> None:
         """Remove working copies of judged runs; after the next launch, for they may be large."""
@@ -190,8 +194,9 @@ class Runs:
             except OSError as error:
                 self._deliver(ScoringFailed(ended.number, error))
 
-        self._scoring.add(ended.number)
-        threading.Thread(target=work, name=f"scoring {ended.number}", daemon=True).start()
+        thread = threading.Thread(target=work, name=f"scoring {ended.number}", daemon=True)
+        self._scoring[ended.number] = thread
+        thread.start()
 
     def _judge(self, experiment: Experiment) -> None:
         if experiment.author == BASELINE:

@@ -294,6 +294,11 @@ class Session:
                 self._loose.add(experiment.number)
 
     def _tidy_runs(self) -> None:
+        """Remove what a killed engine left: working copies, and half-written files."""
+        half, table = results.partial("*"), self.lab.results
+        ours = (*self.files.folder.glob(half), *self.lab.state_folder.glob(half))
+        for path in (*ours, table.with_name(results.partial(table.name))):
+            path.unlink(missing_ok=True)
         opened = [experiment.number for experiment in self.state.experiments if not experiment.outcome]
         for number in (*opened, len(self.state.experiments)):
             self.attempts.tidy(number)
