@@ -27,7 +27,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from autoresearch_tui.engine.hosting.lock import held, read_holder  # noqa: E402
+from autoresearch_tui.lab.engine_lock import held, read_holder  # noqa: E402
 from benchmarks import others  # noqa: E402
 from benchmarks.pseudo_terminal import Size, Terminal, opened  # noqa: E402
 from tests.cockpit.fakes import FakeSession, night, progress_line  # noqa: E402
@@ -69,10 +69,10 @@ def made(story: Callable[[FakeSession], None]) -> Iterator[FakeSession]:
 
 
 @contextmanager
-def real(pause: float = 0.0) -> Iterator[Path]:
+def real(pause: float = 0.0, settings: str = SETTINGS, train: str = TRAIN) -> Iterator[Path]:
     """A lab with git and a training command that takes `pause` seconds; no engine is left behind."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        lab = make_lab(Path(folder) / "lab", SETTINGS, TRAIN.replace("PAUSE = 0.0", f"PAUSE = {pause}"))
+        lab = make_lab(Path(folder) / "lab", settings, train.replace("PAUSE = 0.0", f"PAUSE = {pause}"))
         try:
             yield lab
         finally:
@@ -135,6 +135,34 @@ def idle(size: Size, seconds: float = 20) -> Figures:
         return terminal.cost(seconds)
 
 
+FIVE_MINUTES = """
+import math, time
+RATE = 0.5
+for step in range(600):
+    left = 300 * (1 - step / 600)
+    loss = 2.9 + 6 * math.exp(-9 * step / 600) + (step % 7 - 3) / 100
+    print(f"\\rstep {step:05d} ({step / 6:.1f}%) | loss: {loss:.6f} | lrm: 1.00 | dt: {495 + step % 9}ms"
+          f" | tok/sec: {1_043_824 + 997 * (step % 5):,} | mfu: {45 + step % 3 / 10:.1f}% | epoch: 1"
+          f" | remaining: {left:.0f}s    ", end="", flush=True)
+    time.sleep(0.5)
+print("\\n---\\nval_bpb:          0.997900")
+"""
+
+
+def hosted(size: Size, seconds: float = 120) -> Figures:
+    """The same from the cockpit that hosts the engine, with the load of the machine: a baseline of five minutes."""
+    settings = SETTINGS.replace("budget_seconds = 5", "budget_seconds = 300").replace("= 30", "= 600")
+    with real(settings=settings, train=FIVE_MINUTES) as lab, opened([*command(lab), "--tag", "t"], size) as terminal:
+        terminal.wait_for_words(rb"training #0 ")
+        time.sleep(5)
+        found = terminal.cost(seconds)
+        terminal.press("Q")
+        terminal.wait_for_words(rb"End the session")
+        terminal.press("x")
+        terminal.process.wait(20)
+        return found
+
+
 def training(size: Size, seconds: float = 20) -> Figures:
     """Two progress lines a second."""
     with made(night) as session, opened(watching(session), size) as terminal:
@@ -188,6 +216,24 @@ def keys(size: Size, lines: int = 50_000, presses: int = 200) -> Figures:
         }
 
 
+def hint(size: Size, presses: int = 60) -> Figures:
+    """Key to the row of keys: the focus goes from the results to the tree and back."""
+    with made(night) as session, opened(watching(session), size) as terminal:
+        terminal.wait_for(b"MATRIX_LR")
+        terminal.quiet()
+        times = []
+        for number in range(presses):
+            key, word = (("5", b"fold"), ("4", b"sort"))[number % 2]
+            terminal.tail = b""
+            began = time.perf_counter()
+            terminal.press(key)
+            terminal.wait_for(word)
+            times.append(time.perf_counter() - began)
+            time.sleep(0.05 + number % 10 / 100)
+        times.sort()
+        return {"median ms": 1000 * statistics.median(times), "worst ms": 1000 * times[-1], "best ms": 1000 * times[0]}
+
+
 def memory(size: Size, lines: int = 10_000_000) -> Figures:
     """After 1,000 experiments and a log of ten million lines that grew while it was watched."""
     with made(long_night) as session:
@@ -219,7 +265,7 @@ def stalled(size: Size) -> Figures:
         _wait_for_number(terminal, newest)
         took = time.perf_counter() - back
         terminal.press("Q")
-        terminal.wait_for_words(rb"stop for good")
+        terminal.wait_for_words(rb"End the session")
         terminal.press("x")
         terminal.process.wait(20)
         return {"experiments while read": read, "experiments while not read": unread, "right after s": took}
@@ -257,7 +303,9 @@ def quitting(size: Size) -> Figures:
 MEASUREMENTS: dict[str, Callable[[Size], Figures]] = {
     "first_paint": first_paint,
     "keys": keys,
+    "hint": hint,
     "training": training,
+    "hosted": hosted,
     "idle": idle,
     "memory": memory,
     "stalled": stalled,
@@ -270,7 +318,9 @@ ROWS = (
     ("first paint of 1,000 experiments", "first_paint", "1,000 experiments s", "{:.2f} s", ""),
     ("key to paint, 50,000 lines a second, median", "keys", "median ms", "{:.0f} ms", ""),
     ("key to paint, 50,000 lines a second, 99th percentile", "keys", "99th percentile ms", "{:.0f} ms", "50 ms"),
-    ("bytes to the terminal, two progress lines a second", "training", "KB/s", "{:.1f} KB/s", "3 KB/s"),
+    ("row of keys after a change of focus, median", "hint", "median ms", "{:.0f} ms", "20 ms"),
+    ("bytes to the terminal, two progress lines a second, watched", "training", "KB/s", "{:.1f} KB/s", "2 KB/s"),
+    ("the same, hosted: the first two minutes of a run of five", "hosted", "KB/s", "{:.1f} KB/s", "2 KB/s"),
     ("processor time when nothing happens", "idle", "cpu %", "{:.2f} %", "0.5 %"),
     ("memory, 1,000 experiments, 10 million lines", "memory", "MB", "{:.0f} MB", "120 MB"),
     ("experiments in 30 s, terminal read", "stalled", "experiments while read", "{:.0f}", ""),

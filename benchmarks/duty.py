@@ -3,6 +3,7 @@
 `python benchmarks/duty.py` runs ten experiments of 20 s of training each, with a proposer that takes 10 s and a human
 who takes 5 s to approve, through the real engine, git and supervisor; `--seconds 4` scales all three. Training only
 sleeps and writes down when it began and ended, so that the figures need no accelerator. `--json` for machines.
+With `--keeps` every run is kept and turns the same knob, so that what waits never applies to the new frontier.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from autoresearch_tui import lab as labs  # noqa: E402
-from autoresearch_tui.engine import commands as cmd  # noqa: E402
+from autoresearch_tui.engine.launching import environment  # noqa: E402
 from autoresearch_tui.engine.loop import Engine  # noqa: E402
-from autoresearch_tui.engine.running.launch import environment  # noqa: E402
 from autoresearch_tui.engine.session import Session  # noqa: E402
-from autoresearch_tui.engine.state import Stage, State  # noqa: E402
+from autoresearch_tui.lab import paths as labs  # noqa: E402
 from autoresearch_tui.researchers.base import Brief, Proposal  # noqa: E402
+from autoresearch_tui.session import commands as cmd  # noqa: E402
+from autoresearch_tui.session.state import Stage, State  # noqa: E402
 
 PROPOSER_SHARE, HUMAN_SHARE = 0.5, 0.25
 WANTED = 0.95
@@ -42,8 +43,9 @@ began = time.time()
 time.sleep({seconds})
 print(f"trained: {{began!r}} {{time.time()!r}}")
 print("---")
-print(f"val_bpb:          {{1.0 + KNOB % 3 / 100:.6f}}")
+print(f"val_bpb:          {{{score}:.6f}}")
 '''
+NEVER_KEPT, ALWAYS_KEPT = "1.0 + KNOB % 3 / 100", "2.0 - KNOB / 1000"
 SETTINGS = """\
 [run]
 command = ["python", "train.py"]
@@ -75,10 +77,10 @@ class Slow:
         return Proposal(f"Set KNOB to {3 * brief.number + 1}", "The benchmark wants another run.", {"train.py": made})
 
 
-def make_lab(folder: Path, seconds: float) -> None:
+def make_lab(folder: Path, seconds: float, score: str = NEVER_KEPT) -> None:
     """A committed lab whose training sleeps for `seconds`."""
     folder.mkdir()
-    (folder / "train.py").write_text(TRAIN.format(seconds=seconds))
+    (folder / "train.py").write_text(TRAIN.format(seconds=seconds, score=score))
     (folder / "prepare.py").write_text("MAX_SEQ_LEN = 8\n")
     (folder / "program.md").write_text("# Program\n\nKeep the machine busy.\n")
     (folder / "autoresearch.toml").write_text(SETTINGS.format(budget=seconds, timeout=10 * seconds + 60))
@@ -150,11 +152,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="of training for each experiment (default 20)")
     parser.add_argument("--experiments", type=int, default=10, help="how many, the baseline included (default 10)")
+    parser.add_argument("--keeps", action="store_true", help="every run is kept, and clashes with what waits")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="autoresearch-duty-", ignore_cleanup_errors=True) as root:
         folder = Path(root) / "lab"
-        make_lab(folder, chosen.seconds)
+        make_lab(folder, chosen.seconds, ALWAYS_KEPT if chosen.keeps else NEVER_KEPT)
         ours = engine_trains(folder, chosen.experiments, chosen.seconds)
         bare = back_to_back(folder, chosen.experiments)
     gaps = sorted(after[0] - before[1] for before, after in pairwise(ours))

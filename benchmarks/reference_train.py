@@ -10,30 +10,25 @@ memory is kept between steps, threads wait asleep, and the orthogonalisation is 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import numpy as np
 import prepare
+import reference_rows
 import torch
 import train
+from fixed import loader
 
 FREE_STEPS = 11
 
 
 def make_dataloader(tokenizer: prepare.Tokenizer, count: int, length: int, *_: object, **__: object) -> Iterator[tuple]:
     """Random windows of the training text as one stream, documents set apart by BOS, as in the public record."""
-    tokens, offsets = prepare.load_tokens("train")
-    bos = np.array([tokenizer.get_bos_token_id()], np.uint16)
-    documents = [t[a:b] for t, bounds in zip(tokens, offsets, strict=True) for a, b in pairwise(bounds.tolist())]
-    stream = np.concatenate([part for document in documents for part in (bos, document)])
-    rng = np.random.default_rng(train.SEED)
-    while True:
-        starts = rng.integers(0, len(stream) - length - 1, count)
-        block = torch.from_numpy(np.stack([stream[at : at + length + 1] for at in starts]).astype(np.int64))
+    texts = reference_rows.documents(*loader.load_tokens("train"), tokenizer.get_bos_token_id())
+    for rows in reference_rows.random_windows(texts, count, length, train.SEED):
+        block = torch.from_numpy(rows)
         yield block[:, :-1].contiguous(), block[:, 1:].contiguous(), 1
 
 
@@ -50,10 +45,12 @@ def plain_adamw(self: train.AdamW, multiplier: float) -> None:
         p.add_(mean / width, alpha=-lr / (1 - self.betas[0] ** steps.item()))
 
 
-def plain_loss(self: train.GPT, x: torch.Tensor, targets: torch.Tensor, reduction: str) -> torch.Tensor:
+def plain_loss(
+    losses: Callable[..., torch.Tensor], x: torch.Tensor, targets: torch.Tensor, weights: object, reduction: str
+) -> torch.Tensor:
     """The loss through the logits of the whole batch."""
-    logits = train.SOFTCAP * torch.tanh(self.head(x).float() / train.SOFTCAP)
-    return torch.nn.functional.cross_entropy(logits, targets, ignore_index=-1, reduction=reduction)
+    del weights
+    return losses(x, targets, reduction)
 
 
 class LenientMeter(train.Meter):
@@ -71,7 +68,7 @@ def install() -> None:
     train.make_dataloader = make_dataloader
     train.AdamW.step = plain_adamw
     train.Meter = LenientMeter
-    train.GPT.chunked_loss = plain_loss
+    train.chunked_losses = plain_loss
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""What a request costs as the night goes on, and what the duplicate check finds in a table.
+"""What a request costs in the course of a night (a proposal, an opinion, a digest), and what the duplicate check finds.
 
 `python benchmarks/requests.py` builds the requests for experiments 50 and 500 of made-up nights on this checkout's own
-files, and replays `tests/engine/proposing/data/ideas.tsv` (100 ideas, 22 of them exact repeats) through the duplicate
+files, each night also as the fourth of a lab whose three earlier sessions have 1,000 experiments each, and replays
+`tests/engine/proposing/data/ideas.tsv` (100 ideas, 22 of them exact repeats) through the duplicate
 check; `--table FILE` takes any results.tsv instead. `--json` for machines. Exits with 1 where a target is missed.
 """
 
@@ -12,17 +13,20 @@ import csv
 import json
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from autoresearch_tui.engine.proposing.similar import nearest  # noqa: E402
-from autoresearch_tui.researchers import prompt  # noqa: E402
-from autoresearch_tui.researchers.base import Attempt, Brief  # noqa: E402
+from autoresearch_tui.engine.proposing.duplicates import nearest  # noqa: E402
+from autoresearch_tui.lab.goal import Goal  # noqa: E402
+from autoresearch_tui.researchers import critic_prompt, digest_prompt, prompt  # noqa: E402
+from autoresearch_tui.researchers.base import Attempt, Brief, Proposal  # noqa: E402
 
 GROWTH = 1.3
 NIGHTS = 5
+BEFORE = (0, 3000)  # results of earlier sessions
 TABLE = ROOT / "tests" / "engine" / "proposing" / "data" / "ideas.tsv"
 OUTCOMES = {"discard": 70, "keep": 15, "crash": 10, "vetoed": 4, "invalid": 1}
 WORDS = ("raise", "lower", "drop", "MATRIX_LR", "warmdown", "depth", "window", "of", "the", "0.04", "to", "0.06")
@@ -42,22 +46,44 @@ def night(count: int, seed: int) -> tuple[Attempt, ...]:
     return tuple(found)
 
 
-def size(count: int, seed: int) -> int:
+def before(count: int) -> tuple[Attempt, ...]:
+    """The results of three earlier sessions, `count` together."""
+    return tuple(
+        replace(one, session=f"nov{21 + place}", hypothesis="")
+        for place in range(3)
+        for one in night(count // 3, 100 + place)
+    )
+
+
+def size(count: int, seed: int, prior: tuple[Attempt, ...] = ()) -> int:
     """Characters of the request for experiment `count`."""
+    return len(prompt.build(brief(count, seed, prior)).text)
+
+
+def beside(count: int, seed: int) -> tuple[int, int]:
+    """Characters of the request for a second opinion on experiment `count`, and for a digest at that time."""
+    told = brief(count, seed)
+    changed = {"train.py": told.files["train.py"].replace("DEPTH = 9", "DEPTH = 12")}
+    proposal = Proposal("DEPTH from 9 to 12", "deeper models learn more from each token", changed)
+    return len(critic_prompt.build(told, proposal, ()).text), len(digest_prompt.build(told).text)
+
+
+def brief(count: int, seed: int, prior: tuple[Attempt, ...] = ()) -> Brief:
+    """What a researcher is told for experiment `count`."""
     text = (ROOT / "harness" / "train.py").read_text("utf-8")
-    brief = Brief(
+    return Brief(
         number=count,
         base="c0",
         program=(ROOT / "program.md").read_text("utf-8"),
         files={"train.py": text},
         locked={"prepare.py": (ROOT / "harness" / "prepare.py").read_text("utf-8")},
         metric="val_bpb",
-        goal="minimize",
+        goal=Goal.MINIMIZE,
         budget_seconds=300,
         history=night(count, seed),
+        prior=prior,
         files_at=lambda commit: {"train.py": text.replace("DEPTH = 9", f"DEPTH = {9 + int(commit[1:]) % 7}")},
     )
-    return len(prompt.build(brief).text)
 
 
 def repeats(table: Path) -> dict[str, int]:
@@ -82,15 +108,23 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=TABLE, help="a tab-separated file with a column `description`")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     chosen = parser.parse_args()
-    sizes = [(size(50, seed), size(500, seed)) for seed in range(NIGHTS)]
+    known = [before(count) for count in BEFORE]
+    sizes = [(size(50, seed, prior), size(500, seed, prior)) for prior in known for seed in range(NIGHTS)]
     growth = max(late / early for early, late in sizes)
-    figures = {"growth": round(growth, 3), "early": sizes[0][0], "late": sizes[0][1], **repeats(chosen.table)}
+    figures = {"growth": round(growth, 3), "early": sizes[0][0], "late": sizes[0][1]}
+    figures |= {"early_after_sessions": sizes[NIGHTS][0], "late_after_sessions": sizes[NIGHTS][1]}
+    figures["opinion"], figures["digest"] = beside(50, 0)
+    figures |= repeats(chosen.table)
     if chosen.json:
         print(json.dumps(figures))
     else:
         print(f"request for experiment 50   {figures['early']:,} characters")
         print(f"request for experiment 500  {figures['late']:,} characters")
-        print(f"growth, the most of {NIGHTS}      {growth:.2f} (wanted: at most {GROWTH})")
+        print(
+            f"after three sessions of 1,000: {figures['early_after_sessions']:,} and {figures['late_after_sessions']:,}"
+        )
+        print(f"second opinion on number 50 {figures['opinion']:,}, digest then {figures['digest']:,}")
+        print(f"growth, the most of {len(sizes)}     {growth:.2f} (wanted: at most {GROWTH})")
         print(f"exact repeats found         {figures['found']} of {figures['repeats']} in {figures['ideas']} ideas")
         print(f"others held up once         {figures['others_held_up']}")
     sys.exit(0 if growth <= GROWTH and figures["found"] == figures["repeats"] else 1)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import json
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from autoresearch_tui.settings import Settings
+from autoresearch_tui.lab.settings import Settings
 
 INTRODUCTION = """\
 # Configuration
 
-<!-- Written by docs/configuration.py from autoresearch_tui/settings.py: change that, and run `make docs`. -->
+<!-- Written by docs/configuration.py from autoresearch_tui/lab/settings.py: change that, and run `make docs`. -->
 
 A lab may have an `autoresearch.toml`, or the same tables under `[tool.autoresearch]` in its `pyproject.toml`. Every key
-is optional. The defaults fit an unmodified checkout of karpathy/autoresearch; where nobody wrote any settings, its
-own files are asked first ([labs](labs.md)). An unknown key or a wrong type is an error that names the key, the file and
-the nearest known key. Times are seconds.
+is optional. A missing key is read from the lab's own files if possible ([labs](labs.md)); the defaults below fit
+an unmodified checkout of karpathy/autoresearch. An unknown key or a wrong type is an error that names the key, the
+file and the nearest known key. Times are seconds.
 """
 
 
@@ -27,9 +29,16 @@ def page() -> str:
     parts = [INTRODUCTION]
     hints = typing.get_type_hints(Settings)
     for field in dataclasses.fields(Settings):
-        kind = hints[field.name]
-        parts.append(f"## `[{field.name}]`\n\n{(kind.__doc__ or '').splitlines()[0]}\n\n{_table(kind)}")
+        parts += _sections(field.name, hints[field.name])
     return "\n".join(parts)
+
+
+def _sections(name: str, kind: type) -> Iterator[str]:
+    """A table of the file, and the tables within it."""
+    yield f"## `[{name}]`\n\n{(kind.__doc__ or '').splitlines()[0]}\n\n{_table(kind)}"
+    for key, hint in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            yield from _sections(f"{name}.{key}", hint)
 
 
 def _table(kind: type) -> str:
@@ -44,16 +53,22 @@ def _table(kind: type) -> str:
 def _type(hint: Any) -> str:
     if typing.get_origin(hint) is Literal:
         return " or ".join(f"`{_toml(choice)}`" for choice in typing.get_args(hint))
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return " or ".join(f"`{_toml(choice.value)}`" for choice in hint)
     if typing.get_origin(hint) is tuple:
         return "list of strings"
+    if dataclasses.is_dataclass(hint):
+        return "table"
     if typing.get_origin(hint) is not None:
         return "table of numbers" if typing.get_args(hint)[1] is float else "table of strings"
-    return {str: "string", int: "whole number", float: "number"}[hint]
+    return {str: "string", int: "whole number", float: "number", bool: "true or false"}[hint]
 
 
 def _toml(value: object) -> str:
-    if isinstance(value, tuple):
-        return json.dumps(list(value))
+    if isinstance(value, enum.Enum):
+        return _toml(value.value)
+    if isinstance(value, tuple | bool):
+        return json.dumps(value)
     if isinstance(value, dict):
         return "{}"
     if isinstance(value, str):

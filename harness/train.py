@@ -12,25 +12,25 @@ positions (Su et al. 2021, arXiv 2104.09864), squared ReLU (So et al. 2021, arXi
 from __future__ import annotations
 
 import gc
-import math
 import os
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import compress
 
 os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin bring a shared machine to a halt
 gc.disable()  # what is imported stays: a tenth of the start saved
 
-import device as hardware
 import prepare
 import torch
 import torch.nn.functional as F
-from attention import Attend, choose_attention, sdpa_attention
-from prepare import MAX_SEQ_LEN, SEED_SHIFT, TIME_BUDGET, TOKEN_BUDGET, Tokenizer, evaluate_bpb, make_dataloader
+from fixed import device as hardware
+from fixed.attention import Attend, sdpa_attention
+from fixed.lean import chunked_losses, squared_relu
+from fixed.meter import Meter, print_summary
+from prepare import MAX_SEQ_LEN, SEED_SHIFT, Tokenizer, evaluate_bpb, make_dataloader
 from torch import Tensor, nn
 
 # ---------------------------------------------------------------------------
@@ -170,7 +170,7 @@ class MLP(nn.Module):
         self.down = Linear(4 * config.n_embd, config.n_embd)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(F.relu(self.up(x)).square())
+        return self.down(squared_relu(self.up(x)))
 
 
 class Block(nn.Module):
@@ -184,52 +184,6 @@ class Block(nn.Module):
     def forward(self, x: Tensor, value: Tensor | None, cos: Tensor, sin: Tensor, attend: Attend) -> Tensor:
         x = x + self.attn(norm(x), value, cos, sin, attend)
         return x + self.mlp(norm(x))
-
-
-def capped_losses(x: Tensor, weight: Tensor, targets: Tensor, grads: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """Cross-entropy of SOFTCAP * tanh(x W' / SOFTCAP), a few rows at a time.
-
-    The logits of a whole batch would go through memory a dozen times; those of a chunk stay in the cache. The cap
-    bounds them, so their exponentials need no shift by the maximum. x: (N, width), weight: (vocab, width), targets:
-    (N,) int64. Returns losses in nats, (N,) fp32, 0 where the target is -1. `grads`, shaped like x and weight and
-    zero at first, receive the gradients of the losses' sum.
-    """
-    chunk = 128 if x.device.type == "cpu" else 4096
-    losses = x.new_empty(len(x), dtype=torch.float32)
-    for at in range(0, len(x), chunk):
-        rows = x[at : at + chunk]
-        real = (targets[at : at + chunk] >= 0).float()
-        target = targets[at : at + chunk].clamp_min(0)[:, None]
-        tanh = (rows @ weight.T).float().mul_(1 / SOFTCAP).tanh_()
-        chance = (tanh * SOFTCAP).exp_()
-        total = chance.sum(dim=1)
-        losses[at : at + chunk] = (total.log() - SOFTCAP * tanh.gather(1, target)[:, 0]) * real
-        if grads:
-            chance.mul_((real / total)[:, None]).scatter_add_(1, target, -real[:, None])
-            slope = chance.addcmul_(chance, tanh.square_(), value=-1).to(x.dtype)
-            torch.mm(slope, weight, out=grads[0][at : at + chunk])
-            if x.dtype == torch.float32:
-                grads[1].addmm_(slope.T, rows)
-            else:  # sums of many chunks lose too much in bf16
-                grads[1].add_(slope.T @ rows)
-    return losses
-
-
-class CappedCrossEntropy(torch.autograd.Function):
-    """Mean of capped_losses over the targets that count; its gradient is computed on the way (as Liger's is)."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        grads = (torch.empty_like(x), torch.zeros_like(weight, dtype=torch.float32))
-        losses = capped_losses(x, weight, targets, grads)
-        number = (targets >= 0).sum().clamp_min(1)
-        ctx.save_for_backward(*grads, number)
-        return losses.sum() / number
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        x_grad, weight_grad, number = ctx.saved_tensors
-        return x_grad * (grad / number), weight_grad * (grad / number), None
 
 
 class GPT(nn.Module):
@@ -292,20 +246,20 @@ class GPT(nn.Module):
             value = self.values[str(i)](idx).to(self.dtype) if str(i) in self.values else None
             x = block(x, value, cos, sin, self.attend)
         x = norm(x)
-        if targets is not None and self.chunked and (reduction == "mean" or not torch.is_grad_enabled()):
-            return self.chunked_loss(x.flatten(0, 1), targets.flatten(), reduction)
-        logits = self.head(x).float().mul_(1 / SOFTCAP).tanh_() * SOFTCAP  # in place where it can be: they are large
         if targets is None:
-            return logits
-        return F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1), ignore_index=-1, reduction=reduction)
+            return self.logits(x)
+        x, targets = x.flatten(0, 1), targets.flatten()
+        if self.chunked and (reduction == "mean" or not torch.is_grad_enabled()):
+            return chunked_losses(self.loss, x, targets, list(self.parameters()), reduction)
+        return self.loss(x, targets, reduction)
 
-    def chunked_loss(self, x: Tensor, targets: Tensor, reduction: str) -> Tensor:
-        """The same loss without the logits of the whole batch."""
-        weight = self.head.weight.to(x.dtype)
-        if torch.is_grad_enabled():
-            return CappedCrossEntropy.apply(x, weight, targets)
-        losses = capped_losses(x, weight, targets)
-        return losses if reduction == "none" else losses.sum() / (targets >= 0).sum().clamp_min(1)
+    def logits(self, x: Tensor) -> Tensor:
+        """(..., vocab) fp32 for the last layer's normed output."""
+        return self.head(x).float().mul_(1 / SOFTCAP).tanh_() * SOFTCAP  # in place where it can be: they are large
+
+    def loss(self, x: Tensor, targets: Tensor, reduction: str = "none") -> Tensor:
+        """What is trained and scored. x: (N, width), targets: (N,)."""
+        return F.cross_entropy(self.logits(x), targets, ignore_index=-1, reduction=reduction)
 
     def parameter_counts(self) -> dict[str, int]:
         """Parameters of each part, and their total."""
@@ -397,11 +351,15 @@ class AdamW:
 
     @torch.no_grad()
     def step(self, multiplier: float) -> None:
-        """Step at `multiplier` times the initial learning rate."""
-        grads = [p.grad for p in self.params]
-        torch._foreach_add_(self.steps, 1)
+        """Step what has gradients at `multiplier` times the initial learning rate."""
+        columns = zip(self.params, self.mean, self.variance, self.steps, strict=True)
+        used = [(p, p.grad, *state) for p, *state in columns if p.grad is not None]
+        if not used:
+            return
+        params, grads, mean, variance, steps = (list(column) for column in zip(*used, strict=True))
+        torch._foreach_add_(steps, 1)
         torch._fused_adamw_(
-            self.params, grads, self.mean, self.variance, [], self.steps, lr=self.initial_lr * multiplier,
+            params, grads, mean, variance, [], steps, lr=self.initial_lr * multiplier,
             beta1=self.betas[0], beta2=self.betas[1], weight_decay=self.weight_decay, eps=1e-10, amsgrad=False,
             maximize=False,
         )  # fmt: skip
@@ -424,12 +382,15 @@ class Muon:
 
     @torch.no_grad()
     def step(self, multiplier: float, momentum: float, weight_decay: float) -> None:
-        """Step at `multiplier` times the initial learning rate."""
-        stack, grads = torch.stack(self.params), torch.stack([p.grad for p in self.params])
+        """Step what has gradients at `multiplier` times the initial learning rate."""
+        used = [p.grad is not None for p in self.params]
+        stack = torch.stack(self.params)
+        grads = torch.stack([torch.zeros_like(p) if p.grad is None else p.grad for p in self.params])
         numbers = (self.initial_lr * multiplier, momentum, weight_decay)
         lr, beta, decay = (torch.tensor(x, device=self.scalars_on) for x in numbers)
         self.step_stack(stack, grads, self.momentum, self.variance, lr, beta, decay, self.dtype)
-        torch._foreach_copy_(self.params, list(stack.unbind()))
+        if any(used):
+            torch._foreach_copy_(list(compress(self.params, used)), list(compress(stack.unbind(), used)))
 
 
 class Optimizers:
@@ -486,50 +447,6 @@ def lr_multiplier(progress: float) -> float:
 # ---------------------------------------------------------------------------
 
 
-class Meter:
-    """Time and tokens of the training so far, and the progress line."""
-
-    def __init__(self, flops_per_token: float, peak_flops: float) -> None:
-        self.flops_per_token, self.peak_flops = flops_per_token, peak_flops
-        self.seconds = self.smooth = self.shown_at = 0.0
-        self.steps = 0
-        self.began = time.perf_counter()
-
-    @property
-    def tokens(self) -> int:
-        return self.steps * TOTAL_BATCH_SIZE
-
-    def spent(self, steps: int) -> float:
-        """Share of the budget: what `steps` steps take of a budget of tokens, else what has gone of the seconds."""
-        share = steps * TOTAL_BATCH_SIZE / TOKEN_BUDGET if TOKEN_BUDGET else self.seconds / max(TIME_BUDGET, 1e-9)
-        return min(share, 1.0)
-
-    def mfu(self, tokens: float, seconds: float) -> float:
-        """Per cent of the device's peak FLOP/s."""
-        return 100 * self.flops_per_token * tokens / max(seconds, 1e-9) / self.peak_flops
-
-    def update(self, loss: float, multiplier: float, epoch: int) -> None:
-        """Count a finished step; rewrite the line a few times a second and for the first and the last step."""
-        before, step, now = self.spent(self.steps), self.steps, time.perf_counter()
-        seconds = now - self.began - self.seconds
-        self.seconds += seconds
-        self.steps += 1
-        self.smooth = 0.9 * self.smooth + 0.1 * loss
-        if now - self.shown_at < 0.25 and step and self.spent(self.steps) < 1:
-            return
-        self.shown_at = now
-        left = max(0.0, TIME_BUDGET - self.seconds)
-        if TOKEN_BUDGET:
-            left = self.seconds * (1 / self.spent(self.steps) - 1)
-        print(
-            f"\rstep {step:05d} ({100 * before:.1f}%) | loss: {self.smooth / (1 - 0.9**self.steps):.6f} "
-            f"| lrm: {multiplier:.2f} | dt: {1000 * seconds:.0f}ms | tok/sec: {int(TOTAL_BATCH_SIZE / seconds):,} "
-            f"| mfu: {self.mfu(TOTAL_BATCH_SIZE, seconds):.1f}% | epoch: {epoch} | remaining: {left:.0f}s    ",
-            end="",
-            flush=True,
-        )
-
-
 @dataclass
 class Run:
     """What a training run works with."""
@@ -537,7 +454,7 @@ class Run:
     model: GPT
     forward: Callable[..., Tensor]  # the model, compiled where that pays
     optimizers: Optimizers
-    device: torch.device
+    machine: hardware.Machine
 
     def step(self, x: Tensor, y: Tensor, passes: int) -> Tensor:
         """Forward and backward of one micro-batch. Returns its loss, on the device."""
@@ -547,30 +464,34 @@ class Run:
 
     def warm_up(self, rows: int) -> None:
         """A step and an evaluation on made-up tokens: compiles and finds the memory's limit outside the budget."""
-        x = torch.zeros(rows, MAX_SEQ_LEN, dtype=torch.int64, device=self.device)
+        x = torch.zeros(rows, MAX_SEQ_LEN, dtype=torch.int64, device=self.machine.device)
         y = x.clone()  # the same tensor twice would be compiled for that
         self.model.init_weights()
         try:
             for _ in range(2):  # with gradients there already it needs the most memory
                 self.step(x, y, 2)
             self.optimizers.step(0.0, 0)
-            if not prepare.REFEREE_FD:  # which asks the model as it is, not the compiled one
+            prepare.rehearse(self.model)  # a referee asks the model as it is, not the compiled one
+            if not prepare.REFEREE_FD:
                 with torch.no_grad():
                     self.forward(x, y, reduction="none")
-            hardware.synchronize(self.device)
+            hardware.synchronize(self.machine.device)
         finally:
             self.optimizers.reset()
+            gc.collect()  # not in the loop: its pauses cost more than what it would find
 
 
 def train(run: Run, batches: Iterator[tuple[Tensor, Tensor, int]], meter: Meter, passes: int) -> None:
-    """Train until the budget is spent. Leaves with FAIL and exit code 1 where the loss is NaN or above 100.
+    """Train until the budget is spent. Leaves with FAIL and exit code 1 where the loss diverges.
 
     On CUDA a step is queued before the one before it is finished, so that the device never waits for the host.
     """
-    ahead = 1 if run.device.type == "cuda" else 0
+    ahead = 1 if run.machine.device.type == "cuda" else 0
     losses: deque[Callable[[], float]] = deque()
+    prepare.ready()  # the clock outside starts here as well
+    meter.begin()
+    queued = 0
     x, y, epoch = next(batches)
-    meter.began, queued = time.perf_counter(), 0
     while losses or meter.spent(queued) < 1:
         if meter.spent(queued) < 1:
             for _ in range(passes):
@@ -580,68 +501,46 @@ def train(run: Run, batches: Iterator[tuple[Tensor, Tensor, int]], meter: Meter,
             queued += 1
             losses.append(hardware.read_later(loss))
         if len(losses) > ahead or meter.spent(queued) >= 1:
-            value = losses.popleft()()
-            if math.isnan(value) or value > 100:
+            meter.update(losses.popleft()(), multiplier, epoch)
+            if meter.diverged(run.model.config.vocab_size):
                 print("\nFAIL", flush=True)
                 sys.exit(1)
-            meter.update(value, multiplier, epoch)
-        if queued == 1:  # the collector's pauses cost more than what it would find
-            gc.collect()
-            gc.freeze()
-            gc.disable()
     print(flush=True)
 
 
 def set_up(tokenizer: Tokenizer) -> tuple[Run, int, Meter]:
     """Model, optimisers and rows of a micro-batch for this machine; says what the knobs came to."""
-    device = hardware.pick_device()
-    dtype = hardware.pick_dtype(device)
-    attention = choose_attention(device, dtype, HEAD_DIM)
-    compiled = hardware.can_compile(device)
-    if compiled:
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(prepare.CACHE_DIR / "compile"))
+    machine = hardware.set_up(prepare.PROFILE_NAME, prepare.CACHE_DIR, HEAD_DIM)
+    device, dtype, compiled = machine.device, machine.dtype, machine.compiled
     config = build_config(tokenizer.get_vocab_size())
+    machine.attention.make_masks(MAX_SEQ_LEN, config.windows, device)
     with device:
-        model = GPT(config, attention.attend, dtype)
+        model = GPT(config, machine.attention.attend, dtype)
     model.chunked = not compiled
     optimizers = Optimizers(model, compiled, dtype if device.type == "cuda" else torch.float32)
-    run = Run(model, torch.compile(model, dynamic=False) if compiled else model, optimizers, device)
-    peak = hardware.find_peak(device, dtype)
-    how = f"{hardware.dtype_name(dtype)}, {'compiled' if compiled else 'eager'}, attention: {attention.name}"
-    print(f"Device: {device}, {how}, peak: {peak}\nModel: {config}")
+    run = Run(model, torch.compile(model, dynamic=False) if compiled else model, optimizers, machine)
+    print(f"{machine}\nModel: {config}")
     print("Parameters: " + ", ".join(f"{k} {n:,}" for k, n in model.parameter_counts().items()), flush=True)
     rows = max(1, min(DEVICE_BATCH_SIZE, TOTAL_BATCH_SIZE // MAX_SEQ_LEN))
     if device.type != "cpu" or prepare.PREFLIGHT:
         rows = hardware.fit_rows(run.warm_up, rows)
     if TOTAL_BATCH_SIZE % (rows * MAX_SEQ_LEN):
         sys.exit(f"TOTAL_BATCH_SIZE = {TOTAL_BATCH_SIZE} is not a multiple of {rows} rows of {MAX_SEQ_LEN} tokens")
-    return run, rows, Meter(model.flops_per_token(), peak.flops)
+    return run, rows, Meter(TOTAL_BATCH_SIZE, model.flops_per_token(), machine.peak.flops)
 
 
 def main() -> None:
     """Set up, train, evaluate, print the summary."""
     prepare.require_ready()
-    hardware.keep_memory()
     torch.set_float32_matmul_precision("high")
     tokenizer = Tokenizer.from_directory()
     run, rows, meter = set_up(tokenizer)
     torch.manual_seed(seed := SEED + SEED_SHIFT)
     run.model.init_weights()
-    batches = make_dataloader(tokenizer, rows, MAX_SEQ_LEN, "train", seed=seed, device=run.device)
+    batches = make_dataloader(tokenizer, rows, MAX_SEQ_LEN, "train", seed=seed, device=run.machine.device)
     train(run, batches, meter, TOTAL_BATCH_SIZE // (rows * MAX_SEQ_LEN))
     val_bpb = evaluate_bpb(run.forward, tokenizer, rows)
-    print("---")
-    print(f"val_bpb:          {val_bpb:.6f}")
-    print(f"training_seconds: {meter.seconds:.1f}")
-    print(f"total_seconds:    {hardware.process_seconds():.1f}")
-    print(f"peak_vram_mb:     {hardware.peak_memory_mb(run.device):.1f}")
-    print(f"mfu_percent:      {meter.mfu(meter.tokens, meter.seconds):.2f}")
-    print(f"total_tokens_M:   {meter.tokens / 1e6:.1f}")
-    print(f"num_steps:        {meter.steps}")
-    print(f"num_params_M:     {run.model.parameter_counts()['total'] / 1e6:.1f}")
-    print(f"depth:            {DEPTH}")
-    print(f"device_batch:     {rows}")
-    print(f"data:             {prepare.data_id()}", flush=True)
+    print_summary(val_bpb, meter, run.machine, run.model.parameter_counts()["total"], DEPTH, rows)
 
 
 if __name__ == "__main__":

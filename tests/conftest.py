@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -12,9 +13,51 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# How long an example takes is the machine's affair.
-hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+from autoresearch_tui.sandbox import policy, scored_data
+
+# By night: more examples of every property, more kills.
+THOROUGH = os.environ.get("AUTORESEARCH_TEST_THOROUGH") == "1"
+# How long an example takes is the machine's affair. The examples are the same for everybody, so that a change is judged
+# by what it changes; the thorough run draws new ones.
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=not THOROUGH,
+    max_examples=1000 if THOROUGH else 40,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("suite")
+
+# What takes longest comes first: no worker is left alone with it at the end.
+FIRST = (
+    "faults/test_kill.py",
+    "e2e/test_cockpit.py",
+    "e2e/test_terminal_trouble.py",
+    "lab/test_creation.py",
+    "cheats/test_scores.py",
+    "harness/test_end_to_end.py",
+    "test_cli.py",
+    "faults/",
+    "e2e/",
+    "cheats/",
+    "harness/",
+    "doctor/",
+    "researchers/search/",
+    "runs/",
+    "sandbox/",
+    "engine/",
+)
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
+        return next((at for at, begin in enumerate(FIRST) if path.startswith(begin)), len(FIRST))
+
+    items.sort(key=place)
+
 
 TRAIN = '''\
 """A training run that takes milliseconds: the score is how far the constants are from the best ones."""
@@ -89,10 +132,29 @@ def make_lab(folder: Path, settings: str = SETTINGS, train: str = TRAIN) -> Path
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The labs of tests are not remembered among the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder with the embedded corpus prepared for the demo profile."""
-    folder = tmp_path_factory.mktemp("cache")
+    """A cache folder with the embedded corpus prepared for the demo profile: one for all workers."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    place = tmp_path_factory.getbasetemp() if alone else tmp_path_factory.getbasetemp().parent
+    folder, done = place / "prepared", place / "prepared.done"
+    with (place / "prepared.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            _prepare(folder)
+            done.touch()
+    return folder
+
+
+def _prepare(folder: Path) -> None:
     harness = Path(__file__).resolve().parents[1] / "harness"
     env = {name: value for name, value in os.environ.items() if not name.startswith("AUTORESEARCH_")}
     env |= {"AUTORESEARCH_CACHE": str(folder), "AUTORESEARCH_PROFILE": "demo"}
@@ -100,7 +162,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, harness / "prepare.py"], env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return folder
 
 
 @pytest.fixture
@@ -117,6 +178,17 @@ def new_lab(tmp_path: Path) -> Callable[..., Path]:
         return make_lab(tmp_path / name, settings, train)
 
     return make
+
+
+def leave_machine_out(patch: pytest.MonkeyPatch) -> None:
+    """No copies of scored text are looked for among the machine's own files: that takes seconds."""
+    own = (*map(str, policy.own_paths()), *map(str, policy.interpreter_paths(Path(sys.executable))), "/usr")
+    patch.setattr(scored_data, "_NOT_LOOKED_THROUGH", ("/sys", "/proc", *own))
+
+
+@pytest.fixture
+def machine_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_machine_out(monkeypatch)
 
 
 @pytest.fixture

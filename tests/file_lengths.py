@@ -1,13 +1,12 @@
-"""A file is one idea: source files of more than 400 lines are too long.
-
-The files that a lab consists of stand alone, and may be longer: train.py is the agent's whole canvas.
-"""
+"""Files are as long as their idea: one of more than 600 lines is looked at, and named here if it stays so."""
 
 import sys
 from pathlib import Path
 
-LIMIT = 400
-LONGER = {"harness/train.py": 650, "harness/prepare.py": 635, "harness/corpus.py": 490}
+LIMIT = 600
+LONGER = {
+    "autoresearch_tui/cockpit/screens/main.py": 680,
+}
 
 
 def main() -> int:

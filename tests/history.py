@@ -12,17 +12,20 @@ import subprocess
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.fold import fold, fold_all
-from autoresearch_tui.engine.hosting.lock import held
-from autoresearch_tui.engine.journal import read
-from autoresearch_tui.engine.ledger import Ledger
-from autoresearch_tui.engine.results import render
-from autoresearch_tui.engine.running import runner
-from autoresearch_tui.engine.state import IN_FLIGHT, TABLED, WAITING, Experiment, Stage, State, best_keep
+from autoresearch_tui.engine.results_table import render
+from autoresearch_tui.lab.engine_lock import held
+from autoresearch_tui.lab.git import GitRepo
+from autoresearch_tui.runs import runner
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.ends import JUDGED
+from autoresearch_tui.session.fold import fold, fold_all
+from autoresearch_tui.session.journal import read
+from autoresearch_tui.session.state import IN_FLIGHT, WAITING, Experiment, Stage, State, best_keep
+from autoresearch_tui.util import timestamps
 
 ENDS = (ev.VerdictGiven, ev.ProposalVetoed, ev.ProposalWithdrawn)
 REST_SECONDS = 60.0
@@ -30,17 +33,21 @@ REST_SECONDS = 60.0
 # In which stage an experiment must be for something to happen to it.
 _STAGES: dict[type, frozenset[Stage]] = {
     ev.ReviewOpened: frozenset({Stage.PROPOSED, Stage.REVIEW}),
+    ev.ProposalHeld: WAITING,
     ev.ProposalApproved: WAITING,
     ev.ProposalVetoed: WAITING,
     ev.ProposalRebased: WAITING,
     ev.ProposalWithdrawn: WAITING,
     ev.RunStarted: frozenset({Stage.APPROVED, Stage.ENDED}),
-    ev.RunSpoiled: frozenset({Stage.RUNNING}),
+    ev.RunInvalidated: frozenset({Stage.RUNNING}),
+    ev.RunStopAsked: frozenset({Stage.RUNNING}),
+    ev.RunGivenUp: frozenset({Stage.RUNNING}),
     ev.RunEnded: frozenset({Stage.RUNNING}),
-    ev.ProposalPutBack: frozenset({Stage.ENDED}),
+    ev.RunRequeued: frozenset({Stage.ENDED}),
     ev.RunScored: frozenset({Stage.ENDED}),
-    ev.VerdictGiven: frozenset({Stage.ENDED, Stage.SCORED}),
-    ev.VerdictOverruled: frozenset({Stage.DONE}),
+    ev.VerdictDeferred: frozenset({Stage.SCORED}),
+    ev.VerdictGiven: frozenset({Stage.ENDED, Stage.SCORED, Stage.CONFIRMING}),
+    ev.VerdictOverruled: frozenset({Stage.CONFIRMING, Stage.DONE}),
 }
 
 
@@ -54,7 +61,13 @@ def contradictions(lab: Path, tag: str) -> list[str]:
     """What no kill at any instruction may lead to."""
     folder = lab / ".autoresearch" / tag
     records = read(folder / "journal.jsonl")
-    return [*_order(records), *_ends(records), *_reachable(lab, tag, records), *_starts(folder, fold_all(records))]
+    return [
+        *_order(records),
+        *_ends(records),
+        *_requests(records),
+        *_reachable(lab, tag, records),
+        *_starts(folder, fold_all(records)),
+    ]
 
 
 def problems(lab: Path, tag: str, *, at_rest: bool = True) -> list[str]:
@@ -78,10 +91,15 @@ def _order(records: tuple[ev.Record, ...]) -> list[str]:
         event = record.event
         if type(event) in _STAGES:
             experiment = state.experiments[event.number]
-            if experiment.stage not in _STAGES[type(event)]:
+            if _revived(event, experiment):
+                pass
+            elif experiment.stage not in _STAGES[type(event)]:
                 found.append(f"record {record.seq}: {type(event).__name__} of a {experiment.stage} experiment")
             elif isinstance(event, ev.RunStarted):
-                found += [f"record {record.seq}: {why}" for why in _launched(state, experiment, event)]
+                found += [
+                    f"record {record.seq}: {why}"
+                    for why in _launched(state, experiment, event, timestamps.parse(record.time))
+                ]
             elif isinstance(event, ev.VerdictGiven) and experiment.stage is Stage.ENDED:
                 assert experiment.run is not None
                 if experiment.run.reason == "finished":
@@ -90,11 +108,19 @@ def _order(records: tuple[ev.Record, ...]) -> list[str]:
     return found
 
 
-def _launched(state: State, experiment: Experiment, event: ev.RunStarted) -> list[str]:
+def _revived(event: ev.Event, experiment: Experiment) -> bool:
+    """Whether a human approves what a policy had vetoed."""
+    vetoed = isinstance(experiment.dropped, ev.ProposalVetoed) and experiment.dropped.by != "human"
+    return vetoed and isinstance(event, ev.ProposalApproved) and event.by == "human"
+
+
+def _launched(state: State, experiment: Experiment, event: ev.RunStarted, now: datetime) -> list[str]:
     """What is wrong with a launch."""
     found = []
     if not experiment.approved_by:
         found.append("launched without an approval")
+    if held := experiment.held_at(now):
+        found.append(f"launched while a human had it ({held})")
     if state.paused is not None or state.stopping:
         found.append("launched in a pause, or after a stop was asked for")
     if experiment.stage is Stage.ENDED and (experiment.run is None or experiment.run.reason != "lost"):
@@ -110,10 +136,26 @@ def _ends(records: tuple[ev.Record, ...]) -> list[str]:
     if made != list(range(len(made))):
         found.append(f"experiments are numbered {made}")
     ends = Counter(r.event.number for r in records if isinstance(r.event, ENDS))
+    vetoes = {r.seq for r in records if isinstance(r.event, ev.ProposalVetoed)}
+    ends.subtract(
+        r.event.number for r in records if isinstance(r.event, ev.JudgementUndone) and r.event.record in vetoes
+    )
+    by_policy = {r.event.number for r in records if isinstance(r.event, ev.ProposalVetoed) and r.event.by != "human"}
+    ends.subtract(
+        r.event.number
+        for r in records
+        if isinstance(r.event, ev.ProposalApproved) and r.event.by == "human" and r.event.number in by_policy
+    )
     found += [f"experiment {number} ended {count} times" for number, count in ends.items() if count > 1]
     scores = Counter(r.event.number for r in records if isinstance(r.event, ev.RunScored))
     found += [f"experiment {number} was scored {count} times" for number, count in scores.items() if count > 1]
     return found
+
+
+def _requests(records: tuple[ev.Record, ...]) -> list[str]:
+    """Nothing that another process asked for was answered twice."""
+    counts = Counter(record.request for record in records if record.request)
+    return [f"request {name} was answered {count} times" for name, count in counts.items() if count > 1]
 
 
 def _reachable(lab: Path, tag: str, records: tuple[ev.Record, ...]) -> list[str]:
@@ -129,11 +171,11 @@ def _reachable(lab: Path, tag: str, records: tuple[ev.Record, ...]) -> list[str]
                 commits[event.number].add(event.commit)
             case ev.VerdictGiven(verdict="keep") | ev.VerdictOverruled(verdict="keep"):
                 heads |= commits[event.number]
-    ledger, found = Ledger(lab), []
-    head = ledger.resolve(f"refs/heads/{branch}")
+    repo, found = GitRepo(lab), []
+    head = repo.resolve(f"refs/heads/{branch}")
     if head is not None and head not in heads:
         found.append(f"the branch's head {head[:7]} was never a frontier")
-    for ref, commit in ledger.refs(f"refs/autoresearch/{tag}/").items():
+    for ref, commit in repo.refs(f"refs/autoresearch/{tag}/").items():
         if commit not in commits[int(ref.rpartition("/")[2])]:
             found.append(f"{ref} points at {commit[:7]}, which the journal does not have there")
     return found
@@ -152,11 +194,11 @@ def _starts(folder: Path, state: State) -> list[str]:
 
 def _git(lab: Path, tag: str, state: State) -> list[str]:
     assert state.session is not None
-    ledger = Ledger(lab)
+    repo = GitRepo(lab)
     found = []
-    if ledger.resolve(f"refs/heads/{state.session.branch}") != state.frontier_commit:
+    if repo.resolve(f"refs/heads/{state.session.branch}") != state.frontier_commit:
         found.append("the branch's head is not the frontier")
-    refs = ledger.refs(f"refs/autoresearch/{tag}/")
+    refs = repo.refs(f"refs/autoresearch/{tag}/")
     wanted = {f"refs/autoresearch/{tag}/{e.name}": e.commit for e in state.experiments}
     if refs != wanted:
         found.append(f"refs are {refs}, attempts are {wanted}")
@@ -168,19 +210,28 @@ def _git(lab: Path, tag: str, state: State) -> list[str]:
 
 def _keeps(state: State) -> list[str]:
     """Each keep is better than the one before it and starts there, unless a human chose where the search goes on."""
-    if any(e.overruled for e in state.experiments) or state.frontier != best_keep(state.experiments, state.session):
+    best = best_keep(state.experiments, state.goal)
+    if any(e.overruled for e in state.experiments) or state.frontier_number != best:
         return []
     found = []
     keeps = [e for e in state.table if e.outcome == "keep"]
-    bases = {e.commit for e in keeps}
+    bases = {e.commit for e in state.table if e.advanced}
     for older, newer in pairwise(keeps):
         assert older.value is not None
         assert newer.value is not None
-        if not newer.value < older.value:
+        confirmed = newer.verdict is not None and newer.verdict.error is not None  # by means, which later runs change
+        if not newer.value < older.value and not confirmed:
             found.append(f"#{newer.number} was kept with {newer.value} after {older.value}")
-        beside = newer.device and newer.base in bases  # others were judged while it ran
-        if newer.base != older.commit and not newer.side and not beside:
+        beside = newer.proposal.base in bases  # others were judged while it ran, or it clashed with them
+        if newer.proposal.base != older.commit and not newer.proposal.exploratory and not beside:
             found.append(f"#{newer.number} was kept but does not start from the keep before it")
+    for front in state.heads:
+        own = [e for e in state.table if e.advanced and e.proposal.front == front]
+        for older, newer in pairwise(own):
+            assert older.value is not None
+            assert newer.value is not None
+            if not newer.value < older.value:
+                found.append(f"#{newer.number} leads its front with {newer.value} after {older.value}")
     return found
 
 
@@ -191,7 +242,7 @@ def _runs(folder: Path, state: State, records: tuple[ev.Record, ...]) -> list[st
         run = folder / "runs" / experiment.name
         if experiment.stage is Stage.DONE and (run / "work").exists():
             found.append(f"{experiment.name}/work was left behind")
-        if experiment.outcome in ("keep", "discard") and not (run / "score.json").exists():
+        if experiment.status in ("keep", "discard") and not (run / "score.json").exists():
             found.append(f"{experiment.name} has a verdict and no score.json")
         if experiment.number not in started and (run / "run.log").exists():
             found.append(f"{experiment.name} has a log and was never started")
@@ -199,7 +250,7 @@ def _runs(folder: Path, state: State, records: tuple[ev.Record, ...]) -> list[st
             ended = json.loads((run / "exit.json").read_text())
             if ended["reason"] != experiment.run.reason:
                 found.append(f"{experiment.name} ended {ended['reason']}, the journal says {experiment.run.reason}")
-        if experiment.outcome in TABLED and experiment.stage in IN_FLIGHT:
+        if experiment.outcome in JUDGED and experiment.stage in IN_FLIGHT:
             found.append(f"{experiment.name} has an outcome and is in flight")
     return found
 
@@ -213,6 +264,7 @@ def _left(lab: Path, folder: Path) -> list[str]:
         ],
         "processes are left": lambda: survivors(lab),
         "git's locks are left": lambda: [*(lab / ".git").rglob("*.lock")],
+        "requests are left": lambda: [*(folder / "inbox").glob("*-*")],
         "half-written files are left": lambda: [*lab.rglob("*.partial")],
     }
     deadline = time.monotonic() + REST_SECONDS

@@ -49,6 +49,17 @@ def test_headless_prints_the_journal_and_ends_by_itself(lab_folder: Path) -> Non
     assert problems(lab_folder, "t") == []
 
 
+def test_the_help_lists_every_command_with_what_it_does_in_80_columns() -> None:
+    done = run("--help", env={"COLUMNS": "80"})
+    assert done.returncode == 0
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    listed = [line.split()[0] for line in done.stdout.partition("other commands:")[2].splitlines() if line[:2] == "  "]
+    assert {"init", "status", "approve", "continue"} < set(listed)
+    for name in listed:
+        told = run(name, "--help")
+        assert told.returncode == 0 and told.stdout.startswith(f"usage: autoresearch-tui {name} ")
+
+
 def test_a_second_start_goes_on_and_a_new_session_begins_afresh(lab_folder: Path) -> None:
     assert run(str(lab_folder), "--headless", "--experiments", "2").returncode == 0
     again = run("--headless", "--experiments", "3", cwd=lab_folder)
@@ -200,12 +211,18 @@ def test_a_merge_that_is_not_finished_begins_no_session(tmp_path: Path) -> None:
         (("LAB", "b"), "unrecognized arguments: b; `autoresearch-tui --help`"),
         (("replay", "LAB", "--speed", "0"), "--speed: must be a number above 0"),
         (("prepare", "LAB", "--num-shards", "x"), "--num-shards: must be a whole number above 0"),
-        (("init",), "dir; `autoresearch-tui init --help`"),
+        (("init",), "DIR; `autoresearch-tui init --help`"),
         (("init", "new", "--template", "x"), "choose from 'gpt', 'sine', 'sort'"),
         (("--tag", "", "LAB", "--headless"), "--tag: is empty"),
         (("--tag", "a\nb", "LAB", "--headless"), "branch's name"),
         (("--tag", "a" * 300, "LAB", "--headless"), "longer than"),
         (("no\x1b[31mthing",), "no such folder"),
+        (("wacth",), "wacth: no such command, and no such folder; did you mean `autoresearch-tui watch`?"),
+        (("Doctor", "--json"), "did you mean `autoresearch-tui doctor`?"),
+        (("prepair", "LAB"), "did you mean `autoresearch-tui prepare`?"),
+        (("./wacth",), "wacth: no such folder; `autoresearch-tui init"),
+        (("LAB", "--headles"), "did you mean `--headless`?"),
+        (("replay", "LAB", "--sped", "2"), "did you mean `--speed`?"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(lab_folder: Path, words: tuple[str, ...], said: str) -> None:
@@ -306,7 +323,7 @@ def test_a_damaged_journal_is_named_and_not_touched(lab_folder: Path) -> None:
     journal.write_bytes(damaged)
     done = run(str(lab_folder), "--headless", "--tag", "t")
     assert done.returncode == 2
-    assert "doctor --mend" in done.stderr
+    assert "doctor --repair" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert journal.read_bytes() == damaged
 
@@ -386,7 +403,7 @@ def test_an_interrupt_stops_the_run_and_exits_with_130(new_lab: Callable[..., Pa
     process.send_signal(signal.SIGINT)
     rest = process.stdout.read()
     assert process.wait(60) == 130
-    assert '"proposal_put_back"' in rest
+    assert '"run_requeued"' in rest
     assert (folder / ".autoresearch/t/runs/0000/exit.json").exists()
 
 
@@ -400,6 +417,16 @@ def test_data_that_was_prepared_is_trained_on(lab_folder: Path, tmp_path: Path) 
     assert "from now on" in done.stdout
     assert run(str(lab_folder), "--headless", "--tag", "t", "--experiments", "1").returncode == 0
     assert f"1.0 {tmp_path}/texts" in (lab_folder / ".autoresearch/t/runs/0000/run.log").read_text()
+
+
+@pytest.mark.parametrize("template", ["sine", "sort"])
+def test_a_lab_without_data_is_not_to_be_prepared(tmp_path: Path, template: str) -> None:
+    """Its `prepare.py`, if it has one, scores what a run has left."""
+    made = run("init", "lab", "--template", template, cwd=tmp_path)
+    assert "prepare" not in made.stdout.splitlines()[-1]
+    done = run("prepare", "lab", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nothing else to prepare" in done.stdout
 
 
 def test_a_baseline_without_a_score_is_a_failure_even_where_the_table_is_full(new_lab: Callable[..., Path]) -> None:
@@ -422,3 +449,50 @@ def test_starting_again_without_a_screen_is_a_resume_of_what_the_engine_paused(n
     assert run(*words).returncode == 0
     rows = (folder / "results.tsv").read_text().splitlines()[1:]
     assert [row.split("\t")[3:] for row in rows] == [["crash", "baseline"], ["keep", "baseline"]]
+
+
+def test_a_folder_of_that_name_is_a_lab(lab_folder: Path) -> None:
+    lab_folder.rename(lab_folder.parent / "wacth")
+    done = run("wacth", "--headless", "--experiments", "1", cwd=lab_folder.parent)
+    assert done.returncode == 0
+
+
+SLOW_CHECK = """
+import os, pathlib, sys, time
+pathlib.Path("checking").write_text(str(os.getpid()))
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("--tag", "old"), "old"), (("--budget", "30"), "--budget 30: a run is killed after 30 s")],
+)
+def test_a_start_that_is_refused_leaves_no_process(lab_folder: Path, words: tuple[str, ...], said: str) -> None:
+    git(lab_folder, "branch", "autoresearch/old")
+    (lab_folder / "prepare.py").write_text(f"# AUTORESEARCH_PROFILE\n{SLOW_CHECK}")
+    git(lab_folder, "commit", "-qam", "slow")
+    done = run(str(lab_folder), "--headless", "--new", *words)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert said in done.stderr
+    if (lab_folder / "checking").exists():
+        assert not Path("/proc", (lab_folder / "checking").read_text()).exists()
+
+
+def test_a_timeout_that_no_run_survives_is_said_before_the_first(new_lab: Callable[..., Path]) -> None:
+    lab = new_lab(settings=SETTINGS.replace("timeout_seconds = 30", "timeout_seconds = 4"))
+    done = run(str(lab), "--headless", "--experiments", "1")
+    first = done.stderr.splitlines()[0]
+    assert "a run is killed after 4 s (`run.timeout_seconds`), before its budget of 5 s (`run.budget_seconds`)" in first
+
+
+def test_a_path_that_is_not_utf8_is_refused_in_one_line(new_lab: Callable[..., Path], tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/caf\xe9"
+    new_lab().rename(os.fsdecode(odd))
+    done = subprocess.run(
+        [sys.executable, "-m", "autoresearch_tui", odd, "--headless", "--experiments", "1"],
+        capture_output=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert b"the path is not UTF-8; rename that folder" in done.stderr
+    assert done.stderr.count(b"\n") == 1

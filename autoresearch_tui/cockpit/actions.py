@@ -1,4 +1,4 @@
-"""Everything a key can do, in one table. Bindings, key bars, help screen and command palette are made from it."""
+"""One table of everything a key can do; bindings, key bars, help and the command palette are made from it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,28 @@ from types import MappingProxyType
 
 from textual.binding import Binding
 
-from autoresearch_tui.engine.state import TABLED, Experiment, Stage, State
-from autoresearch_tui.frozen import Frozen
+from autoresearch_tui.session import undo
+from autoresearch_tui.session.ends import JUDGED
+from autoresearch_tui.session.state import Experiment, Stage, State
+from autoresearch_tui.util.frozen import Frozen
 
 
 class Situation(Frozen):
-    """What decides whether an action makes sense: the facts, the proposal on the screen, the experiment under the
-    cursor of the pane with the keys, who may command."""
+    """What decides whether an action is available.
+
+    `proposal` is the one on screen, `selected` the experiment under the cursor of the focused pane; `commands`: this
+    screen may send commands; `elsewhere`: to an engine in another process. `replay`: a recorded session is played.
+    `visit`: another session of the lab is shown than the cockpit's own. `no_row`: the focused list has no experiment.
+    """
 
     state: State
     proposal: Experiment | None = None
     commands: bool = False
-    takeable: bool = False
+    elsewhere: bool = False
     selected: Experiment | None = None
+    replay: bool = False
+    visit: bool = False
+    no_row: bool = False
 
     @property
     def open_gate(self) -> bool:
@@ -35,14 +44,29 @@ class Situation(Frozen):
     @property
     def judged(self) -> bool:
         """Whether the experiment under the cursor has a verdict."""
-        return self.commands and self.selected is not None and self.selected.outcome in TABLED
+        return self.commands and self.selected is not None and self.selected.outcome in JUDGED
 
     @property
     def held(self) -> bool:
-        """Whether something holds the loop up that a human can lift."""
+        """Whether the loop is blocked by something that `p` lifts."""
         state = self.state
         stuck = state.failed is not None and state.running is None
-        return state.paused is not None or state.trouble is not None or bool(state.stopping) or stuck
+        return state.paused is not None or state.trouble is not None or state.stopping == "after" or stuck
+
+    @property
+    def only_stopping(self) -> bool:
+        """Whether the session ends after the current run, and nothing else holds the loop."""
+        state = self.state
+        return state.stopping == "after" and state.paused is None and state.trouble is None
+
+    @property
+    def holdable(self) -> bool:
+        """Whether something would happen to the proposal on the screen by itself."""
+        return (
+            self.unlaunched
+            and self.proposal is not None
+            and (bool(self.proposal.deadline) or self.proposal.stage is Stage.APPROVED)
+        )
 
 
 def _always(_: Situation) -> bool:
@@ -58,8 +82,16 @@ def _training(now: Situation) -> bool:
     return now.commands and running is not None and running.stage is Stage.RUNNING
 
 
+def _replay(now: Situation) -> bool:
+    return now.replay
+
+
 def _has_experiments(now: Situation) -> bool:
     return bool(now.state.experiments)
+
+
+def _has_row(now: Situation) -> bool:
+    return _has_experiments(now) and not now.no_row
 
 
 def _judged(now: Situation) -> bool:
@@ -68,18 +100,21 @@ def _judged(now: Situation) -> bool:
 
 def _scored(now: Situation) -> bool:
     selected = now.selected
-    return now.judged and selected is not None and selected.score is not None and selected.score.value is not None
+    decidable = now.judged or (now.commands and selected is not None and selected.stage is Stage.CONFIRMING)
+    return decidable and selected is not None and selected.score is not None and selected.score.value is not None
 
 
 def _elsewhere(now: Situation) -> bool:
-    return _scored(now) and now.selected is not None and now.selected.number != now.state.frontier
+    return _scored(now) and now.selected is not None and now.selected.number != now.state.frontier_number
 
 
 class Action(Frozen):
-    """`bar` orders a key bar, smallest first; 0: not in it. `short` is its word there; `why` says why not now.
+    """One row of the table.
 
-    `place` is the screen or pane that has the key; empty: the main screen. `run` is what Textual runs there, where
-    that is not the id. `more` are keys that do the same and are shown nowhere; `first` takes the key from a pane.
+    `bar` orders the key bar, smallest first (0: not shown there); `short` is the label there; `why` says why the action
+    is unavailable. `place` is the screen or pane that has the key (empty: the main screen), `also` are others that do.
+    `run` is the Textual action if it differs from the id. `more` are extra keys that are not shown; `first` takes the
+    key before the focused pane.
     """
 
     id: str
@@ -90,11 +125,16 @@ class Action(Frozen):
     enabled: Callable[[Situation], bool] = _always
     bar: int = 0
     short: str = ""
-    why: str = "not just now"
+    why: str = "not available now"
     place: str = ""
     run: str = ""
     more: str = ""
     first: bool = False
+    also: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        return (self.place, *self.also)
 
     @property
     def call(self) -> str:
@@ -104,201 +144,325 @@ class Action(Frozen):
         return f"app.{self.id}" if self.id in {"help", "detach", "take_over"} else self.id
 
 
-_NO_VERDICT = "choose an experiment that has a verdict: 4 results, 5 tree"
-_NO_SCORE = "choose an experiment that has a score: 4 results, 5 tree"
+_NO_VERDICT = "choose an experiment with a verdict in 4 results or 5 tree"
+_NO_ROW = "no experiment is listed here"
+_NO_SCORE = "choose an experiment with a score in 4 results or 5 tree"
 
 _MAIN = (
     Action(
         "approve", "a", "Approve the proposal",
-        "Train exactly the diff on the screen. Not within half a second of its appearing.",
-        "Decide", lambda now: now.open_gate, 1, "approve", "no proposal waits for an answer",
+        "Trains exactly the diff on screen. Ignored for half a second after the diff appears.",
+        "Decide", lambda now: now.open_gate, 1, "approve", "no proposal waits for your review",
     ),
     Action(
-        "veto", "v", "Veto the proposal", "It is not trained, nor proposed again; the researcher gets your reason.",
-        "Decide", lambda now: now.unlaunched, 2, "veto", "no proposal can be vetoed just now",
+        "veto", "v", "Veto the proposal", "It is neither trained nor proposed again; the researcher gets your reason.",
+        "Decide", lambda now: now.unlaunched, 2, "veto", "no proposal can be vetoed now",
     ),
     Action(
         "review", "r", "Review the proposal",
-        "The whole diff, to approve, veto or edit: of what waits the one under the cursor, else the next.",
+        "The whole diff, to approve, veto or edit: the waiting proposal under the cursor, or the next one.",
         "Decide", lambda now: now.proposal is not None, 3, "review", "there is no proposal yet",
     ),
     Action(
-        "note", "n", "Send a note", "A line for the researcher's next request.",
+        "hold", "h", "Hold or release the proposal",
+        "Nothing decides or launches it until you press this again. Reading it holds it as well.",
+        "Decide", lambda now: now.holdable, 4, "hold", "nothing happens to a proposal by itself now",
+    ),
+    Action(
+        "undo", "z", "Take back the last decision",
+        "A veto until another is proposed, an approval until it starts, a verdict by hand until the next verdict.",
+        "Decide", lambda now: now.commands and undo.last(now.state) is not None, 11, "undo",
+    ),
+    Action(
+        "note", "n", "Send a note", "Adds a line to the next request to the researcher.",
         "Decide", _commands, 14, "note", first=True,
     ),
     Action(
+        "notes", "N", "Take back a note", "Lists the notes that wait for the next request, to take one back.",
+        "Decide", lambda now: now.commands and bool(now.state.waiting_notes), 0, "notes", "no note waits to be sent",
+        first=True,
+    ),
+    Action(
         "repeat", "R", "Repeat the experiment",
-        "Runs its commit once more under another seed, to see how far equal runs lie apart.",
-        "Judge", _judged, 7, "repeat", _NO_VERDICT,
+        "Runs its commit again with another seed, to measure the noise between equal runs.",
+        "Judge", _judged, 7, "repeat", _NO_VERDICT, also=("details",),
+    ),
+    Action(
+        "transfer", "X", "Try at a larger scale",
+        "Runs it and the baseline once at the scale of [transfer], to see whether its gain holds there.",
+        "Judge", _scored, 0, "scale", _NO_SCORE,
     ),
     Action(
         "overrule", "O", "Overrule the verdict", "Keep what was discarded, or discard what was kept, and say why.",
-        "Judge", _scored, 8, "overrule", _NO_SCORE,
+        "Judge", _scored, 8, "overrule", _NO_SCORE, also=("details",),
     ),
     Action(
         "continue_from", "C", "Continue from here",
         "The next proposals start from this experiment and are measured against it.",
-        "Judge", _elsewhere, 9, "continue", "choose an experiment with a score that is not the frontier already",
+        "Judge", _elsewhere, 9, "continue", "choose an experiment with a score that isn't already the frontier",
+        also=("details",),
     ),
     Action(
-        "pause", "p", "Pause or resume", "Nothing new is launched; the present run goes on. Again: go on.",
+        "pause", "p", "Pause or resume", "Finish the current run, start nothing new. Press again to resume.",
         "Loop", _commands, 5, "pause",
     ),
     Action(
-        "pause_run", "P", "Pause and stop the run", "The present run's proposal is put back and runs again later.",
+        "pause_run", "P", "Pause and stop the run", "The current run's proposal is requeued and runs again later.",
         "Loop", _commands,
     ),
     Action(
-        "stop_run", "s", "Stop the present run", "It counts as a crash, «stopped on request».",
-        "Loop", _training, 13, "stop run", "nothing is in training",
+        "stop_run", "s", "Stop the current run", "Asks why; the researcher gets your reason.",
+        "Loop", _training, 13, "stop run", "nothing is training",
     ),
     Action(
-        "program", "e", "Edit the program", "Opens program.md; the next request is made under it.",
+        "program", "e", "Edit the program", "Opens program.md; the next request uses what you save.",
         "Loop", _commands, 10, "program",
     ),
     Action(
-        "editor", "E", "Edit the program in $EDITOR", "Leaves the screen to your own editor for a while.",
+        "editor", "E", "Edit the program in $EDITOR", "Opens it in $EDITOR.",
         "Loop", _commands,
     ),
     Action(
-        "details", "enter", "Details of the experiment", "Diff, log, curve, score and who decided.",
-        "Look", _has_experiments, 6, "details",
+        "details", "enter", "Details of the experiment", "Diff, log, loss curve, score and who decided.",
+        "Look", _has_row, 6, "details", _NO_ROW,
     ),
     Action(
-        "find", "slash", "Search", "In the log, its kept lines; in the results, every row that has all the words.",
-        "Look", bar=12, short="search",
+        "find", "slash", "Search",
+        "Searches the focused text, else the log. In results and tree: shows the rows that contain every word.",
+        "Look", bar=12, short="search", also=("details", "review", "compare"),
     ),
-    Action("find_next", "greater_than_sign", "Next match", "Towards the end of the log.", "Look"),
-    Action("find_previous", "less_than_sign", "Previous match", "Towards the beginning of the log.", "Look"),
-    Action("first_error", "exclamation_mark", "First error", "The log's first line that looks like one.", "Look"),
     Action(
-        "next_run", "right_square_bracket", "The next run", "Log and curve of another experiment in training.",
-        "Look", lambda now: len(now.state.in_flight) > 1, 0, "", "no other experiment is in training",
+        "go_to", "colon", "Go to",
+        "An experiment (:12), the next of a kind (:keep, :crash, …) or another session of the lab (:nov27).",
+        "Look",
     ),
-    Action("follow", "f", "Follow the log", "Keep the newest line in sight; again: stand still.", "Look"),
-    Action("zoom", "z", "Zoom the pane", "The pane with the focus alone on the screen; again: back.", "Look"),
-    Action("pane(1)", "1", "Training", "Progress, loss curve and log of the present run.", "Panes"),
+    Action(
+        "go_to_number", "number_sign", "Go to #N", "Puts the cursor of results or tree on an experiment.",
+        "Look", _has_experiments,
+    ),
+    Action(
+        "copy_menu", "Y", "Copy", "The experiment's row, hash, description, score or path, to your clipboard (OSC 52).",
+        "Look", _has_row, why=_NO_ROW, also=("details",),
+    ),
+    Action(
+        "view", "V", "Open its files", "The experiment's log, diff or train.py in $PAGER, or a copy in $EDITOR.",
+        "Look", _has_row, why=_NO_ROW, also=("details",),
+    ),
+    Action(
+        "find_next", "greater_than_sign", "Next match", "Next match down.", "Look",
+        also=("details", "review", "compare"),
+    ),
+    Action(
+        "find_previous", "less_than_sign", "Previous match", "Next match up.", "Look",
+        also=("details", "review", "compare"),
+    ),
+    Action("first_error", "exclamation_mark", "First error", "The first line that looks like an error.", "Look"),
+    Action(
+        "next_run", "right_square_bracket", "Next run", "Shows the log and loss curve of another run in training.",
+        "Look", lambda now: len(now.state.in_flight) > 1, 0, "", "no other run is in training",
+    ),
+    Action(
+        "curve", "m", "Next curve", "Plots the next number that the log has at every step.", "Look",
+        also=("details", "compare"),
+    ),
+    Action(
+        "curves", "M", "Choose the curve", "Lists every number that the log has at every step.", "Look",
+        also=("details", "compare"),
+    ),
+    Action(
+        "smooth", "S", "Smooth curve", "Shows curves as running means. Press again for all values.", "Look",
+        also=("details", "compare"),
+    ),
+    Action("follow", "f", "Follow the log", "Keeps the newest line in sight. Press again to stop following.", "Look"),
+    Action(
+        "digest", "D", "Digest", "One page: what was learnt, what the researcher believes, what it would do next.",
+        "Look",
+    ),
+    Action(
+        "all_sessions", "A", "All sessions",
+        "Tree and chart of all the lab's sessions that measured as this one does. Press again for this one alone.",
+        "Look", lambda now: not now.replay, 0, "", "a replay has one session",
+    ),
+    Action("zoom", "Z", "Zoom the pane", "Shows the focused pane alone. Press again to go back.", "Look"),
+    Action("jump", "J", "Jump", "Shows a letter on each pane; that letter moves there.", "Panes"),
+    Action("pane(1)", "1", "Run", "Progress, loss curve and log of the current run.", "Panes"),
     Action("pane(2)", "2", "Load", "Accelerator, processor and memory.", "Panes"),
-    Action("pane(3)", "3", "Proposal", "The diff that waits, or the one in training.", "Panes"),
+    Action("pane(3)", "3", "Diff", "The proposal that waits, or the one in training.", "Panes"),
     Action("pane(4)", "4", "Results", "Every experiment with its score.", "Panes"),
-    Action("pane(5)", "5", "Tree", "The branch: what was kept, on what, and what was not.", "Panes"),
+    Action("pane(5)", "5", "Tree", "The branch: what was kept, on which base, and what was not.", "Panes"),
     Action("pane(6)", "6", "Researcher", "What the researcher says while it works, with tokens and cost.", "Panes"),
-    Action("pane(7)", "7", "Progress", "Every experiment as a point, the frontier as a line.", "Panes"),
+    Action("pane(7)", "7", "Chart", "Every experiment as a point, the frontier as a line.", "Panes"),
     Action("help", "question_mark", "Help", "Every key, and what it does.", "Session", _always, 20, "help"),
     Action(
-        "detach", "q", "Leave", "The engine goes on without a screen; the same command comes back to it.",
-        "Session", _always, 21, "leave",
+        "detach", "q", "Leave", "The engine keeps running without a screen; the same command reconnects.",
+        "Session", lambda now: not now.visit, 21, "leave", "q goes back to your own session",
     ),
     Action(
-        "take_over", "T", "Take over", "This terminal gets the session; the one that has it only watches from then on.",
-        "Session", lambda now: now.takeable, 1, "take over", "no other cockpit has this session",
+        "visit.leave", "escape", "Back to your session", "From another session of the lab, which `:` has opened.",
+        "Session", lambda now: now.visit, 21, "back", "no other session is shown", place="visit", run="leave", more="q",
     ),
     Action(
-        "stop", "Q", "Stop for good", "Ends the session: after this run, or now.", "Session", _commands,
+        "take_over", "T", "Take over", "Moves the engine into this terminal, from one that does not answer.",
+        "Session", lambda now: now.elsewhere, 0, "take over", "the engine is in this terminal already",
+    ),
+    Action(
+        "stop", "Q", "End the session", "After this run, or now; or not after all.", "Session", _commands,
     ),
 )  # fmt: skip
 
 _RESULTS = (
-    Action("results.order", "o", "Sort", "Newest, oldest, best first, or by outcome.", "Results", place="results",
-           run="order", bar=15, short="sort"),
-    Action("results.filter", "t", "Filter", "Only the kept ones, the discarded ones, …, or all.", "Results",
+    Action("results.filter", "t", "Filter", "Shows kept only, discarded only, … or all.", "Results",
            place="results", run="filter", bar=16, short="filter"),
-    Action("results.mark", "x", "Mark", "Mark the experiment for a comparison, or take the mark back.", "Results",
+    Action("results.mark", "x", "Mark", "Marks the experiment for comparison. Press again to unmark.", "Results",
            place="results", run="mark", bar=17, short="mark"),
     Action("results.compare", "c", "Compare",
-           "The marked experiments beside each other; the one under the cursor with the best.", "Results",
+           "Shows the marked experiments side by side, or the selected one beside the best.", "Results",
            place="results", run="compare", bar=18, short="compare"),
-    Action("results.copy", "y", "Copy the row", "As in results.tsv, to your own clipboard (OSC 52).", "Results",
+    Action("results.pin", "b", "Pin the curve", "Its loss curve becomes the grey one. Press again for the best run's.",
+           "Results", place="results", run="pin"),
+    Action("results.copy", "y", "Copy the row", "As in results.tsv, to your clipboard (OSC 52).", "Results",
            place="results", run="copy"),
+    Action("results.order", "o", "Sort", "Newest, oldest, best first, or by outcome.", "Results", place="table",
+           run="order", bar=15, short="sort"),
+    Action("results.columns", "w", "Columns", "Chooses columns, and any of them to sort by.", "Results", place="table",
+           run="columns", bar=19, short="columns"),
+    Action("tree.fold", "minus", "Fold", "Folds the discards of a keep, or unfolds them.", "Tree", place="tree",
+           run="fold", bar=15, short="fold"),
+    Action("tree.fold_all", "equals_sign", "Fold all", "Folds the discards of every keep, or unfolds them.", "Tree",
+           place="tree", run="fold_all"),
+)  # fmt: skip
+
+_STREAM = (
+    Action("stream.fold", "minus", "Fold tool calls", "Shows tool calls and their results whole, or on one line each.",
+           "Researcher", place="stream", run="fold"),
 )  # fmt: skip
 
 _DIFF = (
-    Action("diff.next", "right_square_bracket", "Next hunk", "Towards the end of the diff.", "Diff", place="diff",
+    Action("diff.next", "right_square_bracket", "Next hunk", "Next hunk down.", "Diff", place="diff",
            run="next_hunk", more="n"),
-    Action("diff.previous", "left_square_bracket", "Previous hunk", "Towards its beginning.", "Diff", place="diff",
+    Action("diff.previous", "left_square_bracket", "Previous hunk", "Next hunk up.", "Diff", place="diff",
            run="previous_hunk", more="N"),
     Action("diff.flag", "f", "Next risk", "The next line with a risk flag.", "Diff", place="diff", run="next_flag"),
-    Action("diff.split", "u", "Unified or side by side", "Side by side where there is room.", "Diff", place="diff",
+    Action("diff.split", "u", "Unified or side by side", "Side by side needs 100 columns.", "Diff", place="diff",
            run="toggle_split"),
 )  # fmt: skip
 
 _REVIEW = (
-    Action("review.approve", "a", "Approve", "Train exactly the diff on the screen.", "Review", place="review",
+    Action("review.approve", "a", "Approve", "Trains exactly the diff on screen.", "Review", place="review",
            run="approve", bar=1, short="approve"),
     Action("review.veto", "v", "Veto", "With a reason, from a list or in your own words.", "Review", place="review",
            run="veto", bar=2, short="veto"),
-    Action("review.edit", "e", "Edit", "Change the files here and run your version.", "Review", place="review",
+    Action("review.edit", "e", "Edit", "Changes the files here and runs your version.", "Review", place="review",
            run="edit", bar=3, short="edit"),
-    Action("review.external", "E", "Edit in $EDITOR", "The same in your own editor.", "Review", place="review",
-           run="external", bar=5, short="$EDITOR"),
+    Action("review.external", "E", "Edit in $EDITOR", "The same in $EDITOR.", "Review", place="review",
+           run="external", bar=6, short="$EDITOR"),
     Action("review.another", "n", "Ask for another", "Vetoes this one and sends your note.", "Review", place="review",
-           run="another", bar=4, short="another"),
-    Action("review.leave", "escape", "Back", "The proposal stays at the gate.", "Review", place="review", run="leave",
+           run="another", bar=5, short="another"),
+    Action("review.onward", "enter", "Next, or the new diff",
+           "Where the proposal was decided or changed meanwhile: what to read instead.", "Review", place="review",
+           run="onward", bar=1, short="show", first=True),
+    Action("review.next", "tab", "Next that waits", "This one keeps waiting.", "Review", place="review", run="next",
+           bar=7, short="next", first=True),
+    Action("review.hold", "h", "Hold or release", "Reading holds it; release it, and the policy's clock runs.",
+           "Review", place="review", run="hold", bar=4, short="hold"),
+    Action("review.undo", "z", "Take back the last decision", "As on the main screen.", "Review", place="review",
+           run="undo", bar=8, short="undo"),
+    Action("review.leave", "escape", "Back", "The proposal keeps waiting.", "Review", place="review", run="leave",
            bar=21, short="back"),
 )  # fmt: skip
 
 _DETAILS = (
-    Action("details.earlier", "left", "Earlier experiment", "The one before.", "Details", place="details",
+    Action("details.earlier", "left", "Earlier experiment", "The previous one.", "Details", place="details",
            run="step(-1)", bar=1, short="", more="h", first=True),
-    Action("details.later", "right", "Later experiment", "The one after.", "Details", place="details", run="step(1)",
+    Action("details.later", "right", "Later experiment", "The next one.", "Details", place="details", run="step(1)",
            bar=2, short="others", more="l", first=True),
-    Action("details.other", "tab", "Diff or run", "Where there is room for one: the other.", "Details",
+    Action("details.other", "tab", "Diff or run", "Switches between the two.", "Details",
            place="details", run="other", bar=3, short="diff/run", first=True),
     Action("details.compare", "c", "Compare with the best", "Scores, curves and diffs.", "Details", place="details",
            run="compare", bar=10, short="compare"),
-    Action("details.copy", "y", "Copy the row", "As in results.tsv, to your own clipboard.", "Details",
+    Action("details.copy", "y", "Copy the row", "As in results.tsv, to your clipboard (OSC 52).", "Details",
            place="details", run="copy", bar=12, short="copy row"),
-    Action("details.copy_diff", "d", "Copy the diff", "To your own clipboard (OSC 52).", "Details", place="details",
+    Action("details.copy_diff", "d", "Copy the diff", "To your clipboard (OSC 52).", "Details", place="details",
            run="copy_diff", bar=13, short="copy diff"),
-    Action("details.first_error", "exclamation_mark", "First error", "The log's first line that looks like one.",
+    Action("details.first_error", "exclamation_mark", "First error", "The first line that looks like an error.",
            "Details", place="details", run="first_error", bar=11, short="error"),
-    Action("details.leave", "escape", "Back", "To the screen before.", "Details", place="details",
-           run="dismiss(None)", bar=21, short="back", more="q"),
+    Action("details.leave", "escape", "Back", "To the previous screen.", "Details", place="details",
+           run="leave", bar=21, short="back", more="q"),
 )  # fmt: skip
 
 _COMPARE = (
-    Action("compare.next", "tab", "Next diff", "The keys to the next diff.", "Compare", place="compare",
+    Action("compare.next", "tab", "Next diff", "Focuses the next diff.", "Compare", place="compare",
            run="app.focus_next", bar=1, short="next diff"),
-    Action("compare.leave", "escape", "Back", "To the screen before.", "Compare", place="compare",
-           run="dismiss(None)", bar=21, short="back", more="q"),
+    Action("compare.leave", "escape", "Back", "To the previous screen.", "Compare", place="compare",
+           run="leave", bar=21, short="back", more="q"),
 )  # fmt: skip
 
 _PROGRAM = (
-    Action("program.save", "ctrl+s", "Save", "Atomically; never over somebody else's change.", "Program",
+    Action("program.save", "ctrl+s", "Save", "Saves atomically; never overwrites another editor's change.", "Program",
            place="program", run="save", bar=1, short="save", first=True),
-    Action("program.external", "ctrl+o", "$EDITOR", "Your own editor on the file.", "Program", place="program",
+    Action("program.external", "ctrl+o", "$EDITOR", "Opens the file in $EDITOR.", "Program", place="program",
            run="external", bar=2, short="$EDITOR", first=True),
-    Action("program.leave", "escape", "Back", "Asks where something is not saved.", "Program", place="program",
+    Action("program.versions", "ctrl+r", "Earlier versions", "Opens one, shows what differs from now, and restores it.",
+           "Program", place="program", run="versions", bar=3, short="versions", first=True),
+    Action("program.leave", "escape", "Back", "Asks about unsaved changes.", "Program", place="program",
            run="leave", bar=21, short="back", more="ctrl+q", first=True),
 )  # fmt: skip
 
+_VERSION = (
+    Action("version.restore", "r", "Restore", "Puts it into the editor; ctrl+s saves it, ctrl+z takes it back.",
+           "Version", place="version", run="restore", bar=1, short="restore"),
+    Action("version.whole", "o", "Whole text", "Shows the version's whole text, or what differs from now.", "Version",
+           place="version", run="whole", bar=2, short="whole text"),
+    Action("version.leave", "escape", "Back", "Changes nothing.", "Version", place="version", run="dismiss(False)",
+           bar=21, short="back"),
+)  # fmt: skip
+
+_DIGEST = (
+    Action("digest.write", "w", "Write a new page", "Asks the researcher; a template where it may not be asked.",
+           "Digest", place="digest", run="write", bar=1, short="write a new one"),
+    Action("digest.leave", "escape", "Back", "To the session.", "Digest", place="digest", run="dismiss(None)",
+           bar=21, short="back", more="q"),
+)  # fmt: skip
+
 _EDIT = (
-    Action("edit.save", "ctrl+s", "Run this version", "Checked first; a mistake in the syntax is told once.", "Edit",
+    Action("edit.save", "ctrl+s", "Run this version", "Checks the syntax first; again runs it as it is.", "Edit",
            place="edit", run="save", bar=1, short="run this version", first=True),
-    Action("edit.leave", "escape", "Back", "Twice where something was changed.", "Edit", place="edit", run="leave",
-           bar=21, short="back", first=True),
+    Action("edit.leave", "escape", "Back", "Press twice after a change; your edit is kept.", "Edit", place="edit",
+           run="leave", bar=21, short="back", first=True),
 )  # fmt: skip
 
 _CONFLICT = (
-    Action("conflict.merge", "m", "Merge and save", "Where the changes do not touch each other.", "Conflict",
-           place="conflict", run="choose('merge')", bar=1, short="merge both"),
-    Action("conflict.both", "b", "Both, to edit", "Both texts in the editor, between marks.", "Conflict",
+    Action("conflict.merge", "m", "Merge and save", "When the changes do not overlap.", "Conflict",
+           place="conflict", run="choose('merge')", bar=1, short="merge"),
+    Action("conflict.both", "b", "Edit both", "Puts both texts in the editor, between conflict markers.", "Conflict",
            place="conflict", run="choose('both')", bar=2, short="edit both"),
-    Action("conflict.theirs", "t", "Take the one on disk", "Your edit goes.", "Conflict", place="conflict",
-           run="choose('theirs')", bar=3, short="take the disk's"),
-    Action("conflict.mine", "y", "Save yours over it", "The other change goes.", "Conflict", place="conflict",
+    Action("conflict.theirs", "t", "Use the version on disk", "Discards your edit.", "Conflict", place="conflict",
+           run="choose('theirs')", bar=3, short="use disk"),
+    Action("conflict.mine", "y", "Save yours over it", "Discards the other change.", "Conflict", place="conflict",
            run="choose('mine')", bar=4, short="save yours"),
     Action("conflict.leave", "escape", "Back", "Nothing is written.", "Conflict", place="conflict",
            run="dismiss(None)", bar=21, short="back"),
 )  # fmt: skip
 
-ACTIONS: tuple[Action, ...] = (
-    *_MAIN, *_RESULTS, *_DIFF, *_REVIEW, *_DETAILS, *_COMPARE, *_PROGRAM, *_EDIT, *_CONFLICT
+# On the main screen, while a recorded session is played.
+REPLAY = (
+    Action("replay.pause", "space", "Pause the replay", "Press again to continue.", "Replay", _replay, 1, "pause",
+           place="replay", run="play_or_pause", first=True),
+    Action("replay.step", "full_stop", "Next verdict", "Goes there and pauses.", "Replay", _replay, 2, "step",
+           place="replay", run="play_step", first=True),
+    Action("replay.slower", "left_curly_bracket", "Half the speed", "Plays half as fast.", "Replay", _replay, 2, "",
+           place="replay", run="play_faster(0.5)", first=True),
+    Action("replay.faster", "right_curly_bracket", "Twice the speed", "Plays twice as fast.", "Replay", _replay, 2,
+           "speed", place="replay", run="play_faster(2)", first=True),
+    Action("replay.seek", "at", "Go to a moment", "An experiment (#12), a share of the night (50%) or a time (03:30).",
+           "Replay", _replay, 2, "go to", place="replay", run="play_from", first=True),
 )  # fmt: skip
-# These judge the experiment that is shown there as well.
-JUDGE = ("repeat", "overrule", "continue_from")
 
-# A key bar keeps what has this place or a later one, whatever its width.
+ACTIONS: tuple[Action, ...] = (
+    *_MAIN, *_RESULTS, *_STREAM, *_DIFF, *_REVIEW, *_DETAILS, *_COMPARE, *_PROGRAM, *_VERSION, *_DIGEST, *_EDIT,
+    *_CONFLICT, *REPLAY
+)  # fmt: skip
+# Actions from this `bar` on stay in the key bar at any width.
 WAYS_OUT = 20
 _NO_KEYS: Mapping[str, str] = MappingProxyType({})
 KEY_NAMES = {
@@ -306,6 +470,15 @@ KEY_NAMES = {
     "question_mark": "?",
     "greater_than_sign": ">",
     "less_than_sign": "<",
+    "number_sign": "#",
+    "colon": ":",
+    "minus": "-",
+    "space": "Space",
+    "full_stop": ".",
+    "left_curly_bracket": "{",
+    "right_curly_bracket": "}",
+    "at": "@",
+    "equals_sign": "=",
     "exclamation_mark": "!",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
@@ -318,15 +491,14 @@ KEY_NAMES = {
 
 
 def key_name(action: Action, keys: Mapping[str, str] = _NO_KEYS) -> str:
-    """The action's key as people write it; `keys` has the human's own by the action's id."""
+    """The key as it is printed; `keys` maps action ids to the user's own keys."""
     key = keys.get(action.id, action.key).split(",")[0].strip()
     return KEY_NAMES.get(key, key)
 
 
 def bindings(place: str = "") -> list[Binding]:
-    """A screen's or a pane's rows as Textual's bindings; their ids let a keymap change the keys."""
-    rows = [a for a in ACTIONS if a.place == place and a.id != "help"]
-    rows += [a for a in ACTIONS if place == "details" and a.id in JUDGE]
+    """Textual bindings of a screen or pane; their ids let a keymap change the keys."""
+    rows = [a for a in ACTIONS if place in a.places and a.id != "help"]
     made = []
     for a in rows:
         keys = f"{a.key},{a.more}" if a.more else a.key
@@ -335,19 +507,17 @@ def bindings(place: str = "") -> list[Binding]:
 
 
 def by_id(id: str) -> Action:  # noqa: A002
-    """The table's row of that id."""
+    """Raises StopIteration if there is no such action."""
     return next(a for a in ACTIONS if a.id == id)
 
 
 def find(action: str, parameters: tuple[object, ...] = ()) -> Action | None:
-    """The main screen's row for an action as Textual names it."""
+    """The main screen's row for a Textual action, such as `pane(3)`; None if there is none."""
     name = f"{action}({', '.join(map(repr, parameters))})" if parameters else action
     return next((a for a in ACTIONS if a.id == name), None)
 
 
 def bar(now: Situation, places: Iterable[str] = ("",)) -> list[Action]:
-    """What the key bar of these places shows in this situation, the most pressing first."""
-    shown = [a for a in ACTIONS if a.place in places and a.bar and a.enabled(now)]
-    if "details" in places:
-        shown += [a for a in ACTIONS if a.id in JUDGE and a.enabled(now)]
+    """The actions that the key bar of these places shows now, the most urgent first."""
+    shown = [a for a in ACTIONS if not set(places).isdisjoint(a.places) and a.bar and a.enabled(now)]
     return sorted(shown, key=lambda a: a.bar)

@@ -1,35 +1,47 @@
-"""The application: one timer, one bridge, the screens on top of it."""
+"""The application: one timer, one session view, and the screens on top of them."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual.app import App, SystemCommand
+from textual import events, on
+from textual._compositor import ChopsUpdate
+from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.dom import DOMNode
+from textual.filter import NoColor
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import Theme
 
-from autoresearch_tui.cockpit import continued, legible, preferences
-from autoresearch_tui.cockpit.actions import ACTIONS, Action, by_id
-from autoresearch_tui.cockpit.bridge import Bridge
+from autoresearch_tui.cockpit import preferences
+from autoresearch_tui.cockpit import theme as legible
+from autoresearch_tui.cockpit.actions import ACTIONS, Action, by_id, key_name
+from autoresearch_tui.cockpit.fewer_bytes import CroppedUpdate
+from autoresearch_tui.cockpit.key_order import KeysInOrder
 from autoresearch_tui.cockpit.preferences import Preferences
-from autoresearch_tui.cockpit.screens.main import MainScreen
-from autoresearch_tui.cockpit.screens.main_view import TICKS_A_SECOND
-from autoresearch_tui.engine.hosting.host import Host
-from autoresearch_tui.engine.state import State
-from autoresearch_tui.lab import Lab
-from autoresearch_tui.text import clean_line
+from autoresearch_tui.cockpit.screens.finding import FindingScreen
+from autoresearch_tui.cockpit.screens.main import READ_ON_SECONDS, TICKS_A_SECOND, MainScreen
+from autoresearch_tui.cockpit.session_view import Bridge
+from autoresearch_tui.lab.devices import Visible, all_visible
+from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.session.commands import Host
+from autoresearch_tui.session.state import State
+from autoresearch_tui.util.text import clean_line
 
 if TYPE_CHECKING:
-    from autoresearch_tui.monitor import Monitor
-    from autoresearch_tui.news import News
+    from autoresearch_tui.lab.machine_load import Monitor
+    from autoresearch_tui.lab.settings import RunSettings
+    from autoresearch_tui.session.notifications import News
+import signal
+import threading
+from types import FrameType
 
-READ_ON_SECONDS = 0.012
+from textual.app import App
 
 THEME = Theme(
     name="autoresearch",
@@ -61,16 +73,26 @@ _PLACES = {
     "ExperimentScreen": "details",
     "CompareScreen": "compare",
     "ProgramScreen": "program",
+    "VersionScreen": "version",
     "EditScreen": "edit",
     "ConflictScreen": "conflict",
+    "VisitScreen": "visit",
 }
 
 
-class Cockpit(App[int]):
-    """A projection of the session `tag` of `lab`. With no host it only watches; `silent`: it tells no news either.
+def accelerators_of_runs(run: RunSettings, state: State, ours: Mapping[str, str] | None = None) -> tuple[Visible, ...]:
+    """The accelerators that a session's runs see: from `ours` if we run the engine, else as the engine journalled."""
+    if ours is not None or state.engine is None:
+        return all_visible({**(os.environ if ours is None else ours), **run.env}, run.devices)
+    pinned = state.overrides.get("devices")
+    return all_visible(state.engine.accelerators, tuple(pinned.split(",")) if pinned else run.devices)
 
-    After `run`, `outcome` says what the human left behind: detached (the session goes on), stopped (the engine has
-    ended), failed (it ended by itself). Whoever runs the app lets go of the engine.
+
+class Cockpit(KeysInOrder[int]):
+    """Shows the session `tag` of `lab`. Without a host it only watches; `silent` turns notifications off.
+
+    After `run`, `outcome` is detached (the session continues), stopped (the engine ended), failed (it failed) or
+    "take over". The caller releases the engine.
     """
 
     CSS_PATH = "cockpit.tcss"
@@ -85,7 +107,6 @@ class Cockpit(App[int]):
         host: Host | None,
         *,
         read_only_reason: str = "",
-        takeable: bool = False,
         silent: bool = False,
         bridge: Bridge | None = None,
         monitor: Monitor | None = None,
@@ -93,15 +114,23 @@ class Cockpit(App[int]):
         tick_seconds: float = 1 / TICKS_A_SECOND,
     ) -> None:
         super().__init__()
+        if os.environ.get("TERM", "").lower() in ("dumb", "unknown"):
+            # Such a terminal shows codes as text. NO_COLOR alone would leave shades of grey.
+            self._filters.append(NoColor())
         self.register_theme(THEME)
         self.host = host
-        self.bridge = bridge or Bridge(lab, tag, host, read_only_reason, takeable)
+        self.bridge = bridge or Bridge(lab, tag, host, read_only_reason)
         self.monitor = monitor
         self.preferences = preferences.load(preferences.path()) if settings is None else settings
         self.main = MainScreen(self.bridge)
+        self.main.results.prefer(self.preferences.columns, self.preferences.sort)
         self.silent = silent
         self.outcome = "detached"
-        self.taken_over = False
+        # What is told when the screen is there, and is no fact of the session.
+        self.notices: list[str] = []
+        self._overdue = False
+        # A fault of the cockpit itself; the caller reports it.
+        self.crash: Exception | None = None
         themed = self.preferences.theme in self.available_themes
         self.set_reactive(Cockpit.theme, self.preferences.theme if themed else THEME.name)
         # Set before anything is drawn: a change of theme later means to work out all styles again.
@@ -109,29 +138,34 @@ class Cockpit(App[int]):
         self._tick_seconds = tick_seconds
         self._told: State | None = None
         self._reading_on = False
-        self._stopping = False
+        self._ticking_on = False
         self._ticks = 0
 
     def get_default_screen(self) -> Screen[Any]:
-        """What is on disk is on the first picture."""
+        """Reads the journal and log first, so that the first paint shows them."""
         self.bridge.poll()
         self.bridge.poll_log()
         return self.main
 
     def get_css_variables(self) -> dict[str, str]:
-        """The theme's, in colours that can be read."""
-        self.theme_variables = legible.variables(super().get_css_variables())
+        """The theme's variables, adjusted for contrast."""
+        self.theme_variables = legible.variables(super().get_css_variables(), self.console.color_system or "truecolor")
         return self.theme_variables
 
     def on_mount(self) -> None:
-        """The engine starts after the first picture."""
+        """The engine starts only after the first paint."""
         self.set_keymap(dict(self.preferences.keys))
-        for problem in self.preferences.problems:
+        theme = preferences.unknown_theme(self.preferences, self.available_themes)
+        for problem in (*self.preferences.problems, *([theme] if theme else ())):
             self.notify(problem, severity="warning", timeout=10, markup=False)
         self.call_after_refresh(self._begin)
 
+    def _display(self, screen: Screen[Any], renderable: Any) -> None:
+        """Every picture on its way to the terminal."""
+        super()._display(screen, CroppedUpdate(renderable) if isinstance(renderable, ChopsUpdate) else renderable)
+
     def on_unmount(self) -> None:
-        """What has been seen is kept; the monitor's thread ends by itself."""
+        """Records what was seen; the monitor's thread ends by itself."""
         if self.monitor is not None:
             self.monitor.stop()
         self.bridge.write_seen()
@@ -139,72 +173,152 @@ class Cockpit(App[int]):
     def _begin(self) -> None:
         gc.enable()
         gc.freeze()
-        from autoresearch_tui.monitor import Monitor
-
-        continued.mind(self)
-        self.monitor = self.monitor or Monitor()
-        self.monitor.start()
-        self.main.monitor = self.monitor
+        mind(self)
+        if self.bridge.player is None:
+            self._watch_load()
         self.bridge.begin()
         self.set_interval(self._tick_seconds, self.tick)
 
+    def _watch_load(self) -> None:
+        from autoresearch_tui.lab.machine_load import Monitor
+
+        ours = os.environ if self.host is not None and not self.host.elsewhere else None
+        seen = accelerators_of_runs(self.bridge.lab.settings.run, self.bridge.state, ours)
+        self.monitor = self.monitor or Monitor(accelerators=seen)
+        self.monitor.start()
+        self.main.monitor = self.monitor
+
     def tick(self) -> None:
-        """What has come to the files goes to the screens; what only time changes does so once a second."""
+        """Passes what is new in the files to the screens; what only time changes follows once a second."""
         self._ticks += 1
-        if self.taken_over and self.host is not None:
-            self.host = None
-            self.bridge.only_watch("another terminal has taken over")
-        if self.bridge.poll():
-            for screen in self.screen_stack:
-                refresh = getattr(screen, "refresh_state", None)
-                if refresh is not None:
-                    refresh(self.bridge.state)
+        self._read()
+        self._follow_host()
         if self.bridge.reading is not None:
-            self.call_later(self.tick)
+            self._tick_again()
             return
         self._tell(self.bridge.state)
         self.main.tick(self._ticks)
+        if self.front is not self.main:
+            self.front.tick(self._ticks)
         if self._ticks % TICKS_A_SECOND == 0:
             # Not only at the end: a line that drops, or kill -9, leaves no time for that.
             self.bridge.write_seen()
-        if self.bridge.feed.behind and not self._reading_on:
+        if self._behind() and not self._reading_on:
             self._reading_on = True
             self._read_on()
-        if self.bridge.state.stopping:
-            self._stopping = True
-        if self._stopping and self.host is not None and not self.host.alive and not self.host.failure:
+        # A stop counts even if it cannot be journalled.
+        stopping = self.bridge.state.stopping or self.bridge.stop_sent
+        if stopping and self.host is not None and not self.host.alive and not self.host.failure:
             self.outcome = "stopped"
             self.exit(0)
 
+    @property
+    def front(self) -> MainScreen:
+        """The session that is shown: this cockpit's own, or another one of the lab."""
+        return next(screen for screen in reversed(self.screen_stack) if isinstance(screen, MainScreen))
+
+    def _read(self) -> None:
+        bridge, new = self.bridge, self.bridge.poll()
+        for screen in self.screen_stack:
+            if isinstance(screen, MainScreen) and screen is not self.main:
+                # Another session, and whatever is opened over it.
+                bridge, new = screen.bridge, screen.bridge.poll()
+            refresh = getattr(screen, "refresh_state", None)
+            if new and refresh is not None:
+                refresh(bridge.state)
+
+    @on(FindingScreen.SessionAsked)
+    def _visit(self, message: FindingScreen.SessionAsked) -> None:
+        """Shows another session of the lab over this one's, in place of one that is shown so."""
+        from autoresearch_tui.cockpit.screens.visit import VisitScreen
+
+        if self.front is not self.main:
+            self.pop_screen()
+        if message.tag != self.bridge.tag:
+            visit = VisitScreen(self.bridge.lab, message.tag, self.bridge.tag)
+            visit.results.prefer(self.preferences.columns, self.preferences.sort)
+            visit.monitor = self.monitor
+            self.push_screen(visit)
+
+    def _is_over(self) -> bool:
+        """Whether the session has ended by now."""
+        self._read()
+        return self.bridge.over
+
+    def _follow_host(self) -> None:
+        """Becomes the host if the other one has gone."""
+        while self.notices:
+            self.notify(self.notices.pop(0), timeout=8, markup=False)
+        if self.host is None or self.bridge.reading is not None:
+            return
+        self.host.follow(self._is_over)
+        overdue = self.host.overdue
+        if overdue and not self._overdue:
+            self.notify("The engine does not answer; T moves it here.", severity="warning", timeout=8, markup=False)
+        self._overdue = overdue
+
+    def _tick_again(self) -> None:
+        """While a long journal is read, exactly one more tick is scheduled."""
+        if not self._ticking_on:
+            self._ticking_on = True
+            self.call_later(self._tick_on)
+
+    def _tick_on(self) -> None:
+        self._ticking_on = False
+        self.tick()
+
     def _read_on(self) -> None:
-        """Between two ticks a flood of lines is read in small pieces, so that a key never waits for it."""
-        self.bridge.poll_log()
-        self._reading_on = self.bridge.feed.behind
+        """Reads a flood of lines in small pieces between ticks, so that no key waits for it."""
+        for bridge in self._bridges():
+            bridge.poll_log()
+        self._reading_on = self._behind()
         if self._reading_on:
             self.set_timer(READ_ON_SECONDS, self._read_on)
+
+    def _bridges(self) -> set[Bridge]:
+        return {self.bridge, self.front.bridge}
+
+    def _behind(self) -> bool:
+        return any(bridge.feed.behind for bridge in self._bridges())
 
     # -- telling ---------------------------------------------------------------------------------------------
 
     def _tell(self, state: State) -> None:
-        """What happened since the last tick, where it is worth a notice; at first, what did since the last visit."""
+        """Notifies of what happened since the last tick; the first time, of what happened since the last visit."""
         before, self._told = self._told, state
         if before is None:
             self._tell_what_was_missed()
         elif before is not state and not self.silent:
-            from autoresearch_tui.news import news
+            from autoresearch_tui.session.notifications import news
 
             for item in news(before, state):
                 self._announce(item)
             refused = state.refused
             if refused is not None and refused is not before.refused:
-                text = f"{clean_line(refused.command)}: {clean_line(refused.why)}"
+                what = refused.command if refused.number is None else f"your edit of #{refused.number} was refused"
+                text = f"{clean_line(what)}: {clean_line(refused.why)}"
                 self.notify(text, severity="warning", timeout=6, markup=False)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Any key dismisses what is told, and does what it does."""
+        if isinstance(event, events.Key) and not event.is_forwarded and self._notifications:
+            self.clear_notifications()
+        await super().on_event(event)
+
+    def notify(self, message: str, **options: Any) -> None:
+        """One row over the keys, until the next key: the newest says it all."""
+        self.clear_notifications()
+        super().notify(message, **options)
 
     def _announce(self, item: News) -> None:
         severity: SeverityLevel = "error" if item.kind == "crash" else "information"
         if item.urgent or item.kind == "overfits":
             severity = "warning"
-        self.notify(item.text, severity=severity, timeout=8, markup=False)
+        # What waits, or has stopped, is in the status line; and results are never announced over a question.
+        elsewhere = self.front is not self.main
+        if (elsewhere or item.kind not in ("waits", "stopped")) and isinstance(self.screen, MainScreen):
+            text = f"{self.bridge.tag}: {item.text}" if elsewhere else item.text
+            self.notify(text, severity=severity, timeout=8, markup=False)
         if self.preferences.bell:
             self.bell()
         if self.preferences.notify and self._driver is not None and not self.is_headless:
@@ -213,6 +327,8 @@ class Cockpit(App[int]):
 
     def _tell_what_was_missed(self) -> None:
         before, after = self.bridge.left_at, self.bridge.state
+        if not isinstance(self.screen, MainScreen):
+            return  # never over a question that the user has just opened
         if self.host is not None and before is not None and len(before.table) < len(after.table):
             from autoresearch_tui.cockpit.screens.since import SinceScreen
 
@@ -221,16 +337,21 @@ class Cockpit(App[int]):
     # -- leaving ---------------------------------------------------------------------------------------------
 
     def leave(self) -> None:
-        """The screen goes; the session stays as it is."""
-        if self.host is None or self.host.alive:
+        """Closes the cockpit; the session stays as it is."""
+        if self.host is None or self.host.elsewhere or self.host.alive:
             self.outcome = "detached"
         else:
             self.outcome = "failed" if self.host.failure else "stopped"
         self.exit(1 if self.outcome == "failed" else 0)
 
+    def _fatal_error(self) -> None:
+        """Ends at once. Textual would print a traceback, with the values of variables, over the terminal."""
+        self.crash = self.crash or self._exception
+        self._close_messages_no_wait()
+
     def action_take_over(self) -> None:
-        """The launcher opens this terminal's cockpit again, as the one that has the session."""
-        if self.main.situation.takeable:
+        """The launcher reopens the cockpit in this terminal, with control of the session."""
+        if self.front.situation.elsewhere:
             self.outcome = "take over"
             self.exit(0)
 
@@ -244,30 +365,85 @@ class Cockpit(App[int]):
 
     def action_help(self) -> None:
         """Every key, what the marks mean."""
-        from autoresearch_tui.cockpit.screens.help import HelpScreen, help_rows
+        from autoresearch_tui.cockpit.screens.help import HelpScreen, help_entries
 
         if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen(help_rows(self.preferences.keys, self._place(self.screen))))
+            played = self.bridge.player is not None
+            entries = help_entries(self.preferences.keys, self._place(self.screen), replay=played)
+            self.push_screen(HelpScreen(entries), partial(self._from_help, self.screen))
+
+    def _from_help(self, screen: Screen[Any], name: str | None) -> None:
+        """Runs what was chosen in the help over `screen`, or says where it would run."""
+        if name is None:
+            return
+        action = by_id(name)
+        target = self._runs(action, screen)
+        if target is None:
+            self.notify(f"{action.title}: not from this screen ({action.group})", severity="warning", markup=False)
+        else:
+            self._from_palette(target, action.call)
+
+    def action_command_palette(self) -> None:
+        """Searches every action that is available now."""
+        self._open_palette()
+
+    def search_themes(self) -> None:
+        """Every theme, by its name."""
+        from autoresearch_tui.cockpit.screens.palette import Themes
+
+        self._open_palette(providers=[Themes], placeholder="Search for themes…")
+
+    def _open_palette(self, **options: Any) -> None:
+        from autoresearch_tui.cockpit.screens.palette import Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette", **options))
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """The command palette: every action of the table that makes sense now, then themes."""
-        now = self.main.situation
+        """Every available action with its key, then themes."""
+        now = self.front.situation
         for action in ACTIONS:
             if (target := self._runs(action, screen)) is not None and action.enabled(now):
                 # A palette of its own is in front while it chooses: the action runs when that is gone.
-                yield SystemCommand(action.title, action.help, partial(self._from_palette, target, action.call))
-        yield SystemCommand("Theme", "Other colours.", self.action_change_theme)
+                name = f"{action.title} · {key_name(action, self.preferences.keys)}"
+                yield SystemCommand(name, action.help, partial(self._from_palette, target, action.call))
+        yield SystemCommand("Theme", "Changes the colours.", self.action_change_theme)
 
     def _runs(self, action: Action, screen: Screen[Any]) -> DOMNode | None:
-        """Who runs an action while `screen` is in front: the screen itself, or a pane of it; None: nobody."""
-        if screen is self.main:
-            return {"": self.main, "results": self.main.results, "diff": self.main.diff}.get(action.place)
+        """The screen or pane that runs an action while `screen` is in front; None if it cannot run there."""
+        if isinstance(screen, MainScreen):
+            results, tree = screen.results, screen.tree_pane
+            listed = tree if tree.has_focus else results
+            experiments = {"results": listed, "table": results, "tree": tree}
+            ours = dict.fromkeys(("replay", *screen.PLACES), screen)
+            places = {**ours, **experiments, "stream": screen.stream, "diff": screen.diff}
+            return places.get(action.place)
         return screen if action.place and self._place(screen) == action.place else None
 
     @staticmethod
     def _place(screen: Screen[Any]) -> str:
-        """The place in the table of actions that a screen has."""
+        """The screen's `place` in the table of actions."""
         return _PLACES.get(type(screen).__name__, "")
 
     def _from_palette(self, target: DOMNode, action: str) -> None:
         target.call_later(self.run_action, action, target)
+
+
+def mind(app: App[int]) -> None:
+    """Let a SIGCONT paint the screen again, and no more, unless Textual itself had suspended the application.
+
+    Textual's own handler would start its driver a second time: two of each thread, one of which swallows keys, and a
+    terminal left in raw mode.
+    """
+    theirs = signal.getsignal(signal.SIGCONT)
+    if threading.current_thread() is not threading.main_thread() or not callable(theirs):
+        return
+
+    def continued(number: int, frame: FrameType | None) -> None:
+        driver = app._driver
+        if getattr(driver, "_must_signal_resume", True) or not getattr(driver, "_auto_restart", True):
+            theirs(number, frame)
+        else:
+            app.call_later(app.refresh, layout=True)
+
+    signal.signal(signal.SIGCONT, continued)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from autoresearch_tui.frozen import Frozen
+from autoresearch_tui.util.frozen import Frozen
 
 PANES = {1: "run", 2: "load", 3: "proposal", 4: "results", 5: "tree", 6: "stream", 7: "chart"}
 """Number, which is also the key, and id of every pane."""
-NAMES = {
-    1: "training",
-    2: "load",
-    3: "proposal",
-    4: "results",
-    5: "tree",
-    6: "researcher",
-    7: "progress",
-}
-SHORT_NAMES = {1: "run", 2: "load", 3: "diff", 4: "table", 5: "tree", 6: "agent", 7: "chart"}
+NAMES = {1: "run", 2: "load", 3: "diff", 4: "results", 5: "tree", 6: "researcher", 7: "chart"}
+"""What titles, tabs, help and documents call them. They fit a row of tabs of 60 columns."""
+LETTERS = {1: "a", 2: "s", 3: "d", 4: "f", 5: "g", 6: "h", 7: "j"}
+"""Of jump mode: the row of keys where the fingers are, in the order of the panes."""
 # Of these only one is on the screen where five panes are.
 _TWINS = ({3, 6}, {5, 7})
 
@@ -51,3 +45,12 @@ def in_front(front: frozenset[int], number: int) -> frozenset[int]:
         if number in twins:
             return (front - twins) | {number}
     return front
+
+
+def signposts(shown: frozenset[int]) -> dict[int, list[int]]:
+    """The panes whose letters stand on each pane in sight: its own, and of those that would come in its place."""
+    posts: dict[int, list[int]] = {number: [] for number in sorted(shown)}
+    for number in PANES:
+        twins = next((twins & shown for twins in _TWINS if number in twins), set())
+        posts[number if number in shown else min(twins or shown)].append(number)
+    return posts

@@ -45,7 +45,7 @@ def load(path: Path) -> Loaded:
 
 
 def digest_of(path: Path) -> str:
-    """The hash of what is on disk; empty where there is nothing to read."""
+    """The hash of what is on disk; empty if there is nothing to read."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
@@ -88,6 +88,16 @@ def both(mine: str, theirs: str) -> str:
                 ">>>>>>> on disk\n",
             ]
     return "".join(lines)
+
+
+def conflict_marks(text: str) -> str:
+    """The numbers of the lines that are conflict marks, ours or git's; empty if there are none.
+
+    A row of `=` alone underlines a heading in Markdown: it counts only beside one of the others.
+    """
+    lines = list(enumerate(text.splitlines(), 1))
+    marks = [n for n, line in lines if line.startswith(("<<<<<<< ", ">>>>>>> "))]
+    return ", ".join(str(n) for n, line in lines if n in marks or (marks and line == "======="))
 
 
 def _ended(line: str) -> str:

@@ -9,29 +9,29 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from autoresearch_tui import lab as labs
 from autoresearch_tui.doctor import compute, lab_checks, machine, report, terminal
 from autoresearch_tui.doctor.item import Item, warning
-from autoresearch_tui.doctor.mend import mend as mend_journals
-from autoresearch_tui.engine.hosting.lock import held
-from autoresearch_tui.errors import UserError
-from autoresearch_tui.lab import Lab
-from autoresearch_tui.settings import FILE_NAME
+from autoresearch_tui.doctor.repair import repair as repair_journals
+from autoresearch_tui.lab import paths as labs
+from autoresearch_tui.lab.engine_lock import held
+from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.lab.settings import FILE_NAME
+from autoresearch_tui.util.errors import UserError
 
 Check = Callable[[], Item | list[Item]]
 
 
-def run(path: Path | None, *, as_json: bool, mend: bool) -> int:
-    """Look at everything, print it, return the exit code: 1 where something has to be mended first.
+def run(path: Path | None, *, as_json: bool, repair: bool) -> int:
+    """Look at everything, print it, return the exit code: 1 if there is a problem to fix first.
 
-    Without a path it is the nearest lab, or the machine alone where there is none. Raises UserError for wrong usage.
+    Without a path: the nearest lab, or the machine alone if there is none. Raises UserError for wrong usage.
     """
     lab, failure = _find(path)
     done: list[Item] = []
-    if mend:
+    if repair:
         if lab is None:
-            raise failure or UserError("--mend needs a lab; name its folder")
-        done = mend_journals(lab)
+            raise failure or UserError("--repair needs a lab", "name its folder")
+        done = repair_journals(lab)
     items = [*done, *examine(lab, failure)]
     sys.stdout.write(report.as_json(items) if as_json else _as_text(items))
     sys.stdout.flush()
@@ -56,12 +56,15 @@ def examine(lab: Lab | None, failure: UserError | None = None) -> list[Item]:
 
 def _lab_checks(lab: Lab, environ: Mapping[str, str]) -> list[tuple[str, Check]]:
     return [
+        ("settings", lambda: lab_checks.doubts(lab)),
         ("command", lambda: lab_checks.command(lab)),
         ("changes", lambda: lab_checks.changes(lab)),
         ("engine", lambda: lab_checks.engine(lab)),
         ("session", lambda: lab_checks.sessions(lab)),
+        ("kept files", lambda: lab_checks.kept_files(lab)),
         ("profile", lambda: lab_checks.profile(lab)),
         ("data", lambda: lab_checks.dataset(lab, environ)),
+        ("shared", lambda: lab_checks.beside(lab)),
         ("referee", lambda: lab_checks.referee(lab)),
         ("kernels", lambda: lab_checks.kernels(lab, environ)),
     ]
@@ -98,7 +101,7 @@ def _safely(name: str, check: Check) -> list[Item]:
 def _find(path: Path | None) -> tuple[Lab | None, UserError | None]:
     start = Path() if path is None else path
     if path is not None and not path.is_dir():
-        raise UserError(f"{path}: {'not a folder' if path.exists() else 'no such folder'}; name the lab's folder")
+        raise UserError(f"{path}: {'not a folder' if path.exists() else 'no such folder'}", "name the lab's folder")
     try:
         return labs.find(start), None
     except UserError as error:

@@ -18,8 +18,9 @@ async def call() -> dict[str, object]:
     """`models` that the server lists, or `error`; `fatal` where trying again cannot help."""
     import anthropic
 
-    from autoresearch_tui.researchers import claude_client, claude_errors
     from autoresearch_tui.researchers.base import ResearcherError
+    from autoresearch_tui.researchers.claude import client as claude_client
+    from autoresearch_tui.researchers.claude import errors
 
     host, redact = claude_client.host(os.environ), claude_client.redactor(os.environ)
     try:
@@ -31,7 +32,7 @@ async def call() -> dict[str, object]:
     except ResearcherError as error:
         return {"host": host, "error": str(error), "fatal": error.fatal}
     except Exception as error:
-        told = claude_errors.translate(error, "", host, redact)
+        told = errors.translate(error, "", host, redact)
         return {"host": host, "error": str(told), "fatal": told.fatal}
 
 

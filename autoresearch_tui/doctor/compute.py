@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_tui.doctor.item import Item, ok, problem, warning
-from autoresearch_tui.lab import Lab
-from autoresearch_tui.monitor import Device
+from autoresearch_tui.lab.devices import Visible, all_visible
+from autoresearch_tui.lab.machine_load import Device
+from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.lab.settings import RunSettings
 
 TORCH_SECONDS = 30.0
 _GIB = 2**30
@@ -41,8 +43,14 @@ def uses_torch(lab: Lab | None) -> bool:
 def check(lab: Lab | None, environ: Mapping[str, str], *, busy: bool) -> list[Item]:
     """All of it. `busy`: an engine is at work in this lab, so memory in use is no surprise."""
     needed = uses_torch(lab)
-    devices, driver, failure = read_devices()
-    first = accelerator(devices, driver, failure, needed=needed, busy=busy)
+    run = RunSettings() if lab is None else lab.settings.run
+    wanted = all_visible({**environ, **run.env}, run.devices)
+    devices, driver, failure = read_devices(wanted)
+    first = accelerator(devices, driver, failure, needed=needed, busy=busy or run.share_accelerator)
+    named = [name for each in wanted for name in each.names or ()]
+    if driver and len(devices) < len(named):
+        there = f"{len(devices)} of the accelerators {', '.join(named)} are there"
+        first = problem("accelerator", there, "see `nvidia-smi -L`, and name others")
     if not needed:
         return [first, ok("torch", "not used by this lab")]
     python = interpreter(lab)
@@ -55,11 +63,11 @@ def check(lab: Lab | None, environ: Mapping[str, str], *, busy: bool) -> list[It
     return [first, torch(found, python, bool(devices)), *attention(found)]
 
 
-def read_devices() -> tuple[Sequence[Device], str, str]:
-    """Devices, the driver's version, and why the driver does not answer where there is hardware."""
-    from autoresearch_tui.monitor import Probe
+def read_devices(wanted: Sequence[Visible]) -> tuple[Sequence[Device], str, str]:
+    """Devices that the runs see, the driver's version, and why the driver does not answer where there is hardware."""
+    from autoresearch_tui.lab.machine_load import Probe
 
-    devices = Probe().read().devices
+    devices = Probe(wanted).read().devices
     try:
         import pynvml
 
@@ -76,6 +84,10 @@ def accelerator(devices: Sequence[Device], driver: str, failure: str, *, needed:
     name = "accelerator"
     if failure:
         return problem(name, f"the NVIDIA driver does not answer ({failure})", "try `nvidia-smi`; reboot, or reinstall")
+    if needed and devices and not Path("/dev/nvidia-uvm").exists() and any(Path("/dev").glob("nvidia[0-9]*")):
+        return problem(
+            name, "/dev/nvidia-uvm is missing, without which CUDA does not start", "`nvidia-modprobe -u -c=0`"
+        )
     if not devices:
         if sys.platform == "darwin":
             return ok(name, "Apple's GPU, through torch's MPS")
@@ -89,7 +101,10 @@ def accelerator(devices: Sequence[Device], driver: str, failure: str, *, needed:
     found += f"; driver {driver}" if driver else ""
     held = [_held(device) for device in devices if not busy and (device.memory_used or 0) > _BUSY_MEMORY]
     if held:
-        return warning(name, f"{found}; {'; '.join(held)}", "end what holds the memory, or a run may not fit")
+        from autoresearch_tui.engine.preconditions import remedy_for_holders
+
+        pids = [holder.pid for device in devices for holder in device.holders]
+        return warning(name, f"{found}; {'; '.join(held)}", remedy_for_holders(pids))
     return ok(name, found)
 
 
@@ -104,10 +119,10 @@ def _held(device: Device) -> str:
 
 
 def interpreter(lab: Lab | None) -> Path | None:
-    """The Python of the training command; None where `uv run` would have to make an environment first."""
+    """The Python of the training command; None if `uv run` would have to make an environment first."""
     if lab is None:
         return Path(sys.executable)
-    from autoresearch_tui.engine.cages.environment import environment, training_command
+    from autoresearch_tui.runs.environment import environment, training_command
 
     program = training_command(lab)[0]
     if Path(program).name == "uv":
@@ -123,10 +138,10 @@ def interpreter(lab: Lab | None) -> Path | None:
 
 def ask_torch(python: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     """What `torch_probe.py` answers; `error` where it does not."""
-    from autoresearch_tui.templates import assets
+    from autoresearch_tui.lab.creation import assets
 
     script = Path(__file__).with_name("torch_probe.py")
-    command = [str(python), "-I", "-B", str(script), str(assets() / "harness" / "device.py")]
+    command = [str(python), "-I", "-B", str(script), str(assets() / "harness")]
     return ask_json(command, environ, TORCH_SECONDS)
 
 
@@ -160,7 +175,7 @@ def torch(found: Mapping[str, Any], python: Path, gpu: bool) -> Item:
     """Whether the training interpreter has it, and whether it sees the GPU that is there."""
     name = "torch"
     if "error" in found:
-        remedy = f"run `{python} -m pip install torch==2.13.0`"
+        remedy = f"run `{python} -m pip install 'autoresearch-tui[harness]'`, or install the lab's own torch there"
         if "no answer" in found["error"]:
             remedy = f"see how long `{python} -c 'import torch'` takes; a second try may be quicker"
         return problem(name, f"{python} cannot import it: {found['error']}", remedy)
@@ -169,7 +184,7 @@ def torch(found: Mapping[str, Any], python: Path, gpu: bool) -> Item:
         return ok(name, f"{version}, sees {found.get('name')} (CUDA {built})")
     if gpu:
         if not built:
-            remedy = "install a build for CUDA: pip install --force-reinstall torch==2.13.0"
+            remedy = f"install a build for CUDA: `{python} -m pip install --force-reinstall torch`"
             return problem(name, f"{version} is a build without CUDA: the GPU would stay idle", remedy)
         remedy = f"update the driver, or install a build of torch for the CUDA that it has (this one wants {built})"
         return problem(name, f"{version} does not see the GPU", remedy)

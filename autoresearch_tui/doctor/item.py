@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from autoresearch_tui.text import clean_line
+from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.text import clean_line
 
 Status = Literal["ok", "warning", "problem"]
 
@@ -39,11 +40,10 @@ def warning(name: str, found: str, remedy: str) -> Item:
 
 
 def problem(name: str, found: str, remedy: str) -> Item:
-    """Has to be mended first."""
+    """Something to fix before a night."""
     return Item(name, "problem", found, remedy)
 
 
 def from_error(name: str, error: Exception) -> Item:
-    """A problem from an error's own words, which end in the remedy after the first semicolon."""
-    found, _, remedy = str(error).partition("; ")
-    return problem(name, found, remedy or "mend what it names")
+    what, remedy = (error.what, error.remedy) if isinstance(error, UserError) else (str(error), "")
+    return problem(name, what, remedy or "fix what it names")

@@ -5,19 +5,23 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 
-from autoresearch_tui import data, foreign_data, templates
 from autoresearch_tui.doctor.compute import ask_json
 from autoresearch_tui.doctor.item import Item, from_error, ok, problem, warning
-from autoresearch_tui.doctor.mend import look
-from autoresearch_tui.engine.cages import home, scored_data
-from autoresearch_tui.engine.cages.environment import check_command, environment, training_command
-from autoresearch_tui.engine.hosting.lock import held, read_holder
-from autoresearch_tui.engine.ledger import GitError, Ledger
-from autoresearch_tui.errors import UserError
-from autoresearch_tui.lab import Lab, preparer, read_program
+from autoresearch_tui.doctor.repair import look
+from autoresearch_tui.engine import kept, left_out
+from autoresearch_tui.lab import creation, git_filters, home
+from autoresearch_tui.lab.engine_lock import held, read_holder
+from autoresearch_tui.lab.git import GitError, GitRepo
+from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.lab.paths import Lab, preparer, read_program
+from autoresearch_tui.lab.settings import timeout_problem
+from autoresearch_tui.preparing import lab_data, reference_data
+from autoresearch_tui.runs.environment import check_command, environment, training_command
+from autoresearch_tui.sandbox import scored_data, shared
+from autoresearch_tui.util import timestamps
+from autoresearch_tui.util.errors import UserError
 
 API_SECONDS = 20.0  # the package's import included, on a busy machine
 
@@ -31,13 +35,22 @@ def lab(found: Lab | None, failure: UserError | None) -> Item:
     settings = found.settings
     if not read_program(found).strip():
         return warning("lab", f"{found.program} is empty", "say in it what the researcher is to do")
-    run = settings.run
+    run, metric = settings.run, settings.metric
     budget = f"{run.budget_tokens:,} tokens" if run.budget_tokens else f"{run.budget_seconds:g} s"
+    better = "more" if metric.goal is Goal.MAXIMIZE else "less"
     return ok(
         "lab",
-        f"{found.root}: {', '.join(settings.lab.editable)} for {settings.metric.name}, {budget} a run, "
-        f"researcher {settings.researcher.kind}, review {settings.review.mode}",
+        f"{found.root}: {', '.join(settings.lab.editable)} for {metric.name} ({better} is better), {budget} a run, "
+        f"killed after {run.timeout_seconds:g} s, researcher {settings.researcher.kind}, review {settings.review.mode}",
     )
+
+
+def doubts(found: Lab) -> list[Item]:
+    """What the lab's files leave open, each with the setting that says it; and a timeout that no run survives."""
+    make = {True: problem, False: warning}
+    why = timeout_problem(found.settings.run)
+    tight = [warning("timeout", why, "set `run.timeout_seconds` to more than a run takes, its start included")]
+    return (tight if why else []) + [make[doubt.needed](doubt.key, doubt.text, doubt.remedy) for doubt in found.doubts]
 
 
 def command(found: Lab) -> Item:
@@ -56,25 +69,22 @@ def changes(found: Lab) -> Item:
     name = "changes"
     settings = found.settings.lab
     try:
-        ledger = Ledger(found.root)
-        head = ledger.head()
-        committed = {path: _committed(ledger, head, path) for path in (*settings.editable, *settings.locked)}
+        repo = GitRepo(found.root)
+        head = repo.head()
+        changed = repo.dirty((*settings.editable, *settings.locked))
+        missing = repo.unfiltered(head)
     except UserError as error:
         return from_error(name, error)
     except GitError as error:
-        return problem(name, f"git refuses: {error}", f"run `git -C {found.root} status` and mend what it says")
-    changed = [path for path, bytes_ in committed.items() if bytes_ != (found.root / path).read_bytes()]
+        return problem(name, f"git refuses: {error}", f"run `git -C {found.root} status` and fix what it reports")
+    if missing:
+        return warning(
+            name, git_filters.in_words(missing), "install what the filter needs, and check the files out again"
+        )
     if changed:
         remedy = "commit them: a new session starts from them as they are, one that exists does not see them"
         return warning(name, f"not as in commit {head[:7]}: {', '.join(changed)}", remedy)
     return ok(name, f"editable and locked files are as in commit {head[:7]}")
-
-
-def _committed(ledger: Ledger, head: str, path: str) -> bytes | None:
-    try:
-        return ledger.read(head, path)
-    except GitError:
-        return None
 
 
 def engine(found: Lab) -> Item:
@@ -98,6 +108,16 @@ def sessions(found: Lab) -> list[Item]:
     return [item for item in items[:-1] if item.status == "problem"] + items[-1:]
 
 
+def kept_files(found: Lab) -> list[Item]:
+    """What `run.keep` takes on the disk; nothing if it is not set."""
+    if not found.settings.run.keep:
+        return []
+    runs = [run for tag in found.tags() for run in kept.runs(found.session(tag)) if run.kept_files]
+    most = f"at most {found.settings.run.keep_max_gb:g} for each session"
+    size = sum(kept.size(run) for run in runs) / 2**30
+    return [ok("kept files", f"{size:.1f} GiB of {len(runs)} frontiers, {most} (`run.keep`)")]
+
+
 def session(found: Lab, tag: str) -> Item:
     """One session: its journal can be read, and its branch is where the journal says."""
     name = "session"
@@ -109,23 +129,23 @@ def session(found: Lab, tag: str) -> Item:
     state = prefix.state
     text = f"{tag}: {state.seq} records, {len(state.experiments)} experiments"
     if prefix.damaged:
-        remedy = "run `autoresearch-tui doctor --mend`, which keeps a copy"
+        remedy = "run `autoresearch-tui doctor --repair`, which keeps a copy"
         return problem(name, f"{path}: line {prefix.line} is damaged ({prefix.why})", remedy)
     if state.session is None:
         return warning(name, f"{tag}: its journal has no record yet", "start it again, or delete its folder")
     try:
-        ledger = Ledger(found.root)
-        present, out = ledger.resolve(f"refs/heads/{state.session.branch}"), ledger.checked_out()
+        repo = GitRepo(found.root)
+        present, out = repo.resolve(f"refs/heads/{state.session.branch}"), repo.checked_out()
     except (UserError, GitError):
         return ok(name, text)
     if state.session.branch in out:
         return problem(
             name, f"{tag}: its branch {state.session.branch} is checked out", "`git checkout` another branch"
         )
-    known = {state.session.base, *(e.commit for e in state.experiments)}
+    known = {state.session.base, *(e.commit for e in state.experiments), *left_out.commits(repo, tag)}
     if present is not None and present not in known:
         remedy = f"move it back: git branch -f {state.session.branch} {state.frontier_commit[:7]}"
-        return problem(name, f"{tag}: somebody moved branch {state.session.branch} to {present[:7]}", remedy)
+        return problem(name, f"{tag}: branch {state.session.branch} was moved to {present[:7]}", remedy)
     if prefix.torn and not held(found.lock):
         return Item(name, "ok", f"{text}; the last line is torn", "nothing: it is put aside at the next start")
     return ok(name, text)
@@ -137,7 +157,7 @@ def latest(found: Lab) -> tuple[str, float] | None:
     for tag in found.tags()[-1:]:
         try:
             state = look(found.session(tag).journal.read_bytes()).state
-            moments.append((f"the last record of session {tag}", datetime.fromisoformat(state.time).timestamp()))
+            moments.append((f"the last record of session {tag}", timestamps.parse(state.time).timestamp()))
         except (OSError, ValueError):
             continue
     settings = found.root / "autoresearch.toml"
@@ -152,10 +172,10 @@ def profile(found: Lab) -> list[Item]:
     if name is None:
         return []
     try:
-        text, fitting = templates.profile(name)
+        text, fitting = creation.profile(name)
     except UserError as error:
         return [from_error("profile", error)]
-    if fitting == name or name == templates.DEMO_PROFILE:
+    if fitting == name or name == creation.DEMO_PROFILE:
         return [ok("profile", text)]
     remedy = f"for its knobs here, make a lab on this machine: it would get the profile {fitting}"
     return [Item("profile", "ok", text, remedy)]
@@ -165,19 +185,43 @@ def dataset(found: Lab, environ: Mapping[str, str]) -> Item:
     """Data and tokenizer, as the lab's own prepare.py says."""
     path = preparer(found)
     if path is not None:
-        said = data.Check(found).problem()
-        return from_error("data", UserError(said.replace(": run `", "; run `", 1))) if said else ok("data", "ready")
-    if foreign_data.preparer(found) is None:
+        with lab_data.Check(found) as check:
+            what, _, command = check.problem().partition(": run ")
+        remedy = f"run {command}" if command else "fix what it names"
+        return problem("data", what, remedy) if what else ok("data", "ready")
+    if reference_data.preparer(found) is None:
         return ok("data", "this lab's locked files ask for none")
-    if lacking := foreign_data.missing(environ):
+    if lacking := reference_data.missing(found, environ):
         return problem("data", lacking, "run `autoresearch-tui prepare`, which runs the lab's own prepare.py")
-    return ok("data", f"shards and tokenizer in {home.data_folder(environ)}")
+    if reference_data.unproven(found, environ):
+        text = "unknown whether the lab's own prepare.py was run: it names no folder"
+        return warning("data", text, "run `autoresearch-tui prepare`, which runs it, unless you have")
+    return ok("data", "what the lab's own prepare.py makes is there")
+
+
+def beside(found: Lab) -> list[Item]:
+    """What a run sees beside the commit, what it does not see and why, and what is not there for anybody."""
+    name = "shared"
+    try:
+        seen = shared.find(found, GitRepo(found.root))
+    except (UserError, GitError) as error:
+        return [from_error(name, error)]
+    places = [*seen.beside, *(f"~/{place}" for place in seen.at_home), *map(str, seen.outside)]
+    text = f"read-only for a run: {shared.names(places)}" if places else "nothing lies beside the commit"
+    if seen.left_out:
+        text += f"; not: {shared.names(f'{place} ({reason})' for place, reason in seen.left_out.items())}"
+    items = [
+        Item(name, "ok", text, "where a run needs more: `lab.share` in autoresearch.toml" if seen.left_out else "")
+    ]
+    for place, reason in seen.lacking.items():
+        items.append(warning(name, f"{place}: {reason}", "put there what it is to be, or leave it out of the commit"))
+    return items
 
 
 def kernels(found: Lab, environ: Mapping[str, str]) -> list[Item]:
     """Whether the kernels are downloaded that the lab's script asks the hub for: a run has no network."""
-    lacking = foreign_data.missing_kernels(found, environ)
-    if lacking and foreign_data.has_nvidia():
+    lacking = reference_data.missing_kernels(found, environ)
+    if lacking and reference_data.has_nvidia():
         text = f"none of {', '.join(lacking)} is downloaded, and a run has no network"
         return [problem("kernels", text, "run `autoresearch-tui prepare`, which downloads them")]
     if have := home.kernels(environ):
@@ -191,7 +235,7 @@ def referee(found: Lab) -> Item:
     if not metric.referee:
         if preparer(found) is None:
             return ok(name, "none: what a run prints is its score")
-        remedy = 'set `metric.referee`, for example ["python", "-I", "referee.py"]'
+        remedy = 'set `metric.referee`, for example ["python", "-I", "fixed/referee.py"]'
         return warning(name, "none: what a run prints is its score, and it can read the validation text", remedy)
     loose = [word for word in metric.referee if (found.root / word).is_file() and word not in found.settings.lab.locked]
     if loose:
@@ -208,43 +252,68 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
 def researcher(found: Lab | None, environ: Mapping[str, str]) -> list[Item]:
     """Whether the lab's researcher could propose, and whether the API takes the key where it is Claude."""
-    from autoresearch_tui.researchers import choose
-    from autoresearch_tui.researchers.claude_client import has_credentials
+    from autoresearch_tui.researchers import factory
+    from autoresearch_tui.researchers.claude.client import has_credentials
 
     known = has_credentials(environ)
     if found is None:
         return [ok("API key", "set; tried only for a lab whose researcher is claude" if known else "not set")]
     kind = found.settings.researcher.kind
     try:
-        choose.make(found.settings, environ)
+        factory.make(found.settings, environ)
     except UserError as error:
-        text, _, remedy = str(error).replace("no API key: ", "no API key; ", 1).partition("; ")
-        return [problem("researcher", f"{kind}: {text}", remedy)]
+        what, _, remedy = (error.what, "", error.remedy) if error.remedy else error.what.partition(": ")
+        return [problem("researcher", f"{kind}: {what}", remedy)]
     items = [ok("researcher", kind)]
     if kind == "command":
-        items.append(agent_cage(found, environ))
-    if kind == "claude":
+        items.append(agent_sandbox(found, environ))
+    items += _critic(found, environ)
+    if "claude" in (kind, found.settings.review.critic.kind):
         items.append(api(ask_json([sys.executable, "-m", "autoresearch_tui.doctor.api_probe"], environ, API_SECONDS)))
     return items
 
 
-def agent_cage(found: Lab, environ: Mapping[str, str]) -> Item:
-    """What holds the command-line agent, proven from inside a cage like its own."""
-    from autoresearch_tui.engine.cages import agent_cage as cages
-    from autoresearch_tui.engine.cages import cage
-    from autoresearch_tui.engine.ledger import Ledger
+def _critic(found: Lab, environ: Mapping[str, str]) -> list[Item]:
+    """Whether the lab's critic could judge, where there is to be one."""
+    from autoresearch_tui.researchers import factory
 
-    name, kind = "agent's sandbox", cage.mechanism().kind.value
+    kind = found.settings.review.critic.kind
+    if not kind:
+        return []
     try:
-        fails = cages.of_lab(found, Ledger(found.root), environ).check()
+        factory.make_critic(found.settings, environ)
+    except UserError as error:
+        text, _, remedy = str(error).replace("no API key: ", "no API key; ", 1).partition("; ")
+        return [problem("critic", f"{kind}: {text}", remedy)]
+    return [ok("critic", kind)]
+
+
+def agent_sandbox(found: Lab, environ: Mapping[str, str]) -> Item:
+    """What holds the command-line agent, proven from inside a sandbox like its own."""
+    from autoresearch_tui.lab.git import GitRepo
+    from autoresearch_tui.sandbox import for_agents, for_runs, self_test
+
+    name, kind = "agent's sandbox", for_runs.mechanism().kind.value
+    try:
+        sandbox = for_agents.of_lab(found, GitRepo(found.root), environ)
+        fails = sandbox.check()
+        start, rules_out = for_agents.start_problem(found, GitRepo(found.root), environ)
     except (UserError, OSError) as error:
         return problem(name, str(error), "an agent that cannot be confined is not started")
     if kind == "none":
-        remedy = f"install bubblewrap; until then it waits when nobody watches ({cage.NO_CAGE}=1 accepts it)"
+        remedy = (
+            f"install bubblewrap; until then it waits while no cockpit is open ({for_runs.NO_SANDBOX}=1 accepts it)"
+        )
         return problem(name, "none: the agent would run as you", remedy)
+    if start:
+        return (problem if rules_out else warning)(name, f"{kind}; {start}", for_agents.START_REMEDY)
+    ports = ", ".join(str(port) for port in sandbox.allowed.ports)
+    network = "the network" + (
+        "" if self_test.PORTS in fails else f" (TCP to ports {ports} of any address, UDP to any)"
+    )
     if fails:
-        return warning(name, f"{kind}, with the network; not: {', '.join(fails)}", cage.mechanism().note)
-    return ok(name, f"{kind}, with the network; nothing of yours but its settings and its login")
+        return warning(name, f"{kind}, with {network}; not: {', '.join(fails)}", for_runs.mechanism().note)
+    return ok(name, f"{kind}, with {network}; nothing of yours but its settings and its login")
 
 
 def api(answer: Mapping[str, object]) -> Item:

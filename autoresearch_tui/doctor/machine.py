@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autoresearch_tui.doctor.item import Item, ok, problem, warning
-from autoresearch_tui.engine.ledger import Ledger
-from autoresearch_tui.engine.running import ram
-from autoresearch_tui.engine.running.guard import in_words
-from autoresearch_tui.engine.running.launch import Launcher
-from autoresearch_tui.lab import Lab
+from autoresearch_tui.engine.launching import Launcher
+from autoresearch_tui.lab.git import GitRepo
+from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.runs.limits import in_words
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.util import memory as ram
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_GIT = (2, 25)
@@ -72,28 +73,42 @@ def git(environ: Mapping[str, str]) -> Item:
     return ok("git", f"{numbers[0]}; no identity is needed: commits are made as autoresearch-tui")
 
 
-def sandbox(lab: Lab | None) -> Item:
-    """What holds a run, proven from inside a cage like those of the lab's runs."""
-    from autoresearch_tui.engine.cages import cage
-    from autoresearch_tui.engine.cages import sandbox as cages
+def sandbox(lab: Lab | None) -> list[Item]:
+    """What holds a run, proven from inside a sandbox like those of the lab's runs; what it hides of the scored text."""
+    from autoresearch_tui.sandbox import for_runs, policy
+    from autoresearch_tui.sandbox.scored_data import in_words
 
     if lab is not None:
-        whole = Launcher(lab, Ledger(lab.root)).cage()
+        whole = Launcher(lab, GitRepo(lab.root)).sandbox_policy()
     else:
-        devices = cages.accelerator_devices()
-        whole = cages.Cage(writable=(), readable=cages.interpreter_paths(Path(sys.executable)), devices=devices)
-    checked = cage.check(whole)
+        devices = policy.accelerator_devices()
+        whole = policy.Policy(writable=(), readable=policy.interpreter_paths(Path(sys.executable)), devices=devices)
+    masked = [ok("scored text", f"hidden from runs where it lies elsewhere: {in_words(whole.masked)}")]
+    return [_confined(for_runs.check(whole)), *(masked if whole.masked else [])]
+
+
+def _confined(checked: ev.SandboxChecked) -> Item:
+    from autoresearch_tui.sandbox import for_runs
+    from autoresearch_tui.sandbox.self_test import CHILDREN, WORKERS
+    from autoresearch_tui.session.state import NEEDED
+
     total = len(checked.holds) + len(checked.fails)
     if not checked.fails:
         return ok("sandbox", f"{checked.kind}; all {total} protections hold: {', '.join(checked.holds)}")
     found = f"{checked.kind}; {len(checked.holds)} of {total} protections hold, not: {', '.join(checked.fails)}"
     note = checked.note or "read what the sandbox of this kind can hold in the documentation"
-    if cage.why_not_unattended(checked):
+    if WORKERS in checked.fails:
+        found += "; `multiprocessing` and DataLoader workers need bubblewrap, which gives a run its own /dev/shm"
+    if CHILDREN in checked.fails:
+        found += "; only `run.command`'s own process can use the accelerator: let it be the Python that trains"
+    if not NEEDED.isdisjoint(checked.fails):
+        return problem("sandbox", found, f"runs cannot use the accelerator: {note}")
+    if for_runs.why_not_unattended(checked):
         return problem(
-            "sandbox", found, f"{note}; until then runs wait when nobody watches ({cage.NO_CAGE}=1 accepts it)"
+            "sandbox",
+            found,
+            f"{note}; until then runs wait while no cockpit is open ({for_runs.NO_SANDBOX}=1 accepts it)",
         )
-    if "accelerator" in checked.fails:
-        return problem("sandbox", found, f"runs cannot use the accelerator from inside: {note}")
     return warning("sandbox", found, note)
 
 
@@ -123,7 +138,7 @@ def _setting(path: Path) -> str:
 
 
 def memory(root: str = "") -> list[Item]:
-    """What runs and engine share, and whether that is all that the machine has. Nothing where the system says none."""
+    """What runs and engine share, and whether that is all that the machine has. Nothing if the system says none."""
     (whole, _), (total, available) = ram.of_machine(root), ram.room(root)
     if not total:
         return []

@@ -14,7 +14,7 @@ _WANTED = {"mouse": "on", "focus-events": "on", "set-clipboard": "on"}
 
 
 def terminal(environ: Mapping[str, str], size: tuple[int, int] | None, encoding: str) -> Item:
-    """Kind, colours, locale and size (columns, lines; None where the output is no terminal)."""
+    """Kind, colours, locale and size (columns, lines; None if the output is no terminal)."""
     kind = environ.get("TERM", "")
     found, remedies = [], []
     if kind in ("", "dumb", "unknown"):
@@ -75,7 +75,7 @@ def clipboard(environ: Mapping[str, str]) -> Item:
 def tmux(environ: Mapping[str, str]) -> Item:
     """Settings of the tmux that we are in."""
     if not environ.get("TMUX"):
-        return ok("tmux", "not in it, and not needed: the loop goes on by itself when the terminal goes away")
+        return ok("tmux", "not in it, and not needed: the loop continues when the terminal goes away")
     options: dict[str, str] = {}
     for scope in ("-s", "-g", "-gw"):
         code, said = ask(["tmux", "show-options", scope], environ)

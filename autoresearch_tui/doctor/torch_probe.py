@@ -1,6 +1,6 @@
 """What torch sees, as one JSON object: run by the interpreter that trains, which need not have our package.
 
-python -I torch_probe.py PATH_TO_DEVICE_PY
+python -I torch_probe.py FOLDER_OF_THE_HARNESS
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from pathlib import Path
 
 
-def probe(path: str) -> dict[str, object]:
+def probe(harness: str) -> dict[str, object]:
     """Version, device and attention; `attention_error` where the harness's own choice fails."""
     import torch
 
@@ -26,8 +25,8 @@ def probe(path: str) -> dict[str, object]:
         found["name"] = torch.cuda.get_device_name(0)
         found["capability"] = list(torch.cuda.get_device_capability(0))
     try:
-        sys.path.insert(0, str(Path(path).parent))
-        device = importlib.import_module("device")
+        sys.path.insert(0, harness)
+        device = importlib.import_module("fixed.device")
         where = device.pick_device()
         choice = device.choose_attention(where, device.pick_dtype(where), 128)
         found |= {"device": str(where), "attention": choice.name, "rejected": dict(choice.rejected)}

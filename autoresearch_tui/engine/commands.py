@@ -1,110 +1,296 @@
-"""Everything a human can ask for, as one closed family of values that do not change.
-
-A command that answers a question names what was on the screen (`commit`); a late or repeated answer does nothing.
-"""
+"""What a human asks for, turned into events. A late or repeated answer does nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 
-from autoresearch_tui.frozen import Frozen
-
-
-class Approve(Frozen):
-    """Train this proposal."""
-
-    number: int
-    commit: str
-
-
-class Veto(Frozen):
-    """Do not train this proposal, and tell the researcher why."""
-
-    number: int
-    commit: str
-    reason: str
+from autoresearch_tui.engine import gate
+from autoresearch_tui.engine.gate import HOLD, HUMAN, REPEAT
+from autoresearch_tui.engine.judging import transferring
+from autoresearch_tui.engine.proposing import preflight
+from autoresearch_tui.engine.researcher_log import human_said
+from autoresearch_tui.engine.session import Session
+from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session import confirmation, transfer, undo
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.ends import JUDGED, SCORED, Outcome
+from autoresearch_tui.session.state import IN_FLIGHT, WAITING, Experiment, Stage
+from autoresearch_tui.util.text import clean_text, describe
 
 
-class Revise(Frozen):
-    """Train this text instead: the new contents of editable files, by path. Approved by being written."""
+class CommandHandler:
+    """Obeys one command at a time, in the engine's thread. What follows from a command is one event."""
 
-    number: int
-    commit: str
-    files: Mapping[str, str]
+    def __init__(self, session: Session, stop_runs: Callable[[int | None], None]) -> None:
+        """`stop_runs` ends the run of an experiment, or every run."""
+        self._session = session
+        self._stop_runs = stop_runs
+
+    def handle(self, command: cmd.Command, request: str = "") -> None:
+        """Journal what follows from a command, as the answer to `request`, and do it. Raises OSError, GitError.
+
+        A command that was journalled and not done, because the engine died, is done by the next: the state says so.
+        """
+        event = self._event(command)
+        if event is not None:
+            before = self._session.state
+            self._session.append(event, request)
+            human_said(self._session.files.researcher_log, event, before)
+        match command, event:
+            case cmd.Revise(), ev.CommandRefused(number=int(number)):
+                if released := self._release(self._session.state.experiments[number]):
+                    self._session.append(released)
+            case cmd.StopRun(), (ev.RunStopAsked() | ev.CommandRedundant()):
+                self._stop_runs(command.number)
+            case cmd.Pause(stop_run=True) | cmd.Stop(now=True), _:
+                self._stop_runs(None)
+
+    def _event(self, command: cmd.Command) -> ev.Event | None:
+        """What happens by a command; None for what only the moment is about, and has come too late."""
+        match command:
+            case cmd.Approve():
+                return self._approve(command)
+            case cmd.Veto():
+                return self._veto(command)
+            case cmd.Revise():
+                return self._revise(command)
+            case cmd.Attend():
+                return self._attend(command)
+            case cmd.Repeat() | cmd.Transfer() | cmd.Overrule() | cmd.ContinueFrom():
+                return second_thought(self._session, command)
+            case cmd.Undo():
+                return self._undo(command)
+            case _:
+                return self._steer(command)
+
+    def _steer(self, command: cmd.Command) -> ev.Event | None:
+        """What the loop does next. A detach is the loop's own."""
+        match command:
+            case cmd.Pause():
+                return ev.PauseAsked(HUMAN, stop_run=command.stop_run)
+            case cmd.Resume():
+                return self._resume()
+            case cmd.StopRun():
+                return self._stop_run(command)
+            case cmd.Note():
+                text = clean_text(command.text).strip()
+                return ev.NoteGiven(text) if text else ev.CommandRefused("note", "there is nothing in it")
+            case cmd.WriteDigest():
+                asked = self._session.state.digest_asked
+                return ev.DigestAsked(HUMAN) if asked is None else ev.CommandRedundant("digest", "it is being written")
+            case cmd.WithdrawNote():
+                return self._withdraw_note(command)
+            case cmd.Stop():
+                return ev.StopAsked("now" if command.now else "after")
+            case cmd.CancelStop():
+                return self._cancel_stop()
+        return None
+
+    def _approve(self, command: cmd.Approve) -> ev.Event:
+        experiment = self._sent_back(command) or self._asked_about(command.number, command.commit, "approve")
+        if isinstance(experiment, ev.CommandRefused):
+            return experiment
+        if experiment.stage is Stage.APPROVED:
+            return ev.CommandRedundant("approve", f"#{experiment.number} is approved already")
+        return ev.ProposalApproved(experiment.number, experiment.commit, HUMAN)
+
+    def _sent_back(self, command: cmd.Approve) -> Experiment | None:
+        """What the policy vetoed on the critic's word: a human may approve it all the same."""
+        number, experiments = command.number, self._session.state.experiments
+        experiment = experiments[number] if 0 <= number < len(experiments) else None
+        if experiment is None or experiment.commit != command.commit or experiment.critic is None:
+            return None
+        dropped = experiment.dropped
+        by_policy = isinstance(dropped, ev.ProposalVetoed) and dropped.by != HUMAN and experiment.critic.goes_back
+        return experiment if by_policy else None
+
+    def _veto(self, command: cmd.Veto) -> ev.Event:
+        experiment = self._asked_about(command.number, command.commit, "veto")
+        if isinstance(experiment, ev.CommandRefused):
+            return experiment
+        return ev.ProposalVetoed(experiment.number, experiment.commit, HUMAN, _reason(command.reason))
+
+    def _revise(self, command: cmd.Revise) -> ev.Event:
+        experiment = self._asked_about(command.number, command.commit, "revise")
+        if isinstance(experiment, ev.CommandRefused):
+            return experiment
+        session = self._session
+        before = session.archive.files(experiment.proposal.base)
+        strangers = sorted(set(command.files) - set(before))
+        problem: str | None = f"{', '.join(strangers)}: not editable" if strangers else None
+        if problem is None:
+            after = {**before, **command.files}
+            problem = preflight.check(before, after, tried={}, python_path=session.python_path)
+        if problem is not None:
+            return ev.CommandRefused("revise", problem, experiment.number)
+        revised = session.commits.revised(experiment, command.files, command.description, session.now())
+        return replace(revised, approved_by=f"{HUMAN}, edited")
+
+    def _attend(self, command: cmd.Attend) -> ev.Event | None:
+        """If it is no longer waiting, the answer itself is refused with a reason."""
+        experiments, number = self._session.state.experiments, command.number
+        experiment = experiments[number] if 0 <= number < len(experiments) else None
+        if experiment is None or experiment.stage not in WAITING or experiment.commit != command.commit:
+            return None
+        if command.over:
+            return self._release(experiment, command.why)
+        return gate.hold(experiment, command.why, datetime.now(UTC))
+
+    def _release(self, experiment: Experiment, why: str = "") -> ev.Event | None:
+        """The human has left: the policy's clock runs again. Only its own command ends a hold."""
+        held = experiment.held_at(datetime.now(UTC))
+        return gate.release(experiment, datetime.now(UTC)) if held and (held == HOLD) == (why == HOLD) else None
+
+    def _resume(self) -> ev.Event:
+        if self._session.state.stopping == "now":
+            # Its run is being stopped to be put back: without the stop it would count as a crash.
+            return ev.CommandRefused("resume", "the session is ending; start it again to resume")
+        return ev.Resumed(HUMAN)
+
+    def _stop_run(self, command: cmd.StopRun) -> ev.Event:
+        number, experiments = command.number, self._session.state.experiments
+        experiment = experiments[number] if 0 <= number < len(experiments) else None
+        if experiment is None or experiment.stage is not Stage.RUNNING:
+            return ev.CommandRefused("stop_run", f"#{number}: it is not in training")
+        if experiment.stop is not None:
+            return ev.CommandRedundant("stop_run", f"the run of #{number} is being stopped already")
+        if experiment.given_up is not None:
+            return ev.CommandRedundant("stop_run", f"the run of #{number} is being given up already")
+        return ev.RunStopAsked(number, HUMAN, _reason(command.reason))
+
+    def _undo(self, command: cmd.Undo) -> ev.Event:
+        state = self._session.state
+        if not state.judgements or state.judgements[-1].seq != command.seq:
+            return ev.CommandRefused("undo", "that was taken back already, or isn't your last decision")
+        if why := undo.too_late(state):
+            return ev.CommandRefused("undo", why)
+        last = state.judgements[-1]
+        return ev.JudgementUndone(last.seq, last.number, HUMAN)
+
+    def _withdraw_note(self, command: cmd.WithdrawNote) -> ev.Event:
+        if any(note.seq == command.seq for note in self._session.state.waiting_notes):
+            return ev.NoteWithdrawn(command.seq, HUMAN)
+        return ev.CommandRefused("withdraw_note", "the researcher has that note already, or it was taken back")
+
+    def _cancel_stop(self) -> ev.Event:
+        if self._session.state.stopping == "after":
+            return ev.StopCancelled(HUMAN)
+        if self._session.state.stopping:
+            return ev.CommandRefused("cancel_stop", "the session is ending; start it again to resume")
+        return ev.CommandRedundant("cancel_stop", "no stop is asked for")
+
+    def _asked_about(self, number: int, commit: str, what: str) -> Experiment | ev.CommandRefused:
+        """The proposal that was shown, if it still waits and is still the same commit; else why it is not."""
+        experiments = self._session.state.experiments
+        if not 0 <= number < len(experiments):
+            why = "there is no such experiment"
+        elif (experiment := experiments[number]).stage not in WAITING:
+            why = _PAST_THE_GATE.get(experiment.stage, "it is not waiting any more")
+        elif experiment.commit != commit:
+            why = "it changed meanwhile; look at the new diff"
+        else:
+            return experiment
+        return ev.CommandRefused(what, f"#{number}: {why}")
 
 
-class Attend(Frozen):
-    """A human is at an answer about this proposal: nothing decides it nor launches it until that is `over`."""
-
-    number: int
-    commit: str
-    over: bool = False
+_PAST_THE_GATE = {
+    **dict.fromkeys(IN_FLIGHT, "it is in training already; s stops it"),
+    Stage.CONFIRMING: "it has run and is being confirmed; overrule keeps it now",
+}
 
 
-class Pause(Frozen):
-    """Launch nothing new; `stop_run` also stops the present run and puts its proposal back."""
-
-    stop_run: bool = False
-
-
-class Resume(Frozen):
-    """Go on, and try at once whatever waits for another try."""
+def _reason(text: str) -> str:
+    """One line; empty if no reason was given."""
+    return describe(text) if text.strip() else ""
 
 
-class StopRun(Frozen):
-    """End the present run only; it counts as a crash with the reason «stopped on request»."""
-
-    number: int
-
-
-class Repeat(Frozen):
-    """Run this experiment's commit once more under another seed, to see how far equal runs lie apart."""
-
-    number: int
-
-
-class Overrule(Frozen):
-    """Keep what was not kept, or discard what was: `verdict` is keep or discard."""
-
-    number: int
-    verdict: str
-    reason: str
+def second_thought(session: Session, command: cmd.Repeat | cmd.Transfer | cmd.Overrule | cmd.ContinueFrom) -> ev.Event:
+    """What follows from a human's second thoughts about a verdict. Said twice it does no more than once."""
+    experiments = session.state.experiments
+    experiment = experiments[command.number] if 0 <= command.number < len(experiments) else None
+    what = type(command).__name__.lower()
+    if experiment is None or not (experiment.outcome in JUDGED or _can_be_decided(experiment, command)):
+        return ev.CommandRefused(what, f"#{command.number}: it has no verdict")
+    match command:
+        case cmd.Repeat():
+            return _repeat(session, experiment)
+        case cmd.Transfer():
+            return _transfer(session, experiment)
+        case cmd.Overrule():
+            return _overrule(session, experiment, command.verdict, command.reason)
+        case cmd.ContinueFrom():
+            return _continue_from(session, experiment)
 
 
-class ContinueFrom(Frozen):
-    """Let the next proposals start from this experiment; one that was not kept is kept thereby."""
-
-    number: int
-
-
-class Note(Frozen):
-    """A steering note for the researcher's next request."""
-
-    text: str
+def _can_be_decided(experiment: Experiment, command: cmd.Command) -> bool:
+    """Whether its verdict waits for other runs, and this is one."""
+    return experiment.stage is Stage.CONFIRMING and not isinstance(command, cmd.Repeat | cmd.Transfer)
 
 
-class Stop(Frozen):
-    """End the session's engine: after the present run, or now (its proposal is put back)."""
-
-    now: bool = False
-
-
-class Detach(Frozen):
-    """Let go of the session and leave everything as it is for the engine that comes next."""
+def _repeat(session: Session, first: Experiment) -> ev.Event:
+    same = (e for e in session.state.experiments if e.commit == first.commit and not e.proposal.scale)
+    if waiting := next((e for e in same if e.proposal.author == REPEAT and e.stage is not Stage.DONE), None):
+        return ev.CommandRedundant("repeat", f"#{first.number} is repeated already, as #{waiting.number}")
+    return repeat(session, first)
 
 
-Command = (
-    Approve
-    | Veto
-    | Revise
-    | Attend
-    | Pause
-    | Resume
-    | StopRun
-    | Repeat
-    | Overrule
-    | ContinueFrom
-    | Note
-    | Stop
-    | Detach
-)
+def _transfer(session: Session, experiment: Experiment) -> ev.Event:
+    scale = transferring.scale(session.lab.settings)
+    if experiment.value is None:
+        return ev.CommandRefused("transfer", f"#{experiment.number}: it has no score")
+    run = transfer.run_of(session.state, experiment.commit, scale, after=len(session.state.experiments))
+    if run is not None:
+        does = "has run" if run.stage is Stage.DONE else "runs"
+        why = f"#{experiment.number} {does} at {scale.name} already, as #{run.number}"
+        return ev.CommandRedundant("transfer", why)
+    return transferring.made(session, experiment)
+
+
+def repeat(session: Session, first: Experiment, confirms: Experiment | None = None) -> ev.ProposalMade:
+    """Its commit put up for one more run, under a seed that it has not had. Raises OSError, GitError.
+
+    `confirms`: whose verdict waits for that.
+    """
+    state = session.state
+    seed = 1 + max(e.proposal.seed for e in state.experiments if e.commit == first.commit)
+    made = session.commits.repeat(len(state.experiments), first, state.program, seed)
+    if confirms is None:
+        return made
+    run = 1 + len(confirmation.of(state, confirms.number))
+    said = f"confirms #{confirms.number}, {run} of {confirmation.MOST}: {made.description}"
+    why = f"Is the gain of #{confirms.number} more than chance?"
+    return replace(made, description=describe(said), hypothesis=why, confirms=confirms.number)
+
+
+def _overrule(session: Session, experiment: Experiment, verdict: Outcome, reason: str) -> ev.Event:
+    if verdict == (experiment.outcome or (experiment.decided and experiment.decided.verdict)):
+        return ev.CommandRedundant("overrule", f"#{experiment.number} is {verdict} already")
+    if problem := _why_not(session, experiment, verdict):
+        return ev.CommandRefused("overrule", f"#{experiment.number}: {problem}")
+    return ev.VerdictOverruled(experiment.number, verdict, HUMAN, describe(reason))
+
+
+def _continue_from(session: Session, experiment: Experiment) -> ev.Event:
+    if experiment.outcome != Outcome.KEEP:
+        return _overrule(session, experiment, Outcome.KEEP, "the search continues from here")
+    if session.state.frontier_number == experiment.number:
+        return ev.CommandRedundant("continue", f"the search continues from #{experiment.number} already")
+    return ev.FrontierMoved(experiment.number, HUMAN)
+
+
+def _why_not(session: Session, experiment: Experiment, verdict: Outcome) -> str:
+    """Why a verdict cannot be replaced by `verdict`; empty if it can."""
+    score = experiment.score
+    if verdict not in SCORED:
+        return f"{verdict} is not a verdict that can be given; keep or discard is"
+    if verdict == Outcome.KEEP and (score is None or score.value is None):
+        return "it has no score, so nothing could be measured against it"
+    if verdict == Outcome.DISCARD and experiment.outcome not in (Outcome.KEEP, None):
+        return f"it is not kept, it is {experiment.outcome}"
+    if experiment.outcome is None:
+        return ""  # its verdict waits for other runs
+    if verdict == Outcome.DISCARD and sum(1 for e in session.state.experiments if e.outcome == Outcome.KEEP) == 1:
+        return "it is the only one that is kept; keep another first"
+    return ""

@@ -1,7 +1,7 @@
 """Commands of the human's own, run when something happens: mail or chat is one line of configuration.
 
 A thread runs one at a time, so that the loop never waits for any. Only what is appended is told: a restart repeats
-nothing.
+nothing. The one for the session's end is the last, and its caller waits for it, for it may stop the machine.
 """
 
 from __future__ import annotations
@@ -17,36 +17,37 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from autoresearch_tui.engine.state import State
-from autoresearch_tui.news import News, news
-from autoresearch_tui.settings import HookSettings
-from autoresearch_tui.text import clean_line
+from autoresearch_tui.lab.settings import HookSettings
+from autoresearch_tui.session.notifications import News, news
+from autoresearch_tui.session.state import State
+from autoresearch_tui.util.secrets import is_api_key
+from autoresearch_tui.util.text import clean_line
 
 LIMIT_SECONDS = 30.0
 # A hook that hangs on every event must not pile them up; the newest that finds no room is left out.
 _WAITING = 64
-_SECRETS = frozenset({"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_IDENTITY_TOKEN"})
 _ERROR_BYTES = 2000
 
 
 class Hooks:
-    """What is to be told goes in by :meth:`hear`; what went wrong comes out by :meth:`failures`."""
+    """What is to be told goes in by :meth:`on_event`; what went wrong comes out by :meth:`failures`."""
 
     def __init__(
         self, settings: HookSettings, root: Path, tag: str, environ: Mapping[str, str], limit: float = LIMIT_SECONDS
     ) -> None:
-        """Commands run in `root` with `environ`, the API's keys left out, for at most `limit` seconds each."""
+        """Commands run in `root` with `environ`, API keys left out, for at most `limit` seconds each."""
         named = {"best": settings.best, "crash": settings.crash, "waits": settings.waits, "stopped": settings.stopped}
+        named["ended"] = settings.ended
         self._commands = {kind: command for kind, command in named.items() if command}
         self._root, self._tag, self._limit = root, tag, limit
-        self._environ = {name: value for name, value in environ.items() if name not in _SECRETS}
+        self._environ = {name: value for name, value in environ.items() if not is_api_key(name)}
         self._due: queue.Queue[tuple[News, bytes] | None] = queue.Queue(_WAITING)
         self._failed: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self._told: set[str] = set()
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def hear(self, before: State, after: State, line: bytes) -> None:
+    def on_event(self, before: State, after: State, line: bytes) -> None:
         """A journal's line was appended, which made `after` of `before`. Returns at once."""
         if not self._commands:
             return
@@ -82,14 +83,24 @@ class Hooks:
         self._thread.join(seconds)
         self._closed = True
 
+    def end(self, item: News, line: bytes) -> None:
+        """The session has ended, whether that could be written down or not: run `ended`, after everything else.
+
+        `line`: its record, or `null`. Returns when the command has ended, or after `limit` seconds.
+        """
+        if "ended" in self._commands:
+            self._attempt(item, self._message(item, line))
+
     def _work(self) -> None:
         while not self._closed and (due := self._due.get()) is not None:
-            item, message = due
-            try:
-                why = self._run(item, message)
-            except (OSError, ValueError) as error:
-                why = str(error)
-            self._failed.put((item.kind, why))
+            self._attempt(*due)
+
+    def _attempt(self, item: News, message: bytes) -> None:
+        try:
+            why = self._run(item, message)
+        except Exception as error:  # the thread must outlive it, or later events reach no hook
+            why = str(error) or type(error).__name__
+        self._failed.put((item.kind, why))
 
     def _run(self, item: News, message: bytes) -> str:
         """Run the command; why it failed, or nothing."""
@@ -102,7 +113,7 @@ class Hooks:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-                cwd=self._root,
+                cwd=self._root if self._root.is_dir() else "/",
                 env=environ,
                 start_new_session=True,
             )
@@ -125,7 +136,9 @@ class Hooks:
             "text": item.text,
             "lab": clean_line(str(self._root)),
             "tag": self._tag,
+            "reason": item.reason,
             "number": "" if item.number is None else str(item.number),
+            "commit": item.commit,
             "value": "" if item.value is None else f"{item.value:.6f}",
         }
 

@@ -1,34 +1,47 @@
-"""The loop: a state machine whose every step is «look at the state, do one thing, journal it».
+"""The loop: a state machine whose every step is look at the state, do one thing, journal it.
 
-There is no recovery code path: an engine that starts reads the journal and goes on from where that leaves it. An
+There is no recovery code path: an engine that starts reads the journal and continues from there. An
 intent is journalled before its effect, and every effect can be repeated.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import queue
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
-from autoresearch_tui.engine import commands as cmd
-from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import review
-from autoresearch_tui.engine.clock import ClockWatch
-from autoresearch_tui.engine.human import Human
-from autoresearch_tui.engine.ledger import GitError
-from autoresearch_tui.engine.proposing.asking import Asking
-from autoresearch_tui.engine.proposing.proposer import Answer
-from autoresearch_tui.engine.review import BASELINE, REPEAT
-from autoresearch_tui.engine.runs import Runs, ScoringFailed
+from autoresearch_tui.engine import gate, startup
+from autoresearch_tui.engine.backoff import Backoff, TroubleError, message, remedy
+from autoresearch_tui.engine.commands import CommandHandler, repeat
+from autoresearch_tui.engine.digest import DigestResult, Digests
+from autoresearch_tui.engine.experiments import Runs, ScoringFailed
+from autoresearch_tui.engine.gate import BASELINE, REPEAT
+from autoresearch_tui.engine.judging import confirming, transferring
+from autoresearch_tui.engine.presence import Presence
+from autoresearch_tui.engine.proposing.queue import ProposalQueue
+from autoresearch_tui.engine.proposing.second_opinion import CriticResult, SecondOpinions
+from autoresearch_tui.engine.proposing.worker import ProposalResult
 from autoresearch_tui.engine.session import Session
-from autoresearch_tui.engine.state import TABLED, Stage, State
-from autoresearch_tui.engine.trouble import Backoff, TroubleError, remedy
-from autoresearch_tui.researchers.base import Researcher
+from autoresearch_tui.lab.git import GitError
+from autoresearch_tui.researchers.base import Author, Critic, Researcher
+from autoresearch_tui.researchers.search.author import TemplateAuthor
+from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session import limits
+from autoresearch_tui.session.clock import ClockWatch
+from autoresearch_tui.session.ends import JUDGED, EngineEnd
+from autoresearch_tui.session.inbox import Inbox, Request
+from autoresearch_tui.session.state import Experiment, Stage, State
+from autoresearch_tui.util.text import clean_line
 
 POLL_SECONDS = 0.05
 IDLE_SECONDS = 0.25
 
-Message = cmd.Command | Answer | ev.RunScored | ScoringFailed
+Message = cmd.Command | ProposalResult | CriticResult | DigestResult | ev.RunScored | ScoringFailed
 
 
 class Engine:
@@ -40,18 +53,34 @@ class Engine:
         researcher: Researcher,
         *,
         headless: bool,
+        critic: Critic | None = None,
+        author: Author | None = None,
         rows: int = 0,
         clocks: ClockWatch | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        """`rows`: finish when the table has that many; 0 = never."""
+        """`rows`: finish when the table has that many; 0 = never. `now`: the clock that `--until` is held against."""
         self._session = session
         self._headless = headless
         self._rows = rows
-        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._runs = Runs(session, self._inbox.put)
-        self._asking = Asking(session, researcher, self._inbox.put, self._rows_wanted)
-        self._human = Human(session, self._runs.stop)
-        self._outcome = ""
+        self._arrived: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._inbox = Inbox(session.files.inbox, session.answered)
+        # Requests that were heeded in trouble, and wait there until they can be journalled.
+        self._heeded: set[str] = set()
+        self._runs = Runs(session, self._arrived.put)
+        self._asking = ProposalQueue(session, researcher, self._arrived.put, self._wanted)
+        self._opinions = SecondOpinions(session, critic, self._arrived.put, self._may_run)
+        self._writes_digest = author is not None
+        self._digests = Digests(session, author, TemplateAuthor(), self._arrived.put)
+        self._human = CommandHandler(session, self._runs.stop)
+        self._end: EngineEnd | None = None
+        self._now = now
+        # Why it ended for one of its limits, and for which.
+        self._limit, self._limit_reason = "", ""
+        self._lost = ""
+        # A stop that could not be journalled: "now" or "after".
+        self._unwritten_stop = ""
+        self._presence = Presence(session.lab.root, session.repo.common_folder, session.files.journal)
         self._leaving = False
         self._retry = Backoff()
         self._clocks = clocks or ClockWatch()
@@ -68,86 +97,117 @@ class Engine:
 
     @property
     def why_failed(self) -> str:
-        """What ended the session where it has failed; empty where it has not."""
-        if self._outcome != "failed":
+        """What ended the session where it has failed; empty if it has not."""
+        if self._end != EngineEnd.FAILED:
             return ""
+        if self._lost or self._limit_reason:
+            return self._lost or self._limit_reason
         if self.state.paused is not None:
             return self.state.paused.reason
-        return "the table is full, and nothing in it has a score; mend the lab, commit, and start with --new"
+        return "the table is full, and nothing in it has a score; fix the lab, commit, and start with --new"
 
     def send(self, command: cmd.Command) -> None:
         """Hand over a command from any thread. Never blocks."""
         # At once: where everybody is told to end, a run must not be launched again because it was the first to do so.
         self._leaving = self._leaving or isinstance(command, cmd.Detach)
-        self._inbox.put(command)
+        self._arrived.put(command)
 
-    def run(self) -> str:
-        """Until detached, stopped, finished or failed: the word is returned, and journalled where it can be.
+    def run(self) -> EngineEnd:
+        """Until detached, stopped, finished or failed: that is returned, and journalled if possible.
 
-        Raises UserError where the lab is not fit for a session; a fault of ours is raised and journalled as well.
+        Raises UserError if the lab is not fit for a session; a fault of ours is raised and journalled as well.
         """
         try:
             self._work()
         except Exception as error:
-            self._let_go()
-            self._session.end("failed", str(error) or type(error).__name__)
+            self._shut_down()
+            self._session.end(EngineEnd.FAILED, message(error))
             raise
-        self._let_go()
-        self._session.end(self._outcome, self.why_failed)
-        return self._outcome
+        self._shut_down()
+        assert self._end is not None  # what `_work` returns for
+        self._session.end(self._end, self.why_failed or self._limit_reason, self._limit)
+        return self._end
 
-    def _let_go(self) -> None:
-        """Of what would go on in threads; the runs do not need us."""
+    def _shut_down(self) -> None:
+        """What would continue in threads; the runs do not need us."""
         self._runs.close()
+        self._opinions.cancel()
+        self._digests.cancel()
         self._asking.cancel()
 
     def _work(self) -> None:
         begun = False
-        while not self._outcome:
+        while not self._end:
             try:
+                self._presence.require()
                 if not begun:
-                    self._session.begin(headless=self._headless)
+                    startup.start(self._session, headless=self._headless)
                     begun = True
                 self._receive()
-                self._session.settle()
+                self._session.sync_git()
                 if jump := self._clocks.look():
-                    self._runs.spoil(jump)
-                while not self._outcome and self._step():
-                    self._session.settle()
+                    self._runs.invalidate(jump)
+                while not self._end and self._step():
+                    self._session.sync_git()
                 self._runs.tidy()
                 self._session.tell_of_hooks()
                 self._session.clear_trouble()
                 self._retry.clear()
             except (OSError, GitError, TroubleError) as error:
-                self._wait_out(error)
+                self._back_off(error)
 
     # ── what arrives ────────────────────────────────────────────────────────────────────────────────────────
 
     def _receive(self) -> None:
         timeout = POLL_SECONDS if self.state.running else IDLE_SECONDS
-        try:
-            message = self._inbox.get(timeout=timeout)
+        with contextlib.suppress(queue.Empty):
+            message = self._arrived.get(timeout=timeout)
             while True:
                 self._take(message)
-                message = self._inbox.get_nowait()
-        except queue.Empty:
-            return
+                message = self._arrived.get_nowait()
+        for request in self._inbox.take():
+            self._answer(request)
+
+    def _answer(self, request: Request) -> None:
+        """Obey or refuse a command from outside. Raises OSError, GitError.
+
+        If that cannot be journalled, it waits where it was. One that meets a fault of ours is refused.
+        """
+        command, answered = request.command, self._session.answered
+        try:
+            self._human.handle(command, request.id)
+        except (OSError, GitError):
+            if request.id in answered:  # the rest of it is in the state, and is done later
+                self._inbox.done(request)
+            else:
+                self._inbox.put_back(request)
+            raise
+        except Exception as error:
+            if request.id in answered:
+                raise
+            why = f"a fault of autoresearch-tui: {type(error).__name__}: {error}"
+            self._session.append(ev.CommandRefused(type(command).__name__.lower(), clean_line(why)), request.id)
+        self._inbox.done(request)
 
     def _take(self, message: Message) -> None:
         try:
             match message:
-                case Answer():
+                case ProposalResult():
                     self._asking.take(message)
+                case CriticResult():
+                    self._opinions.take(message)
+                case DigestResult():
+                    self._digests.take(message)
                 case ev.RunScored() | ScoringFailed():
                     self._runs.take_score(message)
                 case cmd.Detach():
-                    self._outcome = "detached"
+                    self._end = EngineEnd.DETACHED
                 case _:
-                    self._human.obey(message)
+                    self._human.handle(message)
         except (OSError, GitError):
             # Nothing that a human or a referee said is lost to a full disk; a failed scoring is done again.
             if not isinstance(message, ScoringFailed):
-                self._inbox.put(message)
+                self._arrived.put(message)
             raise
 
     # ── one step ────────────────────────────────────────────────────────────────────────────────────────────
@@ -156,42 +216,106 @@ class Engine:
         """Do the first thing that is due; False when there is nothing to do now."""
         return (
             self._runs.step()
+            or self._digests.step()
+            or self._break_circuit()
+            or self._keep_to_hour()
+            or confirming.step(self._session, self._runs.judge, self._may_run)
+            or transferring.step(self._session, self._now(), idle=self._runs.free_device() is not None)
             or self._end_session()
             or self._rebase_waiting()
             or self._pass_gate()
             or self._launch()
+            or self._use_rest()
+            or self._opinions.step()
             or self._asking.step()
         )
+
+    def _break_circuit(self) -> bool:
+        """Pause after so many failures alike: what comes next would fail like them."""
+        state, limit = self.state, self._session.lab.settings.run.pause_after_failures
+        if not limit or state.paused is not None:
+            return False
+        for what, streak in (("runs", state.failing_runs), ("requests for a proposal", state.failing_proposals)):
+            if streak.count >= limit:
+                reason = f"the last {streak.count} {what} failed alike: {streak.text}"
+                self._session.append(ev.PauseAsked("engine", reason))
+                return True
+        return False
+
+    def _keep_to_hour(self) -> bool:
+        """A run that is slower than any before it is stopped when the session's hour comes, and stays approved."""
+        hour = limits.until(self.state)
+        training = any(e.stage is Stage.RUNNING for e in self.state.in_flight)
+        if hour is None or self._now() < hour or not training or self.state.stopping == "now":
+            return False
+        self._human.handle(cmd.Stop(now=True))
+        return True
+
+    def _over(self) -> bool:
+        """Whether nothing that could still be launched would end in time. What waits is kept for the next start."""
+        state, now = self.state, self._now()
+        limit = limits.end(state, now)
+        if limit is None or limits.fits(state, now) or self._repeatable():
+            return False
+        if any(e.stage is Stage.APPROVED and limits.fits(state, now, e) for e in state.waiting):
+            return state.paused is not None
+        # An answer under way is paid for, and is there for the next start.
+        return state.asked is None or (limit.kind == "until" and now >= limit.at)
 
     def _end_session(self) -> bool:
         state = self.state
         if state.in_flight:
             return False
-        full = 0 < self._rows <= len(state.table)
-        if full and (state.best is not None or not self._headless):
-            self._outcome = "finished"
+        if self._over():
+            limit = limits.end(state, self._now())
+            self._limit = limit.kind if limit is not None else ""
+            self._limit_reason = limits.reason(state, self._now())
+            self._end = EngineEnd.FAILED if self._headless and state.frontier is None else self._finished()
+            return self._end is not None
+        # What was asked for at another scale has no row, and is waited for.
+        full = 0 < self._rows <= len(state.table) and not any(e.proposal.scale for e in state.waiting)
+        if full and (state.frontier is not None or not self._headless):
+            self._end = self._finished()
         elif state.stopping:
-            self._outcome = "stopped"
+            self._end = EngineEnd.STOPPED
         elif self._headless and (full or (state.paused is not None and state.paused.by == "engine")):
-            # Nobody is there to help.
-            self._outcome = "failed"
-        return bool(self._outcome)
+            # No human is there to help.
+            self._end = EngineEnd.FAILED
+        return self._end is not None
+
+    def _finished(self) -> EngineEnd | None:
+        """How a session ends by itself: after the page about it, unless a human does not wait for that."""
+        state = self.state
+        if self._writes_digest and not state.stopping and self._digests.missing():
+            if state.digest_asked is None:
+                self._session.append(ev.DigestAsked("engine"))
+            return None
+        return EngineEnd.FINISHED
 
     def _rebase_waiting(self) -> bool:
         state = self.state
-        if state.best is None:
+        if state.frontier is None:
             return False
         for waiting in state.waiting:
-            if waiting.base == state.frontier_commit or waiting.author in (BASELINE, REPEAT) or waiting.side:
+            head = state.head(waiting.proposal.front) or state.frontier
+            if (
+                waiting.proposal.base == head.commit
+                or waiting.proposal.author in (BASELINE, REPEAT)
+                or waiting.proposal.exploratory
+            ):
                 continue
-            if self._human.attends(waiting):
+            if waiting.held_at(datetime.now(UTC)) == gate.ANSWER:
                 continue
-            moved = self._session.attempts.rebased(waiting, state.frontier_commit, waiting.proposed_at)
-            since = f"since #{state.best.number} was kept"
+            moved = self._session.commits.rebased(waiting, head.commit, waiting.proposed_at)
+            since = f"since #{head.number} was kept"
+            if moved is None and self._keeps_busy(waiting):
+                continue
             if moved is None:
                 self._session.append(ev.ProposalWithdrawn(waiting.number, f"no longer applies {since}"))
-            elif misfit := self._session.archive.misfit(state, waiting.number, moved.commit):
-                self._session.append(ev.ProposalWithdrawn(waiting.number, f"no longer worth a run {since}: {misfit}"))
+            elif reason_to_withdraw := self._session.archive.reason_to_withdraw(state, waiting.number, moved.commit):
+                self._session.append(
+                    ev.ProposalWithdrawn(waiting.number, f"no longer worth a run {since}: {reason_to_withdraw}")
+                )
             else:
                 self._session.append(moved)
             return True
@@ -199,54 +323,173 @@ class Engine:
 
     def _pass_gate(self) -> bool:
         for waiting in self.state.waiting:
-            event = review.at_gate(waiting, self._session.lab.settings.review, datetime.now(UTC))
+            event = gate.at_gate(waiting, self._session.lab.settings.review, datetime.now(UTC))
             if event is not None:
                 self._session.append(event)
                 return True
         return False
 
+    def _keeps_busy(self, waiting: Experiment) -> bool:
+        """Whether a proposal that clashes with the frontier is run on its own base: the alternative is an accelerator
+        that idles for a whole thought of the researcher's, and it may win there."""
+        others = any(e is not waiting and e.stage is Stage.APPROVED for e in self.state.waiting)
+        return not others and (start := self._next_start()) is not None and start[0] is waiting
+
     def _launch(self) -> bool:
+        start = self._next_start()
+        if start is None:
+            return False
+        self._runs.launch(*start)
+        return True
+
+    def _next_start(self) -> tuple[Experiment, str] | None:
+        """The experiment that can start now, and its device."""
         state = self.state
         device = self._runs.free_device()
-        if device is None or self._leaving or state.paused or state.stopping or not self._rows_wanted(0):
-            return False
-        approved = (e for e in state.waiting if e.stage is Stage.APPROVED and not self._human.attends(e))
+        if device is None or self._leaving or state.paused or state.stopping:
+            return None
+        moment, room = datetime.now(UTC), self._rows_wanted(0)
+        free = (e for e in state.waiting if e.stage is Stage.APPROVED and not e.held_at(moment))
+        approved = (e for e in free if room or e.proposal.scale)
         # Before there is a score, nothing but a baseline runs, also where others wait before it.
-        ready = next((e for e in approved if state.best is not None or e.author == BASELINE), None)
-        if ready is None:
+        now = self._now()
+        may = (e for e in approved if state.frontier is not None or e.proposal.author == BASELINE)
+        # A verdict that waits comes first: what is proposed meanwhile starts from the old frontier.
+        first = sorted(may, key=lambda e: (e.proposal.confirms is None, not e.proposal.scale))
+        ready = next((e for e in first if limits.fits(state, now, e)), None)
+        return (ready, device) if ready is not None else None
+
+    def _may_run(self, experiment: Experiment) -> bool:
+        """Whether one more run of its commit finds room in the table, and ends in time."""
+        return self._rows_wanted(0) and limits.fits(self.state, self._now(), experiment)
+
+    def _repeatable(self) -> Experiment | None:
+        """The best, in the rest of the time that is too short for anything new; None unless one more would end."""
+        state, now = self.state, self._now()
+        limit = limits.end(state, now)
+        if limit is None or limit.kind != "until" or limits.fits(state, now) or state.paused or state.stopping:
+            return None
+        best = state.best
+        if best is None or not self._rows_wanted(0) or not limits.fits(state, now, best):
+            return None
+        return None if any(e.proposal.author == REPEAT for e in state.waiting) else best
+
+    def _use_rest(self) -> bool:
+        """Repeat the best, to see how far equal runs lie apart."""
+        best = self._repeatable()
+        if best is None or self._runs.free_device() is None or self._leaving:
             return False
-        self._runs.launch(ready, device)
+        self._session.append(repeat(self._session, best))
+        made = self.state.experiments[-1]
+        self._session.append(ev.ProposalApproved(made.number, made.commit, "auto"))
         return True
+
+    def _wanted(self, waiting: int) -> bool:
+        """Whether one more proposal beside so many that wait would find room in the table, and end in time."""
+        return self._rows_wanted(waiting) and waiting < limits.launches_left(self.state, self._now())
 
     def _rows_wanted(self, waiting: int) -> bool:
         """Whether what is decided, running and waiting leaves room in the table that was asked for."""
         if not self._rows:
             return True
-        decided = sum(1 for e in self.state.experiments if e.outcome in TABLED)
-        return decided + len(self.state.in_flight) + waiting < self._rows
+        decided = sum(1 for e in self.state.experiments if e.outcome in JUDGED)
+        running = sum(1 for e in self.state.in_flight if not e.proposal.scale)
+        return decided + running + len(self.state.confirming) + waiting < self._rows
 
     # ── trouble ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _wait_out(self, error: OSError | GitError | TroubleError) -> None:
-        """Trouble outside: say so where it can be said, wait, and let the next step try again."""
+    def _back_off(self, error: OSError | GitError | TroubleError) -> None:
+        """Trouble outside: say so if it can be said, wait, and let the next step try again.
+
+        A stop is obeyed meanwhile, and a lab that is gone for good ends the session.
+        """
+        with contextlib.suppress(OSError):
+            try:
+                self._presence.require()
+            except TroubleError as missing:
+                error = missing
         seconds = self._retry.next()
-        self._session.meet_trouble(str(error), remedy(error), seconds)
+        self._session.meet_trouble(message(error), remedy(error), seconds)
         deadline = time.monotonic() + seconds
         held: list[Message] = []
-        while not self._outcome and time.monotonic() < deadline:
+        while not self._end and time.monotonic() < deadline:
+            if lost := self._presence.lost():
+                self._end, self._lost = EngineEnd.FAILED, lost
+                break
+            self._shut_down_in_trouble()
+            if self._heed_inbox():
+                break
             try:
-                message = self._inbox.get(timeout=0.25)
+                arrived = self._arrived.get(timeout=0.25)
             except queue.Empty:
                 continue
-            if isinstance(message, cmd.Detach):
-                self._outcome = "detached"
-                break
-            if isinstance(message, cmd.Stop) and message.now and self.blocked:
-                # It cannot be written down, and is obeyed all the same; the run goes on for whoever starts next.
-                self._outcome = "stopped"
-                break
-            held.append(message)
-            if isinstance(message, cmd.Resume):
-                break
-        for message in held:
-            self._inbox.put(message)
+            match arrived:
+                case cmd.Detach():
+                    self._end = EngineEnd.DETACHED
+                case cmd.Stop():
+                    self._stop_in_trouble(arrived, partial(self._human.handle, arrived))
+                case cmd.Resume() | cmd.CancelStop():
+                    self._unwritten_stop = ""
+                    held.append(arrived)
+                    break
+                case ev.RunScored() | ScoringFailed() if self._stopping:
+                    self._take_last_score(arrived)
+                case _:
+                    held.append(arrived)
+        for each in held:
+            self._arrived.put(each)
+
+    def _heed_inbox(self) -> bool:
+        """Stops and resumes from other processes, each once; they stay there until they can be journalled.
+
+        Returns whether one says to try again.
+        """
+
+        def urgent(request: Request) -> bool:
+            return request.id not in self._heeded and isinstance(
+                request.command, cmd.Stop | cmd.Resume | cmd.CancelStop
+            )
+
+        for request in self._inbox.take(urgent):
+            self._heeded.add(request.id)
+            if isinstance(request.command, cmd.Stop):
+                self._stop_in_trouble(request.command, partial(self._answer, request))
+            else:
+                self._inbox.put_back(request)
+                self._unwritten_stop = ""
+                return True
+        return False
+
+    def _stop_in_trouble(self, stop: cmd.Stop, journal: Callable[[], None]) -> None:
+        """Journal a stop if that can be done; it is obeyed in any case."""
+        try:
+            if self.state.session is None:
+                raise OSError(errno.EAGAIN, "the session has not begun")
+            journal()
+            self._unwritten_stop = ""
+        except (OSError, GitError):
+            self._unwritten_stop = "now" if stop.now else self._unwritten_stop or "after"
+
+    @property
+    def _stopping(self) -> str:
+        """Whether a stop was asked for, journalled or not: "now", "after" or nothing."""
+        return self._unwritten_stop or self.state.stopping
+
+    def _take_last_score(self, scored: ev.RunScored | ScoringFailed) -> None:
+        """What cannot be scored, or journalled, is scored by the next start: the run's folder has all that it takes."""
+        try:
+            self._runs.take_score(scored)
+        except OSError:
+            self._end = EngineEnd.STOPPED
+
+    def _shut_down_in_trouble(self) -> None:
+        """What a stop asks for, as far as that can be done: runs end, or are waited for, and then the engine ends."""
+        if not self._stopping:
+            return
+        if self._unwritten_stop == "now":
+            self._runs.interrupt()
+        with contextlib.suppress(OSError, GitError, TroubleError):
+            while self._runs.step():
+                pass
+        if not self._runs.busy:
+            self._end = EngineEnd.STOPPED

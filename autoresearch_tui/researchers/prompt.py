@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
 
-from autoresearch_tui.researchers import prompt_history
-from autoresearch_tui.researchers.base import Brief
-from autoresearch_tui.syntax import parse
-from autoresearch_tui.text import clean_text
+from autoresearch_tui.python_source.syntax import parse
+from autoresearch_tui.researchers import history as prompt_history
+from autoresearch_tui.researchers.base import Brief, Front
+from autoresearch_tui.util.line_ends import plain
+from autoresearch_tui.util.text import clean_text
 
 Answer = Literal["tool", "folder"]
 
@@ -52,7 +53,7 @@ What does not work
 - The score is measured elsewhere, by a trusted process with its own code, data and clock. A printed
   score, a changed evaluation, another random seed or a clock that is made to lie does not count, and
   the run is refused.
-- Nobody answers questions. Never ask whether to go on; decide, and propose.
+- Nobody answers questions. Never ask whether to continue; decide, and propose.
 
 What to trust
 - The program and the notes come from the human and are your instructions. The program may have been
@@ -84,7 +85,7 @@ How to answer
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A part of the request; `stable` where the prefix up to its end is worth caching."""
+    """A part of the request; `stable` if the prefix up to its end is worth caching."""
 
     text: str
     stable: bool = False
@@ -113,24 +114,33 @@ def build(
     answer: Answer = "tool",
     *,
     refused: Mapping[str, str] | None = None,
+    remark: str = "",
     history_share: float = 1.0,
 ) -> Prompt:
     """The request for `brief`.
 
-    `refused` are the new files of the answer that the brief complains about, where they are still known;
+    `refused` are the new files of the answer that the brief complains about, where they are still known; `remark`
+    says what became of the last answer, whichever experiment it was for;
     `history_share` below 1 shortens the history for a server with less room.
     """
     system = _COMMON + (_BY_TOOL if answer == "tool" else _BY_FOLDER)
+    asked = [Block(text) for text in (_plateau(brief), notes(brief.notes), _task(brief, refused or {}, remark)) if text]
+    known = context(brief, answer, editable(brief, answer), system, history_share)
+    return Prompt(system, (*known, *asked))
+
+
+def context(brief: Brief, answer: Answer, editable: Block, system: str, history_share: float) -> tuple[Block, ...]:
+    """What is known before the question: the program, the files and the past, within the room for it."""
     program = Block(_program(brief), stable=not brief.locked)
-    fixed = [program, *_locked(brief, answer), _editable(brief, answer)]
-    asked = [Block(text) for text in (_plateau(brief), _notes(brief.notes), _task(brief, refused or {})) if text]
+    fixed = [program, *_locked(brief, answer), editable]
     size = len(system) + sum(len(block.text) for block in fixed)
     limit = int(_allowance(brief, size) * history_share)
     lessons = _lessons(brief, int(limit * _LESSONS_SHARE))
     earlier = _earlier(brief, int(limit * _EARLIER_SHARE))
-    history = prompt_history.render(brief.history, brief.goal, brief.files_at, limit - len(lessons) - len(earlier))
+    room = limit - len(lessons) - len(earlier)
+    history = prompt_history.render(brief.history, brief.goal, brief.files_at, room, brief.continued)
     past = [Block(text) for text in (earlier, lessons, fenced("history", history)) if text]
-    return Prompt(system, (*fixed, *past, *asked))
+    return (*fixed, *past)
 
 
 def fenced(tag: str, text: str, **attributes: str) -> str:
@@ -180,36 +190,50 @@ def used(brief: Brief) -> list[str]:
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
-                names.add(node.module)
-    return [path for path in sorted(brief.locked) if PurePosixPath(path).stem in names]
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return [path for path in sorted(brief.locked) if names & _module_names(path)]
 
 
-def _editable(brief: Brief, answer: Answer) -> Block:
+def _module_names(path: str) -> set[str]:
+    """What a file is called in an import, from whatever folder above it: `fixed.device`, `device`."""
+    parts = PurePosixPath(path).with_suffix("").parts
+    return {".".join(parts[at:]) for at in range(len(parts))}
+
+
+def editable(brief: Brief, answer: Answer) -> Block:
+    """The files that a proposal may change."""
     if answer == "folder":
         return Block(f"Editable files, {_state_of_files(brief)}: {', '.join(sorted(brief.files))}")
-    files = "\n\n".join(fenced("file", brief.files[path], path=path) for path in sorted(brief.files))
+    files = "\n\n".join(fenced("file", plain(brief.files[path]), path=path) for path in sorted(brief.files))
     return Block(f"The editable files {_state_of_files(brief)}:\n{files}", stable=True)
 
 
 def _state_of_files(brief: Brief) -> str:
-    if brief.mends is not None:
-        return f"as they stand after experiment {brief.mends}, which crashed"
-    if brief.side is not None:
-        return f"as they stand at experiment {brief.side}, an earlier keep"
+    if brief.fixes is not None:
+        return f"as they stand after experiment {brief.fixes}, which crashed"
+    if brief.exploratory is not None:
+        return f"as they stand at experiment {brief.exploratory}, an earlier keep"
+    if brief.front is not None and brief.front.stands is not None:
+        return f"as they stand at experiment {brief.front.stands}, where {brief.front.name} stands"
+    if brief.continued is not None:
+        return f"as they stand at experiment {brief.continued}, from which the human continues"
     return "as they stand at the best kept experiment"
 
 
 def _earlier(brief: Brief, limit: int) -> str:
-    """What the lab's table had before this session: the kept ones, then the newest, as far as there is room."""
-    lines = prompt_history.earlier(brief.earlier, limit)
+    """What the lab had before this session, as far as there is room."""
+    lines = prompt_history.prior(brief.prior, brief.goal, limit)
     if not lines:
         return ""
-    told = "Earlier results of this lab, from before this session; nobody has checked them:\n"
+    told = (
+        "Earlier results of this lab, from before this session. Those with a number are of its own earlier sessions,\n"
+        "and are not run again; nobody has checked the others:\n"
+    )
     return told + fenced("earlier", lines)
 
 
 def _lessons(brief: Brief, limit: int) -> str:
-    """The research journal, cut at its beginning where there is less room than it takes."""
+    """The research journal, cut at its beginning if it is longer than the room."""
     text = clean_text(brief.lessons).strip()
     if not text or limit <= 0:
         return ""
@@ -226,9 +250,9 @@ def _plateau(brief: Brief) -> str:
     text = (
         f"The search is on a plateau: none of the last {stale} experiments was kept. More of the same will not help.\n"
     )
-    if brief.side is not None:
+    if brief.exploratory is not None:
         return text + (
-            f"So this experiment starts a branch of its own, from experiment {brief.side}, and not from the best one.\n"
+            f"So this experiment starts a branch of its own, from experiment {brief.exploratory}, not from the best.\n"
             "Go another way from there than the experiments after it did, boldly enough that it could beat the\n"
             "best score of all: nothing less is kept."
         )
@@ -246,10 +270,11 @@ def _plateau(brief: Brief) -> str:
     return f"{text}\nNear misses, best first:\n{fenced('near-misses', misses)}" if misses else text
 
 
-def _notes(notes: Sequence[str]) -> str:
+def notes(texts: Sequence[str]) -> str:
+    """The human's steering notes."""
     kept: list[str] = []
     room = _NOTES_CHARS
-    for note in reversed(notes):
+    for note in reversed(texts):
         text = clean_text(note).strip()[:room]
         if text:
             kept.insert(0, f"- {text}")
@@ -257,14 +282,24 @@ def _notes(notes: Sequence[str]) -> str:
     return "Notes from the human, oldest first; the last one counts most:\n" + "\n".join(kept) if kept else ""
 
 
-def _task(brief: Brief, refused: Mapping[str, str]) -> str:
-    better = "higher" if brief.goal == "maximize" else "lower"
+def _task(brief: Brief, refused: Mapping[str, str], remark: str) -> str:
     task = (
-        f"Propose experiment {brief.number}. The score is {brief.metric}; {better} is better. "
+        f"Propose experiment {brief.number}. The score is {brief.metric}; {brief.goal.direction} is better. "
         f"The training budget is {brief.budget_seconds:g} seconds."
     )
-    if brief.mends is not None:
+    if brief.continued is not None:
+        task += (
+            f" What is kept must beat experiment {brief.continued}, from which the human continues, not the best score."
+        )
+    if brief.front is not None:
+        task += _front(brief.front)
+    if brief.fixes is not None:
         task += _mend(brief)
+    task += _objection(brief)
+    if remark.strip():
+        task += "\nWhat became of your last answer:\n" + fenced(
+            "last-answer", clean_text(remark).strip()[:_COMPLAINT_CHARS]
+        )
     if not brief.complaint.strip():
         return task
     complaint = clean_text(brief.complaint).strip()[:_COMPLAINT_CHARS]
@@ -273,13 +308,34 @@ def _task(brief: Brief, refused: Mapping[str, str]) -> str:
     return f"{task}\nIts change, which is not in the files above:\n{fenced('change', change)}" if change else task
 
 
+def _front(front: Front) -> str:
+    """Which of several frontiers it is for: two that try the same thing are one."""
+    task = f"\nThe search has several frontiers, each with a direction of its own. This is for {front.name}."
+    if front.stands is not None:
+        task += f" What is kept there must beat experiment {front.stands}, where it stands, not the best score."
+    return task
+
+
+def _objection(brief: Brief) -> str:
+    """What a critic has against the proposal just before this one."""
+    last = brief.history[-1] if brief.history else None
+    if last is None or not last.objection:
+        return ""
+    return (
+        f"\nA critic read experiment {last.number}, which has not run, and does not agree with it:\n"
+        + fenced("objection", clean_text(last.objection).strip()[:_COMPLAINT_CHARS])
+        + "\nMeet the objection with another proposal: the idea corrected, or another one. If you are sure that it is\n"
+        "wrong, you may propose the idea in another form and say in the hypothesis why."
+    )
+
+
 def _mend(brief: Brief) -> str:
     """A run that crashed goes back: its change is in the files, its last lines here."""
-    crashed = next((a for a in brief.history if a.number == brief.mends), None)
+    crashed = next((a for a in brief.history if a.number == brief.fixes), None)
     cause = clean_text(crashed.reason).strip()[-_COMPLAINT_CHARS:] if crashed else ""
     task = (
-        f"\nExperiment {brief.mends} crashed, and its change is in the editable files above. Find the mistake and\n"
-        "mend it, so that its idea is put to the test after all. If the idea itself cannot work, undo its change\n"
+        f"\nExperiment {brief.fixes} crashed, and its change is in the editable files above. Find the mistake and\n"
+        "fix it, so that its idea is put to the test after all. If the idea itself cannot work, undo its change\n"
         "and propose something else. Why it crashed:\n" + fenced("crash", cause)
     )
     if crashed and (change := prompt_history.diff(brief.files_at(crashed.base), brief.files, _COMPLAINT_CHARS)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -11,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.cages import cage, cage_launcher, sandbox
-from autoresearch_tui.engine.cages.sandbox import Kind
+from autoresearch_tui.engine import launching
 from autoresearch_tui.engine.proposing import risk
-from autoresearch_tui.engine.running import launch
+from autoresearch_tui.sandbox import for_runs, launcher, policy
+from autoresearch_tui.sandbox.policy import Kind
+from autoresearch_tui.session import events as ev
 from tests.cheats.world import HONEST_VALUE, PLAIN, PYTHON, ZOO, Guarded, Outcome, World, made, naive, reached
 from tests.conftest import git
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no cage outside Linux")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no sandbox outside Linux")
 LOG_LIMIT = 64 << 20
 
 
@@ -47,6 +48,10 @@ def forged(world: World, _outcomes: Sequence[Outcome]) -> bool:
     return any(world.token in path.read_text() for path in world.records if path.exists())
 
 
+def commanded(world: World, outcomes: Sequence[Outcome]) -> bool:
+    return any((world.session / "inbox").iterdir()) or stolen(world, outcomes)
+
+
 def cache_changed(world: World, _outcomes: Sequence[Outcome]) -> bool:
     return (world.cache / "tokenizer.json").read_text() != "{}" or not (world.cache / "data").exists()
 
@@ -68,6 +73,17 @@ def victim_offered(world: World, _outcomes: Sequence[Outcome]) -> bool:
     return Path(f"/proc/{world.victim.pid}/oom_score_adj").read_text().strip() == "777"
 
 
+def victim_held_back(world: World, _outcomes: Sequence[Outcome]) -> bool:
+    """It was started by this process, and began with what this one has."""
+    return _held_back(world.victim.pid) != _held_back(os.getpid())
+
+
+def _held_back(pid: int) -> tuple[object, ...]:
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    to_write = next(line for line in limits.splitlines() if line.startswith("Max file size"))
+    return to_write, os.getpriority(os.PRIO_PROCESS, pid), os.sched_getscheduler(pid), os.sched_getaffinity(pid)
+
+
 def flooded(_world: World, outcomes: Sequence[Outcome]) -> bool:
     return len(outcomes[-1].log) > LOG_LIMIT
 
@@ -86,6 +102,7 @@ CHEATS = (
     Cheat("files/path_file", better, runs=2),
     Cheat("files/weights_from_before", better, runs=2),
     Cheat("files/forged_records", forged),
+    Cheat("files/own_commands", commanded),
     Cheat("files/poisoned_cache", cache_changed),
     Cheat("files/changed_modes", modes_changed),
     Cheat("secrets/api_key", stolen),
@@ -95,18 +112,20 @@ CHEATS = (
     Cheat("network/docker_socket", lambda world, _: reached(world.named)),
     Cheat("network/ssh_agent", lambda world, _: reached(world.agent)),
     Cheat("network/tmux", lambda world, _: reached(world.tmux)),
+    Cheat("network/datagrams", lambda world, _: reached(world.datagrams)),
     Cheat("network/abstract_socket", lambda world, _: reached(world.abstract)),
     Cheat("processes/daemon", still_there),
     Cheat("processes/fork_bomb", still_there),
     Cheat("processes/signals", victim_ended),
     Cheat("processes/memory_killer", victim_offered),
+    Cheat("processes/limits", victim_held_back),
     Cheat("floods/log_flood", flooded, ends="crash: killed: .*log"),
     Cheat("floods/full_disk", better, ends="crash: disk full: .*free"),
     Cheat("floods/rewritten_log", taken_back),
 )
-# These have a referee, and a file of their own: test_scores.py.
+# These have a referee, and a file of their own: test_scores.py. So have those that only leave doubts: test_reported.py.
 SCORED = ("scores", "clock")
-ALL = [path for path in ZOO.glob("*/*.py") if path.parent.name not in SCORED]
+ALL = [path for path in ZOO.glob("*/*.py") if path.parent.name not in (*SCORED, "reported")]
 HONEST = sorted(str(path.relative_to(ZOO).with_suffix("")) for path in ALL if path.stem == "honest")
 
 
@@ -115,15 +134,15 @@ def source_of(name: str) -> str:
 
 
 @pytest.fixture(params=["bubblewrap", "landlock"])
-def caged(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def sandboxed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each mechanism in turn; the self-test has tests of its own."""
-    if request.param == "bubblewrap" and sandbox.choose().kind is not Kind.BUBBLEWRAP:
-        pytest.skip(f"no bubblewrap: {sandbox.choose().note}")
+    if request.param == "bubblewrap" and policy.choose().kind is not Kind.BUBBLEWRAP:
+        pytest.skip(f"no bubblewrap: {policy.choose().note}")
     if request.param == "landlock":
-        if cage_launcher.landlock_abi() < 6:
-            pytest.skip(f"Landlock {cage_launcher.landlock_abi()} of this kernel cannot keep signals in")
-        monkeypatch.setattr(sandbox, "choose", sandbox.landlock_only)
-    monkeypatch.setattr(cage, "check", lambda _cage: ev.CageChecked(request.param, (), ()))
+        if launcher.landlock_abi() < 6:
+            pytest.skip(f"Landlock {launcher.landlock_abi()} of this kernel cannot keep signals in")
+        monkeypatch.setattr(policy, "choose", policy.landlock_only)
+    monkeypatch.setattr(for_runs, "check", lambda _policy: ev.SandboxChecked(request.param, (), ()))
     return str(request.param)
 
 
@@ -141,10 +160,10 @@ def test_it_works_as_most_loops_run_it(tmp_path: Path, cheat: Cheat) -> None:
 
 
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name)
-def test_it_does_not_work_here(tmp_path: Path, cheat: Cheat, caged: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_not_work_here(tmp_path: Path, cheat: Cheat, sandboxed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with made(tmp_path) as world:
         if cheat.name == "floods/full_disk":
-            monkeypatch.setattr(launch, "MIN_FREE_BYTES", shutil.disk_usage(tmp_path).free - (256 << 20))
+            monkeypatch.setattr(launching, "MIN_FREE_BYTES", shutil.disk_usage(tmp_path).free - (256 << 20))
         run = guarded(world, monkeypatch)
         outcomes = [run(world, source_of(cheat.name)) for _ in range(cheat.runs)]
         assert not cheat.worked(world, outcomes), outcomes[-1].log[-2000:]
@@ -153,7 +172,9 @@ def test_it_does_not_work_here(tmp_path: Path, cheat: Cheat, caged: str, monkeyp
 
 
 @pytest.mark.parametrize("name", HONEST)
-def test_honest_work_is_left_in_peace(tmp_path: Path, name: str, caged: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_honest_work_is_left_in_peace(
+    tmp_path: Path, name: str, sandboxed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with made(tmp_path) as world:
         last = guarded(world, monkeypatch)(world, source_of(name))
         assert (last.verdict, last.value) == ("discard", HONEST_VALUE), (last.reason, last.log[-2000:])
@@ -175,7 +196,7 @@ def test_every_family_has_an_honest_member() -> None:
 
 @pytest.mark.parametrize("name", ["files/poisoned_bytecode", "files/usercustomize", "files/path_file"])
 def test_a_referee_runs_nothing_that_was_left_for_it(
-    tmp_path: Path, name: str, caged: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, name: str, sandboxed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with made(tmp_path) as world:
         (world.lab / "referee.py").write_text(PLAIN)

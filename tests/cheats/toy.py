@@ -6,8 +6,8 @@ import sys
 import time
 
 import numpy as np
-import port
 import prepare
+from fixed import loader, port
 
 BUDGET = float(os.environ.get("AUTORESEARCH_TIME_BUDGET") or 0.2)
 trained = 0.0
@@ -33,12 +33,13 @@ class Table:
 
 def load_text() -> np.ndarray:
     """The training tokens."""
-    return prepare.load_tokens("train")[0][0].astype(np.int64)
+    return loader.load_tokens("train")[0][0].astype(np.int64)
 
 
 def train(tokens: np.ndarray | None = None) -> Table:
     """For as long as the budget says, by the clock that is at hand."""
     global trained
+    prepare.ready()
     began = time.time()
     model = Table(load_text() if tokens is None else tokens)
     while time.time() - began < BUDGET:
@@ -61,7 +62,7 @@ def evaluate_bpb(model: Table, batch_size: int = 64) -> float:
             answer[:] = model(tokens)
 
         return port.serve(respond, batch_size, int(prepare.REFEREE_FD))
-    rows = prepare.load_rows("val").astype(np.int64)
+    rows = loader.load_rows("val").astype(np.int64)
     sizes = np.load(prepare.LAYOUT.tokenizer / "token_bytes.npy")[rows[:, 1:]]
     nats = 0.0
     for at in range(0, len(rows), batch_size):

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoresearch_tui import lab as labs
-from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.reading import runlog
-from autoresearch_tui.engine.runs import Runs
+from autoresearch_tui.engine import startup
+from autoresearch_tui.engine.experiments import Runs
 from autoresearch_tui.engine.session import Session
-from autoresearch_tui.engine.state import Stage
+from autoresearch_tui.lab import paths as labs
+from autoresearch_tui.logs.score_search import find_score
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.state import Stage
 from tests.conftest import git
 
 ZOO = Path(__file__).with_name("zoo")
@@ -51,6 +52,7 @@ class Outcome:
     verdict: str = ""
     reason: str = ""
     seconds: float = 0.0
+    doubts: tuple[str, ...] = ()
 
 
 class World:
@@ -74,6 +76,7 @@ class World:
             _listener(stack, socket.AF_UNIX, socket.SOCK_STREAM, str(self._folder(place) / name))
             for place, name in (("ssh-a", "agent.1"), ("tmux-0", "default"))
         )
+        self.datagrams = _listener(stack, socket.AF_UNIX, socket.SOCK_DGRAM, str(root / "d"))
         self.abstract = _listener(stack, socket.AF_UNIX, socket.SOCK_STREAM, f"\0{self.token}")
         self.key = f"sk-{self.token}"
         somebody = subprocess.Popen(["sleep", "600"], env={"ANTHROPIC_API_KEY": self.key})
@@ -103,7 +106,7 @@ class World:
     def private(self) -> list[Path]:
         """What nobody but the user and the engine is to read."""
         past = [self.session / "journal.jsonl", self.session / "runs" / "0000"]
-        return [*past, self.lab / ".git", self.lab / "private.txt", self.home]
+        return [*past, self.lab / ".git", self.lab / ".env", self.home]
 
     def napping(self) -> list[int]:
         """The processes that a cheat has left behind."""
@@ -118,8 +121,9 @@ class World:
 
     def _make_lab(self) -> None:
         (self.session / "runs" / "0000").mkdir(parents=True)
+        (self.session / "inbox").mkdir()
         (self.session / "runs" / "0000" / "score.json").write_text("{}")
-        (self.lab / "private.txt").write_text("not in git")
+        (self.lab / ".env").write_text("not in git")
         facts: dict[str, object] = {
             "TOKEN": self.token,
             "NAP": self.nap,
@@ -130,10 +134,12 @@ class World:
             "SHM": "/dev/shm",
             "RECORDS": [str(path) for path in self.records],
             "PRIVATE": [str(path) for path in self.private],
+            "INBOX": str(self.session / "inbox"),
             "LOGS": [str(self.session / "runs/0001/run.log"), str(self.lab / "run.log"), "/proc/self/fd/1"],
             "TCP": self.tcp.getsockname()[1],
             "UDP": self.udp.getsockname()[1],
             "SOCKET": str(self.root / "s"),
+            "DATAGRAMS": str(self.root / "d"),
             "AGENT": str(self.root / "ssh-a" / "agent.1"),
             "TMUX": str(self.root / "tmux-0" / "default"),
             "ABSTRACT": f"\0{self.token}",
@@ -173,7 +179,7 @@ def naive(world: World, source: str) -> Outcome:
     with log.open("ab") as file:
         file.truncate(0)
         subprocess.run(
-            [world.python, "train.py"], cwd=world.lab, env=env, stdout=file, stderr=file, timeout=60, check=False
+            [world.python, "train.py"], cwd=world.lab, env=env, stdout=file, stderr=file, timeout=120, check=False
         )
     seconds = time.monotonic() - began
     if (checkpoint := world.lab / "checkpoint.pkl").exists():
@@ -181,33 +187,47 @@ def naive(world: World, source: str) -> Outcome:
         subprocess.run([world.python, "-c", load], cwd=world.lab, env=env, check=False)
         checkpoint.unlink()
     text = log.read_text(errors="replace")
-    return Outcome(text, runlog.last_match(text, PATTERN), seconds=seconds)
+    return Outcome(text, find_score(text, PATTERN, "val_bpb").value, seconds=seconds)
 
 
 class Guarded:
     """As we do it: a commit on the baseline, launched, followed and judged by the engine's own parts."""
 
-    def __init__(self, world: World, honest: float = HONEST_VALUE, asked: float | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        honest: float = HONEST_VALUE,
+        clock: tuple[float, float, float] | None = None,
+        seconds: float = 1.0,
+        log: str = "",
+    ) -> None:
+        """Of the baseline: `clock` is when it had its data, when it asked to be scored, and how long it answered;
+        `seconds` its wall time, `log` what it printed."""
         self._scores: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.session = Session(labs.find(world.lab), "t")
-        self.session.begin(headless=False)
+        startup.start(self.session, headless=False)
         self.runs = Runs(self.session, self._scores.put)
-        base = self.session.ledger.head()
-        self.session.append(self.session.attempts.baseline(0, base, "", None, 0))
+        base = self.session.repo.head()
+        self.session.append(self.session.commits.baseline(0, base, "", None, 0))
         self.session.append(ev.RunStarted(0, base, 1))
-        self.session.append(ev.RunEnded(0, "finished", 0, 1.0, asked_seconds=asked))
-        self.session.append(ev.RunScored(0, honest, 0.0, "self-reported"))
+        ready, asked, answers = clock or (None, None, 0.0)
+        self.session.append(ev.RunEnded(0, "finished", 0, seconds, asked_seconds=asked, ready_seconds=ready))
+        if log:
+            files = self.session.files.run(0)
+            files.folder.mkdir(parents=True, exist_ok=True)
+            files.log.write_text(log)
+        self.session.append(ev.RunScored(0, honest, 0.0, "self-reported", answer_seconds=answers))
         self.session.append(ev.VerdictGiven(0, "keep", honest, 0.0, "the baseline"))
         self._base = base
 
     def __call__(self, world: World, source: str) -> Outcome:
         """The next experiment."""
         session, number = self.session, len(self.session.state.experiments)
-        commit = session.ledger.commit(self._base, {"train.py": source.encode()}, f"{number}\n", session.now())
+        commit = session.repo.commit(self._base, {"train.py": source.encode()}, f"{number}\n", session.now())
         session.append(ev.ProposalMade(number, commit, self._base, "cheat", "", "test", "", 1, 1))
         session.append(ev.ProposalApproved(number, commit, "auto"))
         self.runs.launch(session.state.experiments[number], "")
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while session.state.experiments[number].stage is not Stage.DONE:
             assert time.monotonic() < deadline, session.state.experiments[number]
             if session.state.experiments[number].stage is Stage.APPROVED:  # put back: once more, as the loop does
@@ -219,7 +239,8 @@ class Guarded:
         self.runs.tidy()
         done = session.state.experiments[number]
         log = session.files.run(number).log.read_text(errors="replace")
-        return Outcome(log, done.value, done.outcome, done.reason, done.run.seconds if done.run else 0.0)
+        seconds, doubts = done.run.seconds if done.run else 0.0, done.score.doubts if done.score else ()
+        return Outcome(log, done.value, done.outcome, done.reason, seconds, doubts)
 
 
 @contextmanager

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from textual.app import App
+from autoresearch_tui.cockpit import theme
+from autoresearch_tui.cockpit.key_order import KeysInOrder
 
-from autoresearch_tui.cockpit import legible
 
-
-class Coloured(App[None]):
+class Coloured(KeysInOrder[None]):
     """A theme's variables as the cockpit has them."""
 
     def get_css_variables(self) -> dict[str, str]:
-        self.theme_variables = legible.variables(super().get_css_variables())
+        self.theme_variables = theme.variables(super().get_css_variables(), self.console.color_system or "truecolor")
         return self.theme_variables

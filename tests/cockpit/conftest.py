@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
+# Whatever the tests are started in: on a dumb terminal the cockpit has no colours.
+os.environ["TERM"] = "xterm-256color"
+os.environ["COLORTERM"] = "truecolor"
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,11 +17,9 @@ from tests.cockpit.fakes import FakeHost, FakeSession
 
 
 @pytest.fixture
-def session(tmp_path: Path) -> Iterator[FakeSession]:
-    """A session that has just begun."""
-    made = FakeSession(tmp_path / "lab")
-    yield made
-    made.close()
+def session(tmp_path: Path) -> FakeSession:
+    """A session that has not begun yet."""
+    return FakeSession(tmp_path / "lab")
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from textual.pilot import Pilot
 
 from autoresearch_tui.cockpit.app import Cockpit
-from autoresearch_tui.cockpit.bridge import Bridge
 from autoresearch_tui.cockpit.preferences import Preferences
-from autoresearch_tui.cockpit.screens.main_view import TICKS_A_SECOND
+from autoresearch_tui.cockpit.screens.main import TICKS_A_SECOND
+from autoresearch_tui.cockpit.session_view import Bridge
 from tests.cockpit.fakes import FakeHost, FakeMonitor, FakeSession
 
 Story = Callable[["Driver"], Awaitable[None]]
@@ -75,7 +75,7 @@ def drive(
     )
 
     async def run() -> None:
-        async with app.run_test(size=size) as pilot:
+        async with app.run_test(size=size, notifications=True) as pilot:
             await pilot.pause()
             driver = Driver(app, pilot, session, monotonic)
             await driver.tick()

@@ -1,33 +1,18 @@
-"""A session written event by event, as an engine would; a host and a monitor without an engine or a machine."""
+"""A night on disk for the cockpit's tests; a host and a monitor without an engine or a machine."""
 
 from __future__ import annotations
 
 import math
-import random
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.commands import Command
-from autoresearch_tui.engine.journal import Journal
-from autoresearch_tui.lab import Lab
-from autoresearch_tui.monitor import Device, Holder, Monitor, Sample
-from autoresearch_tui.settings import Settings
-
-DIFF = """\
-diff --git a/train.py b/train.py
---- a/train.py
-+++ b/train.py
-@@ -430,7 +430,7 @@ WINDOW_PATTERN = "SSSL"
- TOTAL_BATCH_SIZE = 2**19
- EMBEDDING_LR = 0.6
- UNEMBEDDING_LR = 0.004
--MATRIX_LR = 0.04
-+MATRIX_LR = 0.02
- SCALAR_LR = 0.5
- WEIGHT_DECAY = 0.2
- ADAM_BETAS = (0.8, 0.95)
-"""
+from autoresearch_tui.lab.machine_load import Device, Holder, Monitor, Sample
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.commands import Command
+from autoresearch_tui.util import timestamps
+from tests import night as real
+from tests.night import DIFF, progress_line
 
 
 class FakeHost:
@@ -37,12 +22,16 @@ class FakeHost:
         self.failure = ""
         self.blocked = ""
         self.alive = True
+        self.elsewhere = self.overdue = False
         self.started = 0
         self.detached = 0
         self.sent: list[Command] = []
 
     def start(self) -> None:
         self.started += 1
+
+    def follow(self, over: Callable[[], bool]) -> None:
+        pass
 
     def send(self, command: Command) -> None:
         self.sent.append(command)
@@ -51,87 +40,53 @@ class FakeHost:
         self.detached += 1
 
 
-class FakeSession:
-    """`now` is the clock of the journal and, where handed over, of the screen."""
+class FakeSession(real.Night):
+    """A night whose records are on disk at once, for a screen to follow.
+
+    `now` is the clock of the journal, in seconds, and, where handed over, of the screen. It stands still by itself.
+    """
+
+    researcher = "search"
+    program = "0123456789ab"
 
     def __init__(self, root: Path, tag: str = "nov21", start: float = 1_763_700_000.0) -> None:
-        root.mkdir(parents=True, exist_ok=True)
-        (root / "program.md").write_text("# Program\n\nImprove train.py.\n")
-        (root / "train.py").write_text("MATRIX_LR = 0.04\n")
-        self.lab = Lab(root, Settings())
-        self.tag = tag
-        self.now = start
-        self.files = self.lab.session(tag)
-        self.journal = Journal(self.files.journal)
-        self._count = 0
-        self._base = "b" * 40
+        super().__init__(root, tag=tag, pace=0.0, start=datetime.fromtimestamp(start, UTC), begun=False)
 
-    def close(self) -> None:
-        self.journal.close()
+    @property  # type: ignore[override]
+    def now(self) -> float:
+        return self.moment.timestamp()
+
+    @now.setter
+    def now(self, seconds: float) -> None:
+        self.moment = datetime.fromtimestamp(seconds, UTC)
 
     def clock(self) -> float:
         return self.now
 
-    def add(self, *events: ev.Event, after: float = 0.0) -> None:
-        self.now += after
-        for event in events:
-            self.journal.append(event, self._time)
+    def begin(self, headless: bool = False) -> None:  # type: ignore[override]
+        super().begin()
+        self.engine(headless=headless)
+        self.add(ev.ProgramRead(self.program, 3))
 
-    def _time(self) -> str:
-        return datetime.fromtimestamp(self.now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-    def begin(self, headless: bool = False) -> None:
-        self.add(
-            ev.SessionBegan(
-                self.tag, f"autoresearch/{self.tag}", "b" * 40, "val_bpb", "minimize", 0.0, 300, ("train.py",), {}
-            ),
-            ev.EngineStarted(1, "here", headless, "0.1.0", "search", "ask", "hold", 300, 600),
-            ev.ProgramRead("0123456789ab", 3),
-        )
+    def commit(self, number: int) -> str:
+        return commit_of(number)
 
     def propose(self, description: str, *, flags: tuple[str, ...] = (), diff: str = DIFF, hypothesis: str = "") -> int:
-        number = self._count
-        self._count += 1
-        folder = self.files.run(number)
-        folder.folder.mkdir(parents=True, exist_ok=True)
-        folder.diff.write_text(diff if number else "")
-        self.add(
-            ev.ProposalAsked(number, self._base, 1),
-            ev.ProposalMade(
-                number, commit_of(number), self._base, description, hypothesis, "search", "0123456789ab", 1, 1, flags
-            ),
-        )
+        number = self.count
+        self.add(ev.ProposalAsked(number, self.state.frontier_commit, 1))
+        usual: dict[str, object] = {"author": "search", "added": 1, "removed": 1, "tokens": 0, "usd": None}
+        self.proposal(description, flags=flags, hypothesis=hypothesis, low_risk=True, **usual)
+        self.files.run(number).diff.write_text(diff if number else "")
         return number
 
     def review(self, number: int, policy: str = "hold", seconds: float = 300) -> None:
-        deadline = ""
-        if policy != "hold":
-            deadline = datetime.fromtimestamp(self.now + seconds, UTC).isoformat().replace("+00:00", "Z")
-        self.add(ev.ReviewOpened(number, commit_of(number), policy, deadline))
-
-    def approve(self, number: int, by: str = "human") -> None:
-        self.add(ev.ProposalApproved(number, commit_of(number), by))
+        deadline = "" if policy == "hold" else timestamps.stamp(self.moment + timedelta(seconds=seconds))
+        self.gate(number, policy, deadline)
 
     def start(self, number: int, device: str = "") -> None:
         self.add(ev.RunStarted(number, commit_of(number), 1, device))
 
-    def log(self, number: int, text: str) -> None:
-        path = self.files.run(number).log
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8", newline="") as file:
-            file.write(text)
-
-    def train(self, number: int, upto: float = 1.0, floor: float = 3.0, seed: int = 0) -> None:
-        """The log of a run up to a share of its budget."""
-        dice = random.Random(seed or number)
-        self.log(number, HEAD)
-        steps = 240
-        for step in range(int(steps * upto) + 1):
-            self.log(number, "\r" + progress_line(step, step / steps, floor, dice.gauss(0, 0.03)))
-        if upto >= 1:
-            self.log(number, f"\n---\nval_bpb:          {floor / 3:.6f}\n")
-
-    def end(
+    def end(  # type: ignore[override]
         self,
         number: int,
         value: float | None,
@@ -141,12 +96,10 @@ class FakeSession:
         sealed: float | None = None,
         inside_noise: bool = False,
     ) -> None:
-        self.now += seconds
-        if verdict == "keep":
-            self._base = commit_of(number)
         how = "crashed" if value is None else "finished"
-        self.add(ev.RunEnded(number, how, 1 if value is None else 0, seconds, ("Traceback",) if value is None else ()))
+        cause = ("Traceback",) if value is None else ()
         memory = 0.0 if value is None else 44.0 + number % 3 / 10
+        self.add(ev.RunEnded(number, how, 1 if value is None else 0, seconds, cause), after=seconds)
         self.add(
             ev.RunScored(number, value, memory, "referee", sealed=sealed),
             ev.VerdictGiven(number, verdict, value, memory, reason, inside_noise=inside_noise),
@@ -163,30 +116,11 @@ class FakeSession:
         return number
 
 
-HEAD = """\
-Vocab size: 8,192
-Model config: {'sequence_len': 2048, 'vocab_size': 8192, 'n_layer': 8, 'n_head': 4, 'n_embd': 512}
-Parameter counts:
-  wte                     : 4,194,304
-  transformer_matrices    : 25,165,856
-  total                   : 50,332,176
-Estimated FLOPs per token: 2.181039e+08
-Time budget: 300s
-Gradient accumulation steps: 4
-/usr/lib/python3/torch/_inductor/utils.py:12: UserWarning: not enough SMs to use max_autotune_gemm mode
-"""
-
-
 def commit_of(number: int) -> str:
     return f"{number + 0xA3F100:07x}".ljust(40, "c")
 
 
-def progress_line(step: int, fraction: float, floor: float, noise: float = 0.0) -> str:
-    loss = floor + 6 * math.exp(-9 * fraction) * (1 - fraction) + noise
-    return (
-        f"step {step:05d} ({fraction * 100:.1f}%) | loss: {loss:.6f} | lrm: 1.00 | dt: 251ms | "
-        f"tok/sec: 1,043,824 | mfu: 45.5% | epoch: 1 | remaining: {300 * (1 - fraction):.0f}s    "
-    )
+__all__ = ["DIFF", "progress_line"]
 
 
 def night(session: FakeSession) -> None:
@@ -241,7 +175,6 @@ def judged(session: FakeSession) -> None:
             repeat_of=5, seed=1,
         ),
     )  # fmt: skip
-    session._count = 7
     session.approve(6, "repeat")
     session.start(6)
     session.train(6, floor=2.95)

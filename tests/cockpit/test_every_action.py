@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.cockpit.actions import ACTIONS, by_id
+from autoresearch_tui.cockpit.actions import ACTIONS, REPLAY, by_id
 from autoresearch_tui.cockpit.screens.review import ReviewScreen
-from autoresearch_tui.engine import commands as cmd
+from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session import events as ev
 from tests.cockpit.driving import Driver, drive
 from tests.cockpit.fakes import DIFF, FakeHost, FakeSession, commit_of, night
 
@@ -33,7 +34,7 @@ class Case:
     says: str = ""
     copied: str = ""
     check: Callable[[Driver], bool] = lambda _: True
-    hosted: bool = True
+    elsewhere: bool = False
     disk: str = ""
 
 
@@ -54,12 +55,14 @@ def pane(name: str) -> Callable[[Driver], bool]:
 
 
 MANY = "".join(f"line {n}\n" for n in range(60)) + "RuntimeError: boom\n" + "end\n" * 60
-AT_IT, OVER = cmd.Attend(8, commit_of(8)), cmd.Attend(8, commit_of(8), over=True)
+READ, AT_IT, HOLD = (cmd.Attend(8, commit_of(8), why=why) for why in ("read", "answer", "hold"))
+OVER = cmd.Attend(8, commit_of(8), over=True, why="read")
 PROGRAM = "# Program\n\nImprove train.py.\n"
 EDITING = ("r", "e")
+VERSION = ("e", "ctrl+r", "1")
 SEARCHED = ("slash", "l", "i", "n", "e", "enter")
 CASES: dict[str, Case] = {
-    "approve": Case(sent=(cmd.Approve(8, commit_of(8)),), says="approving #8"),
+    "approve": Case(sent=(cmd.Approve(8, commit_of(8)),)),
     "veto": Case(
         after=("2",),
         sent=(
@@ -67,24 +70,38 @@ CASES: dict[str, Case] = {
             cmd.Veto(8, commit_of(8), "games the metric or touches the evaluation"),
         ),
     ),
-    "review": Case(check=screen("ReviewScreen")),
+    "review": Case(sent=(READ,), check=screen("ReviewScreen")),
+    "hold": Case(sent=(HOLD,)),
+    "undo": Case(says="nothing to take back: #7 is in training already; s stops it"),
     "note": Case(after=(*"hm", "enter"), sent=(cmd.Note("hm"),)),
-    "repeat": Case(BELOW, sent=(cmd.Repeat(6),), says="#6 runs once more"),
+    "notes": Case(says="no note waits to be sent"),
+    "repeat": Case(BELOW, sent=(cmd.Repeat(6),), says="#6 will run again"),
+    "transfer": Case(BELOW, sent=(cmd.Transfer(6),), says="#6 and the baseline will run at a larger scale"),
     "overrule": Case(BELOW, ("1",), sent=(cmd.Overrule(6, "discard", "inside the noise of equal runs"),)),
-    "continue_from": Case(("5", "end"), ("y",), sent=(cmd.ContinueFrom(0),), says="goes on from #0"),
+    "continue_from": Case(("5", "end"), ("y",), sent=(cmd.ContinueFrom(0),), says="continues from #0"),
     "pause": Case(sent=(cmd.Pause(),)),
     "pause_run": Case(sent=(cmd.Pause(stop_run=True),)),
-    "stop_run": Case(after=("y",), sent=(cmd.StopRun(7),)),
+    "stop_run": Case(after=("3",), sent=(cmd.StopRun(7, "it will not fit in memory"),)),
     "program": Case(shows="Improve train.py.", check=screen("ProgramScreen")),
-    "editor": Case(says="lent to an editor"),
+    "editor": Case(says="an editor cannot run"),
     "details": Case(BELOW, shows="★ #6 best", check=screen("ExperimentScreen")),
     "find": Case(after=("e", "n", "d", "enter"), says="60 lines"),
+    "go_to": Case(after=(*"vetoed", "enter"), check=lambda d: d.app.main.results.selected == 5),
+    "go_to_number": Case(after=("4", "enter"), check=lambda d: d.app.main.results.selected == 4),
+    "copy_menu": Case(BELOW, after=("d",), copied="WARMDOWN_RATIO 0.5→0.7", says="copied the description"),
+    "view": Case(BELOW, after=("l",), says="a pager cannot run in this terminal"),
     "find_next": Case((*SEARCHED, "less_than_sign"), shows="▶line 59"),
     "find_previous": Case(SEARCHED, shows="▶line 58"),
     "first_error": Case(shows="▶RuntimeError: boom"),
-    "next_run": Case(says="no other experiment is in training"),
-    "follow": Case(shows="standing still"),
+    "next_run": Case(says="no other run is in training"),
+    "curve": Case(shows="#7 learning rate"),
+    "curves": Case(after=(*"mfu", "enter"), shows="#7 mfu"),
+    "smooth": Case(shows="#7 smooth"),
+    "follow": Case(shows="not following"),
+    "digest": Case(shows="no page yet", check=screen("DigestScreen")),
+    "all_sessions": Case(check=lambda d: "sessions" in d.said()),
     "zoom": Case(("4",), check=lambda d: "vram" not in d.text()),
+    "jump": Case(after=("f",), check=pane("results")),
     "pane(1)": Case(("4",), check=pane("run")),
     "pane(2)": Case(check=pane("load")),
     "pane(3)": Case(check=pane("proposal")),
@@ -94,32 +111,39 @@ CASES: dict[str, Case] = {
     "pane(7)": Case(shows="best so far"),
     "help": Case(shows="Approve the proposal", check=screen("HelpScreen")),
     "detach": Case(check=lambda d: d.app.outcome == "detached" and not d.app.is_running),
-    "take_over": Case(check=lambda d: d.app.outcome == "take over", hosted=False),
+    "visit.leave": Case(("colon", *"crow7", "enter"), check=screen("MainScreen")),
+    "take_over": Case(check=lambda d: d.app.outcome == "take over", elsewhere=True),
     "stop": Case(after=("x",), sent=(cmd.Stop(now=True),)),
-    "results.order": Case(("4",), shows="oldest first"),
-    "results.filter": Case(("4",), shows="keep only"),
+    "results.filter": Case(("4",), shows="kept only"),
     "results.mark": Case(("4",), shows="1 marked: c compares"),
     "results.compare": Case(("4", "end"), check=screen("CompareScreen")),
+    "results.pin": Case(("4", "end"), says="the grey curve is #0", shows="pinned, #0"),
     "results.copy": Case(("4", "end"), copied="0a3f100\t0.997900\t44.0\tkeep\tbaseline"),
+    "results.order": Case(("4",), shows="oldest first"),
+    "results.columns": Case(("4",), check=screen("ColumnsScreen")),
+    "tree.fold": Case(("5", "end"), says="nothing to fold here"),
+    "tree.fold_all": Case(("5",), shows="3 folded"),
+    "stream.fold": Case(("6",), shows="← keep, 0.986800"),
     "diff.next": Case(("3",), check=pane("proposal")),
     "diff.previous": Case(("3",), check=pane("proposal")),
     "diff.flag": Case(("3",), check=lambda d: not d.app.main.log_pane.following or pane("proposal")(d)),
-    "diff.split": Case(("3", "z"), check=lambda d: d.app.main.diff.split),
-    "review.approve": Case(("r",), sent=(cmd.Approve(8, commit_of(8)),)),
+    "diff.split": Case(("3", "Z"), check=lambda d: d.app.main.diff.split),
+    "review.approve": Case(("r",), sent=(READ, cmd.Approve(8, commit_of(8)))),
     "review.veto": Case(
         ("r",),
         ("1",),
-        sent=(
-            AT_IT,
-            cmd.Veto(8, commit_of(8), "tried before"),
-        ),
+        sent=(READ, AT_IT, cmd.Veto(8, commit_of(8), "tried before")),
     ),
-    "review.edit": Case(("r",), sent=(AT_IT,), check=screen("EditScreen")),
-    "review.external": Case(("r",), sent=(AT_IT, OVER), says="lent to an editor"),
+    "review.edit": Case(("r",), sent=(READ, AT_IT), check=screen("EditScreen")),
+    "review.external": Case(("r",), sent=(READ, AT_IT, READ), shows="an editor cannot run"),
     "review.another": Case(
-        ("r",), (*"go", "enter"), sent=(AT_IT, cmd.Veto(8, commit_of(8), "another is wanted: go"), cmd.Note("go"))
+        ("r",), (*"go", "enter"), sent=(READ, AT_IT, cmd.Veto(8, commit_of(8), "asked for another: go"), cmd.Note("go"))
     ),
-    "review.leave": Case(("r",), check=screen("MainScreen")),
+    "review.onward": Case(("r",), sent=(READ,), shows="waits for you"),
+    "review.next": Case(("r",), sent=(READ,), shows="waits for you"),
+    "review.hold": Case(("r",), sent=(READ, HOLD)),
+    "review.undo": Case(("r",), sent=(READ,)),
+    "review.leave": Case(("r",), sent=(READ, OVER), check=screen("MainScreen")),
     "details.earlier": Case(DETAILS, shows="⊘ #5 vetoed"),
     "details.later": Case(DETAILS, shows="▶ #7 running"),
     "details.other": Case(DETAILS, check=pane("experiment-run")),
@@ -130,21 +154,36 @@ CASES: dict[str, Case] = {
     "details.leave": Case(DETAILS, check=screen("MainScreen")),
     "compare.next": Case((*BELOW, "down", "down", "c"), check=screen("CompareScreen")),
     "compare.leave": Case((*BELOW, "down", "down", "c"), check=screen("MainScreen")),
-    "program.save": Case(("e", "x"), shows="as on disk"),
-    "program.external": Case(("e",), says="lent to an editor"),
+    "program.save": Case(("e", "x"), shows="✓ saved"),
+    "program.external": Case(("e",), says="an editor cannot run"),
+    "program.versions": Case(("e",), after=("1",), shows="that version, + now", check=screen("VersionScreen")),
     "program.leave": Case(("e",), check=screen("MainScreen")),
-    "edit.save": Case((*EDITING, "x"), sent=(AT_IT, cmd.Revise(8, commit_of(8), {"train.py": "MATRIX_LR = 0.02\nx"}))),
-    "edit.leave": Case(EDITING, sent=(AT_IT, OVER), check=screen("ReviewScreen")),
+    "version.restore": Case(VERSION, shows="is in the editor", check=on_disk(PROGRAM)),
+    "version.whole": Case(VERSION, shows="An older one."),
+    "version.leave": Case(VERSION, check=screen("ProgramScreen")),
+    "digest.write": Case(("D",), sent=(cmd.WriteDigest(),)),
+    "digest.leave": Case(("D",), check=screen("MainScreen")),
+    "edit.save": Case(
+        (*EDITING, "x"),
+        ("enter",),
+        sent=(
+            READ,
+            AT_IT,
+            cmd.Revise(8, commit_of(8), {"train.py": "MATRIX_LR = 0.02\nx"}, "ADAM_BETAS (0.8, 0.95)→(0.9, 0.95)"),
+        ),
+    ),
+    "edit.leave": Case(EDITING, sent=(READ, AT_IT, READ), check=screen("ReviewScreen")),
     "conflict.merge": Case(("e", "Z"), disk=f"{PROGRAM}New.\n", check=on_disk(f"Z{PROGRAM}New.\n")),
-    "conflict.both": Case(("e", "Z"), disk="New.\n", shows="settle them, then ctrl+s", check=on_disk("New.\n")),
-    "conflict.theirs": Case(("e", "Z"), disk="New.\n", shows="as on disk", check=on_disk("New.\n")),
+    "conflict.both": Case(("e", "Z"), disk="New.\n", shows="resolve the conflict markers", check=on_disk("New.\n")),
+    "conflict.theirs": Case(("e", "Z"), disk="New.\n", shows="✓ saved", check=on_disk("New.\n")),
     "conflict.mine": Case(("e", "Z"), disk="New.\n", check=on_disk(f"Z{PROGRAM}")),
     "conflict.leave": Case(("e", "Z"), disk="New.\n", check=screen("ProgramScreen")),
 }
 
 
 def test_every_action_has_a_case() -> None:
-    assert [action.id for action in ACTIONS] == list(CASES)
+    # The keys of a replay have tests of their own: test_playing.py.
+    assert [action.id for action in ACTIONS if action not in REPLAY] == list(CASES)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -153,15 +192,18 @@ def test_action(session: FakeSession, host: FakeHost, name: str, monkeypatch: py
     session.log(7, "\n" + MANY)
     folder = session.files.run(8).folder
     Path(folder, "train.py").write_text("MATRIX_LR = 0.02\n")
+    kept = session.files.program(session.program)
+    kept.parent.mkdir()
+    kept.write_text("# Old\n\nAn older one.\n")
+    if name in ("all_sessions", "visit.leave"):
+        FakeSession(session.lab.root, "crow7").begin()
     for variable in ("EDITOR", "VISUAL"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
     case, action = CASES[name], by_id(name)
-    hosted = host if case.hosted else None
+    host.elsewhere = case.elsewhere
 
     async def story(driver: Driver) -> None:
-        if not case.hosted:
-            driver.app.bridge.takeable = True
         for key in case.before:
             await driver.press(key)
             if isinstance(driver.app.screen, ReviewScreen):
@@ -176,7 +218,7 @@ def test_action(session: FakeSession, host: FakeHost, name: str, monkeypatch: py
         assert case.says in driver.said()
         assert driver.app.clipboard.startswith(case.copied)
 
-    drive(session, hosted, story, size=SIZE, reason="" if hosted else "another cockpit has it")
+    drive(session, host, story, size=SIZE)
     assert host.sent == list(case.sent)
 
 
@@ -206,3 +248,52 @@ def test_a_judgement_needs_a_verdict(session: FakeSession, host: FakeHost, key: 
 
     drive(session, host, story)
     assert host.sent == []
+
+
+@pytest.mark.parametrize(
+    "keys", [("4", "end", "enter"), ("4", "end", "x", "up", "x", "c")], ids=["details", "comparison"]
+)
+def test_curves_are_chosen_in_details_and_comparison_as_well(
+    session: FakeSession, host: FakeHost, keys: tuple[str, ...]
+) -> None:
+    night(session)
+
+    async def story(driver: Driver) -> None:
+        await driver.press(*keys, "m")
+        assert "#0 learning rate" in driver.text()
+        await driver.press("M", *"tok", "enter", "S")
+        assert "#0 tok/s smooth" in driver.text()
+
+    drive(session, host, story)
+    assert host.sent == []
+
+
+@pytest.mark.parametrize("line", ["step 00099 (99.0%) | loss: 3.0 | gnorm: 0.5"])
+def test_what_a_fork_prints_is_among_the_curves(session: FakeSession, host: FakeHost, line: str) -> None:
+    night(session)
+    session.log(7, f"\n{line}\n")
+
+    async def story(driver: Driver) -> None:
+        await driver.tick()
+        await driver.press("M", *"gnorm", "enter")
+        assert "#7 gnorm" in driver.text()
+        await driver.press("m")
+        assert "#7 gnorm" not in driver.text() and "behind" in driver.text(), "after the last the loss again"
+
+    drive(session, host, story)
+
+
+def test_notes_that_wait_are_counted_on_the_researcher_s_pane(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+
+    async def story(driver: Driver) -> None:
+        await driver.press("6")
+        assert "to be sent" not in driver.text()
+        session.add(ev.NoteGiven("smaller steps"))
+        await driver.tick()
+        assert " 1 note to be sent " in driver.text()
+        session.add(ev.NoteGiven("and fewer"))
+        await driver.tick()
+        assert " 2 notes to be sent " in driver.text()
+
+    drive(session, host, story, size=(60, 20))

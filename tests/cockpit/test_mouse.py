@@ -7,8 +7,8 @@ import re
 import pytest
 
 from autoresearch_tui.cockpit.preferences import Preferences
-from autoresearch_tui.engine import commands as cmd
-from autoresearch_tui.engine import events as ev
+from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session import events as ev
 from tests.cockpit.driving import Driver, drive
 from tests.cockpit.fakes import FakeHost, FakeSession, commit_of, judged, night
 
@@ -23,8 +23,8 @@ def test_clicks_on_keys_tabs_and_rows(session: FakeSession, host: FakeHost) -> N
             await driver.pilot.click(offset=(rows[row].index(words), row), times=times)
             await driver.pilot.pause()
 
-        await click("4 table")
-        assert "to best" in driver.text()
+        await click("4 results")
+        assert "vs best" in driver.text()
         await click("0.9893")
         assert driver.app.main.results.selected == 4
         await click("0.9893", times=2)
@@ -38,6 +38,42 @@ def test_clicks_on_keys_tabs_and_rows(session: FakeSession, host: FakeHost) -> N
     assert host.sent == [cmd.Approve(8, commit_of(8))]
 
 
+@pytest.mark.parametrize("size", [(60, 20), (120, 40)])
+def test_clicks_on_the_palette_and_in_jump_mode(session: FakeSession, host: FakeHost, size: tuple[int, int]) -> None:
+    night(session)
+
+    async def story(driver: Driver) -> None:
+        async def click(words: str) -> None:
+            rows = driver.text().split("\n")
+            row = next(number for number, text in enumerate(rows) if words in text)
+            await driver.pilot.click(offset=(rows[row].index(words) + 1, row))
+            await driver.pilot.pause()
+
+        main = driver.app.main
+        await driver.press("J")
+        await click(" g  tree ")
+        assert driver.app.screen is main and main.tree_pane.has_focus
+        await driver.press("J")
+        await driver.pilot.click(offset=(2, size[1] // 2 - 2))
+        await driver.pilot.pause()
+        assert driver.app.screen is main
+        assert main.tree_pane.has_focus if size[0] < 120 else main.log_pane.has_focus, "the pane itself"
+        await driver.press("ctrl+p", *"zoom")
+        await driver.app.workers.wait_for_complete()
+        await driver.pilot.pause()
+        await click("Zoom the pane · Z")
+        await driver.pilot.pause()
+        assert main._zoomed
+        await driver.press("M")
+        await driver.pilot.pause(0.2)
+        await click("learning rate")
+        await driver.pilot.pause()
+        assert main.plot.key == "lrm"
+
+    drive(session, host, story, size=size)
+    assert host.sent == []
+
+
 def test_rows_with_all_the_words(session: FakeSession, host: FakeHost) -> None:
     night(session)
 
@@ -45,13 +81,15 @@ def test_rows_with_all_the_words(session: FakeSession, host: FakeHost) -> None:
         results = driver.app.main.results
         await driver.press("4", "slash", *"lr 0.0")
         assert [e.number for e in results.experiments] == [7, 1]
-        assert "«lr 0.0» 2 of 9" in driver.text()
+        assert '"lr 0.0" 2 of 9' in driver.text()
         await driver.press("enter")
         assert results.has_focus
         assert len(results.experiments) == 2
         await driver.press("slash", *"zz")
-        assert "No row has all these words" in driver.text()
-        await driver.press("escape")
+        assert "No row contains all these words" in driver.text()
+        await driver.press("enter")
+        assert "details" not in driver.row(-1), "a key that would do nothing"
+        await driver.press("slash", "escape")
         assert len(results.experiments) == 9
 
     drive(session, host, story)

@@ -12,17 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from textual.pilot import Pilot
 
-from autoresearch_tui import lab as labs
 from autoresearch_tui.cockpit import program_file
 from autoresearch_tui.cockpit.program_file import Watch
-from autoresearch_tui.cockpit.screens import program_text
+from autoresearch_tui.cockpit.screens import program
 from autoresearch_tui.cockpit.screens.conflict import ConflictScreen
+from autoresearch_tui.cockpit.screens.dialogs import Dialog
 from autoresearch_tui.cockpit.screens.program import ProgramScreen
-from autoresearch_tui.cockpit.screens.unsaved import UnsavedScreen
-from autoresearch_tui.cockpit.widgets.text_editor import TextEditor
-from autoresearch_tui.engine import events as ev
-from autoresearch_tui.settings import Settings
+from autoresearch_tui.cockpit.session_view import Bridge
+from autoresearch_tui.cockpit.widgets.editor import TextEditor
+from autoresearch_tui.lab import paths as labs
+from autoresearch_tui.lab.settings import Settings
+from autoresearch_tui.session import events as ev
 from tests.cockpit.coloured import Coloured
+from tests.cockpit.fakes import FakeHost
 from tests.cockpit.nights import Night, pilot_test
 
 TEXT = "# Program\n\nBe bold.\n\nNever stop.\n"
@@ -51,18 +53,20 @@ class Desk(Coloured):
         root: Path,
         night: Night | None = None,
         watch: Callable[[Path, Callable[[], None]], Watch] = HandWatch,
-        editor: Callable[[Sequence[Path]], str] | None = None,
     ) -> None:
         super().__init__()
-        lab = labs.Lab(root, Settings())
-        self.path = lab.program
+        view = Bridge(labs.Lab(root, Settings()), "nov21", FakeHost())
+        view.state = (night or Night()).state
+        self.path = view.lab.program
         self.watches: list[Watch] = []
 
         def watched(path: Path, changed: Callable[[], None]) -> Watch:
             self.watches.append(watch(path, changed))
             return self.watches[-1]
 
-        self.shown = ProgramScreen(lab, (night or Night()).state, editor=editor, watch=watched)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(program, "Watch", watched)
+            self.shown = ProgramScreen(view)
         self.left = False
 
     def on_mount(self) -> None:
@@ -109,7 +113,7 @@ async def test_saving_is_whole_keeps_the_mode_and_names_the_version(root: Path) 
         assert app.path.stat().st_mode & 0o777 == 0o600
         assert [path.name for path in root.iterdir() if path.is_file()] == ["program.md"]
         version = hashlib.sha256(app.path.read_bytes()).hexdigest()[:12]
-        assert f"the next experiment, #0, will have {version[:7]}" in app.picture()
+        assert f"the next experiment, #0, will use {version[:7]}" in app.picture()
         await pilot.press("escape")
     assert app.left
 
@@ -189,7 +193,61 @@ async def test_both_texts_to_settle_by_hand(root: Path) -> None:
         assert app.text == head + TEXT.partition("\n")[2]
         assert app.path.read_text() == "Their" + TEXT and app.shown.unsaved
         await pilot.press("ctrl+s")
+        assert "lines 1, 3, 5 are conflict markers: resolve them" in app.picture()
+        assert app.path.read_text() == "Their" + TEXT and app.shown.unsaved, "not saved unasked"
+        # The way out by leaving asks as well.
+        await pilot.press("x", "escape", "s")
+        assert not app.left and app.path.read_text() == "Their" + TEXT
+        await pilot.press("ctrl+s")
         assert app.path.read_text() == app.text
+
+
+@pilot_test
+@pytest.mark.parametrize("key", ["m", "b", "t", "y"])
+@pytest.mark.parametrize("seen", [True, False], ids=["the watch saw it", "nobody saw it"])
+async def test_an_answer_about_two_texts_is_not_one_about_a_third(root: Path, key: str, seen: bool) -> None:
+    app = Desk(root)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press(*"My ")
+        app.write(TEXT + "Their line.\n")
+        await pilot.press("ctrl+s")
+        assert isinstance(app.screen, ConflictScreen)
+        third = "Third" + TEXT
+        if seen:
+            app.write(third)
+            await pilot.pause()
+        else:
+            app.path.write_text(third)
+        await pilot.press(key)
+        assert isinstance(app.screen, ConflictScreen), "asked again, about what is there now"
+        assert "Third" in app.picture()
+        assert (app.path.read_text(), app.text) == (third, "My " + TEXT)
+        await pilot.press("y")
+        assert app.path.read_text() == "My " + TEXT == app.text
+
+
+@pilot_test
+@pytest.mark.parametrize("then", ["gone", "as it was"])
+async def test_a_conflict_that_is_over_before_it_is_answered(root: Path, then: str) -> None:
+    app = Desk(root)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press(*"My ")
+        app.write("Their" + TEXT)
+        await pilot.press("ctrl+s")
+        if then == "gone":
+            app.path.unlink()
+        else:
+            app.write(TEXT)
+        await pilot.press("t")
+        assert app.screen is app.shown and app.text == "My " + TEXT
+        await pilot.press("ctrl+s")
+        assert app.path.read_text() == "My " + TEXT
+
+
+def test_an_underlined_heading_is_no_conflict() -> None:
+    assert program_file.conflict_marks("Title\n=======\n> quoted\n") == ""
+    assert program_file.conflict_marks("half settled\n=======\nc\n>>>>>>> on disk\n") == "2, 4"
+    assert program_file.conflict_marks("a\n<<<<<<< HEAD\nb\n=======\nc\n>>>>>>> 1a2b3c\n") == "2, 4, 6"
 
 
 @pilot_test
@@ -199,7 +257,7 @@ async def test_leaving_with_unsaved_changes_asks(root: Path) -> None:
         app = Desk(root)
         async with app.run_test(size=(100, 30)) as pilot:
             await pilot.press("x", "escape")
-            assert isinstance(app.screen, UnsavedScreen)
+            assert isinstance(app.screen, Dialog)
             await pilot.press("escape")
             assert app.screen is app.shown and not app.left
             await pilot.press("escape", key)
@@ -220,7 +278,7 @@ async def test_a_file_that_is_not_utf8_or_gone_is_one_clear_line(root: Path) -> 
         app.path.unlink()
         app.shown.post_message(ProgramScreen.Touched())
         await pilot.pause()
-        assert "is gone from the disk" in app.picture()
+        assert "was deleted on disk" in app.picture()
         await pilot.press("x", "ctrl+s")
         assert app.path.read_text() == "xmended\n"
 
@@ -240,12 +298,13 @@ async def test_a_disk_that_refuses_keeps_the_text(root: Path, monkeypatch: pytes
 
 
 @pilot_test
-async def test_the_external_editor_works_on_the_file(root: Path) -> None:
+async def test_the_external_editor_works_on_the_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def edit(paths: Sequence[Path]) -> str:
         paths[0].write_text("from outside\n")
         return ""
 
-    app = Desk(root, editor=edit)
+    monkeypatch.setattr(program, "suspended", lambda app: edit)
+    app = Desk(root)
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("ctrl+o")
         assert app.text == "from outside\n"
@@ -313,17 +372,15 @@ def test_versions_and_the_best_under_each() -> None:
     night.launch(number)
     night.finish(number, "keep", 0.99)
     night.launch(night.propose(night.commit(number), program="2" * 12))
-    found = program_text.versions(night.state)
+    found = program.versions(night.state)
     assert [(one.version, one.first, one.last, one.tried, one.kept, one.best) for one in found] == [
         ("2" * 12, 2, 3, 1, 1, 0.99),
         ("1f3a5c7e9b0d", 0, 1, 2, 1, 0.9979),
     ]
-    assert program_text.uses(night.state, "2" * 12) == "#3 runs under it"
+    assert program.uses(night.state, "2" * 12) == "#3 runs with it"
     night.add(ev.ProposalAsked(4, "x", 1))
-    assert program_text.uses(night.state, "2" * 12) == "#3 runs under it, #4 is being proposed"
-    assert program_text.next_line(night.state, "3" * 12) == (
-        f"#4 is being proposed under {'2' * 7}; #5 will have {'3' * 7}"
-    )
+    assert program.uses(night.state, "2" * 12) == "#3 runs with it, #4 is being proposed"
+    assert program.next_line(night.state, "3" * 12) == (f"#4 is being proposed with {'2' * 7}; #5 will use {'3' * 7}")
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=6), st.lists(st.sampled_from("abd"), max_size=6))
@@ -331,3 +388,30 @@ def test_both_holds_every_line_of_both(mine: list[str], theirs: list[str]) -> No
     text = program_file.both("".join(f"{c}\n" for c in mine), "\n".join(theirs))
     lines = text.splitlines()
     assert all(lines.count(c) >= max(mine.count(c), theirs.count(c)) for c in "abcd")
+
+
+@pilot_test
+async def test_an_earlier_version_is_read_compared_and_restored(root: Path) -> None:
+    night = Night()
+    night.experiment("keep", 0.9979)
+    app = Desk(root, night)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("ctrl+r")
+        assert isinstance(app.screen, ProgramScreen), "none is kept"
+        kept = labs.Lab(root, Settings()).session("nov21").program("1f3a5c7e9b0d")
+        kept.parent.mkdir(parents=True)
+        kept.write_text("# Program\n\nBe timid.\n")
+        await pilot.press("n", "ctrl+r")
+        assert "1f3a5c7  #0, 1 of 1 kept, best 0.997900 by #0" in app.picture()
+        await pilot.press("1")
+        assert "timid" in app.picture()
+        assert "Never" in app.picture()
+        await pilot.press("o")
+        assert "Never" not in app.picture()
+        await pilot.press("escape", "ctrl+r", "1", "r")
+        assert app.screen.query_one(TextEditor).text == "# Program\n\nBe timid.\n"
+        assert app.path.read_text() == TEXT, "not before it is saved"
+        await pilot.press("ctrl+z")
+        assert app.screen.query_one(TextEditor).text == "n" + TEXT
+        await pilot.press("ctrl+r", "1", "r", "ctrl+s")
+        assert app.path.read_text() == "# Program\n\nBe timid.\n"

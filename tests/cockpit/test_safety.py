@@ -7,7 +7,7 @@ import re
 import pytest
 from rich.segment import Segment
 
-from autoresearch_tui.engine import events as ev
+from autoresearch_tui.session import events as ev
 from tests.cockpit.driving import Driver, drive
 from tests.cockpit.fakes import FakeHost, FakeSession
 

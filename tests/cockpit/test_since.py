@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import pytest
+from textual.binding import Binding, BindingType
+
 from autoresearch_tui.cockpit.screens.since import SinceScreen, digest
-from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.state import State
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.state import State
 from tests.cockpit.coloured import Coloured
 from tests.cockpit.nights import Night, long_night, pilot_test
 
@@ -24,11 +29,11 @@ def test_the_night_in_a_few_lines() -> None:
     lines = digest(before, night.state)
     assert lines[0] == "● #7 waits for you, ⚑ 1: the one after"
     assert "★ best 0.997900 → 0.989900 by #5, a little ·[1mwider (better by 0.008000)" in lines
-    assert "5 experiments ended: 2 kept, 1 discarded, 1 crashed, 1 vetoed" in lines
+    assert "5 experiments finished: 2 kept, 1 discarded, 1 crashed, 1 vetoed" in lines
     assert "≈ 1 of the kept is within the noise of equal runs: #5" in lines
     assert f"program.md: 1f3a5c7e9b0d → {'2' * 12}" in lines
     assert "spent $0.28, $0.32 in all" in lines
-    assert lines[-1].startswith("▶ #6 runs since ") and lines[-1].endswith(": the next idea")
+    assert lines[-1].startswith("▶ #6 running since ") and lines[-1].endswith(": the next idea")
 
 
 def test_trouble_is_said_first() -> None:
@@ -41,29 +46,39 @@ def test_trouble_is_said_first() -> None:
     night.add(ev.PauseAsked("engine", "the researcher cannot be reached"))
     night.add(ev.EngineStopped("failed", "no space left"))
     lines = digest(before, night.state)
-    assert "the disk is full; make room" in lines[0]
-    assert lines[1] == "! no proposal, 2 times: 529 overloaded"
-    assert lines[2] == "! paused by engine: the researcher cannot be reached"
+    assert lines[0] == "! paused by the engine: the researcher cannot be reached"
+    assert "the disk is full; make room" in lines[1]
+    assert lines[2] == "! no proposal, 2 times: 529 overloaded"
     assert lines[3] == "! the engine failed: no space left"
-    assert "no experiment ended" in lines
+    assert "no experiment finished" in lines
     assert "= best unchanged: 0.997900 by #0, baseline" in lines
 
 
 def test_nothing_and_a_first_look() -> None:
     state = long_night(5).state
-    assert "nothing happened meanwhile" in digest(state, state)
+    assert "nothing happened while you were away" in digest(state, state)
     assert any(line.startswith("★ best ") for line in digest(State(), state))
-    assert digest(State(), State()) == ("nothing happened meanwhile", "no score yet", "no experiment ended")
+    assert digest(State(), State()) == (
+        "nothing happened while you were away",
+        "no score yet",
+        "no experiment finished",
+    )
 
 
+@pytest.mark.parametrize("key", ["enter", "escape", "Q", "a"])
 @pilot_test
-async def test_the_digest_closes_on_enter() -> None:
+async def test_any_key_closes_the_digest_and_does_nothing_else(key: str) -> None:
     class Host(Coloured):
+        BINDINGS: ClassVar[list[BindingType]] = [Binding("a,Q,enter", "exit", "Exit")]
+
         def on_mount(self) -> None:
             self.push_screen(SinceScreen(State(), long_night(30).state))
 
     app = Host()
     async with app.run_test(size=(80, 24)) as pilot:
-        assert "since you left" in app.export_screenshot().replace("&#160;", " ")
-        await pilot.press("enter")
+        assert "Since you left" in app.export_screenshot().replace("&#160;", " ")
+        await pilot.press("down")
+        assert isinstance(app.screen, SinceScreen)
+        await pilot.press(key)
         assert not isinstance(app.screen, SinceScreen)
+        assert app.is_running

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine import commands as cmd
-from autoresearch_tui.engine import events as ev
+from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session import events as ev
 from tests.cockpit.driving import Driver, drive
 from tests.cockpit.fakes import FakeHost, FakeSession, judged, night
 
@@ -114,7 +114,7 @@ def test_all_five_views_at_once(session: FakeSession, host: FakeHost) -> None:
     night(session)
 
     async def story(driver: Driver) -> None:
-        for words in ("1 training", "2 load", "3 #8", "4 results", "5 tree", "loss 2.9", "Gradient accumulation"):
+        for words in ("1 run", "2 load", "3 diff #8", "4 results", "5 tree", "loss 2.9", "Gradient accumulation"):
             assert words in driver.text()
 
     drive(session, host, story, size=(120, 30))

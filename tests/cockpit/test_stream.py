@@ -21,7 +21,7 @@ def test_parts_have_marks_and_hang_below_them(session: FakeSession, host: FakeHo
     session.files.researcher_log.write_text(STREAM)
 
     async def story(driver: Driver) -> None:
-        await driver.press("6")
+        await driver.press("6", "minus")
         lines = [line.strip("│╭╰ ▐").rstrip() for line in driver.text().split("\n")]
         start = lines.index("── experiment 9 ──")
         shown = [line[2:] for line in driver.text().split("\n")[start + 1 : start + 9]]
@@ -31,5 +31,49 @@ def test_parts_have_marks_and_hang_below_them(session: FakeSession, host: FakeHo
         for words in ("◇ read_experiment 6", "← keep [bold]0.9868[/bold]", "» I lower the floor.", "preflight: two"):
             assert any(line.startswith(words) for line in shown), words
         assert shown[-1].startswith("plain output")
+
+    drive(session, host, story, size=(60, 20))
+
+
+def test_what_the_human_said_stands_between_and_calls_are_one_line(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+    session.files.researcher_log.write_text(
+        "── experiment 9 ──\n"
+        "» I lower\n❯ note: mind the [b]loader[/b]\n the floor.\n"
+        "◇ read_experiment 6\nwith care\n← keep\nMOMENTUM 0.95\n"
+        "❯ #9 vetoed: too deep\n"
+        "◇ propose\nDEPTH = 8\n"
+    )
+
+    async def story(driver: Driver) -> None:
+        def shown() -> list[str]:
+            lines = [line.strip("│╭╰ ▐").rstrip() for line in driver.text().split("\n")]
+            return [line for line in lines[lines.index("── experiment 9 ──") + 1 : -2] if line]
+
+        await driver.press("6")
+        assert shown() == [
+            "» I lower",
+            "❯ note: mind the [b]loader[/b]",
+            "the floor.",
+            "◇ read_experiment 6 with care ← keep MOMENTUM 0.95",
+            "❯ #9 vetoed: too deep",
+            "◇ propose",  # still being written
+            "DEPTH = 8",
+        ]
+        await driver.press("minus")
+        assert shown()[3:7] == ["◇ read_experiment 6", "with care", "← keep", "MOMENTUM 0.95"]
+
+    drive(session, host, story, size=(60, 20))
+
+
+def test_a_search_unfolds_what_it_alone_has(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+    session.files.researcher_log.write_text(f"◇ read_file\n{'x ' * 200}\nneedle\n← done\n» words\n")
+
+    async def story(driver: Driver) -> None:
+        await driver.press("6")
+        assert "needle" not in driver.text()
+        await driver.press("slash", *"needle", "enter")
+        assert "needle" in driver.text()
 
     drive(session, host, story, size=(60, 20))

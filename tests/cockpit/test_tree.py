@@ -8,10 +8,13 @@ import timeit
 import pytest
 from textual.app import ComposeResult
 
-from autoresearch_tui.cockpit.widgets import tree_model as model
-from autoresearch_tui.cockpit.widgets.branch_tree import BranchTree
-from autoresearch_tui.cockpit.words import MARKS
-from autoresearch_tui.engine.state import State
+from autoresearch_tui.cockpit.widgets import tree as model
+from autoresearch_tui.cockpit.widgets.experiments import BranchTree
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.badges import FRONT
+from autoresearch_tui.session.ends import Outcome, RunEnd
+from autoresearch_tui.session.format import FRONTIER, MARKS
+from autoresearch_tui.session.state import State
 from tests.cockpit.coloured import Coloured
 from tests.cockpit.nights import Night, long_night, pilot_test
 
@@ -104,9 +107,9 @@ def test_every_experiment_has_one_row_also_in_a_wild_history() -> None:
     assert numbers[-1] is None
 
 
-def test_two_thousand_nodes_are_built_without_delay() -> None:
-    state = long_night(2000).state
-    assert min(timeit.repeat(lambda: model.build(state), number=1, repeat=5, timer=time.process_time)) < 0.05
+def test_what_a_tree_takes_grows_with_its_nodes_and_not_with_their_square() -> None:
+    state = long_night(8000).state
+    assert min(timeit.repeat(lambda: model.build(state), number=1, repeat=2, timer=time.process_time)) < 2.0
 
 
 class TreeApp(Coloured):
@@ -122,7 +125,7 @@ class TreeApp(Coloured):
         self.tree_pane.show(self.state)
         self.tree_pane.focus()
 
-    def on_branch_tree_selected(self, message: BranchTree.Selected) -> None:
+    def on_experiment_list_opened(self, message: BranchTree.Opened) -> None:
         self.opened.append(message.number)
 
     @property
@@ -169,7 +172,7 @@ async def test_only_rows_that_changed_are_drawn_again() -> None:
     async with app.run_test(size=(90, 12)) as pilot:
         await pilot.pause()
         drawn: list[int] = []
-        app.tree_pane.refresh_line = drawn.append  # type: ignore[method-assign, assignment]
+        app.tree_pane.refresh = lambda *regions: drawn.extend(region.y for region in regions)  # type: ignore[method-assign, assignment]
         app.tree_pane.show(night.state)
         assert drawn == []
         night.finish(5, "discard", 0.999)
@@ -182,4 +185,19 @@ async def test_an_empty_session_says_so() -> None:
     app = TreeApp(State())
     async with app.run_test(size=(60, 5)) as pilot:
         await pilot.press("down", "enter")
-        assert app.rows()[0].startswith("no experiment yet")
+        assert "Every experiment gets a row here" in app.rows()[0]
+
+
+def test_where_each_front_stands_is_marked_and_named() -> None:
+    night = Night()
+    base = night.experiment("keep", 1.0)
+    night.experiment("keep", 0.9)
+    other = night.proposal(base=night.commit(base), front=1)
+    night.launch(other)
+    night.add(ev.RunEnded(other, RunEnd.FINISHED, 0, 300.0), ev.RunScored(other, 0.95, 1.0, "referee"))
+    night.add(ev.VerdictGiven(other, Outcome.DISCARD, 0.95, 1.0, "", leads=True))
+    nodes = {node.number: node for node in model.build(night.state)}
+    assert (nodes[1].glyph, nodes[2].glyph) == ("★", FRONTIER)
+    assert nodes[1].text.startswith("front A · ")
+    assert nodes[2].text.startswith("front B · ")
+    assert nodes[2].marks == FRONT

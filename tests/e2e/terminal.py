@@ -19,22 +19,33 @@ from tests.waiting import wait_for
 
 AGAIN_SECONDS = 6.0
 COUNTS_SECONDS = 0.7
+SLOW_LINE = Path(__file__).with_name("slow_line.py")
 
 
 class Terminal:
     """One command in a terminal of its own."""
 
-    def __init__(self, *words: str, columns: int = 120, lines: int = 32, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *words: str,
+        columns: int = 120,
+        lines: int = 32,
+        env: dict[str, str] | None = None,
+        latency: float = 0.0,
+    ) -> None:
+        """`latency`: seconds that each byte is under way, in either direction."""
         self._lab = words[0]
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
         self.bytes_received = 0
+        self._text = ""  # empty: to be made anew
         self._gone = False
         # Where they are set, a program believes them and not its terminal.
         own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        far = [str(SLOW_LINE), str(latency), sys.executable] if latency else []
         self.process = pexpect.spawn(
             sys.executable,
-            ["-m", "autoresearch_tui", *words],
+            [*far, "-m", "autoresearch_tui", *words],
             dimensions=(lines, columns),
             env={**own, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})},
             timeout=None,
@@ -64,6 +75,7 @@ class Terminal:
             return False
         self.bytes_received += len(data)
         self._stream.feed(data)
+        self._text = ""
         return True
 
     @property
@@ -74,7 +86,11 @@ class Terminal:
     @property
     def text(self) -> str:
         """The screen as it is."""
-        return "\n".join(line.rstrip() for line in self._screen.display)
+        if not self._text:
+            columns, lines = range(self._screen.columns), range(self._screen.lines)
+            rows = ([self._screen.buffer[y][x].data for x in columns] for y in lines)
+            self._text = "\n".join("".join(row).rstrip() for row in rows)
+        return self._text
 
     def wait(self, wanted: str | Callable[[str], object], seconds: float = 60) -> str:
         """Until the screen shows `wanted`; fails with the screen otherwise."""
@@ -134,6 +150,7 @@ class Terminal:
     def resize(self, columns: int, lines: int) -> None:
         """Another size, as when a window is dragged."""
         self._screen.resize(lines, columns)
+        self._text = ""
         self.process.setwinsize(lines, columns)
 
     def hang_up(self) -> None:

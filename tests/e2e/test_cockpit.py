@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine.hosting.lock import held, read_holder
+from autoresearch_tui.lab.engine_lock import held, read_holder
+from autoresearch_tui.session.state import Stage
 from tests.conftest import SETTINGS, TRAIN
 from tests.e2e.terminal import Terminal, rows
 from tests.history import problems, state_of, survivors
@@ -44,7 +45,7 @@ def test_approve_veto_and_stop(new_lab: Callable[..., Path]) -> None:
         terminal.press("\r")
         wait_for(lambda: state_of(lab, "t").experiments[2].outcome == "vetoed", what="the veto")
         terminal.press("Q")
-        terminal.wait("stop for good")
+        terminal.wait("End the session")
         terminal.press("x")
         assert terminal.ended() == 0
     assert problems(lab, "t") == []
@@ -59,7 +60,7 @@ def test_leaving_goes_on_without_a_screen_and_coming_back_takes_over(new_lab: Ca
         assert f"autoresearch-tui {lab}" in terminal.text
     wait_for(lambda: len(rows(lab)) >= 2, what="a verdict without a screen")
     with Terminal(str(lab)) as terminal:
-        terminal.wait("since you left")
+        terminal.wait("Since you left")
         terminal.press("\r")
         terminal.wait("training #")
         assert not read_holder(lab / ".autoresearch" / "engine.lock").headless
@@ -109,16 +110,21 @@ def go_and_stop(lab: Path) -> None:
     """Come back as a human would: see what happened, see the same numbers, stop for good."""
     table = rows(lab)
     with Terminal(str(lab), columns=200, lines=50) as terminal:
-        terminal.wait("since you left")
+        terminal.wait("Since you left")
         terminal.press("\r")
         terminal.wait(same_numbers(lab, table))
-        terminal.press_until("Q", "stop for good")
+        terminal.press_until("Q", "End the session")
         terminal.press("x")
         assert terminal.ended() == 0
 
 
-@pytest.mark.parametrize("moment", ["run", "proposal", "review", "commit"])
-@pytest.mark.parametrize("how", ["dropped line", "kill -9"])
+@pytest.mark.parametrize(
+    ("how", "moment"),
+    [
+        *(("kill -9", moment) for moment in ("run", "proposal", "review", "commit")),
+        *(("dropped line", moment) for moment in ("review", "commit")),
+    ],
+)
 def test_a_cockpit_that_ends_at_any_moment_is_the_same_as_leaving(
     new_lab: Callable[..., Path], tmp_path: Path, how: str, moment: str
 ) -> None:
@@ -160,7 +166,7 @@ def test_a_cockpit_that_ends_as_it_should_leaves_nobody_behind(new_lab: Callable
                 assert terminal.ended() == 0
                 stop_headless(lab)
             case "stop":
-                terminal.press_until("Q", "stop for good")
+                terminal.press_until("Q", "End the session")
                 terminal.press("x")
                 assert terminal.ended() == 0
             case "finish":
@@ -168,9 +174,9 @@ def test_a_cockpit_that_ends_as_it_should_leaves_nobody_behind(new_lab: Callable
             case _:
                 with Terminal(str(lab)) as second:
                     second.wait("has this lab")
-                    second.press_until("T", lambda text: "a approves" in text and "has this lab" not in text)
+                    second.press_until("T", lambda text: "a approves" in text and has_lab(lab, second))
                     terminal.kill()
-                    second.press_until("Q", "stop for good")
+                    second.press_until("Q", "End the session")
                     second.press("x")
                     assert second.ended() == 0
     wait_for(lambda: survivors(lab) == [], what="the end of every process of the lab")
@@ -182,7 +188,7 @@ def test_a_stop_that_was_asked_for_survives_the_cockpit(new_lab: Callable[..., P
     lab = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 6.0"))
     with Terminal(str(lab), "--tag", "t") as terminal:
         terminal.wait("training #0")
-        terminal.press_until("Q", "stop for good")
+        terminal.press_until("Q", "End the session")
         terminal.press("a")
         wait_for(lambda: state_of(lab, "t").stopping == "after", what="the stop")
         terminal.kill()
@@ -194,25 +200,67 @@ def test_a_stop_that_was_asked_for_survives_the_cockpit(new_lab: Callable[..., P
     assert problems(lab, "t") == []
 
 
-def test_a_second_cockpit_watches_until_it_takes_over(new_lab: Callable[..., Path]) -> None:
+def test_a_second_cockpit_has_the_same_keys_and_goes_on_when_the_first_is_killed(new_lab: Callable[..., Path]) -> None:
     lab = new_lab(settings=ASK)
     with Terminal(str(lab), "--tag", "t") as first:
         first.wait("a approves")
         with Terminal(str(lab)) as second:
             second.wait("has this lab")
-            second.press("a")
-            second.press_until("T", lambda text: "a approves" in text and "has this lab" not in text)
-            first.wait("another terminal has taken over")
-            assert state_of(lab, "t").experiments[1].approved_by == ""
+            at_gate(second, lab, 1)
             second.answer("a", lambda _: state_of(lab, "t").experiments[1].approved_by == "human")
-            # And back again.
-            first.press_until("T", lambda text: "Taking the session over" not in text and "T takes over" not in text)
-            second.wait("another terminal has taken over")
-            first.wait("a approves")
-            second.press("q")
+            assert has_lab(lab, first)
+            first.kill()
+            second.wait(lambda _: has_lab(lab, second))
+            at_gate(second, lab, 2)
+            second.answer("a", lambda _: state_of(lab, "t").experiments[2].approved_by == "human")
+            second.press_until("Q", "End the session")
+            second.press("x")
             assert second.ended() == 0
-            first.press_until("Q", "stop for good")
-            first.press("x")
-            assert first.ended() == 0
-            assert "Session t has stopped" in first.text
+            assert "Session t has stopped" in second.text
+    wait_for(lambda: survivors(lab) == [], what="the end of every process of the lab")
     assert problems(lab, "t") == []
+
+
+def test_a_cockpit_that_leaves_another_behind_needs_no_headless_engine(new_lab: Callable[..., Path]) -> None:
+    lab = new_lab(settings=ASK)
+    with Terminal(str(lab), "--tag", "t") as host:
+        host.wait("a approves")
+        guest = Terminal(str(lab))
+        guest.wait("a approves")
+        host.press("q")
+        assert host.ended() == 0
+    with guest:
+        guest.wait(lambda _: has_lab(lab, guest))
+        # And to a third, which asks for it.
+        with Terminal(str(lab)) as third:
+            third.press_until("T", lambda _: has_lab(lab, third))
+            guest.wait("another terminal has taken over")
+            # Who ends the session ends it for everybody.
+            guest.press_until("Q", "End the session")
+            guest.press("x")
+            assert third.ended() == 0
+        assert guest.ended() == 0
+        assert "Session t has stopped" in guest.text
+    wait_for(lambda: survivors(lab) == [], what="the end of every process of the lab")
+    assert problems(lab, "t") == []
+
+
+def lock_of(lab: Path) -> Path:
+    return lab / ".autoresearch" / "engine.lock"
+
+
+def has_lab(lab: Path, terminal: Terminal) -> bool:
+    """Whether this terminal's process is the engine."""
+    return held(lock_of(lab)) and read_holder(lock_of(lab)).pid == terminal.process.pid
+
+
+def at_gate(terminal: Terminal, lab: Path, number: int) -> None:
+    """Until a proposal waits, and nothing runs that could change it."""
+
+    def waits(_: str) -> bool:
+        state = state_of(lab, "t")
+        one = state.experiments[number] if number < len(state.experiments) else None
+        return one is not None and one.stage is Stage.REVIEW and state.running is None
+
+    terminal.wait(waits)
+    terminal.wait(f"#{number} waits for you")

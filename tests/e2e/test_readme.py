@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -82,13 +83,14 @@ def make_demo(folder: Path, cache: Path) -> None:
     with Terminal(*words[1:], str(folder / "demo"), env={"AUTORESEARCH_CACHE": str(cache)}) as terminal:
         terminal.wait("training #0", 120)
         terminal.press("Q")
-        terminal.wait("stop for good")
+        terminal.wait("End the session")
         terminal.press("x")
         assert terminal.ended() == 0
 
 
 def make_test(folder: Path, _cache: Path) -> None:
-    assert made("test", folder)[1:3] == ["-m", "pytest"]
+    words = made("test", folder)
+    assert words[words.index("-m") + 1] == "pytest"
 
 
 def prepare_a_checkout(folder: Path, _cache: Path) -> None:
@@ -148,16 +150,64 @@ def report(lab: Path) -> None:
     assert "report.md" in tool("report", str(lab), "-o", str(lab.parent / "out"), cwd=lab).stdout
 
 
+def status(lab: Path) -> None:
+    assert ": finished" in tool("status", str(lab), cwd=lab).stdout
+    assert '"state": "finished"' in tool("status", "--json", cwd=lab).stdout
+    assert len(tool("status", str(lab), "--line", cwd=lab).stdout.splitlines()) == 1
+
+
+def experiment(lab: Path) -> None:
+    assert "#2" in tool("experiment", "2", str(lab), cwd=lab).stdout
+    assert '"number": 2' in tool("experiment", "2", "--json", cwd=lab).stdout
+    assert "+++ b/train.py" in tool("experiment", "2", "--diff", cwd=lab).stdout
+    assert "val_bpb:" in tool("experiment", "2", "--log", cwd=lab).stdout
+
+
+def from_best(lab: Path) -> None:
+    tool(str(lab), "--headless", "--from", "best", "--tag", "u", "--experiments", "1", cwd=lab)
+    best = state_of(lab, lab_tag(lab)).best
+    assert best is not None
+    assert state_of(lab, "u").experiments[0].commit == best.commit
+
+
+def lab_tag(lab: Path) -> str:
+    return next(each.name for each in (lab / ".autoresearch").iterdir() if each.is_dir() and each.name != "u")
+
+
+def log(lab: Path) -> None:
+    assert "val_bpb:" in tool("log", str(lab), cwd=lab).stdout
+    following = [sys.executable, "-m", "autoresearch_tui", "log", str(lab), "-f"]
+    with subprocess.Popen(following, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("==> #2 ")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+
+
+def ls(lab: Path) -> None:
+    assert "finished" in tool("ls", cwd=lab).stdout
+    assert f'"lab": "{lab}"' in tool("ls", "--json", cwd=lab).stdout
+
+
+def export(lab: Path) -> None:
+    for form in ("csv", "jsonl"):
+        tool("export", str(lab), "--to", form, "-o", str(lab.parent / form), cwd=lab)
+        assert any((lab.parent / form).iterdir())
+    assert tool("export", str(lab), "--to", "csv", "--all", cwd=lab).stdout
+
+
 def doctor(lab: Path) -> None:
     tool("doctor", str(lab), cwd=lab)
-    assert '"items"' in tool("doctor", str(lab), "--json", "--mend", cwd=lab).stdout
+    assert '"items"' in tool("doctor", str(lab), "--json", "--repair", cwd=lab).stdout
 
 
 def opened(lab: Path) -> None:
     with Terminal(str(lab), "--new") as terminal:
+        terminal.wait("Start from there? [y/N]", 60)
+        terminal.press("\r")
         terminal.wait("kept of", 60)
         terminal.press("Q")
-        terminal.wait("stop for good")
+        terminal.wait("End the session")
         terminal.press("x")
         assert terminal.ended() == 0
 
@@ -172,12 +222,18 @@ TABLE_COMMANDS: dict[str, Callable[[Path], None]] = {
     "autoresearch-tui [LAB]": opened,
     "… --headless": lambda lab: assert_events(tool(str(lab), "--headless", "--experiments", "4", cwd=lab).stdout),
     "… --tag T --new --researcher claude|command|search --review ask|auto --budget SECONDS --experiments N": options,
+    "… --from best": from_best,
     "autoresearch-tui init DIR [--template gpt|sine|sort]": init,
     "autoresearch-tui prepare [LAB] [--data climbmix|embedded|PATH]": prepare,
+    "autoresearch-tui status [LAB] [--json|--line]": status,
+    "autoresearch-tui experiment N [LAB] [--json|--diff|--log|--files]": experiment,
+    "autoresearch-tui log [LAB] [-f]": log,
+    "autoresearch-tui ls [--json]": ls,
     "autoresearch-tui watch [LAB]": lambda lab: look(lab, "watch", str(lab)),
     "autoresearch-tui replay [LAB] [--speed X]": lambda lab: look(lab, "replay", str(lab), "--speed", "9"),
-    "autoresearch-tui report [LAB] [-o DIR]": report,
-    "autoresearch-tui doctor [LAB] [--json] [--mend]": doctor,
+    "autoresearch-tui report [LAB] [-o DIR] [--tag T | --all]": report,
+    "autoresearch-tui export [LAB] --to parquet|csv|jsonl|wandb|tensorboard [-o DIR] [--tag T | --all]": export,
+    "autoresearch-tui doctor [LAB] [--json] [--repair]": doctor,
     "autoresearch-tui demo [DIR]": lambda lab: assert_help(
         tool("demo", "--help", cwd=lab).stdout
     ),  # run by `make demo`
@@ -225,3 +281,19 @@ def test_the_configuration_page_is_written_from_the_code(tmp_path: Path) -> None
     assert (tmp_path / "configuration.md").read_text() == (CHECKOUT / "docs" / "configuration.md").read_text(), (
         "make docs"
     )
+
+
+def test_the_arguments_of_make_test_are_not_those_of_a_make_demo_that_a_test_starts(tmp_path: Path) -> None:
+    shutil.copy(CHECKOUT / "Makefile", tmp_path)
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).touch()
+    tools = tmp_path / ".venv" / "bin"
+    tools.mkdir(parents=True)
+    (tmp_path / ".venv" / "ready").touch()
+    for name, script in (("python", "exec make demo"), ("autoresearch-tui", 'echo "the command got: $*"')):
+        (tools / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tools / name).chmod(0o755)
+    done = subprocess.run(
+        ["make", "test", "ARGS=-k loop -x"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "the command got: demo\n" in done.stdout

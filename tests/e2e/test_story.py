@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.hosting.lock import held, read_holder
-from autoresearch_tui.engine.journal import read
-from autoresearch_tui.engine.state import Experiment, Stage
+from autoresearch_tui.lab.engine_lock import held, read_holder
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.journal import read
+from autoresearch_tui.session.state import Experiment, Stage
 from tests.conftest import SETTINGS
 from tests.e2e.terminal import Terminal
 from tests.history import problems, state_of
@@ -52,7 +52,7 @@ def test_a_night(lab: Path) -> None:
         def waits(_: str) -> bool:
             state = state_of(lab, "t")
             found = state.experiments[number] if number < len(state.experiments) else None
-            settled = state.running is None and found is not None and found.base == state.frontier_commit
+            settled = state.running is None and found is not None and found.proposal.base == state.frontier_commit
             return settled and found is not None and found.stage is Stage.REVIEW
 
         terminal.wait(waits)
@@ -77,8 +77,10 @@ def test_a_night(lab: Path) -> None:
         gate(terminal, 3)
         proposed = now()[3].commit
         terminal.press_until("r", "another")
-        terminal.answer("e", "runs as you leave it")
+        terminal.answer("e", "ctrl+s runs exactly this")
         terminal.press("# by hand\r" + CTRL_S)
+        terminal.wait("What does it change now?")
+        terminal.press("\r")
         wait_for(lambda: now()[3].approved_by == "human, edited", what="the edited version's approval")
         wait_for(lambda: now()[3].outcome, what="the edited version's verdict")
         assert now()[3].commit != proposed
@@ -91,18 +93,18 @@ def test_a_night(lab: Path) -> None:
         gate(terminal, 4)
         before = state_of(lab, "t").program
         terminal.press("e")
-        terminal.wait("as on disk")
+        terminal.wait("✓ saved")
         terminal.press("Be bold.\r")
-        terminal.wait("edited, not saved")
+        terminal.wait("● not saved")
         terminal.press(CTRL_S)
-        terminal.wait("as on disk")
+        terminal.wait("✓ saved")
         assert lab.joinpath("program.md").read_text().startswith("Be bold.\n")
         terminal.press(ESC)
         terminal.wait("#4 waits for you")
         terminal.answer("v", "or in your own words")
         terminal.press("1")
         wait_for(lambda: len(now()) > 5, what="a proposal under the new program")
-        assert now()[5].program not in ("", before)
+        assert now()[5].proposal.program not in ("", before)
 
         # Leave: the loop goes on; come back: it is taken over.
         gate(terminal, 5)
@@ -116,15 +118,15 @@ def test_a_night(lab: Path) -> None:
         edited = now()[3].outcome
         terminal.press("4")
         terminal.wait("o sort")
-        terminal.press_until("/", "rows that have all these words")
+        terminal.press_until("/", "rows that contain all these words")
         terminal.press("#3\r")
         terminal.wait("1 of 6")
-        terminal.press_until("O", "overrule #3")
+        terminal.press_until("O", "Overrule #3")
         terminal.press("1")
         wait_for(lambda: now()[3].overruled == edited, what="the other verdict")
         assert now()[3].outcome == ("discard" if edited == "keep" else "keep")
         terminal.wait("⇄")
-        terminal.press_until("Q", "stop for good")
+        terminal.press_until("Q", "End the session")
         terminal.press("x")
         assert terminal.ended() == 0
 

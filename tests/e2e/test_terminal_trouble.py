@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -11,12 +12,14 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine.hosting.lock import held, read_holder
+from autoresearch_tui.lab.engine_lock import held, read_holder
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.journal import read
 from tests.conftest import SETTINGS, TRAIN
 from tests.e2e.terminal import Terminal, rows
 from tests.e2e.test_cockpit import ASK, same_numbers, stop_headless
@@ -36,12 +39,12 @@ LOUD = TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.0").replace(
 STUBBORN = """
 import signal, sys
 from pathlib import Path
-from autoresearch_tui import lab
-from autoresearch_tui.engine.hosting.lock import HAND_OVER, LabBusy, take_lock
+from autoresearch_tui.lab import paths
+from autoresearch_tui.lab.engine_lock import HAND_OVER, LabBusy, take_lock
 signal.signal(HAND_OVER, signal.SIG_IGN)
 while True:
     try:
-        lock = take_lock(lab.find(Path(sys.argv[1])), "t", headless=False, insist=True)
+        lock = take_lock(paths.find(Path(sys.argv[1])), "t", headless=False, insist=True)
         break
     except LabBusy:
         continue
@@ -78,8 +81,26 @@ def stand_still(terminal: Terminal) -> int:
     return full
 
 
+def exit_code_unread(terminal: Terminal) -> int:
+    """Waits for the program's end and reads nothing of what it has drawn."""
+    pid = status = 0
+
+    def gone() -> bool:
+        nonlocal pid, status
+        pid, status = os.waitpid(terminal.process.pid, os.WNOHANG)
+        return pid != 0
+
+    wait_for(gone, what="the end of the program")
+    return os.waitstatus_to_exitcode(status)
+
+
+AWAY = "Enter: continue"
+
+
 def stop_for_good(terminal: Terminal) -> None:
-    terminal.press_until("Q", "stop for good")
+    """Ends the session; what happened meanwhile may lie over the main screen first."""
+    while "End the session" not in terminal.press_until("Q", lambda text: "End the session" in text or AWAY in text):
+        terminal.press_until("\r", lambda text: AWAY not in text)
     terminal.press("x")
     assert terminal.ended() == 0
 
@@ -109,12 +130,16 @@ def test_the_session_can_be_taken_from_a_cockpit_that_does_not_answer(new_lab: C
             first.process.kill(signal.SIGSTOP)
         with Terminal(str(lab), columns=200, lines=50) as second:
             second.wait("has this lab")
-            second.press_until("T", lambda text: "has this lab" not in text)
-            wait_for(lambda: held(lock) and read_holder(lock).pid == second.process.pid, what="the take-over")
+            if how == "suspended":
+                second.press_until("p", "The engine does not answer; T moves it here")
+            taken = lambda _: held(lock) and read_holder(lock).pid == second.process.pid  # noqa: E731
+            second.press_until("T", taken)
             stop_for_good(second)
+        # What was said to the engine that did not answer is not obeyed by the next.
+        assert not [r for r in read(lab / ".autoresearch/t/journal.jsonl") if isinstance(r.event, ev.PauseAsked)]
         if how == "suspended":
             # It could not let go, and was ended.
-            assert os.waitstatus_to_exitcode(os.waitpid(first.process.pid, 0)[1]) == -signal.SIGKILL
+            assert exit_code_unread(first) == -signal.SIGKILL
             first.gone()
     wait_for(lambda: survivors(lab) == [], what="the end of every process of the lab")
     assert problems(lab, "t") == []
@@ -164,7 +189,7 @@ def test_a_cockpit_that_is_told_to_end_leaves_as_with_its_key(
     with Terminal(str(lab), "--tag", "t") as terminal:
         terminal.wait("a approves")
         os.kill(terminal.process.pid, number)
-        terminal.wait("The loop goes on without a screen")
+        terminal.wait("The loop continues without a screen")
         assert terminal.ended() == 0
         assert terminal.cursor_shown
     stop_headless(lab)
@@ -177,7 +202,7 @@ def test_one_whose_terminal_takes_nothing_ends_all_the_same(new_lab: Callable[..
         terminal.wait("training #1")
         stand_still(terminal)
         os.kill(terminal.process.pid, signal.SIGTERM)
-        assert os.waitstatus_to_exitcode(os.waitpid(terminal.process.pid, 0)[1]) == 0
+        assert exit_code_unread(terminal) == 0
         terminal.gone()
     stop_headless(lab)
     assert problems(lab, "t") == []
@@ -206,8 +231,13 @@ def test_waiting_for_the_session_can_be_given_up(new_lab: Callable[..., Path], w
 
 def give_up(terminal: Terminal, holder: int) -> None:
     """Ask for the session, and think better of it."""
-    terminal.press_until("T", f"Taking the session over from process {holder}")
-    terminal.press("\x03")
+    taking = f"Taking the session over from process {holder}"
+    # ^C is lost while the terminal changes hands, and the wait may be over before the next: then all over again.
+    while terminal.process.isalive():
+        terminal.press_until("T", lambda text: taking in text or not terminal.process.isalive())
+        with suppress(AssertionError):
+            terminal.press("\x03")
+            terminal.wait(lambda _: not terminal.process.isalive(), 2)
     assert terminal.ended() == 130
     assert terminal.cursor_shown
 
@@ -231,3 +261,70 @@ def test_a_viewer_whose_terminal_takes_nothing_ends_all_the_same(
             engine.send_signal(signal.SIGINT)
         assert engine.wait(60) == 130
     assert problems(lab, "t") == []
+
+
+# At the start of the cockpit's interpreter: the key of a pane that breaks.
+BREAKS = """
+import sys
+if "-m" in sys.orig_argv and "autoresearch_tui" in sys.orig_argv and "--headless" not in sys.orig_argv:
+    from autoresearch_tui.cockpit.screens.main import MainScreen
+    from autoresearch_tui.cockpit.widgets.charts import ProgressChart
+    def zoom(self):
+        secret = "hunter2"
+        return {}["no such pane"]
+    def paint(self, size):
+        raise ValueError("no room")
+    MainScreen.action_zoom = zoom
+    ProgressChart.paint = paint
+"""
+
+
+@pytest.mark.parametrize(("key", "error"), [("Z", "KeyError: 'no such pane'"), ("7", "ValueError: no room")])
+def test_a_screen_that_crashes_says_so_in_one_line_and_the_loop_goes_on(
+    new_lab: Callable[..., Path], tmp_path: Path, key: str, error: str
+) -> None:
+    lab = new_lab(settings=ASK)
+    (tmp_path / "sitecustomize.py").write_text(BREAKS)
+    with Terminal(str(lab), "--tag", "t", env={"PYTHONPATH": str(tmp_path)}, columns=100) as terminal:
+        terminal.wait("a approves")
+        terminal.press(key)
+        assert terminal.ended() == 3
+        shown = " ".join(terminal.text.split())
+        assert f"the screen crashed ({error})" in shown
+        assert "Traceback" not in shown and "hunter2" not in shown
+        assert terminal.cursor_shown
+    name = shown.partition("the traceback is in ")[2].partition(";")[0].replace(" ", "")
+    details = Path(name).read_text()
+    assert error in details and "hunter2" not in details.replace('secret = "hunter2"', "")
+    Path(name).unlink()
+    stop_headless(lab)
+    assert problems(lab, "t") == []
+
+
+def test_a_viewer_that_crashes_ends_with_the_same_code(new_lab: Callable[..., Path], tmp_path: Path) -> None:
+    lab = new_lab()
+    words = [sys.executable, "-m", "autoresearch_tui", str(lab), "--headless", "--tag", "t", "--experiments", "1"]
+    subprocess.run(words, check=True, capture_output=True, timeout=240)
+    (tmp_path / "sitecustomize.py").write_text(BREAKS)
+    with Terminal("watch", str(lab), env={"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)}) as terminal:
+        terminal.wait("read only")
+        terminal.press("Z")
+        assert terminal.ended() == 3
+        assert "the screen crashed (KeyError" in terminal.text
+
+
+@pytest.mark.parametrize("name", ["dumb", "unknown"])
+def test_a_terminal_without_colours_is_sent_none(new_lab: Callable[..., Path], tmp_path: Path, name: str) -> None:
+    lab = new_lab()
+    words = [sys.executable, "-m", "autoresearch_tui", str(lab), "--headless", "--tag", "t", "--experiments", "1"]
+    subprocess.run(words, check=True, capture_output=True, timeout=240)
+    with Terminal("watch", str(lab), env={"TERM": name, "COLORTERM": "truecolor"}) as terminal:
+        with (tmp_path / "sent").open("wb") as file:
+            terminal.process.logfile_read = file
+            terminal.wait("read only")
+            terminal.press("q")
+            assert terminal.ended() == 0
+        assert (
+            re.findall(rb"\x1b\[[0-9;]*?(?:[34]8;[25]|[^0-9][34][0-7]m)[0-9;]*m?", (tmp_path / "sent").read_bytes())
+            == []
+        )

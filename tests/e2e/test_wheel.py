@@ -9,12 +9,15 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from autoresearch_tui import __version__
-from autoresearch_tui.settings import load
+from autoresearch_tui.lab.paths import open_lab
+from tests import checkouts
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 TEMPLATES = ("gpt", "sine", "sort")
@@ -62,6 +65,60 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python.parent / "autoresearch-tui"
 
 
+def _closure(requires: list[str]) -> set[str]:
+    """The distributions that these requirements bring, without any extra."""
+    found: set[str] = set()
+    waiting = [*requires]
+    while waiting:
+        needed = Requirement(waiting.pop())
+        if needed.name not in found and (needed.marker is None or needed.marker.evaluate({"extra": ""})):
+            found.add(needed.name)
+            waiting += metadata.requires(needed.name) or []
+    return found
+
+
+@pytest.fixture(scope="module")
+def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command where only what the wheel requires is installed: no extra, so no torch."""
+    folder = tmp_path_factory.mktemp("bare")
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)
+    python = folder / "venv" / "bin" / "python"
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel,
+        cwd=folder)  # fmt: skip
+    own = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
+    (installed_as,) = own.glob("autoresearch_tui-*.dist-info")
+    for name in _closure(metadata.Distribution.at(installed_as).requires or []):
+        files = metadata.files(name) or []
+        for top in {file.parts[0] for file in files} - {"..", "__pycache__"}:
+            if not (own / top).exists():
+                (own / top).symlink_to(metadata.distribution(name).locate_file(top))
+    return python.parent / "autoresearch-tui"
+
+
+def test_the_cockpit_needs_no_training_packages(bare: Path, tmp_path: Path) -> None:
+    python = bare.parent / "python"
+    find = "import importlib.util as u; print([n for n in ('torch', 'pyarrow', 'tokenizers') if u.find_spec(n)])"
+    assert run(python, "-c", find, cwd=tmp_path) == "[]\n"
+    lab = checkouts.make(tmp_path / "checkout", checkouts.FORKS["macos"])
+    home = tmp_path / "home"
+    checkouts.fill_home(home)
+    checkouts.sync(lab)
+    there = checkouts.environ(home, checkouts.install_uv(tmp_path / "tools"))
+    session = ("--headless", "--review", "auto", "--researcher", "search", "--experiments", "2")
+    said = run(bare, lab, *session, cwd=tmp_path, **{name: there[name] for name in ("HOME", "PATH")})
+    assert '"verdict":"keep"' in said
+    assert run(bare, "report", lab, cwd=tmp_path)
+
+
+def test_a_lab_of_ours_names_the_extra_that_it_needs(bare: Path, tmp_path: Path) -> None:
+    run(bare, "init", "lab", cwd=tmp_path)
+    words = [str(bare), "prepare", "lab"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no pyarrow, tokenizers, torch: install `autoresearch-tui[harness]` there" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 def test_the_sdist_has_the_tests_and_nothing_of_the_workplace(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -92,7 +149,7 @@ def test_the_command_runs_from_the_installed_wheel(installed: Path, tmp_path: Pa
 def test_init_makes_every_template_from_the_installed_wheel(installed: Path, tmp_path: Path) -> None:
     for template in TEMPLATES:
         run(installed, "init", template, "--template", template, cwd=tmp_path)
-        settings = load(tmp_path / template)
+        settings = open_lab(tmp_path / template).settings
         for name in (*settings.lab.editable, *settings.lab.locked, settings.lab.program, "autoresearch.toml"):
             assert (tmp_path / template / name).is_file()
         assert run("git", "status", "--porcelain", cwd=tmp_path / template) == ""
@@ -103,7 +160,7 @@ def test_a_lab_runs_from_the_installed_wheel(installed: Path, tmp_path: Path) ->
     session = ("--headless", "--review", "auto", "--budget", "0.3", "--experiments", "2")
     run(installed, "lab", *session, cwd=tmp_path)
     header, first, second = (tmp_path / "lab" / "results.tsv").read_text().splitlines()
-    assert header == "commit\tval_bpb\tmemory_gb\tstatus\tdescription"
+    assert header == "commit\tmse\tmemory_gb\tstatus\tdescription"
     assert first.split("\t")[3] == "keep"
     assert 0 < float(second.split("\t")[1]) < 1
 

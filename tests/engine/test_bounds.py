@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from autoresearch_tui.engine import bounds
-from autoresearch_tui.engine import events as ev
-from autoresearch_tui.settings import MetricSettings
+from autoresearch_tui.engine.judging import scoring
+from autoresearch_tui.lab.settings import MetricSettings
+from autoresearch_tui.session import events as ev
 
 SUMMARY = {"peak_vram_mb": "100.0", "total_seconds": "1.0", "host_memory_mb": "1", "depth": "8"}
 
@@ -18,7 +18,7 @@ def ended(memory: float | None = 900.0, device: float | None = 45_000.0) -> ev.R
 @pytest.mark.parametrize(
     ("key", "bound", "said"),
     [
-        ("total_seconds", 300, "total_seconds 320 is more than 300"),
+        ("total_seconds", 300, "total_seconds 320.04 is more than 300"),
         ("total_seconds", 321, ""),
         ("host_memory_mb", 800, "host_memory_mb 900 is more than 800"),
         ("device_memory_mb", 40_000, "device_memory_mb 45000 is more than 40000"),
@@ -30,12 +30,12 @@ def ended(memory: float | None = 900.0, device: float | None = 45_000.0) -> ev.R
     ],
 )
 def test_our_own_measure_stands_before_the_runs_word(key: str, bound: float, said: str) -> None:
-    found = bounds.beyond(MetricSettings(at_most={key: bound}), SUMMARY, ended())
+    found = scoring.out_of_bounds(MetricSettings(at_most={key: bound}), SUMMARY, ended())
     assert [each.startswith(said) for each in found] == ([True] if said else [])
 
 
 def test_what_cannot_be_measured_here_is_beyond_its_bound() -> None:
-    found = bounds.beyond(MetricSettings(at_most={"device_memory_mb": 9}), SUMMARY, ended(device=None))
+    found = scoring.out_of_bounds(MetricSettings(at_most={"device_memory_mb": 9}), SUMMARY, ended(device=None))
     assert found == ("device_memory_mb cannot be measured here, which is bounded",)
 
 
@@ -51,4 +51,4 @@ def test_what_cannot_be_measured_here_is_beyond_its_bound() -> None:
     ],
 )
 def test_a_claim_far_below_what_was_held_does_not_count(claimed: str, held: float | None, far: bool) -> None:
-    assert bounds.understated({"peak_vram_mb": claimed}, ended(device=held)) == far
+    assert scoring.understated({"peak_vram_mb": claimed}, ended(device=held)) == far

@@ -7,15 +7,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from autoresearch_tui import devices
-from autoresearch_tui import lab as labs
-from autoresearch_tui.engine import commands as cmd
-from autoresearch_tui.engine.state import Stage, State
-from autoresearch_tui.errors import UserError
+from autoresearch_tui.cockpit.app import accelerators_of_runs
+from autoresearch_tui.lab import devices
+from autoresearch_tui.lab import paths as labs
+from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session.state import Stage, State
+from autoresearch_tui.util.errors import UserError
 from tests.conftest import SETTINGS, TRAIN, git
 from tests.engine.test_loop import Script, running, turn
 from tests.history import problems, state_of
@@ -39,8 +41,8 @@ def test_two_run_at_once_each_on_its_own_and_are_judged_one_by_one(new_lab: Call
     script = Script(turn("RATE", 0.25), turn("WIDTH", 12))
     with running(folder, script, rows=4) as driver:
         state = driver.wait(lambda s: len(training(s)) == 2)
-        assert [e.author for e in state.in_flight] == ["baseline", "baseline"]
-        assert [e.repeat_of for e in state.in_flight] == [None, 0]
+        assert [e.proposal.author for e in state.in_flight] == ["baseline", "baseline"]
+        assert [e.proposal.repeat_of for e in state.in_flight] == [None, 0]
         driver.wait(lambda s: any(n > 1 for n in training(s)) and len(training(s)) == 2)
         assert driver.join() == "finished"
     state = state_of(folder, "t")
@@ -114,11 +116,26 @@ def test_the_command_line_sets_them_for_the_session(lab_folder: Path) -> None:
 def test_two_that_win_side_by_side_are_tried_together(new_lab: Callable[..., Path]) -> None:
     folder = new_lab(settings=TWO, train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.0"))
     with running(folder, Script(turn("RATE", 0.25), turn("WIDTH", 12))) as driver:
-        state = driver.wait(lambda s: any(e.joins is not None and e.outcome for e in s.experiments), 60)
-    together = next(e for e in state.experiments if e.joins is not None)
-    assert (together.author, together.outcome, state.frontier) == ("join", "keep", together.number)
+        state = driver.wait(lambda s: any(e.proposal.combines is not None and e.outcome for e in s.experiments), 60)
+    together = next(e for e in state.experiments if e.proposal.combines is not None)
+    assert (together.proposal.author, together.outcome, state.frontier_number) == ("join", "keep", together.number)
     text = git(folder, "show", f"{together.commit}:train.py")
     assert "RATE = 0.25" in text
     assert "WIDTH = 12" in text
-    assert sum(1 for e in state.experiments if e.joins is not None) == 1
+    assert sum(1 for e in state.experiments if e.proposal.combines is not None) == 1
     assert problems(folder, "t") == []
+
+
+def test_a_viewer_shows_the_accelerators_of_the_engine_and_not_of_its_own_shell(
+    lab_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    with running(lab_folder, Script(), rows=1) as driver:
+        state = driver.wait(lambda s: s.engine)
+        assert driver.join() == "finished"
+    run = labs.open_lab(lab_folder).settings.run
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert [each.names for each in accelerators_of_runs(run, state)] == [("3",)]
+    assert [each.names for each in accelerators_of_runs(run, state, ours=os.environ)] == [None]
+    pinned = replace(run, devices=("cpu0", "MIG-1", "2"))
+    assert [each.names for each in accelerators_of_runs(pinned, state)] == [(), ("MIG-1",), ("2",)]

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from autoresearch_tui.engine import journal
 from autoresearch_tui.engine.hooks import Hooks
-from autoresearch_tui.engine.state import Stage
-from autoresearch_tui.settings import HookSettings
-from tests.conftest import SETTINGS
+from autoresearch_tui.engine.loop import Engine
+from autoresearch_tui.engine.session import Session
+from autoresearch_tui.lab import paths as labs
+from autoresearch_tui.lab.settings import HookSettings
+from autoresearch_tui.runs import runner
+from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session import journal
+from autoresearch_tui.session.state import Stage
+from tests.conftest import SETTINGS, TRAIN
 from tests.engine.making import experiment, state
+from tests.engine.test_loop import Script
 from tests.history import state_of
 
 LINE = b'{"seq":1,"time":"t","type":"verdict_given","crc":"0"}\n'
@@ -44,8 +54,9 @@ def tell(tmp_path: Path) -> Path:
 def test_a_command_is_told_in_words_in_json_and_in_variables(tmp_path: Path, tell: Path) -> None:
     told = tmp_path / "told"
     environ = {"PATH": os.environ["PATH"], "ANTHROPIC_API_KEY": "sk-secret", "MINE": "1"}
+    environ |= {"OPENAI_API_KEY": "sk-secret", "MISTRAL_API_KEY": "sk-secret", "NTFY_TOKEN": "mine"}
     heard = hooks(tmp_path, str(tell), str(told), "{text} in {tag} {unknown}", environ=environ)
-    heard.hear(BEFORE, KEPT, LINE)
+    heard.on_event(BEFORE, KEPT, LINE)
     heard.close(20)
     assert heard.failures() == []
     words = "new best: val_bpb 0.9000, better by 0.1000 · #1 --help $(id) `id` {tag}·"
@@ -55,16 +66,20 @@ def test_a_command_is_told_in_words_in_json_and_in_variables(tmp_path: Path, tel
     assert (message["event"], message["text"], message["number"], message["value"]) == ("best", words, 1, 0.9)
     assert message["record"]["type"] == "verdict_given"
     variables = (tmp_path / "told.env").read_text().splitlines()
-    assert {"MINE=1", "AUTORESEARCH_EVENT=best", "AUTORESEARCH_NUMBER=1", f"AUTORESEARCH_LAB={tmp_path}"} <= {
-        *variables
-    }
+    assert {
+        "MINE=1",
+        "NTFY_TOKEN=mine",
+        "AUTORESEARCH_EVENT=best",
+        "AUTORESEARCH_NUMBER=1",
+        f"AUTORESEARCH_LAB={tmp_path}",
+    } <= {*variables}
     assert "sk-secret" not in "".join(variables)
 
 
 def test_only_what_was_asked_for_is_told(tmp_path: Path, tell: Path) -> None:
     heard = hooks(tmp_path, str(tell), str(tmp_path / "told"), "")
-    heard.hear(BEFORE, state(experiment(0, "keep", 1.0), experiment(1, "crash")), LINE)
-    heard.hear(KEPT, KEPT, LINE)
+    heard.on_event(BEFORE, state(experiment(0, "keep", 1.0), experiment(1, "crash")), LINE)
+    heard.on_event(KEPT, KEPT, LINE)
     heard.close(20)
     assert not (tmp_path / "told.json").exists()
 
@@ -79,18 +94,37 @@ def test_only_what_was_asked_for_is_told(tmp_path: Path, tell: Path) -> None:
 )
 def test_a_failure_is_told_once_until_it_works_again(tmp_path: Path, command: list[str], why: str) -> None:
     heard = hooks(tmp_path, *command, limit=0.3)
-    heard.hear(BEFORE, KEPT, LINE)
-    heard.hear(BEFORE, KEPT, LINE)
+    heard.on_event(BEFORE, KEPT, LINE)
+    heard.on_event(BEFORE, KEPT, LINE)
     heard.close(20)
     ((kind, said),) = heard.failures()
     assert kind == "best"
     assert why in said
 
 
+def test_a_fault_of_ours_is_told_and_the_next_event_still_comes(
+    tmp_path: Path, tell: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, left = subprocess.Popen, [RuntimeError("can't start new thread")]
+
+    def fail(*args: object, **more: object) -> object:
+        if left:
+            raise left.pop()
+        return run(*args, **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(subprocess, "Popen", fail)
+    heard = hooks(tmp_path, str(tell), str(tmp_path / "told"), "")
+    heard.on_event(BEFORE, KEPT, LINE)
+    heard.on_event(BEFORE, KEPT, LINE)
+    heard.close(20)
+    assert heard.failures() == [("best", "can't start new thread")]
+    assert (tmp_path / "told.json").exists()
+
+
 def test_a_command_that_hangs_keeps_nobody(tmp_path: Path) -> None:
     heard = hooks(tmp_path, "sleep", "60", limit=3)
     for _ in range(200):
-        heard.hear(BEFORE, KEPT, LINE)
+        heard.on_event(BEFORE, KEPT, LINE)
     heard.close(0.1)
     assert heard.failures() == [("best", "too many events at once; some were not told")]
 
@@ -110,3 +144,76 @@ def test_a_session_without_a_screen_runs_them_and_journals_what_fails(new_lab: C
     # Starting again tells nothing twice.
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, timeout=240)
     assert len(best.read_text().splitlines() if best.exists() else []) == len(kept)
+
+
+TOLD = "echo $AUTORESEARCH_EVENT $AUTORESEARCH_REASON: $AUTORESEARCH_TEXT >> told; cat >> told.json"
+ENDED = f"""
+[hooks]
+stopped = ["sh", "-c", "echo $AUTORESEARCH_EVENT >> told"]
+ended = ["sh", "-c", "{TOLD}"]
+"""
+
+
+def told(lab: Path) -> list[str]:
+    return (lab / "told").read_text().splitlines() if (lab / "told").exists() else []
+
+
+@pytest.mark.parametrize(
+    ("train", "words", "code", "said"),
+    [
+        (TRAIN, ("--experiments", "2"), 0, "ended experiments: the session finished"),
+        (
+            TRAIN,
+            ("--hours", "0.001"),
+            1,
+            "ended until: the session failed: no run would surely end before",
+        ),
+        ("raise SystemExit(3)\n", (), 1, "ended failed: the session failed: the baseline gave"),
+    ],
+)
+def test_the_end_of_a_session_is_told_once_and_last(
+    new_lab: Callable[..., Path], train: str, words: tuple[str, ...], code: int, said: str
+) -> None:
+    lab = new_lab(settings=SETTINGS + ENDED, train=train)
+    command = [sys.executable, "-m", "autoresearch_tui", str(lab), "--tag", "t", "--headless", *words]
+    assert subprocess.run(command, check=False, stdout=subprocess.DEVNULL, timeout=240).returncode == code
+    *before, last = told(lab)
+    assert last.startswith(said) and {*before} == {"stopped"}
+    assert json.loads((lab / "told.json").read_text())["record"]["type"] == "engine_stopped"
+
+
+@pytest.mark.parametrize(
+    ("word", "said"), [(signal.SIGTERM, []), (signal.SIGINT, ["ended stopped: the session was stopped"])]
+)
+def test_letting_go_is_no_end_and_a_stop_is(
+    new_lab: Callable[..., Path], word: signal.Signals, said: list[str]
+) -> None:
+    lab = new_lab(settings=SETTINGS + ENDED, train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 60.0"))
+    command = [sys.executable, "-m", "autoresearch_tui", str(lab), "--tag", "t", "--headless"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as engine:
+        assert engine.stdout is not None
+        next(line for line in engine.stdout if b'"run_started"' in line)
+        engine.send_signal(word)
+        engine.communicate(timeout=120)
+    assert told(lab) == said
+    runner.stop(lab / ".autoresearch/t/runs/0000")
+
+
+def test_an_end_that_cannot_be_written_down_is_told_all_the_same(
+    new_lab: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab = new_lab(settings=SETTINGS + ENDED)
+    session = Session(labs.find(lab), "t")
+    engine = Engine(session, Script(), headless=True)
+    append = journal.Journal.append
+
+    def full(self: journal.Journal, event: ev.Event, **more: Any) -> tuple[ev.Record, bytes]:
+        if isinstance(event, ev.EngineStopped):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return append(self, event, **more)
+
+    monkeypatch.setattr(journal.Journal, "append", full)
+    engine.send(cmd.Stop(now=True))
+    assert engine.run() == "stopped"
+    assert told(lab) == ["ended stopped: the session was stopped"]
+    assert json.loads((lab / "told.json").read_text())["record"] is None

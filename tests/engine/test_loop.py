@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import threading
@@ -12,15 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui import lab as labs
-from autoresearch_tui.engine import commands as cmd
-from autoresearch_tui.engine.clock import ClockWatch
 from autoresearch_tui.engine.loop import Engine
 from autoresearch_tui.engine.session import Session
-from autoresearch_tui.engine.state import Stage, State
-from autoresearch_tui.researchers.base import Brief, Proposal, Researcher, ResearcherError
+from autoresearch_tui.lab import paths as labs
+from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.report.report import write_report
+from autoresearch_tui.researchers import history
+from autoresearch_tui.researchers.base import Brief, Critic, Proposal, Researcher, ResearcherError
+from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.clock import ClockWatch
+from autoresearch_tui.session.prior_tables import parse
+from autoresearch_tui.session.state import Stage, State
 from tests.conftest import SETTINGS, TRAIN, git
 from tests.history import problems, state_of
+from tests.waiting import wait_for
 
 Move = Callable[[Brief], Proposal | None]
 ASK = SETTINGS.replace('mode = "auto"', 'mode = "ask"')
@@ -60,8 +67,10 @@ class Driver:
         researcher: Researcher,
         rows: int = 0,
         clocks: ClockWatch | None = None,
+        critic: Critic | None = None,
     ) -> None:
-        self.engine = Engine(Session(labs.find(folder), "t"), researcher, headless=False, rows=rows, clocks=clocks)
+        session = Session(labs.find(folder), "t")
+        self.engine = Engine(session, researcher, headless=False, critic=critic, rows=rows, clocks=clocks)
         self.outcome = ""
         self._thread = threading.Thread(target=self._run)
 
@@ -100,8 +109,8 @@ class Driver:
 
 
 @contextmanager
-def running(folder: Path, researcher: Researcher, rows: int = 0) -> Iterator[Driver]:
-    driver = Driver(folder, researcher, rows)
+def running(folder: Path, researcher: Researcher, rows: int = 0, critic: Critic | None = None) -> Iterator[Driver]:
+    driver = Driver(folder, researcher, rows, critic=critic)
     driver.start()
     try:
         yield driver
@@ -118,7 +127,7 @@ def rows(folder: Path) -> list[list[str]]:
 def test_nothing_is_launched_by_an_engine_that_is_told_to_let_go(lab_folder: Path) -> None:
     """Told between two steps of which the next would be the launch."""
     told = lambda line: engine.send(cmd.Detach()) if b'"proposal_approved"' in line else None  # noqa: E731
-    engine = Engine(Session(labs.find(lab_folder), "t", listen=told), Script(), headless=True)
+    engine = Engine(Session(labs.find(lab_folder), "t", on_line=told), Script(), headless=True)
     assert engine.run() == "detached"
     assert [e.stage for e in state_of(lab_folder, "t").experiments] == [Stage.APPROVED]
 
@@ -216,6 +225,38 @@ def test_a_proposal_edited_by_hand_is_what_is_trained(new_lab: Callable[..., Pat
         state = driver.wait(lambda s: s.experiments[1].outcome)
     assert state.experiments[1].value == pytest.approx(1.064)
     assert state.experiments[1].approved_by == "human, edited"
+    assert state.experiments[1].description == "RATE to 0.25 (edited by hand)"
+    assert problems(folder, "t") == []
+
+
+def test_an_edit_is_known_by_what_it_is_wherever_it_is_told(new_lab: Callable[..., Path]) -> None:
+    """The table, the commit, the lessons, the report and the researcher's brief."""
+    folder = new_lab(settings=ASK)
+    with running(folder, Script(turn("RATE", 0.25), turn("WIDTH", 12))) as driver:
+        state = driver.wait(lambda s: any(e.stage is Stage.REVIEW for e in s.experiments))
+        waiting = state.experiments[1]
+        text = git(folder, "show", f"{waiting.commit}:train.py") + "\n"
+        edited = {"train.py": text.replace("RATE = 0.25", "RATE = 0.125")}
+        driver.engine.send(cmd.Revise(1, waiting.commit, edited, "RATE to an\neighth"))
+        driver.wait(lambda s: s.experiments[1].outcome and len(s.experiments) > 2)
+    state = state_of(folder, "t")
+    one = state.experiments[1]
+    assert (one.description, one.edited, one.outcome) == ("RATE to an eighth", True, "keep")
+    assert rows(folder)[2][4] == "RATE to an eighth"
+    assert git(folder, "show", "-s", "--format=%B", one.commit) == "RATE to an eighth\n\nEdited by hand before the run."
+    lessons = (folder / ".autoresearch/t/lessons.md").read_text()
+    assert "it held: a human edited it before the run: RATE to an eighth" in lessons
+    files = write_report(labs.find(folder), "t", folder.parent / "report")
+    assert "RATE to 0.25" not in files[0].read_text()
+    later = Script(lambda _: None)
+    with running(folder, later) as driver:
+        # It is asked once the one that waits is out of the way.
+        driver.engine.send(cmd.Veto(2, state.experiments[2].commit, "no"))
+        driver.wait(lambda s: later.briefs)
+    told = history.render(later.briefs[0].history, Goal.MINIMIZE, later.briefs[0].files_at)
+    assert "RATE to an eighth | the human edited this proposal before it ran" in told
+    assert "The change of #1, as the human edited it:" in told and "+RATE = 0.125" in told
+    assert "RATE to 0.25" not in told
     assert problems(folder, "t") == []
 
 
@@ -285,16 +326,67 @@ def test_pausing_with_a_stop_puts_the_proposal_back(new_lab: Callable[..., Path]
         state = driver.wait(lambda s: s.paused and s.experiments[0].stage is Stage.APPROVED)
         assert state.running is None
         assert state.table == ()
+        # It may never run again: a veto, or a verdict that needs it no longer, would leave it behind.
+        wait_for(lambda: not (folder / ".autoresearch/t/runs/0000/work").exists(), what="the end of its working copy")
 
 
-def test_stopping_one_run_is_a_crash_with_its_reason(new_lab: Callable[..., Path]) -> None:
+@pytest.mark.parametrize(("said", "told"), [("diverges\nalready", "diverges already"), (" ", "no reason given")])
+def test_a_run_that_a_human_stops_is_told_of_with_the_reason(
+    new_lab: Callable[..., Path], said: str, told: str
+) -> None:
     folder = new_lab(train=TRAIN)
-    with running(folder, Script(turn("PAUSE", 30.0))) as driver:
+    script = Script(turn("PAUSE", 30.0), turn("RATE", 0.25), turn("WIDTH", 4))
+    with running(folder, script, rows=3) as driver:
         driver.wait(lambda s: s.running and s.running.number == 1)
-        driver.engine.send(cmd.StopRun(1))
+        driver.engine.send(cmd.StopRun(1, said))
+        driver.engine.send(cmd.StopRun(1, "said twice"))
         state = driver.wait(lambda s: s.experiments[1].outcome)
-    assert state.experiments[1].outcome == "crash"
-    assert state.experiments[1].reason.startswith("killed")
+        # Asked for beside the run, the second proposal's brief did not know of it yet; the third one's does.
+        assert driver.join() == "finished"
+    stopped = state.experiments[1]
+    assert (stopped.outcome, stopped.status, stopped.reason) == ("crash", "stopped", told)
+    assert [row[3:] for row in rows(folder)[1:3]] == [["keep", "baseline"], ["crash", "PAUSE to 30.0"]]
+    assert problems(folder, "t") == []
+    script = Script(lambda _: None)
+    with running(folder, script) as driver:
+        driver.wait(lambda _: script.briefs)
+    attempts = script.briefs[0].history
+    assert (attempts[1].outcome, attempts[1].reason) == ("stopped", told)
+    assert f"#1 stopped: PAUSE to 30.0 | stopped by the human, because: {told}" in history.table(attempts, 10_000)
+
+
+def test_only_what_trains_can_be_stopped(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(settings=ASK)
+    with running(folder, Script(turn("RATE", 0.25))) as driver:
+        driver.wait(lambda s: len(s.experiments) > 1 and s.experiments[1].stage is Stage.REVIEW and s.best)
+        for number in (0, 1, 7, -1):
+            driver.engine.send(cmd.StopRun(number))
+            driver.wait(lambda s, n=number: s.refused and s.refused.why == f"#{n}: it is not in training")  # type: ignore[misc]
+
+
+def test_a_stop_that_is_asked_for_after_this_run_is_taken_back(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.0"))
+    with running(folder, Script(turn("RATE", 0.25)), rows=2) as driver:
+        driver.wait(lambda s: s.running)
+        driver.engine.send(cmd.Stop())
+        driver.wait(lambda s: s.stopping == "after")
+        driver.engine.send(cmd.CancelStop())
+        driver.wait(lambda s: not s.stopping)
+        assert driver.join() == "finished"
+
+
+@pytest.mark.parametrize("command", [cmd.CancelStop(), cmd.Resume()])
+def test_a_session_that_ends_now_cannot_be_kept(new_lab: Callable[..., Path], command: cmd.Command) -> None:
+    """Its run is being stopped to be put back: without the stop it would count as a crash."""
+    folder = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 30"))
+    with running(folder, Script()) as driver:
+        driver.wait(lambda s: s.running and (folder / ".autoresearch/t/runs/0000/run.log").exists())
+        driver.engine.send(cmd.Stop(now=True))
+        driver.engine.send(command)
+        assert driver.join() == "stopped"
+    state = state_of(folder, "t")
+    assert state.refused is not None and state.refused.why == "the session is ending; start it again to resume"
+    assert (state.table, state.experiments[0].stage) == ((), Stage.APPROVED)
 
 
 def test_a_researcher_in_trouble_is_asked_again_and_a_hopeless_one_pauses_the_loop(lab_folder: Path) -> None:
@@ -311,14 +403,15 @@ def test_a_researcher_in_trouble_is_asked_again_and_a_hopeless_one_pauses_the_lo
     assert state.paused.reason == "no API key"
 
 
-def test_a_researcher_that_raises_anything_does_not_end_the_loop(lab_folder: Path) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError("oops"), SystemExit("oops"), asyncio.CancelledError("oops")])
+def test_a_researcher_that_raises_anything_does_not_end_the_loop(lab_folder: Path, error: BaseException) -> None:
     def broken(_brief: Brief) -> Proposal | None:
-        raise ZeroDivisionError("oops")
+        raise error
 
     with running(lab_folder, Script(broken)) as driver:
         state = driver.wait(lambda s: s.failed)
     assert state.failed is not None
-    assert "ZeroDivisionError: oops" in state.failed.error
+    assert f"{type(error).__name__}: oops" in state.failed.error
     assert state.failed.retry_seconds
 
 
@@ -386,6 +479,36 @@ def test_notes_and_an_edited_program_reach_the_next_request(new_lab: Callable[..
     assert script.briefs[1].program == "# Another program\n"
     assert script.briefs[1].notes == ("try the width",)
     assert driver.state.program != state.program
+    files = labs.find(folder).session("t")
+    assert files.program(driver.state.program).read_text() == "# Another program\n"
+    assert files.program(state.program).is_file()
+
+
+def test_a_note_is_taken_back_before_it_is_sent_and_not_after(new_lab: Callable[..., Path]) -> None:
+    script = Script(turn("RATE", 0.25))
+    folder = new_lab(settings=ASK)
+    with running(folder, script) as driver:
+        state = driver.wait(lambda s: len(s.experiments) > 1 and s.experiments[1].stage is Stage.REVIEW)
+        driver.engine.send(cmd.Note("try the width"))
+        driver.engine.send(cmd.Note("smaller steps"))
+        waiting = driver.wait(lambda s: len(s.waiting_notes) == 2).waiting_notes
+        driver.engine.send(cmd.WithdrawNote(waiting[0].seq))
+        driver.wait(lambda s: len(s.waiting_notes) == 1)
+        driver.engine.send(cmd.WithdrawNote(waiting[0].seq))  # twice
+        refused = driver.wait(lambda s: s.refused is not None).refused
+        driver.engine.send(cmd.Veto(1, state.experiments[1].commit, "no"))
+        driver.wait(lambda s: len(script.briefs) > 1)
+        driver.engine.send(cmd.WithdrawNote(waiting[1].seq))
+        late = driver.wait(lambda s: s.refused is not refused).refused
+    stream = labs.find(folder).session("t").researcher_log.read_text().splitlines()
+    said = [line for line in stream if line.startswith("❯ ")]
+    taken = "❯ note taken back: try the width"
+    assert said == ["❯ note: try the width", "❯ note: smaller steps", taken, "❯ #1 vetoed: no"]
+    assert stream.index("── experiment 1 ──") < stream.index(taken) < stream.index("── experiment 2 ──")
+    assert script.briefs[1].notes == ("smaller steps",)
+    assert refused is not None
+    assert late == ev.CommandRefused("withdraw_note", "the researcher has that note already, or it was taken back")
+    assert driver.state.notes == ("smaller steps",)
 
 
 def test_a_branch_that_somebody_moved_is_explained_not_overwritten(lab_folder: Path) -> None:
@@ -402,3 +525,23 @@ def test_a_branch_that_somebody_moved_is_explained_not_overwritten(lab_folder: P
     assert "moved" in state.trouble.what
     assert "git branch -f" in state.trouble.what
     assert git(lab_folder, "rev-parse", "autoresearch/t") == moved
+
+
+def test_the_table_has_the_labs_metric_and_no_formula(new_lab: Callable[..., Path]) -> None:
+    """Under its own name in the header; and what an agent calls its idea is text in every spreadsheet."""
+    settings = SETTINGS.replace("[run]\n", "[metric]\nname = \"val_rmse\"\npattern = '^val_bpb:\\s+(\\S+)'\n\n[run]\n")
+
+    def formula(brief: Brief) -> Proposal:
+        text = brief.files["train.py"].replace("RATE = 0.5", "RATE = 0.25")
+        return Proposal('=HYPERLINK("http://x.test";"lower")', "because", {"train.py": text})
+
+    folder = new_lab(settings=settings)
+    Engine(Session(labs.find(folder), "t"), Script(formula), headless=True, rows=2).run()
+    header, _, row = rows(folder)
+    assert header == ["commit", "val_rmse", "memory_gb", "status", "description"]
+    assert row[4] == '\'=HYPERLINK("http://x.test";"lower")'
+    table = parse((folder / "results.tsv").read_text(), "val_rmse")
+    assert [(each.value, each.description, each.flags) for each in table] == [
+        (e.value, e.description, ()) for e in state_of(folder, "t").table
+    ]
+    assert problems(folder, "t") == []

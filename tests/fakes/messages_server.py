@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from autoresearch_tui.researchers.stand_in import (
+from autoresearch_tui.researchers.claude.stand_in import (
     ALL,
     MODELS,
     Event,

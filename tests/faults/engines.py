@@ -24,12 +24,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine import trouble
-from autoresearch_tui.engine.codec import type_name
-from autoresearch_tui.engine.journal import Journal
-from autoresearch_tui.engine.running import runner
-from autoresearch_tui.engine.running.processes import PR_SET_PDEATHSIG, prctl
+from autoresearch_tui.engine import backoff
+from autoresearch_tui.runs import runner
+from autoresearch_tui.runs.processes import PR_SET_PDEATHSIG, prctl
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.journal import Journal, type_name
 
 _EFFECTS = frozenset(
     {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.kill", "os.link", "subprocess.Popen"}
@@ -121,7 +120,7 @@ def _share_the_disk() -> None:
     given = [f"{name}={os.environ[name]}" for name in ("LD_PRELOAD", "FULL_FOLDER", "FULL_COUNTER")]
     plain = runner.supervisor_command
     runner.supervisor_command = lambda folder: ["env", *given, *plain(folder)]
-    trouble.FIRST_SECONDS, trouble.LAST_SECONDS = 0.02, 0.1
+    backoff.FIRST_SECONDS, backoff.LAST_SECONDS = 0.02, 0.1
 
 
 def _die() -> None:
@@ -132,13 +131,13 @@ def _die_at_record(when: str, name: str, nth: int) -> None:
     seen: Counter[str] = Counter()
     append: Callable[..., tuple[ev.Record, bytes]] = Journal.append
 
-    def deadly(journal: Journal, event: ev.Event) -> tuple[ev.Record, bytes]:
+    def deadly(journal: Journal, event: ev.Event, **options: object) -> tuple[ev.Record, bytes]:
         kind = type_name(event)
         seen[kind] += 1
         due = kind == name and seen[kind] == nth
         if due and when == "before":
             _die()
-        result = append(journal, event)
+        result = append(journal, event, **options)
         if due:
             _die()
         return result
@@ -217,14 +216,17 @@ def _become(request: dict[str, Any], number: int) -> None:
 
 def _serve() -> None:
     # Everything that an engine imports, and what it would find out about the machine.
-    from autoresearch_tui import cli, data, launcher, output  # noqa: F401
-    from autoresearch_tui.engine import tags  # noqa: F401
-    from autoresearch_tui.engine.cages import cage
-    from autoresearch_tui.researchers import choose, search  # noqa: F401
+    from autoresearch_tui.launch import (  # noqa: F401
+        headless,
+        launcher,
+        tags,
+    )
+    from autoresearch_tui.researchers.search import researcher  # noqa: F401
+    from autoresearch_tui.sandbox import for_runs
 
     for name in ("libcst", "numpy", "pyflakes.checker", "pynvml"):
         importlib.import_module(name)
-    cage.mechanism()
+    for_runs.mechanism()
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # where the tests are killed, nobody is left to end an engine
     for line in sys.stdin:
         request = json.loads(line)

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine import events as ev
-from autoresearch_tui.engine.journal import read
 from autoresearch_tui.engine.proposing import asking
-from autoresearch_tui.engine.state import State
-from autoresearch_tui.researchers.claude import Claude, Limits
-from autoresearch_tui.settings import ResearcherSettings
+from autoresearch_tui.lab.settings import ResearcherSettings
+from autoresearch_tui.researchers.claude.api import Api, Limits
+from autoresearch_tui.researchers.claude.researcher import Claude
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.journal import read
+from autoresearch_tui.session.state import State
 from tests.conftest import SETTINGS, git
 from tests.engine.test_loop import Driver
 from tests.fakes import messages_server as fake
@@ -106,7 +107,7 @@ def test_a_night_of_trouble_goes_on_by_itself_and_only_whole_proposals_are_run(
     night.server = fake.MessagesServer(night.script()).__enter__()
     environ = {"HOME": str(tmp_path), "ANTHROPIC_API_KEY": "sk-test", "ANTHROPIC_BASE_URL": night.server.url}
     driver = Driver(
-        folder, Claude(ResearcherSettings(), environ=environ, limits=Limits(wall=20, silence=2.0, tick=0.02)), ROWS
+        folder, Claude(Api(ResearcherSettings(), environ=environ, limits=Limits(wall=20, silence=2.0, tick=0.02))), ROWS
     )
     driver.start()
     try:
@@ -128,11 +129,11 @@ def check(folder: Path, night: Night) -> None:
     state = state_of(folder, "t")
     records = [record.event for record in read(folder / ".autoresearch/t/journal.jsonl")]
     failed = [event for event in records if isinstance(event, ev.ProposalFailed)]
-    proposed = [e for e in state.experiments if e.author == "claude"]
+    proposed = [e for e in state.experiments if e.proposal.author == "claude"]
     # Nobody helped: no pause, and each failure said when it would be tried again.
     assert not any(isinstance(event, ev.PauseAsked | ev.Resumed) for event in records)
     assert all(event.retry_seconds is not None for event in failed)
-    assert [event.retry_seconds for event in failed if "429" in event.error] == [1.0]
+    assert [event.retry_seconds for event in failed if "(429)" in event.error] == [1.0]
     assert len(failed) >= HOUR_OF_529 + 10
     assert len(state.table) == ROWS
     # Whatever was run had been received whole, and is what was received.

@@ -13,17 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine.cages.environment import base_environment
-from autoresearch_tui.engine.reading import runlog
-from autoresearch_tui.engine.running import run_folder, runner
-from autoresearch_tui.engine.running.runner import Exit, RunSpec, RunState
+from autoresearch_tui.logs import lines
+from autoresearch_tui.logs.score_search import find_score
+from autoresearch_tui.runs import run_folder, runner
+from autoresearch_tui.runs.environment import base_environment
+from autoresearch_tui.runs.runner import Exit, RunSpec, RunState
 from tests.waiting import wait_for
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="sees the whole tree only on Linux")
-DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-# A child, a child in a session of its own and a daemon, all deaf, each with its pid in a file.
+IGNORES_SIGTERM = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+# A child, a child in a session of its own and a daemon, all ignoring SIGTERM, each with its pid in a file.
 FAMILY = (
-    DEAF + "import os\n"
+    IGNORES_SIGTERM + "import os\n"
     "def stay(name):\n"
     "    open(name + '.tmp', 'w').write(str(os.getpid())); os.rename(name + '.tmp', name)\n"
     "    while True: time.sleep(60)\n"
@@ -103,7 +104,7 @@ def test_stopped_trainer_is_ended_too(tmp_path: Path) -> None:
 @linux
 def test_fork_bomb(tmp_path: Path) -> None:
     bomb = (
-        DEAF + "import os\n"
+        IGNORES_SIGTERM + "import os\n"
         "for _ in range(6):\n"  # 64 processes, each in a session of its own; a bound, for the machine's sake
         "    if os.fork() == 0: os.setsid()\n"
         "while True: time.sleep(60)\n"
@@ -116,7 +117,7 @@ def test_fork_bomb(tmp_path: Path) -> None:
 @linux
 def test_processes_that_run_away_by_forking(tmp_path: Path) -> None:
     runaway = (
-        DEAF + "import os\n"
+        IGNORES_SIGTERM + "import os\n"
         "if os.fork() == 0:\n"
         "    while True:\n"
         "        os.setsid()\n"
@@ -148,7 +149,7 @@ def test_flooded_log_stops_at_its_limit(tmp_path: Path) -> None:
 
 
 def test_trainer_that_shrugs_off_the_limit(tmp_path: Path) -> None:
-    code = DEAF + "import os\nwhile True:\n    try: os.write(1, b'y' * 65536)\n    except OSError: pass\n"
+    code = IGNORES_SIGTERM + "import os\nwhile True:\n    try: os.write(1, b'y' * 65536)\n    except OSError: pass\n"
     ended = run(tmp_path, code, log_limit_bytes=100_000)
     assert (ended.reason, ended.log_bytes) == ("killed", 100_000)
     assert (tmp_path / "run.log").stat().st_size == 100_000
@@ -274,7 +275,7 @@ def test_silent_trainer(tmp_path: Path) -> None:
 
 def test_trainer_without_a_score(tmp_path: Path) -> None:
     assert run(tmp_path, "print('all is well')").reason == "finished"
-    assert runlog.last_match((tmp_path / "run.log").read_text(), r"^val_bpb:\s+(\S+)") is None
+    assert find_score(tmp_path / "run.log", r"^val_bpb:\s+(\S+)", "val_bpb").value is None
 
 
 def test_binary_output(tmp_path: Path) -> None:
@@ -282,14 +283,14 @@ def test_binary_output(tmp_path: Path) -> None:
     ended = run(tmp_path, code)
     assert (ended.reason, ended.log_bytes) == ("crashed", 25_600)
     assert all("\x1b" not in line for line in runner.last_lines(tmp_path))
-    chunk = runlog.LogTail(tmp_path / "run.log").read()
+    chunk = lines.LogTail(tmp_path / "run.log").read()
     assert len(chunk.lines) == 100
 
 
 def test_only_carriage_returns(tmp_path: Path) -> None:
     code = "for n in range(1000): print(f'\\rstep {n:05d} (1.0%) | loss: 2.5', end='', flush=True)"
     assert run(tmp_path, code).reason == "finished"
-    chunk = runlog.LogTail(tmp_path / "run.log").read()
+    chunk = lines.LogTail(tmp_path / "run.log").read()
     assert (chunk.lines, len(chunk.progress)) == ((), 999)
     assert chunk.current
     assert chunk.current.step == 999

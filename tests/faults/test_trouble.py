@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-import types
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine import commands as cmd
-from autoresearch_tui.engine import trouble
-from autoresearch_tui.engine.clock import ClockWatch, Reading, due
-from autoresearch_tui.engine.ledger import Ledger
-from autoresearch_tui.engine.proposing import memory
-from autoresearch_tui.engine.results import render
-from autoresearch_tui.engine.running import launch, surroundings
-from autoresearch_tui.engine.running.surroundings import Surroundings
-from autoresearch_tui.engine.state import Stage
-from autoresearch_tui.engine.trouble import TroubleError
+from autoresearch_tui.engine import backoff, launching, preconditions, presence
+from autoresearch_tui.engine.backoff import TroubleError
+from autoresearch_tui.engine.preconditions import Preconditions
+from autoresearch_tui.engine.presence import Presence
+from autoresearch_tui.engine.proposing import lessons
+from autoresearch_tui.engine.results_table import render
+from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.researchers.base import Brief, Proposal
+from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session.clock import ClockWatch, Reading, due
+from autoresearch_tui.session.state import Stage
 from tests.cockpit.fakes import FakeSession
-from tests.conftest import TRAIN, git, make_lab
+from tests.conftest import SETTINGS, TRAIN, git, make_lab
 from tests.engine.test_loop import Driver, Script, running, turn
+from tests.fakes.nvml import FakeGpu, FakeNvml
 from tests.faults.engines import is_running
 from tests.history import problems, state_of
 from tests.waiting import wait_for
@@ -59,10 +60,10 @@ def test_a_run_that_was_not_timed_as_the_others_is_run_again(
     driver.start()
     driver.wait(lambda s: s.running and (folder / ".autoresearch/t/runs/0000/started.json").exists())
     clocks.slept, clocks.stepped = slept, stepped
-    assert said in driver.wait(lambda s: s.experiments[0].spoiled).experiments[0].spoiled
+    assert said in driver.wait(lambda s: s.experiments[0].invalidated).experiments[0].invalidated
     assert driver.join() == "finished"
     baseline = state_of(folder, "t").experiments[0]
-    assert (baseline.outcome, baseline.attempt, baseline.spoiled) == ("keep", 2, "")
+    assert (baseline.outcome, baseline.attempt, baseline.invalidated) == ("keep", 2, "")
     assert problems(folder, "t") == []
 
 
@@ -76,9 +77,9 @@ def test_a_clock_that_was_set_back_changes_no_row(tmp_path: Path) -> None:
     state = state_of(session.lab.root, session.tag)
     assert [e.description for e in state.table] == ["baseline", "second", "third"]
     assert [row.split("\t")[4] for row in render(state).splitlines()[1:]] == ["baseline", "second", "third"]
-    known = memory.entries(state)
-    before = memory.update("", {number: known[number] for number in (0, 1)})
-    assert memory.update(before, known).count("## #") == 3
+    known = lessons.entries(state)
+    before = lessons.update("", {number: known[number] for number in (0, 1)})
+    assert lessons.update(before, known).count("## #") == 3
 
 
 def test_a_clock_that_was_set_back_delays_no_retry() -> None:
@@ -118,9 +119,9 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 def test_a_full_disk_at_any_write_loses_nothing(
     small_disk: Callable[[int], Path], spare: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(surroundings, "MIN_FREE_BYTES", 0)
-    monkeypatch.setattr(launch, "MIN_FREE_BYTES", 0)
-    monkeypatch.setattr(trouble, "LAST_SECONDS", 1.0)
+    monkeypatch.setattr(preconditions, "MIN_FREE_BYTES", 0)
+    monkeypatch.setattr(launching, "MIN_FREE_BYTES", 0)
+    monkeypatch.setattr(backoff, "LAST_SECONDS", 1.0)
     disk = small_disk(4096)
     lab = make_lab(disk / "lab")
     used = sum(path.lstat().st_blocks for path in disk.rglob("*")) // 2
@@ -160,9 +161,9 @@ def flip(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 def test_a_disk_that_is_read_only_for_a_while(
     flip: Callable[[str], Path], moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(surroundings, "MIN_FREE_BYTES", 0)
-    monkeypatch.setattr(launch, "MIN_FREE_BYTES", 0)
-    monkeypatch.setattr(trouble, "LAST_SECONDS", 1.0)
+    monkeypatch.setattr(preconditions, "MIN_FREE_BYTES", 0)
+    monkeypatch.setattr(launching, "MIN_FREE_BYTES", 0)
+    monkeypatch.setattr(backoff, "LAST_SECONDS", 1.0)
     lab = make_lab(flip("rw") / "lab", train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 0.5"))
     stuck = threading.Event()
 
@@ -190,76 +191,30 @@ def test_a_disk_that_is_read_only_for_a_while(
 
 
 def test_little_space_is_said_before_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surroundings, "MIN_FREE_BYTES", 1 << 60)
+    monkeypatch.setattr(preconditions, "MIN_FREE_BYTES", 1 << 60)
     with pytest.raises(TroubleError, match="MiB are free"):
-        Surroundings(tmp_path).check()
-
-
-class FakeNvml(types.ModuleType):
-    """An accelerator of 80 GB whose processes the test chooses."""
-
-    class NVMLError(Exception):
-        pass
-
-    def __init__(self) -> None:
-        super().__init__("pynvml")
-        self.gone = False
-        self.count = 1
-        self.held: dict[int, int] = {}
-
-    def nvmlInit(self) -> None:  # noqa: N802
-        if self.gone:
-            raise self.NVMLError("GPU is lost")
-
-    def nvmlShutdown(self) -> None:  # noqa: N802
-        pass
-
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
-        return self.count
-
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
-        return index
-
-    def nvmlDeviceGetMemoryInfo(self, _device: int) -> object:  # noqa: N802
-        return types.SimpleNamespace(total=80 << 30)
-
-    def nvmlDeviceGetComputeRunningProcesses(self, _device: int) -> list[object]:  # noqa: N802
-        return [types.SimpleNamespace(pid=pid, usedGpuMemory=held) for pid, held in self.held.items()]
-
-
-def test_an_accelerator_that_is_taken_or_lost_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surroundings, "MIN_FREE_BYTES", 0)
-    nvml = FakeNvml()
-    monkeypatch.setitem(sys.modules, "pynvml", nvml)
-    around = Surroundings(tmp_path)
-    nvml.held = {os.getpid(): 70 << 30, 4242: 1 << 30}
-    around.check()
-    nvml.held = {4242: 30 << 30}
-    with pytest.raises(TroubleError, match=r"process 4242 holds 30\.0 GiB") as caught:
-        around.check()
-    assert "kill 4242" in caught.value.cure
-    assert not around.lost()
-    nvml.count = 0
-    with pytest.raises(TroubleError, match="the accelerator is lost: 0 of 1 are there"):
-        around.check()
-    nvml.gone = True
-    with pytest.raises(TroubleError, match="the accelerator is lost: GPU is lost"):
-        around.check()
-    assert around.lost()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "pynvml", None)
-        Surroundings(tmp_path).check()  # a machine without one never had it
+        Preconditions(tmp_path).check()
 
 
 def test_the_loop_waits_for_a_taken_accelerator_and_goes_on(lab_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nvml = FakeNvml()
-    nvml.held = {4242: 30 << 30}
+    nvml = FakeNvml(FakeGpu(held={4242: 30 << 30}))
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
     with running(lab_folder, Script(), rows=1) as driver:
         state = driver.wait(lambda s: s.trouble)
         assert state.trouble is not None
         assert "4242" in state.trouble.what
-        nvml.held = {}
+        nvml.gpus[0].held = {}
+        assert driver.join() == "finished"
+    assert driver.state.trouble is None
+
+
+@pytest.mark.parametrize("setting", ['env = { CUDA_VISIBLE_DEVICES = "1" }', "share_accelerator = true"])
+def test_a_lab_beside_a_stranger_runs(
+    new_lab: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(FakeGpu(held={4242: 30 << 30}), FakeGpu()))
+    folder = new_lab(settings=SETTINGS.replace("[run]\n", f"[run]\n{setting}\n"))
+    with running(folder, Script(), rows=1) as driver:
         assert driver.join() == "finished"
     assert driver.state.trouble is None
 
@@ -276,7 +231,7 @@ def test_a_run_that_crashes_with_its_accelerator_is_run_again_when_that_is_back(
         state = driver.wait(lambda s: s.trouble, 30)
         assert state.trouble is not None
         assert "accelerator is lost" in state.trouble.what
-        assert state.experiments[1].outcome == ""
+        assert state.experiments[1].outcome is None
         nvml.gone = False
         assert driver.join() == "finished"
     assert (driver.state.experiments[1].attempt, driver.state.experiments[1].outcome) == (2, "crash")
@@ -289,10 +244,10 @@ def test_a_run_that_a_full_disk_ended_is_run_again_once(
     folder = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 2.0"))
     room = iter((1 << 60, 0))  # what the first run and the second must find free
 
-    def check(_surroundings: Surroundings, _device: str = "") -> None:
-        monkeypatch.setattr(launch, "MIN_FREE_BYTES", next(room))
+    def check(_surroundings: Preconditions, _device: str = "") -> None:
+        monkeypatch.setattr(launching, "MIN_FREE_BYTES", next(room))
 
-    monkeypatch.setattr(Surroundings, "check", check)
+    monkeypatch.setattr(Preconditions, "check", check)
     driver = Driver(folder, Script(), rows=1)
     driver.start()
     assert driver.join() == "finished"
@@ -315,7 +270,7 @@ def test_a_run_that_was_stopped_and_then_lost_is_run_again_all_the_same(new_lab:
     os.kill(int((run / "run.lock").read_text()), signal.SIGKILL)
     assert driver.join() == "finished"
     baseline = state_of(folder, "t").experiments[0]
-    assert (baseline.attempt, baseline.spared, baseline.outcome) == (3, 1, "keep")
+    assert (baseline.attempt, baseline.infrastructure_retries, baseline.outcome) == (3, 1, "keep")
     assert problems(folder, "t") == []
 
 
@@ -324,9 +279,9 @@ def test_a_lock_that_a_killed_git_left_on_our_branch_is_mended(lab_folder: Path)
     lock.parent.mkdir(parents=True)
     lock.write_text("")
     os.utime(lock, (0, 0))
-    ledger = Ledger(lab_folder)
-    ledger.set_ref("refs/heads/autoresearch/t", ledger.head())
-    assert git(lab_folder, "rev-parse", "autoresearch/t") == ledger.head()
+    repo = GitRepo(lab_folder)
+    repo.set_ref("refs/heads/autoresearch/t", repo.head())
+    assert git(lab_folder, "rev-parse", "autoresearch/t") == repo.head()
     assert not lock.exists()
 
 
@@ -391,3 +346,171 @@ def test_a_journal_that_is_deleted_under_the_engine_is_noticed(new_lab: Callable
     wait_for(lambda: "deleted while in use" in driver.engine.blocked, what="noticing")
     driver.engine.send(cmd.Stop(now=True))
     assert driver.join() == "stopped"
+
+
+# ── a stop is obeyed in every state ─────────────────────────────────────────────────────────────────────────────────
+
+
+def in_trouble(driver: Driver) -> None:
+    wait_for(lambda: driver.troubled, what="the trouble")
+
+
+@pytest.mark.parametrize("now", [True, False])
+def test_a_stop_is_obeyed_where_a_session_cannot_begin(lab_folder: Path, now: bool) -> None:
+    git(lab_folder, "branch", "autoresearch/t", git(lab_folder, "commit-tree", "HEAD^{tree}", "-m", "another's"))
+    driver = Driver(lab_folder, Script(), rows=3)
+    driver.start()
+    in_trouble(driver)
+    driver.engine.send(cmd.Stop(now=now))
+    assert driver.join(20) == "stopped"
+    assert state_of(lab_folder, "t").stopping == ("now" if now else "after")
+
+
+@pytest.mark.parametrize("now", [True, False])
+def test_a_stop_is_obeyed_while_a_run_goes_on_and_git_refuses(new_lab: Callable[..., Path], now: bool) -> None:
+    folder = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.5"))
+    driver = Driver(folder, Script(turn("PAUSE", 20.0 if now else 2.0)), rows=3)
+    driver.start()
+    driver.wait(lambda s: s.running and s.running.number == 1 and is_running(folder / ".autoresearch/t/runs/0001"))
+    (folder / ".git/refs/autoresearch/t/0002.lock").write_text("")
+    driver.engine.send(cmd.Repeat(0))
+    in_trouble(driver)
+    driver.engine.send(cmd.Stop(now=now))
+    assert driver.join(30) == "stopped"
+    assert not is_running(folder / ".autoresearch/t/runs/0001")
+    run = state_of(folder, "t").experiments[1]
+    assert (run.stage, run.outcome) == ((Stage.APPROVED, None) if now else (Stage.DONE, "discard"))
+
+
+@pytest.mark.parametrize("now", [True, False])
+def test_a_stop_is_obeyed_while_the_journal_cannot_be_written(
+    new_lab: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, now: bool
+) -> None:
+    """The run ends, or is waited for; it is run again by the next start, and not held against its proposal."""
+    folder = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 3.0"))
+    driver = Driver(folder, Script(), rows=1)
+    driver.start()
+    driver.wait(lambda s: s.running and is_running(folder / ".autoresearch/t/runs/0000"))
+    with monkeypatch.context() as patch:
+
+        def sync(_file: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(os, "fdatasync", sync)
+        driver.engine.send(cmd.Note("which cannot be written down"))
+        in_trouble(driver)
+        assert "journal.jsonl" not in (driver.engine.blocked or "")
+        driver.engine.send(cmd.Stop(now=now))
+        assert driver.join(30) == "stopped"
+        assert not is_running(folder / ".autoresearch/t/runs/0000")
+    again = Driver(folder, Script(), rows=1)
+    again.start()
+    assert again.join() == "finished"
+    baseline = state_of(folder, "t").experiments[0]
+    assert (baseline.attempt, baseline.outcome) == (2 if now else 1, "keep")
+    assert problems(folder, "t") == []
+
+
+def test_a_stop_that_is_taken_back_in_trouble_is_none(lab_folder: Path) -> None:
+    lock = lab_folder / ".git/refs/heads/autoresearch/t.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("")
+    with running(lab_folder, Script(), rows=1) as driver:
+        in_trouble(driver)
+        lock.unlink()
+        assert driver.join() == "finished"
+
+
+# ── a lab that is gone ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def at_rest(driver: Driver, lab: Path) -> None:
+    """The baseline is judged, all is written, and the researcher thinks."""
+    driver.wait(lambda s: s.best and s.asked and not (lab / ".autoresearch/t/runs/0000/work").exists())
+
+
+@pytest.mark.parametrize("what", [".", ".autoresearch", ".autoresearch/t/journal.jsonl", ".git"])
+@pytest.mark.parametrize("how", ["deleted", "moved"])
+def test_a_lab_that_is_gone_ends_its_engine(
+    lab_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, how: str
+) -> None:
+    monkeypatch.setattr(presence, "GONE_SECONDS", 0.5)
+    driver = Driver(lab_folder, Script(), rows=5)
+    driver.start()
+    at_rest(driver, lab_folder)
+    path = (lab_folder / what).resolve()
+    if how == "moved":
+        path.rename(tmp_path / "elsewhere")
+    else:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert driver.join(20) == "failed"
+    assert "was deleted or moved" in driver.engine.why_failed
+    assert str(path) in driver.engine.why_failed
+    assert what != "." or not lab_folder.exists()
+
+
+def test_a_lab_that_is_put_back_goes_on(lab_folder: Path, tmp_path: Path) -> None:
+    stuck = threading.Event()
+
+    def late(brief: Brief) -> Proposal:
+        stuck.wait(30)
+        return turn("RATE", 0.25)(brief)
+
+    with running(lab_folder, Script(late), rows=2) as driver:
+        at_rest(driver, lab_folder)
+        lab_folder.rename(tmp_path / "elsewhere")
+        driver.wait(lambda s: s.trouble)
+        (tmp_path / "elsewhere").rename(lab_folder)
+        stuck.set()
+        assert driver.join() == "finished"
+    assert problems(lab_folder, "t") == []
+
+
+def test_a_network_disk_is_waited_for_with_a_limit(small_disk: Callable[[int], Path]) -> None:
+    lab = make_lab(small_disk(4096) / "lab")
+    journal = lab / "journal.jsonl"
+    journal.touch()
+    now = [0.0]
+    looked = Presence(lab, lab / ".git", journal, monotonic=lambda: now[0])
+    assert looked.lost() == ""
+    subprocess.run(["umount", "--lazy", str(lab.parent)], check=True)
+    with pytest.raises(TroubleError, match="is away"):
+        looked.require()
+    now[0] += presence.GONE_SECONDS * 2
+    assert looked.lost() == ""
+    now[0] += presence.AWAY_SECONDS
+    assert "away for 30 min; mount it again" in looked.lost()
+
+
+def test_a_locked_file_that_is_deleted_is_named_with_the_way_back(lab_folder: Path) -> None:
+    stuck = threading.Event()
+
+    def late(brief: Brief) -> Proposal:
+        stuck.wait(30)
+        return turn("RATE", 0.25)(brief)
+
+    with running(lab_folder, Script(late), rows=2) as driver:
+        driver.wait(lambda s: s.best and not s.running)
+        (lab_folder / "prepare.py").unlink()
+        stuck.set()
+        met = driver.wait(lambda s: s.trouble).trouble
+        assert met is not None
+        assert met.what == f"{lab_folder / 'prepare.py'}: No such file or directory"
+        assert "`git checkout -- prepare.py`" in met.remedy
+        git(lab_folder, "checkout", "--", "prepare.py")
+        assert driver.join() == "finished"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device", "/lab/x"), "/lab/x: No space left on device; free some disk space"),
+        (FileExistsError(17, "File exists", b"/x"), "/x: File exists; a file is where a folder belongs; move it away"),
+        (OSError(30, "Read-only file system", "/lab/x"), "/lab/x: Read-only file system; remount it for writing"),
+        (OSError(28, "No space left on device"), "No space left on device; free some disk space"),
+        (TroubleError("a GPU is taken", "wait"), "a GPU is taken; wait"),
+        (OSError("odd"), "odd"),
+    ],
+)  # fmt: skip
+def test_an_error_of_the_system_in_one_line(error: Exception, said: str) -> None:
+    assert backoff.line(error) == said

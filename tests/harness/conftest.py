@@ -13,32 +13,41 @@ import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin bring a busy machine to a halt
 HARNESS = Path(__file__).resolve().parents[2] / "harness"
-FILES = (
+MODULES = (
     "prepare",
-    "rehearsal",
-    "splits",
-    "corpus",
-    "encode",
-    "port",
-    "probes",
-    "attention",
-    "device",
+    "fixed.settings",
+    "fixed.store",
+    "fixed.port",
+    "fixed.tokenizer",
+    "fixed.loader",
+    "fixed.corpus",
+    "fixed.encode",
+    "fixed.attention",
+    "fixed.lean",
+    "fixed.backends",
+    "fixed.device",
+    "fixed.meter",
+    "fixed.probes",
     "train",
-    "profiles",
 )
 
 
-def fresh(cache: Path, names: tuple[str, ...] = FILES, **env: str) -> dict[str, ModuleType]:
-    """Modules of the harness, imported anew under an environment of their own."""
+def forget() -> None:
+    """Take the harness out of the modules that are loaded."""
+    for name in [n for n in sys.modules if n in ("prepare", "train", "fixed") or n.startswith("fixed.")]:
+        del sys.modules[name]
+
+
+def fresh(cache: Path, names: tuple[str, ...] = MODULES, **env: str) -> dict[str, ModuleType]:
+    """Modules of the harness, by the last part of their names, imported anew under an environment of their own."""
     saved = dict(os.environ)
     for name in [n for n in os.environ if n.startswith("AUTORESEARCH_")]:
         del os.environ[name]
     os.environ |= {"AUTORESEARCH_CACHE": str(cache), "AUTORESEARCH_PROFILE": "demo"} | env
     sys.path.insert(0, str(HARNESS))
     try:
-        for name in FILES:
-            sys.modules.pop(name, None)
-        return {name: importlib.import_module(name) for name in names}
+        forget()
+        return {name.rpartition(".")[2]: importlib.import_module(name) for name in names}
     finally:
         sys.path.remove(str(HARNESS))
         os.environ.clear()
@@ -47,12 +56,11 @@ def fresh(cache: Path, names: tuple[str, ...] = FILES, **env: str) -> dict[str, 
 
 def load(name: str) -> ModuleType:
     """One module of the harness on its own, for tests that need no prepared data."""
-    return fresh(Path("/nonexistent"), (name,))[name]
+    return fresh(Path("/nonexistent"), (name,))[name.rpartition(".")[2]]
 
 
 @pytest.fixture
 def harness(cache: Path) -> Iterator[dict[str, ModuleType]]:
     """The modules over the prepared cache; gone from sys.modules afterwards."""
     yield fresh(cache)
-    for name in FILES:
-        sys.modules.pop(name, None)
+    forget()

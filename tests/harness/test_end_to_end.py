@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from types import ModuleType
 
 import torch
 
-from .conftest import HARNESS, fresh
+from autoresearch_tui.lab import creation
 
 LINE = re.compile(
     r"\rstep \d{5} \(\d+\.\d%\) \| loss: \d+\.\d{6} \| lrm: \d\.\d\d \| dt: \d+ms \| tok/sec: [\d,]+ "
@@ -33,13 +32,7 @@ KEYS = [
 
 def make_lab(folder: Path, profile: str = "demo", **knobs: object) -> Path:
     """A folder with the harness's files and the profile's knobs, as `init` makes it."""
-    profiles = fresh(folder)["profiles"]
-    for path in HARNESS.glob("*.py"):
-        shutil.copy(path, folder)
-    source = (HARNESS / "train.py").read_text(encoding="utf-8")
-    (folder / "train.py").write_text(
-        profiles.apply(source, {**profiles.load()[profile].knobs, **knobs}), encoding="utf-8"
-    )
+    creation.lay_out(folder, profile, knobs)
     return folder
 
 
@@ -107,7 +100,8 @@ def test_warm_up_leaves_no_trace(harness: dict[str, ModuleType]) -> None:
     model = train.GPT(train.build_config(64))
     model.init_weights()
     optimizers = train.Optimizers(model, False, torch.float32)
-    run = train.Run(model, model, optimizers, torch.device("cpu"))
+    machine = train.hardware.Machine(torch.device("cpu"), torch.float32, False, None, None)
+    run = train.Run(model, model, optimizers, machine)
     run.warm_up(2)
     assert all(p.grad is None for p in model.parameters())
     assert not any(t.any() for o in [*optimizers.adam, *optimizers.muon] for t in o.state())

@@ -33,7 +33,7 @@ def plain(harness: dict[str, ModuleType]) -> tuple[Toy, float]:
     table = model.table.detach().numpy().astype(np.float64)
     log_chance = table - np.log(np.exp(table).sum(axis=1, keepdims=True))
     nats, nbytes = 0.0, 0
-    for row in prepare.load_rows("val").tolist():
+    for row in harness["loader"].load_rows("val").tolist():
         for before, token in pairwise(row):
             if token >= len(prepare.SPECIAL_TOKENS):
                 nats -= log_chance[before, token]
@@ -52,13 +52,21 @@ def test_score_is_the_plain_one_whatever_the_batch(
 
 
 def test_every_validation_byte_is_scored_once(harness: dict[str, ModuleType]) -> None:
-    prepare, encode, corpus = (harness[name] for name in ("prepare", "encode", "corpus"))
+    prepare, encode, corpus, store = (harness[name] for name in ("prepare", "encode", "corpus", "store"))
     everything = prepare.PROFILE._replace(eval_tokens=10**9)
-    manifest = corpus.Manifest(prepare.LAYOUT)
+    manifest = store.Manifest(prepare.LAYOUT)
     encode.write_rows("val", prepare.LAYOUT, everything, 10**9, corpus.Progress(True), manifest)
-    entry = manifest.entry(prepare.rows_path("val", prepare.LAYOUT, everything))
-    text = list(corpus.read_shard(prepare.LAYOUT.private_data / prepare.VAL_FILENAME))
+    entry = manifest.entry(store.rows_path("val", prepare.LAYOUT, everything))
+    text = list(corpus.read_shard(prepare.LAYOUT.private_data / corpus.VAL_FILENAME))
     assert entry["text_bytes"] == sum(len(t.encode()) for t in text)
+
+
+def test_what_is_not_scored_is_a_pool_for_the_referee(harness: dict[str, ModuleType]) -> None:
+    settings, store = harness["settings"], harness["store"]
+    scored, pool = ({row.tobytes() for row in harness["loader"].load_rows(split)} for split in ("val", "pool"))
+    assert len(pool) >= 64
+    assert not scored & pool
+    assert str(store.rows_path("pool").relative_to(settings.PRIVATE_DIR)) in store.private_entries()
 
 
 def test_byte_counts_are_exact_for_tokens_that_are_not_utf8(harness: dict[str, ModuleType]) -> None:

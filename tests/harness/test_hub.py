@@ -97,16 +97,15 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleTy
 
 
 def run(tools: dict[str, ModuleType], shards: int = 2) -> int:
-    prepare = tools["prepare"]
     return tools["encode"].run(
-        prepare.layout("climbmix", 400), prepare.Profile(32, 4096, 400, "climbmix"), shards, True
+        tools["store"].layout("climbmix", 400), tools["settings"].Profile(32, 4096, 400, "climbmix"), shards, True
     )
 
 
 def test_shards_lie_where_the_reference_keeps_them(tools, server) -> None:
     assert run(tools) == 0
-    data = tools["prepare"].CACHE_DIR / "data"
-    private = tools["prepare"].PRIVATE_DIR / "climbmix"
+    data = tools["settings"].CACHE_DIR / "data"
+    private = tools["settings"].PRIVATE_DIR / "climbmix"
     assert sorted(p.name for p in data.glob("*.parquet")) == [f"shard_{i:05d}.parquet" for i in (0, 1)]
     assert sorted(p.name for p in private.glob("*.parquet")) == [f"shard_{i:05d}.parquet" for i in (6541, 6542)]
     assert all((data / name).read_bytes() == server.files[name] for name in ("shard_00000.parquet",))
@@ -116,7 +115,7 @@ def test_shards_lie_where_the_reference_keeps_them(tools, server) -> None:
 
 
 def test_a_validation_shard_in_sight_is_put_away(tools, server) -> None:
-    data, private = tools["prepare"].CACHE_DIR / "data", tools["prepare"].PRIVATE_DIR / "climbmix"
+    data, private = tools["settings"].CACHE_DIR / "data", tools["settings"].PRIVATE_DIR / "climbmix"
     data.mkdir(parents=True)
     (data / "shard_06542.parquet").write_bytes(server.files["shard_06542.parquet"])
     assert run(tools) == 0
@@ -142,13 +141,13 @@ def test_a_download_that_breaks_off_is_resumed(tools, server, monkeypatch, resta
         server.asked.clear()
     assert run(tools) == 0
     assert ("GET", "shard_06542.parquet", "bytes=5000-") in server.asked
-    path = tools["prepare"].PRIVATE_DIR / "climbmix" / "shard_06542.parquet"
+    path = tools["settings"].PRIVATE_DIR / "climbmix" / "shard_06542.parquet"
     assert path.read_bytes() == server.files[path.name]
 
 
 def test_a_damaged_shard_is_named_and_fetched_again(tools, server, capsys) -> None:
     run(tools)
-    path = tools["prepare"].CACHE_DIR / "data" / "shard_00001.parquet"
+    path = tools["settings"].CACHE_DIR / "data" / "shard_00001.parquet"
     path.write_bytes(path.read_bytes()[:3000])
     capsys.readouterr()
     assert run(tools) == 0

@@ -66,6 +66,51 @@ def test_chunked_loss_and_gradients_are_the_plain_ones(model: torch.nn.Module) -
         torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-4, check_dtype=False)
 
 
+@pytest.mark.parametrize("kind", ["cap", "temperature", "z-loss"])
+def test_a_changed_loss_is_trained_everywhere(model: torch.nn.Module, kind: str) -> None:
+    """What a researcher writes into `logits` or `loss` holds in chunks and whole, with the gradients of all it uses."""
+    generator = torch.Generator().manual_seed(2)
+    model = model.double()
+    plain = model.loss
+    if kind == "cap":  # of one side more than of the other
+        model.logits = lambda x: torch.sigmoid(model.head(x).float() / 5) * 20 - 4
+    elif kind == "temperature":  # through a parameter that was not there
+        model.warmth = torch.nn.Parameter(torch.tensor(0.3, dtype=torch.float64))
+        model.logits = lambda x: (model.head(x) * model.warmth.exp()).float()
+    else:
+
+        def loss(x: torch.Tensor, y: torch.Tensor, reduction: str = "none") -> torch.Tensor:
+            losses = plain(x, y) + 0.01 * model.logits(x).logsumexp(-1).square() * (y >= 0)
+            return losses if reduction == "none" else losses.sum() / (y >= 0).sum()
+
+        model.loss = loss
+    x, y = (torch.randint(0, VOCAB, (5, T), generator=generator) for _ in range(2))
+    results = []
+    for model.chunked in (True, False):
+        mean = model(x, y)
+        results.append([mean, *torch.autograd.grad(mean, list(model.parameters()))])
+    for got, want in zip(*results, strict=True):
+        torch.testing.assert_close(got, want, atol=1e-6, rtol=1e-4, check_dtype=False)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_squared_relu_keeps_its_output_alone(harness: dict[str, ModuleType], kind: torch.dtype) -> None:
+    squared_relu = harness["lean"].squared_relu
+    x = torch.randn(50, 40, generator=torch.Generator().manual_seed(4)).to(kind).requires_grad_()
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        y = squared_relu(x)
+    assert [t.data_ptr() for t in kept] == [y.data_ptr()]
+    plain = torch.nn.functional.relu(x.double()).square()
+    weight = torch.randn(50, 40, generator=torch.Generator().manual_seed(5))
+    for got, want in (
+        (y, plain),
+        (torch.autograd.grad((y * weight).sum(), x)[0], torch.autograd.grad((plain * weight).sum(), x)[0]),
+    ):
+        precision = 1e-9 if kind == torch.float64 else 2e-2
+        torch.testing.assert_close(got.double(), want.double(), atol=precision, rtol=precision)
+
+
 def test_losses_can_be_had_one_by_one_with_gradients(model: torch.nn.Module) -> None:
     x = torch.zeros(1, T, dtype=torch.int64)
     assert model(x, x, reduction="none").requires_grad

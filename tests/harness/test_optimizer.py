@@ -67,6 +67,36 @@ def test_muon_is_the_plain_one(harness: dict[str, ModuleType], shape: tuple[int,
         np.testing.assert_allclose(p.detach().numpy(), expected, atol=2e-4)
 
 
+def test_what_has_no_gradient_stays_as_it_is(harness: dict[str, ModuleType]) -> None:
+    """A parameter that the forward pass does not use any more, alone or beside others of its kind."""
+    train = harness["train"]
+    generator = torch.Generator().manual_seed(3)
+    used, unused, alone = (torch.nn.Parameter(torch.randn(6, 4, generator=generator)) for _ in range(3))
+    before = [p.detach().clone() for p in (used, unused, alone)]
+    grad = torch.randn(6, 4, generator=generator)
+    for optimizer in (
+        train.AdamW([used, unused], 0.02, weight_decay=0.3),
+        train.AdamW([alone], 0.02, weight_decay=0.3),
+        train.Muon([used, unused], 0.05, compiled=False, dtype=torch.float32),
+        train.Muon([alone], 0.05, compiled=False, dtype=torch.float32),
+    ):
+        used.grad = grad.clone()
+        optimizer.step(1.0) if isinstance(optimizer, train.AdamW) else optimizer.step(1.0, 0.9, 0.2)
+        assert not torch.equal(used, before[0])
+        assert torch.equal(unused, before[1])
+        assert torch.equal(alone, before[2])
+    used.grad = grad.clone()
+    apart = torch.nn.Parameter(before[0].clone())
+    apart.grad = grad.clone()
+    muons = (train.Muon([p, other], 0.05, compiled=False, dtype=torch.float32) for p, other in ((apart, unused),))
+    for muon in muons:
+        muon.step(1.0, 0.9, 0.2)
+    lone = torch.nn.Parameter(before[0].clone())
+    lone.grad = grad.clone()
+    train.Muon([lone], 0.05, compiled=False, dtype=torch.float32).step(1.0, 0.9, 0.2)
+    torch.testing.assert_close(apart, lone)
+
+
 @pytest.mark.parametrize("shape", [(16, 16), (64, 16), (16, 64)])
 def test_orthogonalize_brings_singular_values_near_one(harness: dict[str, ModuleType], shape: tuple[int, int]) -> None:
     x = torch.randn(3, *shape, generator=torch.Generator().manual_seed(2))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import mmap
+import threading
 from types import ModuleType
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from .conftest import load
 
-prepare = load("prepare")
+packer = load("fixed.loader")
 
 
 def slow_pack(pieces: list[tuple[int, int, int, int]], capacity: int, buffer_size: int) -> list[list[tuple]]:
@@ -41,27 +43,25 @@ def number(lengths: list[int]) -> list[tuple[int, int, int, int]]:
     return [(length, i, i % 3, 100 * i) for i, length in enumerate(lengths)]
 
 
-@settings(max_examples=150)
 @given(
     st.lists(st.integers(1, 16), max_size=60),
     st.integers(17, 24),
     st.integers(1, 12),
 )
 def test_packing_equals_the_slow_packer(lengths: list[int], capacity: int, buffer_size: int) -> None:
-    fast = list(prepare.pack_rows(number(lengths), capacity, buffer_size))
+    fast = list(packer.pack_rows(number(lengths), capacity, buffer_size))
     assert fast == slow_pack(number(lengths), capacity, buffer_size)
 
 
-@settings(max_examples=100)
 @given(st.lists(st.integers(0, 90), min_size=1, max_size=40), st.integers(2, 16))
 def test_every_token_is_used_once_and_rows_are_full(sizes: list[int], longest: int) -> None:
     offsets = [np.cumsum([0, *sizes])]
-    pieces = prepare.cut_documents(offsets, longest)
+    pieces = packer.cut_documents(offsets, longest)
     if not len(pieces.length):
         assert sum(sizes) == 0
         return
-    stream = prepare.stream_pieces(pieces, None)
-    rows = list(prepare.pack_rows([next(stream) for _ in pieces.length], longest + 1, 5))
+    stream = packer.stream_pieces(pieces, None)
+    rows = list(packer.pack_rows([next(stream) for _ in pieces.length], longest + 1, 5))
     used = [t for row in rows for length, _, _, start in row for t in range(start, start + length)]
     assert sorted(used) == list(range(sum(sizes)))
     assert all(sum(piece[0] + 1 for piece in row) == longest + 1 for row in rows[:-1])
@@ -71,7 +71,7 @@ def test_rows_hold_bos_and_the_documents_tokens() -> None:
     shards = [np.arange(10, 30, dtype=np.uint16), np.arange(50, 60, dtype=np.uint16)]
     out = np.empty((2, 8), np.uint16)
     rows = [[(4, 0, 0, 3), (2, 1, 1, 5)], [(3, 2, 1, 0)]]
-    prepare.fill_rows(rows, shards, out, bos=1)
+    packer.fill_rows(rows, shards, out, bos=1)
     assert out.tolist() == [[1, 13, 14, 15, 16, 1, 55, 56], [1, 50, 51, 52, 1, 1, 1, 1]]
 
 
@@ -99,9 +99,9 @@ def test_loader_gives_bos_aligned_rows_and_shifted_targets(harness: dict[str, Mo
 
 
 def test_loader_counts_epochs(harness: dict[str, ModuleType]) -> None:
-    prepare = harness["prepare"]
-    pieces = prepare.cut_documents([np.array([0, 5, 9])], 8)
-    stream = prepare.stream_pieces(pieces, 0)
+    packer = harness["loader"]
+    pieces = packer.cut_documents([np.array([0, 5, 9])], 8)
+    stream = packer.stream_pieces(pieces, 0)
     serials = [next(stream)[1] for _ in range(6)]
     assert serials == [0, 1, 2, 3, 4, 5]
 
@@ -116,7 +116,38 @@ def test_errors_of_the_thread_are_raised_by_the_loader() -> None:
         yield 1
         raise OSError("gone")
 
-    items = prepare.prefetch(broken())
+    items = packer.prefetch(broken())
     assert next(items) == 1
     with pytest.raises(OSError, match="gone"):
         next(items)
+
+
+class Mapped:
+    """Stands in for a mapped file: it can be of any length, and tells what the system was asked for."""
+
+    def __init__(self, length: int) -> None:
+        self.length, self.advice = length, []
+
+    def __len__(self) -> int:
+        return self.length
+
+    def madvise(self, option: int) -> None:
+        self.advice.append((option, threading.current_thread()))
+
+
+def test_cold_files_are_read_ahead_by_the_thread_that_packs(harness: dict[str, ModuleType], monkeypatch) -> None:
+    prepare, packer = harness["prepare"], harness["loader"]
+    files = [Mapped(1000), Mapped(2000)]
+    monkeypatch.setattr(packer, "_mapped", [])
+    packer.load_tokens("train")
+    assert sum(map(len, packer._mapped)) == sum(p.stat().st_size for p in harness["store"].token_paths("train"))
+    monkeypatch.setattr(packer, "_mapped", files)
+    monkeypatch.setattr(packer, "load_tokens", lambda _: ([np.zeros(50, np.uint16)], [np.array([0, 50])]))
+    next(prepare.make_dataloader(prepare.Tokenizer.from_directory(), 1, 8, "train", device="cpu"))
+    for file in files:
+        (advice,) = file.advice
+        assert advice[0] == mmap.MADV_WILLNEED
+        assert advice[1] is not threading.main_thread()
+    huge = [Mapped(2**48)]
+    packer.read_ahead(huge)  # more than memory holds
+    assert not huge[0].advice

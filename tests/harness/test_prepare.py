@@ -46,17 +46,16 @@ def book(tmp_path: Path) -> Path:
 
 
 def run(tools: dict[str, ModuleType], source: Path | str, vocab: int = VOCAB, shards: int = 10) -> int:
-    prepare = tools["prepare"]
-    return tools["encode"].run(where(tools, source, vocab), prepare.Profile(LENGTH, 4096, vocab, ""), shards, True)
+    profile = tools["settings"].Profile
+    return tools["encode"].run(where(tools, source, vocab), profile(LENGTH, 4096, vocab, ""), shards, True)
 
 
 def where(tools: dict[str, ModuleType], source: Path | str, vocab: int = VOCAB) -> object:
-    return tools["prepare"].layout(str(source), vocab)
+    return tools["store"].layout(str(source), vocab)
 
 
 def problem(tools: dict[str, ModuleType], source: Path | str) -> str:
-    prepare = tools["prepare"]
-    return prepare.find_problem(where(tools, source), prepare.Profile(LENGTH, 4096, VOCAB, ""))
+    return tools["store"].find_problem(where(tools, source), tools["settings"].Profile(LENGTH, 4096, VOCAB, ""))
 
 
 def hashes(tools: dict[str, ModuleType], source: Path | str) -> dict[str, str]:
@@ -64,7 +63,7 @@ def hashes(tools: dict[str, ModuleType], source: Path | str) -> dict[str, str]:
     found = {}
     for name, top in (("", where(tools, source).root), ("private/", where(tools, source).private)):
         files = [p for p in top.rglob("*") if p.is_file() and p.name not in ("manifest.json", ".prepare.lock")]
-        found |= {f"{name}{p.relative_to(top)}": tools["prepare"].file_sha256(p) for p in files}
+        found |= {f"{name}{p.relative_to(top)}": tools["store"].file_sha256(p) for p in files}
     return found
 
 
@@ -106,7 +105,10 @@ def test_interrupted_at_every_file_it_goes_on(tools, book, tmp_path, monkeypatch
     run(tools, book)
     expected, stopped, real = hashes(tools, book), 0, Path.replace
     for n in range(100):
-        target, left = fresh(tmp_path / f"cache{n}", ("prepare", "corpus", "encode")), n
+        target, left = (
+            fresh(tmp_path / f"cache{n}", ("fixed.settings", "fixed.store", "fixed.corpus", "fixed.encode")),
+            n,
+        )
 
         def stop(self: Path, other: Path) -> Path:
             nonlocal left
@@ -161,6 +163,35 @@ def test_lines_of_json_and_a_single_file_are_sources_too(tools, tmp_path) -> Non
     parts = list(tools["corpus"].cut_paragraphs(text, 1000))
     assert "".join(parts) == text
     assert max(map(len, parts)) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("answer", "installed", "offered"),
+    [
+        ("9.0", False, True),
+        ("8.9\n9.0", False, True),
+        ("9.0", True, False),
+        ("8.9", False, False),
+        ("12.0", False, False),
+        ("Failed to initialize NVML: Driver/library version mismatch", False, False),
+    ],
+)
+def test_flash_attn_3_is_offered_on_hopper(
+    tools, book, tmp_path, monkeypatch, capsys, answer: str, installed: bool, offered: bool
+) -> None:
+    smi = tmp_path / "bin" / "nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\ncase '{answer}' in F*) exit 18;; esac\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{smi.parent}:{os.environ['PATH']}")
+    if installed:
+        (tmp_path / "flash_attn_interface.py").touch()
+        monkeypatch.syspath_prepend(tmp_path)
+    assert run(tools, book) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    notes = [record["note"] for record in records if record["stage"] == "note"]
+    assert [f"{sys.executable} -m pip install flash-attn-3" in note for note in notes] == [True] * offered
+    assert records[-1]["stage"] == "done"
 
 
 def test_changed_sources_are_prepared_anew(tools, book, tmp_path, capsys) -> None:
@@ -270,7 +301,8 @@ def test_a_full_disk_is_said_and_nothing_is_left_half_made(tmp_path, book) -> No
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 
     env = {"AUTORESEARCH_CACHE": str(tmp_path / "c"), "AUTORESEARCH_DATA": str(book), "PATH": os.environ["PATH"]}
-    code = "import prepare as p, encode; raise SystemExit(encode.run(p.LAYOUT, p.Profile(32, 4096, 400, ''), 1, True))"
+    code = "from fixed import encode, settings, store\n"
+    code += "raise SystemExit(encode.run(store.LAYOUT, settings.Profile(32, 4096, 400, ''), 1, True))"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=HARNESS, env=env, capture_output=True, text=True, preexec_fn=limit, check=False)
     assert done.returncode == 2, done.stderr
@@ -328,10 +360,10 @@ def test_embedded_split_keeps_packages_together(cache: Path) -> None:
     tools = fresh(cache)
     import sysconfig
 
-    corpus, splits = tools["corpus"], tools["splits"]
+    corpus = tools["corpus"]
     groups: dict[str, set[str]] = {}
     documents = list(corpus.stdlib_documents(Path(sysconfig.get_path("stdlib"))))
-    sides = {text: side for side, text in splits.split_documents(documents, splits.side_by_name)}
+    sides = {text: side for side, text in corpus.split_documents(documents, corpus.side_by_name)}
     for group, text in documents:
         if text in sides:
             groups.setdefault(group, set()).add(sides[text])
@@ -346,10 +378,10 @@ def test_what_is_scored_lies_apart_and_says_what_else_shows_it(tools, book) -> N
     assert not list(there.root.rglob("*val*"))
     assert not list(there.root.rglob("*6542*"))
     assert json.loads((there.private / "hidden.json").read_text()) == {"modules": [], "paths": [str(book)]}
-    embedded = tools["prepare"].layout("embedded", 2048)
+    embedded = tools["store"].layout("embedded", 2048)
     tools["encode"].write_hidden(embedded)
     modules = json.loads((embedded.private / "hidden.json").read_text())["modules"]
-    assert set(tools["splits"].STDLIB_VAL) < set(modules)
+    assert set(tools["corpus"].STDLIB_VAL) < set(modules)
 
 
 def test_validation_text_from_before_it_was_private_goes(tools, book) -> None:
@@ -369,7 +401,8 @@ def test_a_run_that_has_a_referee_misses_no_private_file(tools, book, tmp_path, 
     there = where(tools, book)
     there.private.rename(tmp_path / "away")
     assert "missing" in problem(tools, book)
-    monkeypatch.setattr(tools["prepare"], "REFEREE_FD", "7")
+    for name in ("store", "loader"):
+        monkeypatch.setattr(tools[name], "REFEREE_FD", "7")
     assert problem(tools, book) == ""
-    with pytest.raises(tools["prepare"].NotReadyError, match="runs do not see them"):
-        tools["prepare"].load_tokens("val", there)
+    with pytest.raises(tools["settings"].NotReadyError, match="runs do not see them"):
+        tools["loader"].load_tokens("val", there)

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,9 @@ import numpy as np
 import pytest
 import torch
 
-from .conftest import FILES, HARNESS, fresh
+from .conftest import HARNESS, MODULES, forget, fresh
+
+LOSSES = "token_losses.npz"
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,7 @@ def small(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def modules(small: Path) -> Any:
     yield fresh(small)
-    for name in FILES:
-        sys.modules.pop(name, None)
+    forget()
 
 
 def refereed(modules: dict[str, ModuleType], small: Path, answer: Callable[[socket.socket], float]) -> Said:
@@ -63,9 +65,10 @@ def refereed(modules: dict[str, ModuleType], small: Path, answer: Callable[[sock
     ours, theirs = socket.socketpair()
     env = {"AUTORESEARCH_CACHE": str(small), "AUTORESEARCH_PROFILE": "demo", "PATH": os.environ["PATH"]}
     env["AUTORESEARCH_REFEREE_FD"] = str(ours.fileno())
+    env["AUTORESEARCH_TOKEN_LOSSES"] = str(small / LOSSES)
     with ours:
         referee = subprocess.Popen(
-            [sys.executable, "-I", str(HARNESS / "referee.py")],
+            [sys.executable, "-I", str(HARNESS / "fixed" / "referee.py")],
             env=env,
             pass_fds=[ours.fileno()],
             stdout=subprocess.PIPE,
@@ -106,7 +109,7 @@ class Bigram(torch.nn.Module):
 
     def __init__(self, modules: dict[str, ModuleType]) -> None:
         super().__init__()
-        tokens = torch.from_numpy(modules["prepare"].load_tokens("train")[0][0].astype(np.int64))
+        tokens = torch.from_numpy(modules["loader"].load_tokens("train")[0][0].astype(np.int64))
         vocab = modules["prepare"].VOCAB_SIZE
         pairs = torch.bincount(tokens[:-1] * vocab + tokens[1:], minlength=vocab**2).view(vocab, vocab).float()
         single = torch.bincount(tokens, minlength=vocab).float() + 1
@@ -174,7 +177,7 @@ def test_the_number_is_the_plain_evaluations(modules: dict[str, ModuleType], sma
 def test_rows_and_the_sealed_split_are_for_the_loop_alone(modules: dict[str, ModuleType], small: Path) -> None:
     prepare = modules["prepare"]
     details = scored(modules, small, Bigram(modules)).details
-    assert len(details["rows"]) == len(prepare.load_rows("val"))
+    assert len(details["rows"]) == len(modules["loader"].load_rows("val"))
     nats, sizes = (sum(column) for column in zip(*details["rows"], strict=True))
     assert nats / sizes / math.log(2) == pytest.approx(details["val_bpb"], abs=1e-4)
     assert 0.5 * details["val_bpb"] < details["sealed"] < 2 * details["val_bpb"]
@@ -205,6 +208,85 @@ def test_look_ahead_is_found(
     said = scored(modules, small, kind(modules, share, boost))
     assert said.code == 1
     assert "look-ahead" in said.error
+
+
+class Adapting(Bigram):
+    """Has parameters, and moves them a little with every question."""
+
+    def __init__(self, modules: dict[str, ModuleType]) -> None:
+        super().__init__(modules)
+        self.bias = torch.nn.Parameter(torch.zeros(self.table.size(1)))
+
+    def forward(self, idx: torch.Tensor, targets: Any = None, reduction: str = "mean") -> torch.Tensor:
+        self.bias.data += 1e-6
+        return super().forward(idx) + self.bias
+
+
+class Ripening(Bigram):
+    """Hides what it learns from whoever looks at its parameters: between its answers it becomes better."""
+
+    def forward(self, idx: torch.Tensor, targets: Any = None, reduction: str = "mean") -> torch.Tensor:
+        self.share = min(1.0, getattr(self, "share", 0.0) + 0.02)
+        return super().forward(idx) * self.share
+
+
+class Counting(Bigram):
+    """Honest: batch statistics that are updated on the way, in a buffer, and dropout that was left on."""
+
+    def __init__(self, modules: dict[str, ModuleType]) -> None:
+        super().__init__(modules)
+        self.norm = torch.nn.BatchNorm1d(1).train()
+        self.dropout = torch.nn.Dropout(0.001)
+
+    def forward(self, idx: torch.Tensor, targets: Any = None, reduction: str = "mean") -> torch.Tensor:
+        self.norm(idx.float().reshape(-1, 1))
+        return self.dropout(super().forward(idx))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [(Adapting, "the parameters changed while it answered"), (Ripening, "better"), (Counting, "")],
+)
+def test_a_model_may_not_learn_while_it_answers(
+    modules: dict[str, ModuleType], small: Path, kind: Any, reason: str
+) -> None:
+    said = scored(modules, small, kind(modules))
+    assert (said.code, reason in said.error) == (1 if reason else 0, True), said.error
+
+
+def test_the_referee_says_what_the_answers_took_and_decides_how_many_rows_it_asks(
+    modules: dict[str, ModuleType], small: Path
+) -> None:
+    asked = []
+
+    class Slow(Bigram):
+        def forward(self, idx: torch.Tensor, targets: Any = None, reduction: str = "mean") -> torch.Tensor:
+            asked.append(len(idx))
+            time.sleep(0.01)
+            return super().forward(idx)
+
+    ones, many = scored(modules, small, Slow(modules), batch=1), len(asked)
+    scored(modules, small, Slow(modules), batch=4096)
+    assert len(set(asked)) == 1 and asked[0] > 1 and len(asked) == 2 * many
+    assert ones.details["answer_seconds"] >= 0.01 * many / 2  # while the referee computes, the next may be ready
+    assert ones.details["late_seconds"] <= ones.details["answer_seconds"]
+
+
+def test_the_first_score_is_what_later_ones_are_compared_with(modules: dict[str, ModuleType], small: Path) -> None:
+    path = small / LOSSES
+    path.unlink(missing_ok=True)
+    assert scored(modules, small, LookAhead(modules, 1.0, 20.0)).code == 1
+    assert not path.exists()  # of a run that was refused nothing is kept
+    assert scored(modules, small, Bigram(modules)).code == 0
+    first = path.read_bytes()
+    with np.load(path, allow_pickle=False) as kept:
+        assert kept["losses"].shape == (192 + 48, 128)
+        assert modules["prepare"].data_id() in str(kept["data"])
+    assert scored(modules, small, Noisy(modules)).code == 0
+    assert path.read_bytes() == first
+    path.write_bytes(b"no such file")
+    assert scored(modules, small, Bigram(modules)).code == 0
+    assert path.read_bytes() == first
 
 
 class Broken(torch.nn.Module):
@@ -242,7 +324,7 @@ def test_other_words_are_no_request(modules: dict[str, ModuleType], small: Path)
 
 
 def test_poisoned_rows_are_named(modules: dict[str, ModuleType], small: Path) -> None:
-    path = modules["prepare"].rows_path("val")
+    path = modules["store"].rows_path("val")
     saved = path.read_bytes()
     path.write_bytes(bytes(len(saved)))
     try:
@@ -264,18 +346,18 @@ def test_both_ways_of_adding_up_agree(small: Path) -> None:
     """On one core in single precision, and with torch from half precision, as for the large profiles."""
     before = list(sys.path)
     try:
-        referee = fresh(small, (*FILES, "referee"))["referee"]
+        referee = fresh(small, (*MODULES, "fixed.referee"))["referee"]
     finally:
         sys.path[:] = before
-        sys.modules.pop("referee", None)
+        forget()
     rng = np.random.default_rng(0)
     answer = rng.normal(0, 5, (3, 16, 50)).astype(np.float16)
     targets = rng.integers(0, 50, (3, 16)).astype(np.uint16)
-    plain, one = referee.Numpy().losses(answer.astype(np.float32), targets, {1: 4})
-    other, two = referee.Torch().losses(answer, targets, {1: 4})
+    plain, one = referee.Numpy().losses(answer.astype(np.float32), targets, [(1, 3), (2, 0)])
+    other, two = referee.Torch().losses(answer, targets, [(1, 3), (2, 0)])
     exact = answer.astype(np.float64)
     expected = np.log(np.exp(exact).sum(axis=2)) - np.take_along_axis(exact, targets[..., None].astype(int), 2)[..., 0]
     assert np.allclose(plain, expected, atol=1e-5)
     assert np.allclose(other, expected, atol=1e-5)
-    assert np.array_equal(one[1], two[1])
-    assert np.array_equal(one[1], answer[1, 3].astype(np.float32))
+    assert np.array_equal(one, two)
+    assert np.array_equal(one, answer[[1, 2], [3, 0]].astype(np.float32))

@@ -1,4 +1,4 @@
-"""The rehearsal: two small steps without data, alone and as the engine's trial of a proposal."""
+"""The rehearsal: two small steps without data, alone and as the engine's smoke test of a proposal."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui import lab as labs
-from autoresearch_tui import templates
-from autoresearch_tui.engine.cages import cage
-from autoresearch_tui.engine.running.trial import Trial
+from autoresearch_tui.engine.proposing.smoke_test import SmokeTest
 from autoresearch_tui.engine.session import Session
+from autoresearch_tui.lab import creation
+from autoresearch_tui.lab import paths as labs
+from autoresearch_tui.sandbox import for_runs
 
 from .test_end_to_end import make_lab, run_train, summary
 
@@ -38,21 +38,21 @@ def test_it_needs_no_data_and_takes_two_small_steps(tmp_path: Path) -> None:
 def test_the_engines_trial_tells_a_broken_model_from_an_honest_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if cage.mechanism().kind is cage.Kind.NONE:
+    if for_runs.mechanism().kind is for_runs.Kind.NONE:
         pytest.skip("nothing confines a run here")
     monkeypatch.setenv("AUTORESEARCH_CACHE", str(tmp_path / "nothing prepared"))
-    monkeypatch.setattr("autoresearch_tui.engine.running.trial.accelerator", lambda: True)
-    lab = labs.find(templates.init(tmp_path / "lab", "gpt", demo=True))
+    monkeypatch.setattr("autoresearch_tui.engine.proposing.smoke_test.accelerator", lambda: True)
+    lab = labs.find(creation.init(tmp_path / "lab", "gpt", demo=True))
     session = Session(lab, "t")
-    trial = Trial(session.launcher, session.files.folder / "trial", seconds=300)
+    smoke_test = SmokeTest(session.launcher, session.files.folder / "smoke-test", seconds=300)
     source = (lab.root / "train.py").read_text(encoding="utf-8")
     locked = {path: (lab.root / path).read_text(encoding="utf-8") for path in lab.settings.lab.locked}
-    assert trial.why_not({**locked, "train.py": source}) == ""
+    assert smoke_test.why_not({**locked, "train.py": source}) == ""
     answers = []
     for old, new in (HONEST, BROKEN):
         assert source.count(old) == 1
         proposal = {"train.py": source.replace(old, new)}
-        answers.append(trial.run(session.launcher.ledger.head(), proposal, threading.Event()))
+        answers.append(smoke_test.run(session.launcher.repo.head(), proposal, threading.Event()))
     assert answers[0] is None
     assert "two small steps on the CPU failed (crashed)" in answers[1]
     assert "RuntimeError: " in answers[1]

@@ -7,8 +7,10 @@ import random
 
 import pytest
 
-from autoresearch_tui.researchers import prompt, prompt_history
-from autoresearch_tui.researchers.base import Attempt, Brief
+from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.researchers import history as prompt_history
+from autoresearch_tui.researchers import prompt
+from autoresearch_tui.researchers.base import Attempt, Brief, Front, RunFacts
 
 WORDS = (
     "raise",
@@ -25,29 +27,48 @@ WORDS = (
 )
 
 
-def attempt(number: int, outcome: str = "discard", value: float | None = 1.0, **more: str) -> Attempt:
+SHARES = {"keep": 17, "discard": 48, "crash": 12, "vetoed": 8, "given up": 8, "stopped": 4, "invalid": 3}
+REASONS = {
+    "vetoed": "too close to what was tried",
+    "given up": "given up at 40 %: 3.91 against 3.42 (#7); no keep was further behind there than 0.08",
+    "stopped": "the curve is hopeless",
+    "invalid": "the referee refused: the answers change when later tokens do",
+}
+LOSSES = (6.1234, 4.5, 4.0, 3.8, 3.7, 3.6, 3.5, 3.4, 3.3, 3.25)
+
+
+def attempt(
+    number: int,
+    outcome: str = "discard",
+    value: float | None = 1.0,
+    run: RunFacts | None = None,
+    **more: str,
+) -> Attempt:
     fields = {"description": f"idea {number}", "hypothesis": "it helps", "reason": "", **more}
-    return Attempt(number, f"c{number}", f"c{number - 1}", outcome=outcome, value=value, **fields)
+    return Attempt(number, f"c{number}", f"c{number - 1}", outcome=outcome, value=value, run=run, **fields)
 
 
 def night(count: int, seed: int = 1) -> tuple[Attempt, ...]:
-    """A plausible session: one in six kept, some crashes with a log, some vetoes with a reason."""
+    """A plausible session: one in six kept, and every other end with all that is told of it."""
     rng = random.Random(seed)
     made: list[Attempt] = []
+    ran = RunFacts(953, 1_665_000.0, 39.8, 45.1, 12.0, 9.4, LOSSES)
     for number in range(count):
-        outcome = "keep" if not number else rng.choices(("keep", "discard", "crash", "vetoed"), (17, 63, 12, 8))[0]
+        outcome = "keep" if not number else rng.choices([*SHARES], [*SHARES.values()])[0]
         words = " ".join(rng.choices(WORDS, k=rng.randint(4, 16)))
         log = "\n".join(f"  File train.py, line {rng.randint(1, 600)}, in forward" for _ in range(20))
         made.append(
             attempt(
                 number,
                 outcome,
-                None if outcome in {"crash", "vetoed"} else 0.99 - number * 1e-5 + rng.gauss(0, 0.002),
+                0.99 - number * 1e-5 + rng.gauss(0, 0.002) if outcome in {"keep", "discard"} else None,
                 description=words,
                 hypothesis=" ".join(rng.choices(WORDS, k=30)),
-                reason=log if outcome == "crash" else "too close to what was tried" if outcome == "vetoed" else "",
+                reason=log if outcome == "crash" else REASONS.get(outcome, ""),
+                run=ran if outcome in {"keep", "discard"} else None,
             )
         )
+        made[-1] = dataclasses.replace(made[-1], edited=outcome == "keep" and rng.random() < 0.1)
     return tuple(made)
 
 
@@ -64,7 +85,7 @@ def brief(**changes: object) -> Brief:
         files={"train.py": "LR = 0.04\n"},
         locked={"prepare.py": "SEED = 1\n"},
         metric="val_bpb",
-        goal="minimize",
+        goal=Goal.MINIMIZE,
         budget_seconds=300,
         history=(),
     )
@@ -94,6 +115,52 @@ def test_the_first_request_says_so() -> None:
     assert "Nothing has been tried yet" in prompt.build(brief()).body
 
 
+def test_what_a_run_did_is_told_beside_the_best_ones_course() -> None:
+    run = RunFacts(953, 1_665_000.0, 39.8, 45.06, 12.2, 9.4, LOSSES)
+    history = (attempt(0, "keep", 0.99, RunFacts(losses=LOSSES[:2])), attempt(1, run=run), attempt(2, run=RunFacts()))
+    text = prompt.build(brief(history=history)).body
+    assert "Training loss of #0, the best, at each tenth of the budget: 6.123 4.5\n" in text
+    assert (
+        "  | run: 953 steps, 1,665,000 tokens/s, MFU 39.8 %, 45.1 GiB, 12 s before training, 9 s after it\n"
+        "  | loss: 6.123 4.5 4 3.8 3.7 3.6 3.5 3.4 3.3 3.25\n"
+    ) in text
+    assert text.count("| run: ") == 1  # of what nobody knows, nothing is said
+    assert text.count("| loss: ") == 2
+
+
+def test_of_a_run_that_was_given_up_the_figures_are_told() -> None:
+    given_up = attempt(1, "given up", None, reason=REASONS["given up"])
+    text = prompt.build(brief(history=(attempt(0, "keep", 0.99), given_up))).body
+    assert "#1 given up: idea 1 | given up at 40 %: 3.91 against 3.42 (#7); no keep was further behind" in text
+    assert "by the human" not in text
+    earlier = dataclasses.replace(given_up, session="nov20")
+    assert "nov20 #1 given up: idea 1 | given up at 40 %: 3.91" in prompt.build(brief(prior=(earlier,))).body
+
+
+def test_the_course_is_that_of_the_frontier_where_a_human_continued_from_another() -> None:
+    runs = (RunFacts(losses=LOSSES[:2]), RunFacts(losses=LOSSES[2:4]))
+    history = (attempt(0, "keep", 0.99, runs[0]), attempt(1, "keep", 0.98, runs[1]))
+    assert (
+        "Training loss of #1, the best, at each tenth of the budget: 4 3.8\n"
+        in prompt.build(brief(history=history)).body
+    )
+    elsewhere = prompt.build(brief(history=history, continued=0)).body
+    assert "Training loss of #0, the frontier, at each tenth of the budget: 6.123 4.5\n" in elsewhere
+
+
+def test_a_request_for_another_front_says_where_that_stands_and_what_it_must_beat() -> None:
+    led = dataclasses.replace(attempt(1, "discard", 0.98), front=1, leads=True)
+    history = (attempt(0, "keep", 0.97), led)
+    told = prompt.build(brief(history=history, front=Front(1, "front B (optimizer)", 1))).body
+    assert "as they stand at experiment 1, where front B (optimizer) stands" in told
+    assert "What is kept there must beat experiment 1, where it stands, not the best score." in told
+    assert "| front B, which stands here since" in told
+    best = prompt.build(brief(history=history, front=Front(0, "front A", None))).body
+    assert "This is for front A." in best
+    assert "must beat" not in best
+    assert "front" not in prompt.build(brief(history=history[:1])).body.replace("frontier", "")
+
+
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("size", [30, 1_000, 20_000])
 @pytest.mark.parametrize("answer", ["tool", "folder"])
@@ -110,7 +177,7 @@ def test_what_matters_most_survives_the_cut() -> None:
     shown = [a for a in history if f"#{a.number} " in text]
     assert all(a in shown for a in history[-30:])
     kept = [a for a in history if a.outcome == "keep"]
-    assert sum(a in shown for a in kept) > len(kept) / 3
+    assert sum(a in shown for a in kept) > 0.3 * len(kept)
     assert max(kept, key=lambda a: a.number) in shown
     assert f"({500 - len(shown)} older experiments are left out" in text
 
@@ -154,8 +221,8 @@ def test_a_file_cannot_end_its_own_fence() -> None:
     assert f'<file-2 path="train.py">\n{text}</file-2>' in body
 
 
-@pytest.mark.parametrize(("goal", "first"), [("minimize", "#3 "), ("maximize", "#12 ")])
-def test_a_plateau_changes_the_request(goal: str, first: str) -> None:
+@pytest.mark.parametrize(("goal", "first"), [(Goal.MINIMIZE, "#3 "), (Goal.MAXIMIZE, "#12 ")])
+def test_a_plateau_changes_the_request(goal: Goal, first: str) -> None:
     history = [attempt(0, "keep", 1.0), *(attempt(n, "discard", 1 + n / 1000) for n in range(3, 13))]
     text = prompt.build(brief(history=tuple(history), goal=goal)).body
     assert "plateau" in text and "Combine" in text
@@ -168,18 +235,18 @@ def test_a_plateau_that_lasts_asks_for_structure_and_then_for_another_way() -> N
     history = (attempt(0, "keep", 1.0), *(attempt(n, "discard", 2.0) for n in range(1, 21)))
     longer = prompt.build(brief(history=history)).body
     assert "none of the last 20" in longer and "Make a structural change now" in longer
-    aside = prompt.build(brief(history=history, side=0)).body
+    aside = prompt.build(brief(history=history, exploratory=0)).body
     assert "a branch of its own, from experiment 0" in aside
     assert "The editable files as they stand at experiment 0, an earlier keep:" in aside
 
 
 def test_a_crash_goes_back_with_its_cause_and_its_change() -> None:
     history = (attempt(0, "keep", 1.0), attempt(5, "crash", None, reason="crashed\nNameError: <b>dept</b>"))
-    request = prompt.build(brief(history=history, files=files_at("c5"), mends=5, files_at=files_at))
+    request = prompt.build(brief(history=history, files=files_at("c5"), fixes=5, files_at=files_at))
     assert "as they stand after experiment 5, which crashed" in request.body
     assert "<crash>\ncrashed\nNameError: <b>dept</b>\n</crash>" in request.body
     assert "  | +VALUE_0 = 5" in request.body
-    assert "after experiment 5, which crashed: train.py" in prompt.build(brief(mends=5), "folder").body
+    assert "after experiment 5, which crashed: train.py" in prompt.build(brief(fixes=5), "folder").body
 
 
 def test_the_journal_takes_its_room_from_the_history() -> None:
@@ -205,7 +272,7 @@ def test_a_complaint_comes_with_the_change_that_it_is_about() -> None:
 
 
 def test_goal_budget_and_number_are_told() -> None:
-    body = prompt.build(brief(goal="maximize", budget_seconds=20)).body
+    body = prompt.build(brief(goal=Goal.MAXIMIZE, budget_seconds=20)).body
     assert "experiment 7" in body and "higher is better" in body and "20 seconds" in body
 
 
@@ -223,13 +290,14 @@ def test_a_shorter_history_for_a_smaller_server() -> None:
 
 
 def test_of_locked_files_that_nothing_imports_only_the_names_are_told() -> None:
-    locked = {"prepare.py": "SEED = 1\n", "probes.py": "HOW_LOOK_AHEAD_IS_FOUND = 1\n", "lib/kernels.py": "FAST = 1\n"}
-    files = {"train.py": "import prepare\nfrom kernels import FAST\n"}
+    locked = {"prepare.py": "SEED = 1\n", "fixed/probes.py": "HOW_LOOK_AHEAD_IS_FOUND = 1\n"}
+    locked |= {"lib/kernels.py": "FAST = 1\n", "fixed/device.py": "SPEED = 1\n", "fixed/ops.py": "OPERATION = 1\n"}
+    files = {"train.py": "import prepare\nfrom kernels import FAST\nfrom fixed import device\nimport fixed.ops\n"}
     text = prompt.build(brief(files=files, locked=locked)).text
     assert "SEED = 1" in text
-    assert "FAST = 1" in text
+    assert "FAST = 1" in text and "SPEED = 1" in text and "OPERATION = 1" in text
     assert "HOW_LOOK_AHEAD_IS_FOUND" not in text
-    assert "not used by the editable files: probes.py" in text
+    assert "not used by the editable files: fixed/probes.py" in text
     alone = prompt.build(brief(files={"train.py": "x = 1\n"}, locked=locked)).text
     assert "HOW_LOOK_AHEAD_IS_FOUND" in alone
 

@@ -10,20 +10,22 @@ from textual.binding import BindingType
 from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.geometry import Size
-from textual.screen import Screen
 
 from autoresearch_tui.cockpit import actions
 from autoresearch_tui.cockpit.actions import Situation
-from autoresearch_tui.cockpit.bridge import Bridge
-from autoresearch_tui.cockpit.runfeed import curve_of
-from autoresearch_tui.cockpit.status import title
-from autoresearch_tui.cockpit.widgets.canvas import Canvas, Cells, Row
-from autoresearch_tui.cockpit.widgets.diff_pane import DiffPane
-from autoresearch_tui.cockpit.widgets.loss_plot import LossPlot, Series
-from autoresearch_tui.cockpit.widgets.status_bar import KeyBar
-from autoresearch_tui.cockpit.words import MARKS, clock, delta
-from autoresearch_tui.engine.state import Experiment, State
-from autoresearch_tui.text import clean_line
+from autoresearch_tui.cockpit.log_follower import RunFeed, whole
+from autoresearch_tui.cockpit.screens.curves import CurveScreen
+from autoresearch_tui.cockpit.screens.finding import FindingScreen
+from autoresearch_tui.cockpit.session_view import Bridge
+from autoresearch_tui.cockpit.widgets.bars import KeyBar
+from autoresearch_tui.cockpit.widgets.charts import Series
+from autoresearch_tui.cockpit.widgets.diff import DiffPane
+from autoresearch_tui.cockpit.widgets.painted import Canvas, Cells, Row
+from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.session.format import MARKS, clock, delta
+from autoresearch_tui.session.state import Experiment, State
+from autoresearch_tui.session.status import title
+from autoresearch_tui.util.text import clean_line
 
 MOST = 4
 TONES = ("accent", "warn", "good", "second")
@@ -32,7 +34,7 @@ TONES = ("accent", "warn", "good", "second")
 class Scores(Canvas):
     """A row for each; the differences are to the first."""
 
-    def __init__(self, experiments: Sequence[Experiment], goal: str) -> None:
+    def __init__(self, experiments: Sequence[Experiment], goal: Goal) -> None:
         super().__init__(id="scores")
         self._experiments, self._goal = experiments, goal
 
@@ -41,7 +43,7 @@ class Scores(Canvas):
         first = self._experiments[0].value
         rows: list[Row] = []
         for tone, experiment in zip(TONES, self._experiments, strict=False):
-            glyph, mark = MARKS[experiment.outcome or experiment.stage.value]
+            glyph, mark = MARKS[experiment.status]
             score = "" if experiment.value is None else f"{experiment.value:.6f}"
             away, away_tone = delta(experiment.value, first, self._goal, 6) if rows else ("", "dim")
             seconds = clock(experiment.run.seconds) if experiment.run else ""
@@ -53,30 +55,30 @@ class Scores(Canvas):
         return rows
 
 
-class CompareScreen(Screen[None]):
+class CompareScreen(FindingScreen, CurveScreen):
     """Two to four experiments, the one marked first being what the others are compared with."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("compare")]
     AUTO_FOCUS = "DiffPane"
 
     def __init__(self, bridge: Bridge, state: State, numbers: Sequence[int]) -> None:
-        super().__init__()
-        self._bridge = bridge
+        super().__init__(bridge)
         self._experiments = [state.experiments[number] for number in numbers[:MOST]]
-        self._scores = Scores(self._experiments, state.session.goal if state.session else "minimize")
-        self._plot = LossPlot()
-        self._diffs = [DiffPane() for _ in self._experiments]
+        self._scores = Scores(self._experiments, state.goal)
+        self._feeds: list[RunFeed] = []
+        self._diffs = [DiffPane(opens_at_change=True) for _ in self._experiments]
+        self._keys = KeyBar(id="compare-keys")
 
     def compose(self) -> ComposeResult:
         """Scores, curves, diffs, from the top."""
         yield self._scores
-        yield self._plot
+        yield self.plot
         with Container(id="diffs"):
             for experiment, diff in zip(self._experiments, self._diffs, strict=True):
                 with Vertical(classes="pane") as box:
                     box.border_title = Content(title(experiment, 60))
                     yield diff
-        yield KeyBar(id="compare-keys")
+        yield self._keys
 
     def on_mount(self) -> None:
         """Everything is on disk; nothing of it changes any more."""
@@ -84,13 +86,32 @@ class CompareScreen(Screen[None]):
         # On a small terminal the few rows of a pane are the diff's.
         low = self.app.size.height < 30
         for experiment, pane in zip(self._experiments, self._diffs, strict=True):
-            words = "" if low else clean_line(experiment.hypothesis)
-            pane.show(self._bridge.read_diff(experiment.number), words, experiment.flags)
-        logs = (self._bridge.files.run(e.number).log for e in self._experiments)
-        curves = [curve_of(log, self._bridge.budget) for log in logs]
-        named = zip(self._experiments, TONES, curves, strict=False)
-        self._plot.show(*(Series(f"#{e.number}", tone, curve) for e, tone, curve in named))
-        self.query_one("#compare-keys", KeyBar).show(actions.bar(Situation(State()), ("compare",)))
+            words = "" if low else clean_line(experiment.proposal.hypothesis)
+            pane.show(self.bridge.read_diff(experiment.number), words, experiment.proposal.flags)
+        numbers = [e.number for e in self._experiments]
+        self._feeds = [whole(self.bridge.files.run(number).log, number, self.bridge.budget) for number in numbers]
+        self.draw_curves()
+        self._keys.show(actions.bar(Situation(State()), ("compare",)))
+
+    @property
+    def keys_row(self) -> KeyBar:
+        return self._keys
+
+    def text_to_search(self) -> DiffPane:
+        return self._diffs[0]
+
+    def action_leave(self) -> None:
+        """Out of a search; else back."""
+        if not self.leave_search():
+            self.dismiss(None)
+
+    def feeds(self) -> Sequence[RunFeed]:
+        return self._feeds
+
+    def draw_curves(self) -> None:
+        """One curve each."""
+        named = zip(TONES, self._feeds, strict=False)
+        self.plot.show(*(Series(f"#{feed.number}", tone, feed.curve_of(self.plot.key)) for tone, feed in named))
 
     def on_resize(self) -> None:
         """Diffs beside each other where there is room."""

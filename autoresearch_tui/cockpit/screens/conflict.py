@@ -1,4 +1,4 @@
-"""Two editors changed the program: what to do is the human's choice, with both texts in sight."""
+"""Two editors changed program.md: shows both versions and asks what to do."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from textual.widgets import Static
 
 from autoresearch_tui.cockpit import actions
 from autoresearch_tui.cockpit.actions import Situation
-from autoresearch_tui.cockpit.widgets.diff_pane import DiffPane
-from autoresearch_tui.cockpit.widgets.status_bar import KeyBar
-from autoresearch_tui.engine.state import State
+from autoresearch_tui.cockpit.widgets.bars import KeyBar
+from autoresearch_tui.cockpit.widgets.diff import DiffPane
+from autoresearch_tui.session.state import State
 
 Choice = Literal["merge", "theirs", "mine", "both"]
 
 
 class ConflictScreen(Screen[Choice | None]):
-    """Ends with the choice; None: not now, and nothing was written."""
+    """Returns the choice, or None if nothing was written."""
 
     DEFAULT_CSS = """
     ConflictScreen {
-        & > Static { height: auto; padding: 0 1; background: $warning 30%; }
+        & > Static { height: auto; padding: 0 1; background: $warning-banner; color: $on-warning-banner; }
         & > DiffPane { height: 1fr; }
         & > #conflict-keys { height: 1; background: $panel; }
     }
@@ -42,7 +42,7 @@ class ConflictScreen(Screen[Choice | None]):
 
     def compose(self) -> ComposeResult:
         """What differs, from the file on disk to the text in the editor."""
-        how = "the changes do not touch each other" if self._merges else "both changed the same lines"
+        how = "the changes do not overlap" if self._merges else "both changed the same lines"
         yield Static(Content(f"program.md was changed on disk while you edited; {how}. - on disk, + yours"))
         yield DiffPane()
         yield KeyBar(id="conflict-keys")
@@ -58,7 +58,7 @@ class ConflictScreen(Screen[Choice | None]):
         self.query_one(KeyBar).show([a for a in bar if self._merges or a.id != "conflict.merge"])
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A merge is offered only where it is one."""
+        """A merge is offered only if the changes do not overlap."""
         if action == "choose" and parameters == ("merge",) and not self._merges:
             return False
         return super().check_action(action, parameters)

@@ -14,20 +14,21 @@ from textual.widgets import Static, TabbedContent, TabPane, TextArea
 
 from autoresearch_tui.cockpit import actions
 from autoresearch_tui.cockpit.actions import Situation
+from autoresearch_tui.cockpit.session_view import Bridge
+from autoresearch_tui.cockpit.widgets.bars import KeyBar
 from autoresearch_tui.cockpit.widgets.diff_model import Kind, parse
-from autoresearch_tui.cockpit.widgets.status_bar import KeyBar
-from autoresearch_tui.cockpit.widgets.text_editor import TextEditor, plain, python
-from autoresearch_tui.engine.state import State
-from autoresearch_tui.text import clean_line
+from autoresearch_tui.cockpit.widgets.editor import TextEditor, plain, python
+from autoresearch_tui.session.state import Experiment, State
+from autoresearch_tui.util.text import clean_line
 
 
 class EditScreen(Screen[dict[str, str] | None]):
-    """Ends with the texts of all files as edited; None where nothing is to be sent."""
+    """Returns the edited text of every file, or None if nothing is to run."""
 
     DEFAULT_CSS = """
     EditScreen {
         & > Static { height: auto; background: $panel; padding: 0 1; }
-        & > .trouble { background: $error 30%; display: none; }
+        & > .trouble { background: $error-banner; color: $on-error-banner; display: none; }
         & > TextEditor, & > TabbedContent { height: 1fr; }
         & TabPane { padding: 0; }
         & > #edit-keys { height: 1; background: $panel; }
@@ -38,31 +39,29 @@ class EditScreen(Screen[dict[str, str] | None]):
     AUTO_FOCUS = "TextEditor"
 
     def __init__(
-        self,
-        files: Mapping[str, str],
-        title: str,
-        draft: Mapping[str, str] | None = None,
-        lines: Mapping[str, int] | None = None,
+        self, view: Bridge, proposal: Experiment, files: Mapping[str, str], lines: Mapping[str, int] | None = None
     ) -> None:
-        """`draft`: what the human made of the files before; `lines`: where to begin in each."""
+        """`lines`: where to begin in each file. An edit that is left unsent is kept in the view, for the next time."""
         super().__init__()
+        self._edits, self._key = view.edits, (proposal.number, proposal.commit)
         self._before = dict(files)
-        self._draft = {**files, **(draft or {})}
+        self._draft = {**files, **self._edits.get(self._key, {})}
         self._lines = lines or {}
-        self._heading = title
-        self._warned: dict[str, str] = {}
+        # The texts that each question was asked about: an answer to one is not an answer to the other.
+        self._told_syntax: dict[str, str] = {}
+        self._told_unsent: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
         """One file fills the screen; several have tabs."""
         names = f" {next(iter(self._before))}" if len(self._before) == 1 else ""
-        draft = " · your version of before" if self._draft != self._before else ""
-        yield Static(Content(f"{clean_line(self._heading)}{clean_line(names)} · runs as you leave it{draft}"))
+        draft = " · your earlier edit; ctrl+z: as proposed" if self._draft != self._before else ""
+        yield Static(Content(f"#{self._key[0]}{clean_line(names)} · ctrl+s runs exactly this{draft}"))
         yield Static("", classes="trouble")
         if len(self._before) == 1:
-            yield from (self._area(path, text) for path, text in self._draft.items())
+            yield from (self._area(path, text) for path, text in self._before.items())
         else:
             with TabbedContent():
-                for path, text in self._draft.items():
+                for path, text in self._before.items():
                     with TabPane(path):
                         yield self._area(path, text)
         yield KeyBar(id="edit-keys")
@@ -71,44 +70,40 @@ class EditScreen(Screen[dict[str, str] | None]):
         """At the first change of each file."""
         self.query_one(KeyBar).show(actions.bar(Situation(State()), ("edit",)), ("edit.save",))
         for path, area in zip(self._before, self.query(TextEditor), strict=True):
+            if self._draft[path] != area.text:
+                # As an edit, so that it can be undone.
+                area.replace(self._draft[path], (0, 0), area.document.end)
+                area.move_cursor((0, 0))
             if path in self._lines:
                 area.move_cursor((self._lines[path], 0))
                 # Its height is known later; the cursor is where it belongs already, for what is typed ahead.
                 self.call_after_refresh(area.scroll_cursor_visible, center=True)
 
     def action_save(self) -> None:
-        """What was typed before this key may still be on its way into the text: it comes first."""
-        self._typed().call_later(self._save)
-
-    def action_leave(self) -> None:
-        """As for saving."""
-        self._typed().call_later(self._leave)
-
-    def _save(self) -> None:
         """Checked first; a mistake in the syntax is shown, and a second save of the same text sends it anyway."""
         files = self._texts()
         if files == self._before:
-            self._say("nothing was changed; Esc goes back")
+            self._say("nothing changed; Esc goes back")
             return
         problem = syntax_problem(files)
-        if problem and files != self._warned:
-            self._warned = files
-            self._say(f"{problem}; ctrl+s again sends it as it is")
+        if problem and files != self._told_syntax:
+            self._told_syntax = files
+            self._say(f"{problem}; ctrl+s again runs it as it is")
             return
         self.dismiss(files)
 
-    def _leave(self) -> None:
-        """Back; a second Esc throws edits away."""
+    def action_leave(self) -> None:
+        """Back; what was changed is kept, and leaving it unsent is asked about once."""
         files = self._texts()
-        if files == self._before or files == self._warned:
-            self.dismiss(None)
+        if files not in (self._before, self._told_unsent):
+            self._told_unsent = files
+            self._say("not sent yet: ctrl+s runs it; Esc again leaves and keeps it for the next e")
             return
-        self._warned = files
-        self._say("not sent yet: ctrl+s sends it, Esc again throws the edit away")
-
-    def _typed(self) -> TextEditor:
-        """The text that has the keys."""
-        return self.focused if isinstance(self.focused, TextEditor) else self.query(TextEditor).first()
+        if files == self._before:
+            self._edits.pop(self._key, None)
+        else:
+            self._edits[self._key] = files
+        self.dismiss(None)
 
     def _texts(self) -> dict[str, str]:
         areas = self.query(TextArea)
@@ -138,7 +133,7 @@ def first_changes(diff: str) -> dict[str, int]:
 
 
 def syntax_problem(files: Mapping[str, str]) -> str:
-    """The first Python file that does not parse, and where; empty where all do."""
+    """The first Python file that does not parse, and where; empty if all parse."""
     for path, text in files.items():
         if not path.endswith(".py"):
             continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -12,24 +14,23 @@ from textual.widgets import Static
 
 from autoresearch_tui.cockpit import actions
 from autoresearch_tui.cockpit.actions import Situation
-from autoresearch_tui.cockpit.bridge import Bridge
-from autoresearch_tui.cockpit.marks import marking
-from autoresearch_tui.cockpit.runfeed import RunFeed
-from autoresearch_tui.cockpit.screens.experiment_text import facts
+from autoresearch_tui.cockpit.log_follower import RunFeed, whole
+from autoresearch_tui.cockpit.screens.finding import FindingScreen
 from autoresearch_tui.cockpit.screens.judge import JudgeScreen
-from autoresearch_tui.cockpit.widgets.diff_pane import DiffPane
-from autoresearch_tui.cockpit.widgets.hint import Hint
-from autoresearch_tui.cockpit.widgets.loss_plot import LossPlot, Series
-from autoresearch_tui.cockpit.widgets.run_log import RunLog
-from autoresearch_tui.cockpit.widgets.status_bar import KeyBar
-from autoresearch_tui.cockpit.words import tsv_row
-from autoresearch_tui.engine.state import State
-from autoresearch_tui.text import clean_line
+from autoresearch_tui.cockpit.session_view import Bridge
+from autoresearch_tui.cockpit.widgets.bars import Hint, KeyBar
+from autoresearch_tui.cockpit.widgets.charts import Series
+from autoresearch_tui.cockpit.widgets.diff import DiffPane
+from autoresearch_tui.cockpit.widgets.log import RunLog
+from autoresearch_tui.engine import results_table
+from autoresearch_tui.report.facts import Line, facts
+from autoresearch_tui.session.state import State
+from autoresearch_tui.util.text import clean_line
 
 BESIDE = 120
 
 
-class ExperimentScreen(JudgeScreen):
+class ExperimentScreen(FindingScreen, JudgeScreen):
     """Left and right go to the neighbours. Diff and run are beside each other, or one at a time."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("details")]
@@ -38,7 +39,8 @@ class ExperimentScreen(JudgeScreen):
     def __init__(self, bridge: Bridge, number: int) -> None:
         super().__init__(bridge)
         self._number = number
-        self._plot, self._log, self._diff, self._hint = LossPlot(), RunLog(), DiffPane(), Hint()
+        self._log, self._diff, self._hint = RunLog(), DiffPane(opens_at_change=True), Hint()
+        self._feed = RunFeed(Path())
         self._facts = Static(id="facts", markup=False)
         self._keys = KeyBar(id="experiment-keys")
 
@@ -53,7 +55,7 @@ class ExperimentScreen(JudgeScreen):
                 yield self._hint
             with Vertical(id="experiment-run", classes="pane -behind") as box:
                 box.border_title = Content("run")
-                yield self._plot
+                yield self.plot
                 yield self._log
         yield self._keys
 
@@ -69,13 +71,25 @@ class ExperimentScreen(JudgeScreen):
     def situation(self) -> Situation:
         """The experiment on the screen is the one that is judged."""
         state = self.bridge.state
-        return Situation(state, commands=self.bridge.host is not None, selected=state.experiments[self._number])
+        return Situation(state, commands=self.bridge.commands, selected=state.experiments[self._number])
 
     def refresh_state(self, state: State) -> None:
         """What is open may get on."""
         experiment = state.experiments[self._number]
-        self._facts.update(facts(experiment, state, marking(state)))
+        self._facts.update(_content(facts(experiment, state)))
         self._keys.show(actions.bar(self.situation, ("details",)))
+
+    @property
+    def keys_row(self) -> KeyBar:
+        return self._keys
+
+    def text_to_search(self) -> RunLog | DiffPane:
+        return self._log if self._log.has_focus else self._diff
+
+    def action_leave(self) -> None:
+        """Out of a search; else back."""
+        if not self.leave_search():
+            self.dismiss(None)
 
     def action_step(self, step: int) -> None:
         """The experiment before or after."""
@@ -93,13 +107,13 @@ class ExperimentScreen(JudgeScreen):
 
     def action_copy(self) -> None:
         """The row, as in results.tsv, to the clipboard of the terminal."""
-        self.app.copy_to_clipboard(tsv_row(self.bridge.state.experiments[self._number]))
-        self.notify("the row is in the clipboard", markup=False)
+        self.app.copy_to_clipboard(results_table.row(self.bridge.state.experiments[self._number]))
+        self.notify("row copied", markup=False)
 
     def action_copy_diff(self) -> None:
         """The diff to the clipboard of the terminal."""
         self.app.copy_to_clipboard(self._diff.text)
-        self.notify("the diff is in the clipboard", markup=False)
+        self.notify("diff copied", markup=False)
 
     def action_first_error(self) -> None:
         """The log at its first error."""
@@ -113,24 +127,44 @@ class ExperimentScreen(JudgeScreen):
         from autoresearch_tui.cockpit.screens.compare import CompareScreen
 
         state = self.bridge.state
-        if state.frontier is not None and state.frontier != self._number:
-            self.app.push_screen(CompareScreen(self.bridge, state, (self._number, state.frontier)))
+        if state.best is not None and state.best.number != self._number:
+            self.app.push_screen(CompareScreen(self.bridge, state, (self._number, state.best.number)))
 
     def _show_all(self) -> None:
         state = self.bridge.state
         experiment = state.experiments[self._number]
         self.refresh_state(state)
         diff = self.bridge.read_diff(self._number)
-        self._diff.show(diff, clean_line(experiment.description), experiment.flags)
+        self._diff.show(diff, clean_line(experiment.description), experiment.proposal.flags)
         self._diff.display = bool(diff)
         self._hint.display = not diff
-        self._hint.show("The unmodified baseline: nothing was changed." if not self._number else "There is no diff.")
-        feed = RunFeed(self.bridge.files.run(self._number).log, self._number, self.bridge.budget)
-        while feed.poll(0.0) and feed.behind:
-            pass
-        self._log.show(feed)
-        series = [Series(f"#{self._number}", "accent", feed.curve)]
-        if state.best is not None and state.best.number != self._number:
-            curve = self.bridge.curve(state.best.number)
-            series.append(Series(f"best so far, #{state.best.number}", "faint", curve))
-        self._plot.show(*series)
+        self._hint.show("The unmodified baseline: no changes." if not self._number else "No diff.")
+        self._feed = whole(self.bridge.files.run(self._number).log, self._number, self.bridge.budget)
+        self._log.show(self._feed)
+        self.draw_curves()
+
+    def feeds(self) -> Sequence[RunFeed]:
+        return [self._feed]
+
+    def draw_curves(self) -> None:
+        """The experiment's curve, and the best one's in grey."""
+        key, best = self.plot.key, self.bridge.state.best
+        series = [Series(f"#{self._number}", "accent", self._feed.curve_of(key))]
+        if best is not None and best.number != self._number:
+            series.append(Series(f"best so far, #{best.number}", "faint", self.bridge.curve(best.number, key)))
+        self.plot.show(*series)
+
+
+_STYLES = {
+    "text": "$foreground",
+    "strong": "bold",
+    "dim": "$quiet",
+    "good": "$success",
+    "warn": "$warning",
+    "bad": "$error",
+    "accent": "$primary",
+}
+
+
+def _content(lines: Sequence[Line]) -> Content:
+    return Content("\n").join([Content.assemble(*((text, _STYLES[tone]) for text, tone in line)) for line in lines])

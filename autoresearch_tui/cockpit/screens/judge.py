@@ -1,110 +1,137 @@
-"""What a human makes of a verdict: repeat it, overrule it, go on from it; in the table, the tree and the details."""
+"""Judging a verdict (repeat, overrule, continue from it), in results, tree and details."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import partial
-
-from textual.screen import Screen
 
 from autoresearch_tui.cockpit import actions
 from autoresearch_tui.cockpit.actions import Situation
-from autoresearch_tui.cockpit.bridge import Bridge
-from autoresearch_tui.cockpit.status import title
-from autoresearch_tui.engine import commands as cmd
-from autoresearch_tui.engine.state import Experiment
+from autoresearch_tui.cockpit.screens.curves import CurveScreen
+from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session.ends import Outcome
+from autoresearch_tui.session.state import Experiment
+from autoresearch_tui.session.status import title
+
+_NOTHING = "there is no experiment of this session here"
 
 
-class JudgeScreen(Screen[None]):
+class JudgeScreen(CurveScreen):
     """A screen with an experiment under its cursor, and the keys that judge it."""
 
-    def __init__(self, bridge: Bridge) -> None:
-        super().__init__()
-        self.bridge = bridge
-
     @property
+    @abstractmethod
     def situation(self) -> Situation:
         """What decides which actions make sense now."""
-        raise NotImplementedError
-
-    def say(self, text: str, *, warn: bool = False) -> None:
-        """A short notice."""
-        self.notify(text, severity="warning" if warn else "information", timeout=4, markup=False)
 
     def may(self, action: str) -> bool:
         """Whether an action makes sense now; says why where it does not."""
         now, found = self.situation, actions.find(action)
         if found is None or found.enabled(now):
             return True
-        self.say(self.refusal or f"{found.title}: {found.why}", warn=True)
+        ended = (
+            "the session has ended; leave, and run autoresearch-tui to resume it" if not self.bridge.commands else ""
+        )
+        self.say(self.read_only or ended or f"{found.title}: {found.why}", warn=True)
         return False
 
     @property
-    def refusal(self) -> str:
-        """Why this screen commands nothing, and what would change that; empty where it does."""
-        why = self.bridge.read_only
-        return f"{why}; T takes over" if why and self.bridge.takeable else why
+    def read_only(self) -> str:
+        """Why nothing can be decided here, in a message; empty if it can."""
+        return f"read only: {self.bridge.read_only}" if self.bridge.read_only else ""
+
+    @property
+    def shown(self) -> Experiment | None:
+        """The experiment that the pane with the keys is about."""
+        return self.situation.selected or self.situation.proposal
+
+    def action_copy_menu(self) -> None:
+        """Asks what of the experiment to copy."""
+        from autoresearch_tui.cockpit.screens import files
+
+        if (experiment := self.shown) is not None:
+            files.copy(self, experiment)
+        else:
+            self.say(_NOTHING, warn=True)
+
+    def action_view(self) -> None:
+        """Asks which of the experiment's files to read in a program of the user's."""
+        from autoresearch_tui.cockpit.screens import files
+
+        if (experiment := self.shown) is not None:
+            files.view(self, experiment)
+        else:
+            self.say(_NOTHING, warn=True)
 
     def action_repeat(self) -> None:
         """One run more of the same commit. It is approved by being asked for; a veto takes it back."""
         experiment = self.situation.selected
         if self.may("repeat") and experiment is not None:
             self.bridge.send(cmd.Repeat(experiment.number))
-            self.say(f"#{experiment.number} runs once more under another seed, after what is approved already")
+            self.say(f"#{experiment.number} will run again with another seed, after what is already approved")
+
+    def action_transfer(self) -> None:
+        """One run at the lab's larger scale, and one of the baseline unless it has run there."""
+        experiment = self.situation.selected
+        if self.may("transfer") and experiment is not None:
+            self.bridge.send(cmd.Transfer(experiment.number))
+            self.say(f"#{experiment.number} and the baseline will run at a larger scale; the details say how it went")
 
     def action_overrule(self) -> None:
         """Ask for the reason, for it is in the session's story for good."""
         experiment = self.situation.selected
         if not self.may("overrule") or experiment is None:
             return
-        from autoresearch_tui.cockpit.screens.veto import NOT_WORTH_KEEPING, WORTH_KEEPING, ReasonScreen
+        from autoresearch_tui.cockpit.screens.dialogs import NOT_WORTH_KEEPING, WORTH_KEEPING, Dialog
 
-        kept = experiment.outcome == "keep"
-        verdict = "discard" if kept else "keep"
-        if kept and experiment.number == self.bridge.state.frontier:
-            then = "The search goes on from the best of the other kept ones."
+        kept = experiment.outcome == Outcome.KEEP
+        verdict = Outcome.DISCARD if kept else Outcome.KEEP
+        if kept and experiment.number == self.bridge.state.frontier_number:
+            then = "The search continues from the best of the other kept experiments."
         elif kept:
             then = "What was built on it stays as it is."
         else:
-            then = "The search goes on from here."
-        text = f"{title(experiment, 40)} was given «{experiment.outcome}». {then}"
-        heading = f"overrule #{experiment.number}: {verdict} it, because"
-        self.app.push_screen(
-            ReasonScreen(heading, NOT_WORTH_KEEPING if kept else WORTH_KEEPING, text),
-            partial(self._overrule, experiment.number, verdict),
-        )
+            then = "The search continues from here."
+        text = f"{title(experiment, 40)} {_given(experiment)}. {then}"
+        heading = f"Overrule #{experiment.number}: {verdict} it, because"
+        reasons = NOT_WORTH_KEEPING if kept else WORTH_KEEPING
+        dialog = Dialog(heading, text, reasons=reasons, line="or in your own words")
+        self.app.push_screen(dialog, partial(self._overrule, experiment.number, verdict))
 
-    def _overrule(self, number: int, verdict: str, reason: str | None) -> None:
+    def _overrule(self, number: int, verdict: Outcome, reason: str | None) -> None:
         if reason is not None:
             self.bridge.send(cmd.Overrule(number, verdict, reason))
-            self.say(f"#{number}: {verdict}, by you")
+            self.say(f"overruling #{number}: {verdict}")
 
     def action_continue_from(self) -> None:
         """Ask, because what is measured from then on is measured against another score."""
         experiment = self.situation.selected
         if not self.may("continue_from") or experiment is None:
             return
-        from autoresearch_tui.cockpit.screens.choose import ChooseScreen
+        from autoresearch_tui.cockpit.screens.dialogs import Dialog
 
-        self.app.push_screen(
-            ChooseScreen(
-                "continue from here", self._consequences(experiment), [("y", "continue from here"), ("n", "stay")]
-            ),
-            partial(self._continue_from, experiment.number),
-        )
+        answers = [("y", "continue from here"), ("n", "cancel")]
+        dialog = Dialog("Continue from here", self._consequences(experiment), answers)
+        self.app.push_screen(dialog, partial(self._continue_from, experiment.number))
 
     def _consequences(self, experiment: Experiment) -> str:
         state = self.bridge.state
         value = "" if experiment.value is None else f" {experiment.value:.6f}"
         lines = [f"The next proposals start from {title(experiment, 40)}, and are measured against its score{value}."]
-        if experiment.outcome != "keep":
-            lines.append(f"It was given «{experiment.outcome}»: it is kept thereby.")
-        if state.best is not None:
-            lines.append(f"#{state.best.number} stays kept; its commit stays reachable.")
+        if experiment.outcome != Outcome.KEEP:
+            lines.append(f"It {_given(experiment)}; continuing from it keeps it.")
+        if state.frontier is not None:
+            lines.append(f"#{state.frontier.number} stays kept; its commit stays reachable.")
         if state.waiting:
-            lines.append("What waits is merged onto it; where that changes a diff, it comes to the gate again.")
+            lines.append("Waiting proposals are merged onto it; one whose diff changes needs your review again.")
         return " ".join(lines)
 
     def _continue_from(self, number: int, answer: str | None) -> None:
         if answer == "y":
             self.bridge.send(cmd.ContinueFrom(number))
-            self.say(f"the search goes on from #{number}")
+            self.say(f"the search continues from #{number}")
+
+
+def _given(experiment: Experiment) -> str:
+    """What it is, before a human decides otherwise."""
+    return f'was given "{experiment.outcome}"' if experiment.outcome else "waits for runs that confirm it"

@@ -1,55 +1,389 @@
-"""What the main screen's keys do. Each method is a row of the table in `actions.py`."""
+"""The main screen: every view of the session, the status line, and what the keys do."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
+from textual.app import ComposeResult
 from textual.binding import BindingType
+from textual.containers import Container, Horizontal, Vertical
+from textual.content import Content
+from textual.widget import Widget
 
 from autoresearch_tui.cockpit import actions
-from autoresearch_tui.cockpit.screens.main_view import MainView
-from autoresearch_tui.cockpit.status import title
-from autoresearch_tui.cockpit.widgets.branch_tree import BranchTree
-from autoresearch_tui.cockpit.widgets.results_table import ResultsTable
-from autoresearch_tui.cockpit.widgets.run_log import RunLog
-from autoresearch_tui.engine import commands as cmd
-from autoresearch_tui.engine.state import WAITING, Experiment
+from autoresearch_tui.cockpit.actions import Situation
+from autoresearch_tui.cockpit.layout import NAMES, PANES, in_front, layout
+from autoresearch_tui.cockpit.log_follower import RunFeed
+from autoresearch_tui.cockpit.preferences import keys_of
+from autoresearch_tui.cockpit.screens.judge import JudgeScreen
+from autoresearch_tui.cockpit.screens.playing import PlayingScreen
+from autoresearch_tui.cockpit.session_view import Bridge
+from autoresearch_tui.cockpit.widgets.bars import Hint, KeyBar, StatusBar, Tab, TabBar, TitleBar
+from autoresearch_tui.cockpit.widgets.charts import ProgressChart, Series
+from autoresearch_tui.cockpit.widgets.diff import DiffPane
+from autoresearch_tui.cockpit.widgets.experiments import BranchTree, ExperimentList, Results
+from autoresearch_tui.cockpit.widgets.load import LoadPanel
+from autoresearch_tui.cockpit.widgets.log import ProgressRow, RunLog
+from autoresearch_tui.cockpit.widgets.stream import ResearcherStream
+from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session import undo
+from autoresearch_tui.session.state import WAITING, Experiment, Stage, State
+from autoresearch_tui.session.status import spending, status, time_left, title
+from autoresearch_tui.util.text import clean_line
 
 if TYPE_CHECKING:
-    from textual.widgets import Input
+    from autoresearch_tui.cockpit.all_sessions import Others
+    from autoresearch_tui.lab.machine_load import Monitor
 
-    from autoresearch_tui.cockpit.bridge import Bridge
-    from autoresearch_tui.cockpit.screens.review import Answer
+# A key decides about a diff only when the diff has been on screen for this long.
+GRACE_SECONDS = 0.5
+TICKS_A_SECOND = 4
+# Between two pieces of what is too long to be read at once.
+READ_ON_SECONDS = 0.012
+# Which panes are in which box.
+_COLUMNS = {"left": {1, 2}, "middle": {3, 6}, "right": {4, 5, 7}, "side": {3, 4, 5, 6, 7}}
 
 
-class MainScreen(MainView):
-    """The main screen."""
+class MainScreen(PlayingScreen, JudgeScreen):
+    """Seven panes under the status line.
 
-    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings()]
-    _in_results = False
-    _line: Input | None = None
+    :meth:`refresh_state` gives the panes each new state; :meth:`tick`, four times a second, what changes in between:
+    the log, the clock, the loss curve, the load.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings(), *actions.bindings("replay")]
+    AUTO_FOCUS = "#log"
+    # Whose actions the key bar shows, beside those of the focused pane.
+    PLACES: ClassVar[tuple[str, ...]] = ("", "replay")
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__(bridge)
-        # What a human made of a proposal last, for where it was refused: by number and commit.
-        self._edits: dict[tuple[int, str], dict[str, str]] = {}
+        self.monitor: Monitor | None = None
+        self._current = 1
+        self._front: frozenset[int] = frozenset()
+        self._zoomed = False
+        self._all = False
+        self._target: tuple[int, str] | None = None
+        self._target_since = 0.0
+        self._status_size = (80, 3)
+        self._log_key: tuple[object, ...] = ()
+        self._curve_key: tuple[object, ...] = ()
+        self._arrangement: tuple[object, ...] = ()
+        self._state_changed = False
+        self._titles: dict[str | None, tuple[str, str]] = {}
+        self.title_bar = TitleBar(bridge.lab.root.name, bridge.tag)
+        self.status_bar, self.tab_bar, self.key_bar = StatusBar(), TabBar(), KeyBar()
+        self.progress_row, self.log_pane = ProgressRow(), RunLog()
+        self.hint = Hint()
+        self.load, self.stream, self.chart = (
+            LoadPanel(recorded=bridge.player is not None),
+            ResearcherStream(),
+            ProgressChart(),
+        )
+        self.diff, self.results, self.tree_pane = DiffPane(), Results(), BranchTree()
+        self._boxes: dict[str, Widget] = {name: Vertical(id=name) for name in ("left", "middle", "right")}
+        self._boxes["side"] = Container(id="side")
+        self._panes: dict[int, Widget] = {
+            1: Vertical(id=PANES[1], classes="pane"),
+            2: self.load,
+            3: Vertical(id=PANES[3], classes="pane"),
+            4: self.results,
+            5: self.tree_pane,
+            6: self.stream,
+            7: self.chart,
+        }
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Letters typed into a line of text are text."""
-        return self._line is None or actions.find(action, parameters) is None
+    def compose(self) -> ComposeResult:
+        """The panes in the order of their keys, the tabs for where they do not fit beside each other."""
+        # Before anything has a style: every class that comes later costs the styles of all that is below it.
+        for number, pane in self._panes.items():
+            self._entitle(pane, f"{number} {NAMES[number]}")
+        self._arrange(update=False)
+        yield self.title_bar
+        yield self.status_bar
+        yield self.tab_bar
+        with Horizontal(id="body"):
+            with self._boxes["left"]:
+                with self._panes[1]:
+                    yield self.progress_row
+                    yield self.plot
+                    yield self.log_pane
+                yield self.load
+            with self._boxes["side"]:
+                with self._boxes["middle"]:
+                    with self._panes[3]:
+                        yield self.diff
+                        yield self.hint
+                    yield self.stream
+                with self._boxes["right"]:
+                    yield self.results
+                    yield self.chart
+                    yield self.tree_pane
+        yield self.key_bar
+
+    def on_mount(self) -> None:
+        """The first picture of what is known already."""
+        self.refresh_state(self.bridge.state)
+        self.tick(0)
+
+    def on_resize(self) -> None:
+        """Another size may have room for other panes."""
+        self._arrange()
+
+    # -- facts -----------------------------------------------------------------------------------------------
+
+    def refresh_state(self, state: State) -> None:
+        """Shows a new state; every pane redraws only what differs."""
+        self._state_changed = True
+        if self.bridge.reading is not None:
+            return
+        with self.app.batch_update():
+            self.title_bar.show(state)
+            self.results.show(state)
+            self.chart.show(state)
+            self.tree_pane.show(state)
+            self._show_proposal(self.bridge.proposal())
+            self._entitle(self.stream, f"6 {NAMES[6]}", self._of_researcher(state))
+            self.show_keys()
+            self._show_tabs()
+            self._arranged()
+
+    def _of_researcher(self, state: State) -> str:
+        waiting = len(state.waiting_notes)
+        notes = f"{waiting} note{'s' if waiting > 1 else ''} to be sent" if waiting else ""
+        return " · ".join(filter(None, (notes, spending(state, self.bridge.lab.settings.researcher.max_usd))))
+
+    def tick(self, count: int) -> None:
+        """At each tick the log; each second the clock; every two of a run, else every six, the load."""
+        grown = self.bridge.poll_log()
+        second = count % TICKS_A_SECOND == 0
+        if not (grown or second or self._state_changed):
+            return
+        self._state_changed = False
+        with self.app.batch_update():
+            self.show_status()
+            self._show_log()
+            if second:
+                self.draw_curves()
+                more = self.bridge.read_stream()
+                self.stream.add(more, anew=self.bridge.stream_anew)
+            every = 2 if self.bridge.state.running else 6
+            if self.monitor is not None and count % (every * TICKS_A_SECOND) == TICKS_A_SECOND:
+                self.load.show(self.monitor.history())
+
+    def show_status(self) -> None:
+        """The three answers, and the row of progress."""
+        view = self.bridge.view()
+        answers = status(view, *self._status_size)
+        bar = self.status_bar
+        if bar.answers != answers:
+            bar.show(answers)
+        running = view.state.running
+        left = None
+        if running is not None and running.stage is Stage.RUNNING:
+            what, seconds = time_left(view, running)
+            left = seconds if what == "left" else None
+        feed = self.bridge.feed
+        self.progress_row.show(feed.progress, feed.fraction_done, left, running is not None)
+
+    def _show_log(self) -> None:
+        feed = self.bridge.feed
+        key = (id(feed), feed.total, feed.frame)
+        if key == self._log_key:
+            return
+        self._log_key = key
+        self.log_pane.show(feed)
+        shown = self.bridge.shown_run()
+        if shown is not None:
+            held = self.log_pane.feed.number
+            state = f"log of #{held}" if held != shown.number else "" if self.bridge.state.running else "ended"
+            self._entitle(self._pane(1), f"1 {NAMES[1]} {title(shown, 60)}", state)
+
+    def feeds(self) -> Sequence[RunFeed]:
+        return [self.bridge.feed]
+
+    def draw_curves(self) -> None:
+        """The shown run's curve, and the one to beat in grey."""
+        feed, of = self.bridge.feed, self.plot.key
+        (behind, name), curve = self.bridge.curve_to_beat(of), feed.curve_of(of)
+        key = (feed.number, curve.version, name, of, self.plot.smooth)
+        if key != self._curve_key:
+            self._curve_key = key
+            self.plot.show(Series(f"#{feed.number}", "accent", curve), Series(name, "faint", behind))
+
+    def _show_proposal(self, experiment: Experiment | None) -> None:
+        pane = self._pane(3)
+        pane.set_class(experiment is not None and experiment.stage is Stage.REVIEW, "-awaits")
+        if experiment is None:
+            self._show_diff("", "The researcher's next change appears here before it runs.", ())
+            return
+        words = {Stage.REVIEW: "waits for you", Stage.APPROVED: "approved", Stage.RUNNING: "in training"}
+        stage = words.get(experiment.stage, experiment.status)
+        self._entitle(
+            pane,
+            f"3 {NAMES[3]} {title(experiment, 60)}",
+            f"{stage} · +{experiment.proposal.added} −{experiment.proposal.removed}",
+        )
+        target = (experiment.number, experiment.commit)
+        if target == self._target:
+            return
+        self._target, self._target_since = target, self.bridge.monotonic()
+        why = clean_line(experiment.proposal.hypothesis or experiment.description)
+        nothing = "The unmodified baseline: no changes." if not experiment.number else "No diff."
+        diff = self.bridge.read_diff(experiment.number)
+        self._show_diff(diff, why if diff else nothing, experiment.proposal.flags)
+
+    def _show_diff(self, diff: str, words: str, flags: tuple[str, ...]) -> None:
+        self.diff.display, self.hint.display = bool(diff), not diff
+        if diff:
+            self.diff.show(diff, words, flags)
+        else:
+            self.hint.show(words)
+
+    # -- what is where ---------------------------------------------------------------------------------------
+
+    @property
+    def chosen(self) -> int | None:
+        """The experiment under the cursor of the table or the tree, where one of them has the keys."""
+        focused = self.focused
+        return focused.chosen if isinstance(focused, ExperimentList) else None
+
+    @property
+    def situation(self) -> Situation:
+        """What decides which actions make sense now."""
+        bridge = self.bridge
+        chosen = self.chosen
+        selected = None if chosen is None else bridge.state.experiments[chosen]
+        elsewhere = bridge.host is not None and bridge.host.elsewhere
+        no_row = isinstance(self.focused, ExperimentList) and self.focused.selected is None
+        return Situation(
+            bridge.state,
+            bridge.proposal(),
+            bridge.commands,
+            elsewhere,
+            selected,
+            replay=bridge.player is not None,
+            no_row=no_row,
+        )
+
+    @property
+    def shown(self) -> Experiment | None:
+        """In the log's pane it is the run that is shown; under a row of another session it is nothing."""
+        focused = self.focused
+        if isinstance(focused, ExperimentList) and focused.selected is not None and focused.chosen is None:
+            return None
+        return self.bridge.shown_run() if isinstance(focused, RunLog) else super().shown
+
+    @property
+    def diff_seen(self) -> bool:
+        """Whether the diff was on the screen, or reviewed, for long enough that a key was meant for it."""
+        shown = self._pane(3).display or self._target == self.bridge.reviewed
+        return shown and self.bridge.monotonic() - self._target_since >= GRACE_SECONDS
+
+    def bring(self, number: int) -> None:
+        """Pane `number` to the front, and the keys to it."""
+        was = self._pane(3).display
+        self._current = number
+        self._front = in_front(self._front, number)
+        self._arrange()
+        if not was and self._pane(3).display:
+            self._target_since = self.bridge.monotonic()
+        pane = self._pane(number)
+        (self.log_pane if number == 1 else self.diff if number == 3 else pane).focus()
+
+    def _arrange(self, *, update: bool = True) -> None:
+        width, height = self.app.size
+        chosen = layout(width, height, self._current, self._front, self._zoomed)
+        rows = 3 if width < 120 else 2 if width < 180 else 1
+        self._status_size = width, rows
+        arrangement = (chosen, rows, height >= 44, height < 30)
+        if arrangement == self._arrangement:
+            self._show_tabs()
+            return
+        self._arrangement = arrangement
+        self.status_bar.styles.height = rows
+        self.remove_class("-one", "-two", "-three", "-low", "-high", update=False)
+        self.add_class(
+            f"-{chosen.name}", *(["-low"] if height < 30 else ["-high"] if height >= 44 else []), update=False
+        )
+        for number, pane in self._panes.items():
+            pane.set_class(number not in chosen.panes, "-absent", update=False)
+        for name, numbers in _COLUMNS.items():
+            self._boxes[name].set_class(not numbers & chosen.panes, "-absent", update=False)
+        self.tab_bar.set_class(not chosen.tabs, "-absent", update=False)
+        if update:
+            self.update_node_styles()
+        self._show_tabs()
+
+    def _show_tabs(self) -> None:
+        waits = self.situation.open_gate
+        tabs = tuple(Tab(n, NAMES[n], n == 3 and waits) for n in PANES)
+        self.tab_bar.show(tabs, self._current)
+
+    def show_keys(self) -> None:
+        """The keys that make sense now."""
+        now = self.situation
+        places = (*self.PLACES, *(self.focused.places if isinstance(self.focused, ExperimentList) else ()))
+        pressing = ("approve", "veto", "review") if now.open_gate else ()
+        words = {"hold": "release" if now.proposal is not None and now.proposal.held else "hold"}
+        if self.bridge.player is not None and self.bridge.player.paused:
+            words["replay.pause"] = "continue"
+        if now.held:
+            words["pause"] = "keep going" if now.only_stopping else "resume"
+        self.key_bar.show(actions.bar(now, places), pressing, words)
+
+    def _pane(self, number: int) -> Widget:
+        return self._panes[number]
+
+    def _entitle(self, pane: Widget, name: str, more: str = "") -> None:
+        """A pane's titles; setting one draws the pane again, so only where it differs."""
+        if self._titles.get(pane.id) == (name, more):
+            return
+        self._titles[pane.id] = (name, more)
+        pane.border_title = Content(name)
+        pane.border_subtitle = Content(more)
+
+    @on(ExperimentList.Arranged)
+    def _arranged(self) -> None:
+        for number, pane in ((4, self.results), (5, self.tree_pane)):
+            self._entitle(pane, f"{number} {NAMES[number]}", pane.arrangement)
+        self.show_keys()
+
+    @on(TabBar.Picked)
+    def _picked(self, message: TabBar.Picked) -> None:
+        self.bring(message.number)
+
+    def set_focus(self, widget: Widget | None, scroll_visible: bool = True, from_app_focus: bool = False) -> None:
+        """A smaller terminal would show the pane with the focus; its keys come with the same paint."""
+        before = self.focused
+        super().set_focus(widget, scroll_visible, from_app_focus)
+        if self.focused is before:
+            return
+        for node in self.focused.ancestors_with_self if self.focused is not None else ():
+            for number, name in PANES.items():
+                if node.id == name and number != self._current:
+                    self._current = number
+                    self._show_tabs()
+        self.show_keys()
+
+    @on(ExperimentList.Moved)
+    def _moved(self) -> None:
+        self.show_keys()
 
     # -- decide ----------------------------------------------------------------------------------------------
 
-    def _on_screen(self) -> Experiment | None:
+    def _on_screen(self, action: str) -> Experiment | None:
         """The proposal, if its diff is what the reader has before the eyes; else it is brought there."""
         proposal = self.situation.proposal
-        if proposal is None or self.target != (proposal.number, proposal.commit):
+        if proposal is None or self._target != (proposal.number, proposal.commit):
             return None
         if not self.diff_seen:
             self.bring(3)
-            self.say(f"#{proposal.number} has just come to the screen; once more when you have read it")
+            key = actions.key_name(actions.by_id(action), keys_of(self.app))
+            self.say(f"#{proposal.number} was not on screen. Press {key} again once you have read it.")
             return None
         return proposal
 
@@ -57,43 +391,55 @@ class MainScreen(MainView):
         """Train exactly what is on the screen."""
         if not self.may("approve"):
             return
-        proposal = self._on_screen()
+        proposal = self._on_screen("approve")
         if proposal is not None:
             self.bridge.send(cmd.Approve(proposal.number, proposal.commit))
-            self.say(f"approving #{proposal.number}")
 
     def action_veto(self) -> None:
         """Ask for the reason; the answer is about the proposal of this moment."""
         if not self.may("veto"):
             return
-        proposal = self._on_screen()
+        proposal = self._on_screen("veto")
         if proposal is None:
             return
-        from autoresearch_tui.cockpit.screens.veto import VetoScreen
+        from autoresearch_tui.cockpit.screens.dialogs import veto_dialog
 
         self.bridge.attend(proposal)
-        self.app.push_screen(VetoScreen(title(proposal, 40)), partial(self._vetoed, proposal))
+        self.app.push_screen(veto_dialog(title(proposal, 40)), partial(self._vetoed, proposal))
 
     def _vetoed(self, proposal: Experiment, reason: str | None) -> None:
         if reason is None:
             self.bridge.attend(proposal, over=True)
-        elif self.bridge.send(cmd.Veto(proposal.number, proposal.commit, reason)):
-            self.say(f"vetoing #{proposal.number}")
-        else:
-            self.say(self.refusal, warn=True)
+        elif not self.bridge.send(cmd.Veto(proposal.number, proposal.commit, reason)):
+            self.say(self.read_only, warn=True)
 
     def action_note(self) -> None:
         """A line to the researcher."""
         if not self.may("note"):
             return
-        from autoresearch_tui.cockpit.screens.note import NoteScreen
+        from autoresearch_tui.cockpit.screens.dialogs import note_dialog
 
-        self.app.push_screen(NoteScreen(), self._noted)
+        waiting = [note.text for note in self.bridge.state.waiting_notes]
+        self.app.push_screen(note_dialog(waiting), self._noted)
 
     def _noted(self, text: str | None) -> None:
         if text:
             self.bridge.send(cmd.Note(text))
-            self.say("the note goes out with the next request")
+            self.say("the note is sent with the next request")
+
+    def action_notes(self) -> None:
+        """The notes that wait, the newest first, to take one back."""
+        if not self.may("notes"):
+            return
+        from autoresearch_tui.cockpit.screens.dialogs import waiting_notes_dialog
+
+        waiting = self.bridge.state.waiting_notes[::-1]
+        chosen = partial(self._take_back_note, [note.seq for note in waiting])
+        self.app.push_screen(waiting_notes_dialog([note.text for note in waiting]), chosen)
+
+    def _take_back_note(self, waiting: Sequence[int], place: str | None) -> None:
+        if place:
+            self.bridge.send(cmd.WithdrawNote(waiting[int(place) - 1]))
 
     def action_review(self) -> None:
         """The proposal on a screen of its own; what it answers are commands."""
@@ -104,48 +450,37 @@ class MainScreen(MainView):
             return
         from autoresearch_tui.cockpit.screens.review import ReviewScreen
 
-        files = self.bridge.editable_files(proposal.number) if self.bridge.host is not None else None
-        read = None if files is None else lambda: files
-        diff = self.bridge.read_diff(proposal.number)
-        attend = partial(self._attend, proposal.number)
-        screen = ReviewScreen(
-            proposal, diff, self.situation.state, read, attend, read_only=lambda: self.refusal, edits=self._edits
-        )
-        self.app.push_screen(screen, self._reviewed)
+        self.app.push_screen(ReviewScreen(self.bridge, proposal.number))
 
-    def _attend(self, number: int, *, over: bool) -> None:
-        self.bridge.attend(self.bridge.state.experiments[number], over=over)
+    def action_hold(self) -> None:
+        """Neither the policy nor a launch comes first until the proposal on the screen is released."""
+        proposal = self.situation.proposal
+        if self.may("hold") and proposal is not None:
+            self.bridge.toggle_hold(proposal)
 
-    def _reviewed(self, answer: Answer | None) -> None:
-        if answer is None:
+    def action_undo(self) -> None:
+        """Take back the last decision, or say why it stands."""
+        state = self.bridge.state
+        if self.read_only or (why := undo.too_late(state)):
+            self.say(self.read_only or f"nothing to take back: {why}", warn=True)
             return
-        for command in answer.commands:
-            if not self.bridge.send(command):
-                self.say(self.refusal, warn=True)
-                return
-        match answer.commands[0]:
-            case cmd.Veto(number=number):
-                self.say(f"vetoing #{number}")
-            case cmd.Revise(number=number):
-                self.say(f"checking your version of #{number}")
-            case cmd.Approve(number=number):
-                self.say(f"approving #{number}")
+        last = state.judgements[-1]
+        self.bridge.send(cmd.Undo(last.seq))
+        self.say(f"#{last.number} is no longer {last.what}")
 
     # -- the loop --------------------------------------------------------------------------------------------
 
     def action_pause(self) -> None:
-        """Pause, or go on from whatever holds the loop up."""
+        """Pause, or resume from whatever holds the loop up."""
         if not self.may("pause"):
             return
-        held = self.situation.held
-        self.bridge.send(cmd.Resume() if held else cmd.Pause())
-        self.say("going on" if held else "pausing: nothing new is launched")
+        now = self.situation
+        self.bridge.send(cmd.CancelStop() if now.only_stopping else cmd.Resume() if now.held else cmd.Pause())
 
     def action_pause_run(self) -> None:
         """Pause at once; the run's proposal is put back."""
         if self.may("pause_run"):
             self.bridge.send(cmd.Pause(stop_run=True))
-            self.say("pausing: the present run is stopped and put back")
 
     def action_stop_run(self) -> None:
         """Ask, because the run's time is lost."""
@@ -153,44 +488,54 @@ class MainScreen(MainView):
             return
         running = self.bridge.shown_run()
         assert running is not None
-        from autoresearch_tui.cockpit.screens.choose import ChooseScreen
+        from autoresearch_tui.cockpit.screens.dialogs import STOP_REASONS, Dialog
 
-        question = f"Stop {title(running, 40)}? It counts as a crash, «stopped on request»."
-        screen = ChooseScreen("stop the run", question, [("y", "stop it"), ("n", "let it go on")])
-        self.app.push_screen(screen, partial(self._stop_run, running.number))
+        text = "It will not run again; the researcher gets your reason."
+        dialog = Dialog(
+            f"Stop {title(running, 40)}",
+            text,
+            reasons=STOP_REASONS,
+            line="or in your own words",
+            blank="no reason",
+        )
+        self.app.push_screen(dialog, partial(self._stop_run, running.number))
 
-    def _stop_run(self, number: int, answer: str | None) -> None:
-        if answer == "y":
-            self.bridge.send(cmd.StopRun(number))
+    def _stop_run(self, number: int, reason: str | None) -> None:
+        if reason is not None:
+            self.bridge.send(cmd.StopRun(number, reason))
 
     def action_stop(self) -> None:
         """Ask when."""
         if not self.may("stop"):
             return
-        from autoresearch_tui.cockpit.screens.choose import ChooseScreen
+        from autoresearch_tui.cockpit.screens.dialogs import Dialog
 
-        answers = [("a", "after the present run"), ("x", "now: its proposal is put back"), ("n", "not at all")]
-        if self.situation.state.running is None:
-            answers = [("x", "now"), ("n", "not at all")]
-        question = "Ends the engine of this session. The same command starts it again from its journal."
-        self.app.push_screen(ChooseScreen("stop for good", question, answers), self._stop)
+        state = self.situation.state
+        answers = [("a", "after the current run"), ("x", "now: its proposal is requeued"), ("n", "cancel")]
+        if state.running is None:
+            answers = [("x", "now"), ("n", "cancel")]
+        elif state.stopping == "after":
+            answers[0] = ("k", "not at all: keep going")
+        question = "Stops this session's engine. You can resume the session later with the same command."
+        self.app.push_screen(Dialog("End the session", question, answers), self._stop)
 
     def _stop(self, answer: str | None) -> None:
-        if answer in {"a", "x"}:
+        if answer == "k":
+            self.bridge.send(cmd.CancelStop())
+        elif answer in ("a", "x"):
             self.bridge.send(cmd.Stop(now=answer == "x"))
-            self.say("stopping" if answer == "x" else "stopping after this run")
 
     def action_program(self) -> None:
         """`program.md` in an editor of our own, beside its history."""
         if self.may("program"):
             from autoresearch_tui.cockpit.screens.program import ProgramScreen
 
-            self.app.push_screen(ProgramScreen(self.bridge.lab, self.situation.state))
+            self.app.push_screen(ProgramScreen(self.bridge))
 
     def action_editor(self) -> None:
         """`program.md` in the human's editor; the engine reads the file itself."""
         if self.may("editor"):
-            from autoresearch_tui.cockpit.screens.external_editor import suspended
+            from autoresearch_tui.cockpit.external_editor import suspended
 
             problem = suspended(self.app)([self.bridge.lab.program])
             if problem:
@@ -202,8 +547,7 @@ class MainScreen(MainView):
         """The experiment under the cursor of the pane with the focus."""
         selected = self.chosen
         if selected is None:
-            shown = self.bridge.shown_run() if isinstance(self.focused, RunLog) else self.situation.proposal
-            selected = shown.number if shown else None
+            selected = self.shown.number if self.shown else None
         if selected is not None:
             self.open_details(selected)
 
@@ -213,13 +557,12 @@ class MainScreen(MainView):
 
         self.app.push_screen(ExperimentScreen(self.bridge, number))
 
-    @on(ResultsTable.Opened)
-    @on(BranchTree.Selected)
-    def _opened(self, message: ResultsTable.Opened | BranchTree.Selected) -> None:
+    @on(ExperimentList.Opened)
+    def _opened(self, message: ExperimentList.Opened) -> None:
         self.open_details(message.number)
 
-    @on(ResultsTable.Compared)
-    def _compare(self, message: ResultsTable.Compared) -> None:
+    @on(ExperimentList.Compared)
+    def _compare(self, message: ExperimentList.Compared) -> None:
         from autoresearch_tui.cockpit.screens.compare import CompareScreen
 
         self.app.push_screen(CompareScreen(self.bridge, self.situation.state, message.numbers))
@@ -228,17 +571,97 @@ class MainScreen(MainView):
         """To a pane by its number."""
         self.bring(number)
 
+    def action_jump(self) -> None:
+        """A letter on each pane."""
+        from autoresearch_tui.cockpit.screens.jump import JumpScreen
+
+        shown = {number: pane for number, pane in self._panes.items() if pane.display}
+        self.app.push_screen(JumpScreen(shown), lambda number: None if number is None else self.bring(number))
+
+    def action_digest(self) -> None:
+        """The page about the session."""
+        from autoresearch_tui.cockpit.screens.digest import DigestScreen
+
+        self.app.push_screen(DigestScreen(self.bridge))
+
+    def action_all_sessions(self) -> None:
+        """The tree and the chart of all the lab's sessions, or of this one alone again."""
+        if not self.may("all_sessions"):
+            return
+        if self._all:
+            self._show_sessions(None)
+        elif not self.bridge.other_sessions:
+            self.say("there is no other session in this lab")
+        else:
+            self.say("reading the lab's other sessions …")
+            self.run_worker(self._read_sessions, thread=True, exclusive=True)
+
+    def _read_sessions(self) -> None:
+        """In a thread of its own."""
+        from autoresearch_tui.cockpit.all_sessions import read
+
+        bridge = self.bridge
+        others = read(bridge.lab, bridge.tag, bridge.state)
+        self.app.call_from_thread(self._show_sessions, others)
+
+    def _show_sessions(self, others: Others | None) -> None:
+        self._all = others is not None
+        with self.app.batch_update():
+            self.tree_pane.show_all(others)
+            self.chart.show_all(others)
+            self._entitle(self.chart, f"7 {NAMES[7]}", "" if others is None else self.tree_pane.arrangement)
+        self.say("this session alone" if others is None else "all sessions that measured as this one does")
+
     def action_zoom(self) -> None:
         """The pane with the focus alone."""
-        self.toggle_zoom()
+        self._zoomed = not self._zoomed
+        self._arrange()
+
+    @on(ExperimentList.Pinned)
+    def _pin(self, message: ExperimentList.Pinned) -> None:
+        number = message.number
+        started = self.bridge.state.experiments[number].started_at
+        if not started:
+            self.say(f"#{number} has not run: it has no curve", warn=True)
+            return
+        self.bridge.pinned = None if self.bridge.pinned == number else number
+        self.say(
+            "the grey curve is the best run's again" if self.bridge.pinned is None else f"the grey curve is #{number}"
+        )
+        self.draw_curves()
 
     def action_follow(self) -> None:
         """Follow the log, or stand still."""
         self.log_pane.toggle_follow()
+        self._log_key = ()
+        self._show_log()
+
+    def key_escape(self) -> None:
+        """Out of a search."""
+        self.leave_search()
+
+    @property
+    def keys_row(self) -> KeyBar:
+        return self.key_bar
+
+    def text_to_search(self) -> RunLog:
+        self.bring(1)
+        return self.log_pane
+
+    def list_to_go_to(self) -> ExperimentList:
+        self.bring(4)
+        return self.results
+
+    @on(Results.ColumnsAsked)
+    def _choose_columns(self) -> None:
+        from autoresearch_tui.cockpit.screens.columns import ColumnsScreen
+
+        self.app.push_screen(ColumnsScreen(self.results))
 
     def action_next_run(self) -> None:
         """The log and the curve of another run."""
         if self.may("next_run"):
+            self.log_pane.release()
             self.bridge.choose_next_run()
 
     def action_first_error(self) -> None:
@@ -246,64 +669,3 @@ class MainScreen(MainView):
         self.bring(1)
         if not self.log_pane.first_error():
             self.say("no line of the log looks like an error")
-
-    def action_find(self) -> None:
-        """Open the line for what to look for: in the results where they have the keys, else in the log."""
-        from textual.widgets import Input
-
-        if self._line is not None:
-            return
-        self._in_results = self.focused is self.results
-        if not self._in_results:
-            self.bring(1)
-        hint = "rows that have all these words" if self._in_results else "search in the log"
-        words = self.results.words if self._in_results else ""
-        self._line = Input(words, placeholder=hint, id="find", compact=True, select_on_focus=False)
-        self.mount(self._line, before="#keys")
-        self.key_bar.tell("Enter keeps these rows · Esc shows all" if self._in_results else "Enter searches · Esc back")
-        self._line.focus()
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """The rows follow what is typed."""
-        if self._in_results and self._line is not None:
-            self.results.narrow(event.value)
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """The log is searched when the line is whole."""
-        self.close_find()
-        if self._in_results:
-            return
-        found = self.log_pane.find(event.value)
-        if event.value:
-            self.say(
-                f"{found} line{'s · > and < go to the others' if found > 1 else ''}"
-                if found
-                else "not in the kept lines of this log"
-            )
-
-    def close_find(self) -> None:
-        """The keys back to where they were."""
-        if self._line is not None:
-            self._line.remove()
-            self._line = None
-            self.key_bar.tell("")
-        (self.results if self._in_results else self.log_pane).focus()
-
-    def key_escape(self) -> None:
-        """Out of the search line, and with it of the rows' filter; then out of the search in the log."""
-        if self._line is not None:
-            self.close_find()
-            if self._in_results:
-                self.results.narrow("")
-        elif self.focused is self.results and self.results.words:
-            self.results.narrow("")
-        elif self.log_pane.query_text:
-            self.log_pane.find("")
-
-    def action_find_next(self) -> None:
-        """The next occurrence."""
-        self.log_pane.find_step(1)
-
-    def action_find_previous(self) -> None:
-        """The occurrence before."""
-        self.log_pane.find_step(-1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from rich.style import Style
+from rich.table import Table
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -19,18 +21,22 @@ from textual.widgets import Static, TextArea
 
 from autoresearch_tui.cockpit import actions, program_file
 from autoresearch_tui.cockpit.actions import Situation
+from autoresearch_tui.cockpit.external_editor import suspended
 from autoresearch_tui.cockpit.program_file import Draft, Loaded, Watch
-from autoresearch_tui.cockpit.screens import program_text
 from autoresearch_tui.cockpit.screens.conflict import Choice, ConflictScreen
-from autoresearch_tui.cockpit.screens.external_editor import Editor, suspended
-from autoresearch_tui.cockpit.screens.unsaved import UnsavedScreen, Way
-from autoresearch_tui.cockpit.widgets.canvas import tones
-from autoresearch_tui.cockpit.widgets.status_bar import KeyBar
-from autoresearch_tui.cockpit.widgets.text_editor import TextEditor, markdown
-from autoresearch_tui.engine.merge import merge
-from autoresearch_tui.engine.state import State
-from autoresearch_tui.lab import Lab
-from autoresearch_tui.text import clean_line
+from autoresearch_tui.cockpit.screens.dialogs import Dialog
+from autoresearch_tui.cockpit.screens.version import VersionScreen
+from autoresearch_tui.cockpit.session_view import Bridge
+from autoresearch_tui.cockpit.widgets.bars import KeyBar
+from autoresearch_tui.cockpit.widgets.editor import TextEditor, markdown
+from autoresearch_tui.cockpit.widgets.painted import tones
+from autoresearch_tui.python_source.merge import merge
+from autoresearch_tui.session.ends import JUDGED, SCORED, Outcome
+from autoresearch_tui.session.state import State
+from autoresearch_tui.util.text import clean_line
+
+# No j and k: they move in the list.
+_VERSION_KEYS = "123456789abcdefghilmnopqrstuvwxyz"
 
 
 class ProgramScreen(Screen[None]):
@@ -46,7 +52,8 @@ class ProgramScreen(Screen[None]):
     DEFAULT_CSS = """
     ProgramScreen {
         & > #program-head { height: auto; max-height: 3; padding: 0 1; background: $panel; }
-        & > #program-trouble { height: auto; max-height: 3; padding: 0 1; background: $warning 30%; display: none; }
+        & > #program-trouble { height: auto; max-height: 3; padding: 0 1; display: none; }
+        & > #program-trouble { background: $warning-banner; color: $on-warning-banner; }
         & > TextEditor { height: 1fr; min-height: 4; }
         & > #program-keys { height: 1; background: $panel; }
         & > VerticalScroll {
@@ -62,20 +69,12 @@ class ProgramScreen(Screen[None]):
 
     AUTO_FOCUS = "TextEditor"
 
-    def __init__(
-        self,
-        lab: Lab,
-        state: State,
-        *,
-        editor: Editor | None = None,
-        watch: Callable[[Path, Callable[[], None]], Watch] = Watch,
-    ) -> None:
+    def __init__(self, view: Bridge) -> None:
         super().__init__()
-        self._path = lab.program
-        self._session = state
-        self._draft = Draft(lab.state_folder / "program.draft.json")
-        self._editor = editor
-        self._watch = watch(self._path, self._touched)
+        self._view = view
+        self._path = view.lab.program
+        self._draft = Draft(view.lab.state_folder / "program.draft.json")
+        self._watch = Watch(self._path, self._touched)
         self._loaded = Loaded("", "")
         # What the text area makes of the file: it may write line ends its own way.
         self._shown = ""
@@ -84,6 +83,7 @@ class ProgramScreen(Screen[None]):
         self._trouble = ""
         self._note = ""
         self._discarded = False
+        self._told_marks = ""
 
     @property
     def unsaved(self) -> bool:
@@ -104,7 +104,7 @@ class ProgramScreen(Screen[None]):
         self._drafting = self.set_interval(0.5, self._drafted, pause=True)
         self._reload()
         self._take_draft()
-        self.query_one(KeyBar).show(actions.bar(Situation(self._session), ("program",)))
+        self.query_one(KeyBar).show(actions.bar(Situation(self._view.state), ("program",)))
         if not self._watch.start():
             self.set_interval(1, self._look)
 
@@ -140,9 +140,8 @@ class ProgramScreen(Screen[None]):
         self._drafting.reset()
         self._drafting.resume()
 
-    def refresh_state(self, state: State) -> None:
+    def refresh_state(self, _: State) -> None:
         """The session went on."""
-        self._session = state
         if self.is_mounted:
             self._draw()
 
@@ -159,7 +158,8 @@ class ProgramScreen(Screen[None]):
         if digest == self._loaded.digest:
             self._theirs, self._trouble = None, ""
         elif not digest:
-            self._trouble = f"{self._path.name} is gone from the disk; ctrl+s writes it again"
+            self._theirs = None
+            self._trouble = f"{self._path.name} was deleted on disk; ctrl+s writes it again"
         elif not self.unsaved:
             self._reload()
         elif self._theirs is None or self._theirs.digest != digest:
@@ -195,14 +195,19 @@ class ProgramScreen(Screen[None]):
             self._trouble = "changed on disk by another editor while you edited; ctrl+s shows both"
 
     def action_save(self) -> None:
-        """Writes the text, if the file is still the one that was loaded; what was typed before the key comes first."""
-        self._area.call_later(self._save)
+        """Writes the text, if the file is still the one that was loaded."""
+        self._save()
 
     def _save(self) -> bool:
         if not self.unsaved and self._theirs is None and program_file.digest_of(self._path) == self._loaded.digest:
             self.notify("nothing to save", markup=False)
             return True
         text = self._area.text
+        if (marks := program_file.conflict_marks(text)) and text != self._told_marks:
+            self._told_marks = text
+            self._trouble = f"lines {marks} are conflict markers: resolve them, or press ctrl+s again to save them"
+            self._draw()
+            return False
         gone = not program_file.digest_of(self._path)
         try:
             loaded = program_file.save(self._path, text, "" if gone else self._loaded.digest)
@@ -215,29 +220,71 @@ class ProgramScreen(Screen[None]):
             return False
         self._loaded, self._shown, self._theirs, self._trouble, self._note = loaded, text, None, "", ""
         self._draft.drop()
-        self.notify(f"saved; {program_text.next_line(self._session, loaded.version)}", markup=False)
+        self.notify(f"saved; {next_line(self._view.state, loaded.version)}", markup=False)
         self._draw()
         return True
 
     def _conflict(self) -> None:
         self._see_theirs()
         self._draw()
-        if self._theirs is not None:
-            merged = merge(self._loaded.text, self._area.text, self._theirs.text)
-            self.app.push_screen(ConflictScreen(self._area.text, self._theirs.text, merged is not None), self._chosen)
+        theirs = self._theirs
+        if theirs is not None:
+            merged = merge(self._loaded.text, self._area.text, theirs.text)
+            screen = ConflictScreen(self._area.text, theirs.text, merged is not None)
+            self.app.push_screen(screen, partial(self._chosen, theirs, merged))
 
-    def _chosen(self, choice: Choice | None) -> None:
-        theirs, mine, base = self._theirs, self._area.text, self._loaded.text
-        if choice is None or theirs is None:
+    def _chosen(self, theirs: Loaded, merged: str | None, choice: Choice | None) -> None:
+        """The answer is about the texts that were shown: if the file has changed since, it is asked for again."""
+        if choice is None:
             return
+        if program_file.digest_of(self._path) != theirs.digest:
+            self._look()
+            if self._theirs is not None:
+                self._conflict()
+            return
+        mine = self._area.text
         if choice == "theirs":
             self._show(theirs)
         elif choice == "both":
             self._show(theirs, program_file.both(mine, theirs.text))
-            self._note = "both texts are here, between marks: settle them, then ctrl+s"
+            self._note = "resolve the conflict markers, then ctrl+s"
         else:
-            self._show(theirs, mine if choice == "mine" else merge(base, mine, theirs.text))
+            self._show(theirs, mine if choice == "mine" or merged is None else merged)
             self._save()
+        self._draw()
+
+    # -- earlier versions ------------------------------------------------------------------------------------
+
+    def action_versions(self) -> None:
+        """Asks which of the versions that are kept to look at."""
+        state = self._view.state
+        kept = [one for one in versions(state) if self._view.files.program(one.version).is_file()]
+        kept = kept[: len(_VERSION_KEYS)]
+        if not kept:
+            self.notify("no version is kept yet; each is from the request that uses it", markup=False)
+            return
+        answers = [(key, _in_words(one)) for key, one in zip(_VERSION_KEYS, kept, strict=False)]
+        self.app.push_screen(Dialog("Versions of program.md", "", answers), partial(self._open_version, kept))
+
+    def _open_version(self, kept: Sequence[Version], key: str | None) -> None:
+        if key is None:
+            return
+        version = kept[_VERSION_KEYS.index(key)].version
+        try:
+            text = program_file.load(self._view.files.program(version)).text
+        except (OSError, ValueError) as error:
+            self.notify(_line(error), severity="error", markup=False)
+            return
+        self.app.push_screen(VersionScreen(version, text, self._area.text), partial(self._restore, version, text))
+
+    def _restore(self, version: str, text: str, wanted: bool | None) -> None:
+        """Into the editor, as an edit: nothing that was not saved is lost, and nothing is written."""
+        area = self._area
+        if not wanted or area.read_only:
+            return
+        area.replace(text, area.document.start, area.document.end)
+        told = f"version {version[:7]} is in the editor: ctrl+s saves it, ctrl+z takes it back"
+        self._note = told if self.unsaved else ""
         self._draw()
 
     # -- leaving, and the other editor -----------------------------------------------------------------------
@@ -245,26 +292,24 @@ class ProgramScreen(Screen[None]):
     def action_external(self) -> None:
         """`$EDITOR` on the file itself; what it saves is read again."""
         if self.unsaved:
-            self.notify("save first (ctrl+s): $EDITOR works on the file", severity="warning", markup=False)
+            self.notify("save first (ctrl+s): $EDITOR opens the saved file", severity="warning", markup=False)
             return
-        problem = (self._editor or suspended(self.app))([self._path])
+        problem = suspended(self.app)([self._path])
         if problem:
             self.notify(problem, severity="error", markup=False)
         self._look()
 
     def action_leave(self) -> None:
         """Back; with unsaved changes not before it is said what becomes of them."""
-        self._area.call_later(self._go)
-
-    def _go(self) -> None:
         if self.unsaved:
-            self.app.push_screen(UnsavedScreen(), self._leave)
+            answers = [("s", "save"), ("d", "discard"), ("n", "keep editing")]
+            self.app.push_screen(Dialog("program.md has unsaved changes", answers=answers), self._leave)
         else:
             self.dismiss(None)
 
-    def _leave(self, way: Way | None) -> None:
-        self._discarded = way == "discard"
-        if self._discarded or (way == "save" and self._save()):
+    def _leave(self, answer: str | None) -> None:
+        self._discarded = answer == "d"
+        if self._discarded or (answer == "s" and self._save()):
             self.dismiss(None)
 
     # -- drawing ---------------------------------------------------------------------------------------------
@@ -279,18 +324,110 @@ class ProgramScreen(Screen[None]):
         quiet = tones(self.app)["dim"]
         head = Text(self._path.name, style="bold")
         head.append(f"  {version[:7] or 'not read'}", style="not bold")
-        head.append("  ● edited, not saved" if self.unsaved else "  ✓ as on disk", style="not bold")
+        head.append("  ● not saved" if self.unsaved else "  ✓ saved", style="not bold")
         if version:
-            head.append(f"  {program_text.next_line(self._session, on_disk)}", style=Style(bold=False) + quiet)
+            head.append(f"  {next_line(self._view.state, on_disk)}", style=Style(bold=False) + quiet)
         self.query_one("#program-head", Static).update(head)
         trouble = self.query_one("#program-trouble", Static)
         said = self._trouble or self._note
         trouble.update(Content(f"! {clean_line(said)}"))
         trouble.display = bool(said)
-        self.query_one("#program-history", Static).update(program_text.history(self._session, on_disk, quiet))
+        self.query_one("#program-history", Static).update(history(self._view.state, on_disk, quiet))
+
+
+def _in_words(one: Version) -> str:
+    experiments = f"#{one.first}-{one.last}" if one.last > one.first else f"#{one.first}"
+    best = "" if one.best is None else f", best {one.best:.6f} by #{one.best_number}"
+    return f"{one.version[:7]}  {experiments}, {one.kept} of {one.tried} kept{best}"
 
 
 def _line(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or 'the file'}: {error.strerror or error}"
     return str(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of the program, and what came of it."""
+
+    version: str
+    first: int
+    last: int
+    tried: int
+    kept: int
+    best: float | None
+    best_number: int | None
+
+
+def versions(state: State) -> tuple[Version, ...]:
+    """The versions that experiments were proposed under, the newest first."""
+    found: dict[str, Version] = {}
+    for experiment in state.experiments:
+        name = experiment.proposal.program
+        before = found.get(name) or Version(name, experiment.number, experiment.number, 0, 0, None, None)
+        best, number = before.best, before.best_number
+        value = experiment.value if experiment.outcome in SCORED else None
+        if value is not None and (best is None or state.goal.better(value, best)):
+            best, number = value, experiment.number
+        found[name] = Version(
+            version=name,
+            first=before.first,
+            last=experiment.number,
+            tried=before.tried + (experiment.outcome in JUDGED),
+            kept=before.kept + (experiment.outcome == Outcome.KEEP),
+            best=best,
+            best_number=number,
+        )
+    return tuple(sorted(found.values(), key=lambda one: -one.last))
+
+
+def uses(state: State, version: str) -> str:
+    """Who has this version now: the running experiment, those that wait, the request that is out."""
+    parts = []
+    running = state.running
+    if running is not None and running.proposal.program == version:
+        parts.append(f"#{running.number} runs with it")
+    waiting = [f"#{e.number}" for e in state.waiting if e.proposal.program == version]
+    if waiting:
+        parts.append(f"{', '.join(waiting)} {'waits' if len(waiting) == 1 else 'wait'}")
+    if state.asked is not None and state.program == version:
+        parts.append(f"#{state.asked.number} is being proposed")
+    return ", ".join(parts)
+
+
+def next_line(state: State, on_disk: str) -> str:
+    """What the next experiment will be proposed under."""
+    number = len(state.experiments)
+    if state.asked is not None:
+        asked = f"#{state.asked.number} is being proposed with {state.program[:7] or 'an unknown version'}"
+        if state.program == on_disk:
+            return asked
+        return f"{asked}; #{state.asked.number + 1} will use {on_disk[:7]}"
+    return f"the next experiment, #{number}, will use {on_disk[:7]}"
+
+
+def history(state: State, on_disk: str, quiet: Style) -> Table:
+    """The table of versions with the best score under each."""
+    grid = Table(box=None, expand=True, padding=(0, 1), show_edge=False, header_style=quiet)
+    grid.add_column("version", no_wrap=True)
+    grid.add_column("experiments", no_wrap=True)
+    grid.add_column("kept", justify="right", no_wrap=True)
+    grid.add_column("best", no_wrap=True)
+    grid.add_column("now", ratio=1, style=quiet, overflow="fold")
+    rows = versions(state)
+    if on_disk and all(row.version != on_disk for row in rows):
+        grid.add_row(Text(on_disk[:7], style="bold"), Text("none yet"), "", "", Text("on disk"))
+    for row in rows:
+        best = "-" if row.best is None else f"{row.best:.6f} by #{row.best_number}"
+        star = "★ " if state.best is not None and row.best_number == state.best.number else ""
+        now = ["on disk"] if row.version == on_disk else []
+        used = uses(state, row.version)
+        grid.add_row(
+            Text(row.version[:7] or "unknown", style="bold" if row.version == on_disk else ""),
+            Text(f"#{row.first}-{row.last}" if row.last > row.first else f"#{row.first}"),
+            Text(f"{row.kept}/{row.tried}"),
+            Text(star + best),
+            Text(", ".join([*now, *([used] if used else [])])),
+        )
+    return grid

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from unicodedata import east_asian_width
+from rich.cells import cell_len, get_character_cell_size
 
 Span = tuple[int, int]
 
 
 def cells(text: str) -> int:
-    """How many columns `text` takes."""
-    return len(text) if text.isascii() else sum(map(_cell, text))
+    """How many columns `text` takes, as every other pane counts them."""
+    return len(text) if _plain(text) else cell_len(text)
 
 
 def wrap(text: str, width: int) -> tuple[Span, ...]:
     """`text` cut into pieces of at most `width` columns; always at least one piece."""
     width = max(width, 2)
-    if text.isascii():
+    if _plain(text):
         return tuple((i, min(i + width, len(text))) for i in range(0, len(text), width)) or ((0, 0),)
     pieces: list[Span] = []
     start = used = 0
     for i, char in enumerate(text):
-        size = _cell(char)
+        size = get_character_cell_size(char)
         if used + size > width:
             pieces.append((start, i))
             start, used = i, 0
@@ -43,6 +43,24 @@ def wrap_words(text: str, width: int) -> tuple[Span, ...]:
         start = stop + (space > start)
 
 
+def wrap_code(text: str, width: int) -> tuple[Span, ...]:
+    """As :func:`wrap`, but no name or number is broken if it begins in the last third of the piece."""
+    spans: list[Span] = []
+    start = 0
+    while True:
+        # Four characters a column leave room for what takes none.
+        end = start + wrap(text[start : start + 4 * max(width, 2)], width)[0][1]
+        if end >= len(text):
+            return (*spans, (start, len(text)))
+        begins = next((at for at in range(end, end - width // 3, -1) if not _in_word(text, at)), end)
+        spans.append((start, begins))
+        start = begins
+
+
+def _in_word(text: str, at: int) -> bool:
+    return all(char.isalnum() or char == "_" for char in text[at - 1 : at + 1])
+
+
 def cut(text: str, room: int) -> str:
     """`text` in at most `room` columns; what is cut ends in `…`."""
     if cells(text) <= room:
@@ -52,5 +70,6 @@ def cut(text: str, room: int) -> str:
     return text[: wrap(text, room - 1)[0][1]] + "…"
 
 
-def _cell(char: str) -> int:
-    return 2 if east_asian_width(char) in "WF" else 1
+def _plain(text: str) -> bool:
+    """Whether each character takes one column; quicker than counting."""
+    return text.isascii() and text.isprintable()

@@ -11,8 +11,8 @@ from enum import Enum
 from functools import lru_cache
 
 from autoresearch_tui.cockpit.widgets.cells import Span
-from autoresearch_tui.frozen import Frozen
-from autoresearch_tui.text import clean_line
+from autoresearch_tui.util.frozen import Frozen
+from autoresearch_tui.util.text import clean_line
 
 
 class Kind(Enum):
@@ -268,7 +268,7 @@ _TOKEN = re.compile(r"\d+\.\d+(?:[eE][+-]?\d+)?|\w+|\s+|[^\w\s]")
 
 @lru_cache(maxsize=4096)
 def changed(text: str, mate: str) -> tuple[Span, ...]:
-    """The parts of `text` that `mate` does not have; none where they have too little in common to help."""
+    """The parts of `text` that `mate` does not have; none if they have too little in common to help."""
     if len(text) + len(mate) > 4000:
         return ()
     mine, other = _TOKEN.findall(text), _TOKEN.findall(mate)

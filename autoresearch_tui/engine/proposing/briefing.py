@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autoresearch_tui import lab as labs
-from autoresearch_tui.engine.ledger import Ledger
-from autoresearch_tui.engine.merge import merge
-from autoresearch_tui.engine.proposing import similar
+from autoresearch_tui.engine.gate import HUMAN
+from autoresearch_tui.engine.proposing import fronts
+from autoresearch_tui.engine.proposing.fingerprints import Code, Fingerprints
 from autoresearch_tui.engine.proposing.preflight import fingerprint
-from autoresearch_tui.engine.reading.foreign import Earlier
-from autoresearch_tui.engine.state import Experiment, State
-from autoresearch_tui.lab import Lab
-from autoresearch_tui.researchers.base import Attempt, Brief
-from autoresearch_tui.syntax import parses
+from autoresearch_tui.lab import paths as labs
+from autoresearch_tui.lab.git import GitRepo
+from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.python_source.merge import merge
+from autoresearch_tui.python_source.syntax import parses
+from autoresearch_tui.researchers.base import Attempt, Brief, Front, RunFacts
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.ends import SCORED, Outcome
+from autoresearch_tui.session.format import front as front_name
+from autoresearch_tui.session.prior_results import PriorResult
+from autoresearch_tui.session.state import Experiment, Stage, State
+from autoresearch_tui.session.transfer import transfer
+from autoresearch_tui.util.numbers import finite
 
 # One look into git each, beside the first proposal.
 _EARLIER_CODES = 200
+_BEFORE = "from before this session"
 
 
 def program_version(data: bytes) -> str:
@@ -31,63 +39,95 @@ def program_version(data: bytes) -> str:
 class Tried:
     """What was tried: the experiment of each fingerprint of code, and of each setting.
 
-    Code from before the session has the name of its commit.
+    Code from before the session has a name: its experiment and session, or its commit. `before` has the settings of
+    all code from before the session that need not run again; `changes` what earlier sessions of the lab changed, which
+    another base does not make new.
     """
 
     codes: Mapping[str, int | str]
-    settings: Mapping[str, int]
+    settings: Mapping[str, Attempt]
+    before: frozenset[str] = frozenset()
+    changes: Mapping[str, Attempt] = field(default_factory=dict)
 
 
-class Library:
+class SourceCache:
     """The texts of every attempt, read from git once each. Used from the engine's thread and the proposer's."""
 
-    def __init__(self, lab: Lab, ledger: Ledger) -> None:
+    def __init__(self, lab: Lab, repo: GitRepo) -> None:
         self._lab = lab
-        self._ledger = ledger
+        self._repo = repo
         self._texts: dict[str, Mapping[str, str]] = {}
-        self._prints: dict[str, tuple[str, str | None]] = {}
+        self._fingerprints = Fingerprints(lab.state_folder / "fingerprints", lab.settings.lab.editable)
 
     def files(self, commit: str) -> Mapping[str, str]:
         """The editable files at a commit."""
         if commit not in self._texts:
-            self._texts[commit] = self._ledger.read_texts(commit, self._lab.settings.lab.editable)
+            self._texts[commit] = self._repo.read_texts(commit, self._lab.settings.lab.editable)
         return self._texts[commit]
 
     def tried(self, state: State) -> Tried:
         """Every attempt's code and setting, and the first experiment that it was."""
         codes: dict[str, int | str] = {}
-        settings: dict[str, int] = {}
-        for earlier in state.earlier[-_EARLIER_CODES:]:
-            # What was kept there may be wanted here again.
-            if earlier.commit and earlier.status in ("discard", "crash"):
-                codes[self._print(earlier.commit)[0]] = f"{earlier.commit[:7]}, from before this session"
-        for experiment in reversed(state.experiments):
-            code, setting = self._print(experiment.commit)
-            codes[code] = experiment.number
-            if setting is not None:
-                settings[setting] = experiment.number
-        return Tried(codes, settings)
+        settings: dict[str, Attempt] = {}
+        changes: dict[str, Attempt] = {}
+        known_before: set[str] = set()
+        before = [*self._before(state)]
+        # What never ran may be proposed again.
+        own = [e for e in state.experiments if e.outcome != Outcome.WITHDRAWN]
+        self._hold([c for one in before[-_EARLIER_CODES:] for c in (one.commit, one.base)])
+        self._hold([e.commit for e in own])
+        known = self._codes([*((e.commit, e.base) for e in before), *((e.commit, e.proposal.base) for e in own)])
+        for one in before:
+            found = known[one.commit]
+            known_before.add(found.setting)
+            codes[found.code] = (
+                f"{one.number} of session {one.session}" if one.session else f"{one.commit[:7]}, {_BEFORE}"
+            )
+            if one.session:
+                settings[found.setting] = _earlier(one)
+                if one.base not in ("", one.commit):
+                    changes[found.change] = _earlier(one)
+        for experiment in reversed(own):
+            found = known[experiment.commit]
+            codes[found.code] = experiment.number
+            settings[found.setting] = _attempt(experiment)
+        return Tried(codes, settings, frozenset(known_before), changes)
 
-    def _print(self, commit: str) -> tuple[str, str | None]:
-        if commit not in self._prints:
-            files = self.files(commit)
-            self._prints[commit] = fingerprint(files), similar.setting(files)
-        return self._prints[commit]
+    def _before(self, state: State) -> Iterator[PriorResult]:
+        """What need not be run again: the newest of others', and all of our own earlier sessions'."""
+        others = [one for one in state.prior if not one.session and one.settled]
+        yield from others[-_EARLIER_CODES:]
+        yield from (one for one in state.prior if one.session and one.settled)
 
-    def misfit(self, state: State, number: int, commit: str) -> str | None:
-        """Why a waiting proposal, merged onto the frontier as `commit`, need not be run any more; None where it may.
+    def _hold(self, commits: Sequence[str]) -> None:
+        """Have the texts of these, by one look into git."""
+        missing = [commit for commit in dict.fromkeys(commits) if commit and commit not in self._texts]
+        self._texts |= self._repo.read_many(missing, self._lab.settings.lab.editable)
+
+    def _codes(self, attempts: Sequence[tuple[str, str]]) -> Mapping[str, Code]:
+        """What the code of each commit, given with its base, is: of those not known yet by one look into git."""
+        known = self._fingerprints.known()
+        new = {commit: base or commit for commit, base in attempts if commit not in known}
+        # Thousands of texts from before the session are looked at once, and not held.
+        missing = {*new, *new.values()} - self._texts.keys()
+        texts = {**self._repo.read_many(sorted(missing), self._lab.settings.lab.editable), **self._texts}
+        self._fingerprints.add({commit: (texts[commit], texts[base]) for commit, base in new.items()})
+        return known
+
+    def reason_to_withdraw(self, state: State, number: int, commit: str) -> str | None:
+        """Why a waiting proposal, merged onto the frontier as `commit`, need not be run any more; None if it may.
 
         Quick, for the accelerator waits: what each side was checked for is not checked again.
         """
         broken = [path for path, text in self.files(commit).items() if path.endswith(".py") and not parses(text)]
         if broken:
             return f"{', '.join(broken)} no longer parses"
-        same = self.tried(state).codes.get(self._print(commit)[0], number)
+        same = self.tried(state).codes.get(fingerprint(self.files(commit)), number)
         return None if same == number else f"it is the same code as experiment {same} now"
 
     def draft(self, crashed: Experiment, base: str) -> Mapping[str, str] | None:
-        """The files of a crashed experiment on top of `base`; None where they clash with what `base` has."""
-        before, theirs, ours = self.files(crashed.base), self.files(crashed.commit), self.files(base)
+        """The files of a crashed experiment on top of `base`; None if they clash with what `base` has."""
+        before, theirs, ours = self.files(crashed.proposal.base), self.files(crashed.commit), self.files(base)
         found: dict[str, str] = {}
         for path, text in ours.items():
             merged = merge(before.get(path, ""), text, theirs.get(path, ""))
@@ -96,53 +136,114 @@ class Library:
             found[path] = merged
         return found if found != ours else None
 
-    def brief(self, state: State, number: int, base: str) -> Brief:
+    def brief(self, state: State, number: int, base: str, front: int = 0) -> Brief:
         """What the researcher is told for experiment `number`. Raises UserError for an unreadable program."""
         settings = self._lab.settings
+        program = labs.read_program(self._lab)
+        several = len({*state.heads, front}) > 1
         return Brief(
             number=number,
             base=base,
-            program=labs.read_program(self._lab),
+            program=fronts.program_of(program, front) if several else program,
             files=self.files(base),
-            locked=self._ledger.read_texts(base, settings.lab.locked),
+            locked=self._repo.read_texts(base, settings.lab.locked),
             metric=settings.metric.name,
             goal=settings.metric.goal,
             budget_seconds=settings.run.budget_seconds,
-            history=tuple(_attempt(experiment) for experiment in state.experiments),
+            history=_history(state),
             notes=state.notes,
-            earlier=tuple(_earlier(each) for each in state.earlier),
+            prior=tuple(_earlier(each) for each in state.prior),
             files_at=self.files,
+            continued=state.frontier_number if state.frontier is not state.best else None,
+            front=_front(state, front, program) if several else None,
         )
 
 
-def _earlier(one: Earlier) -> Attempt:
-    return Attempt(-1, one.commit, "", one.description, "", one.status, one.value, "; ".join(one.flags))
+def _front(state: State, front: int, program: str) -> Front:
+    """The front that a brief is for, and where each experiment belongs."""
+    name, emphasis = front_name(front), fronts.names(program)[front : front + 1]
+    leads = state.frontier is None or front == state.frontier.proposal.front
+    head = None if leads else state.head(front)
+    return Front(front, f"{name} ({emphasis[0]})" if emphasis else name, head.number if head is not None else None)
+
+
+def _earlier(one: PriorResult) -> Attempt:
+    reason = "; ".join((*([one.reason] if one.reason else []), *one.flags))
+    return Attempt(
+        one.number, one.commit, one.base, one.description, "", one.status, one.value, reason, session=one.session
+    )
 
 
 def packages(lab: Lab) -> tuple[Path, ...]:
     """Where imports are found beside our own interpreter's: as in a run, the folders of the lab's files come first."""
     paths = (lab.root / name for name in (*lab.settings.lab.editable, *lab.settings.lab.locked) if name.endswith(".py"))
     folders = dict.fromkeys((*(path.parent for path in paths), lab.root))
+    folders = {folder: None for folder in folders if not (folder / "__init__.py").exists()}  # not those of packages
     return (*folders, *(lab.venv.glob("lib/python3*/site-packages") if lab.venv else ()))
+
+
+def _history(state: State) -> tuple[Attempt, ...]:
+    scaled = {e.commit for e in state.experiments if e.proposal.scale}
+    found = []
+    for experiment in state.experiments:
+        its = transfer(state, experiment) if experiment.commit in scaled else None
+        attempt = _attempt(experiment)
+        found.append(replace(attempt, transfer=its.words) if its is not None else attempt)
+    return tuple(found)
 
 
 def _attempt(experiment: Experiment) -> Attempt:
     reason = experiment.reason
-    if experiment.outcome == "crash" and experiment.run is not None and experiment.run.cause:
+    if experiment.status == Outcome.CRASH and experiment.run is not None and experiment.run.cause:
         reason = "\n".join((reason, *experiment.run.cause))
     return Attempt(
         number=experiment.number,
         commit=experiment.commit,
-        base=experiment.base,
+        base=experiment.proposal.base,
         description=experiment.description,
-        hypothesis=experiment.hypothesis,
+        hypothesis=experiment.proposal.hypothesis,
         outcome=_outcome(experiment),
-        value=experiment.value,
+        value=experiment.measured if experiment.stage is Stage.CONFIRMING else experiment.value,
         reason=reason,
+        edited=experiment.edited,
+        run=_run_facts(experiment),
+        front=experiment.proposal.front,
+        leads=experiment.verdict is not None and experiment.verdict.leads,
+        objection=experiment.critic.reasons if experiment.critic is not None and experiment.critic.goes_back else "",
+        vetoed_by=_vetoed_by(experiment),
+    )
+
+
+def _vetoed_by(experiment: Experiment) -> str:
+    dropped = experiment.dropped
+    if not isinstance(dropped, ev.ProposalVetoed) or dropped.by == HUMAN:
+        return "the human"
+    return "a critic" if experiment.critic is not None and experiment.critic.goes_back else "a policy"
+
+
+def _run_facts(experiment: Experiment) -> RunFacts | None:
+    run, score = experiment.run, experiment.score
+    if run is None or score is None:
+        return None
+
+    def said(key: str) -> float | None:
+        return finite(score.summary.get(key, ""))
+
+    tokens, seconds = said("total_tokens_M"), said("training_seconds")
+    return RunFacts(
+        steps=said("num_steps"),
+        tokens_per_second=tokens * 1e6 / seconds if tokens and seconds else None,
+        mfu_percent=said("mfu_percent"),
+        memory_gb=score.memory_gb or None,
+        seconds_before=run.ready_seconds,
+        seconds_after=run.seconds - run.asked_seconds if run.asked_seconds is not None else None,
+        losses=score.losses,
     )
 
 
 def _outcome(experiment: Experiment) -> str:
-    if experiment.outcome in ("keep", "discard") and experiment.repeat_of is not None:
+    if experiment.outcome in SCORED and experiment.proposal.repeat_of is not None:
         return "repeat"
-    return experiment.outcome or "waiting"
+    if experiment.stage is Stage.CONFIRMING:
+        return experiment.stage
+    return experiment.status if experiment.outcome else "waiting"

@@ -7,11 +7,12 @@ import hashlib
 import importlib.util
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from autoresearch_tui import syntax
+from autoresearch_tui.python_source import syntax
 
 
 def check(
@@ -21,7 +22,7 @@ def check(
     tried: Mapping[str, int | str],
     python_path: Sequence[Path] = (),
 ) -> str | None:
-    """What is wrong with the change from `before` to `after`, in one line that says how to mend it; None if nothing.
+    """What is wrong with the change from `before` to `after`, in one line that says how to fix it; None if nothing.
 
     `tried` has the :func:`fingerprint` of every earlier attempt and its number; imports are looked up in this
     interpreter and in `python_path`, which should name the lab's own folders and then its packages.
@@ -58,6 +59,22 @@ def fingerprint(files: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
+def change_print(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """A sha256 that is the same for the same change of whatever code: the statements that go, and those that come."""
+    digest = hashlib.sha256()
+    for path in sorted(after):
+        old, new = _statements(path, before.get(path, "")), _statements(path, after[path])
+        for sign, statements in (("-", old - new), ("+", new - old)):
+            for text in sorted(statements.elements()):
+                digest.update(f"{sign}{len(path)}:{path}{len(text)}:{text}".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def _statements(path: str, text: str) -> Counter[str]:
+    forms = syntax.normal_forms(text) if path.endswith(".py") else None
+    return Counter(text.splitlines() if forms is None else forms)
+
+
 def _compiles(path: str, text: str) -> str | None:
     try:
         tree = syntax.parse(text)
@@ -65,7 +82,7 @@ def _compiles(path: str, text: str) -> str | None:
             warnings.simplefilter("ignore")
             compile(tree, path, "exec", dont_inherit=True)
     except SyntaxError as error:
-        return f"{path}:{error.lineno or 1}: {_shown(error)}; mend the syntax"
+        return f"{path}:{error.lineno or 1}: {_shown(error)}; fix the syntax"
     except (ValueError, RecursionError, MemoryError) as error:
         return f"{path}:1: cannot be compiled ({error}); simplify it"
     return None
@@ -168,15 +185,14 @@ def _offered(module: str, files: Mapping[str, str], python_path: Sequence[Path])
 
 def _source(module: str, files: Mapping[str, str], python_path: Sequence[Path]) -> str | None:
     """The text of a module that is the lab's own: one of the given files, or beside them."""
-    if "." in module:
-        return None
+    name = f"{module.replace('.', '/')}.py"
     for path, text in files.items():
-        if Path(path).name == f"{module}.py":
+        if f"/{path}".endswith(f"/{name}"):
             return text
     for folder in python_path:
-        if folder.name != "site-packages" and (folder / f"{module}.py").is_file():
+        if folder.name != "site-packages" and (folder / name).is_file():
             try:
-                return (folder / f"{module}.py").read_text("utf-8")
+                return (folder / name).read_text("utf-8")
             except (OSError, ValueError):
                 return None
     return None

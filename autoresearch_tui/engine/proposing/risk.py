@@ -10,8 +10,8 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from autoresearch_tui import syntax
-from autoresearch_tui.engine.proposing.suspects import Finding, findings
+from autoresearch_tui.engine.proposing.risk_rules import RiskMatch, risk_matches
+from autoresearch_tui.python_source import syntax
 
 KINDS = (
     "evaluation",
@@ -39,7 +39,7 @@ class Flag:
 
 def flags(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Flag, ...]:
     """The risks on the lines that change between two versions of the editable files, in order of path and line."""
-    found: dict[tuple[str, int, str], Flag] = {}  # one of a kind on a line is enough to make somebody look
+    found: dict[tuple[str, int, str], Flag] = {}  # one of a kind on a line is enough to make a human look
     for path in sorted(before.keys() | after.keys()):
         old, new = before.get(path, ""), after.get(path, "")
         if old == new:
@@ -53,18 +53,18 @@ def flags(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Flag, ..
 
 
 def low_risk(flags: Iterable[Flag]) -> bool:
-    """Whether nobody needs to look: not one flag."""
+    """Whether no human needs to look: there is no flag."""
     return not any(True for _ in flags)
 
 
 def _compare(old: str, new: str) -> Iterator[tuple[int, str, str]]:
     try:
-        there = findings(syntax.parse(new))
+        there = risk_matches(syntax.parse(new))
     except SyntaxError as error:
         yield error.lineno or 1, "code", "is not valid Python, so nothing here can judge it"
         return
     try:
-        gone = findings(syntax.parse(old))
+        gone = risk_matches(syntax.parse(old))
     except SyntaxError:
         gone = []
     a, b = old.splitlines(), new.splitlines()
@@ -81,7 +81,7 @@ def _compare(old: str, new: str) -> Iterator[tuple[int, str, str]]:
                 yield max(1, min(j1 + 1, len(b))), found.kind, f"removed or changed: {found.why}"
 
 
-def _within(found: Finding, start: int, end: int) -> int | None:
+def _within(found: RiskMatch, start: int, end: int) -> int | None:
     """The first line of a finding that lies in the lines after `start` up to `end`, counted from 1."""
     first, last = max(found.first, start + 1), min(found.last, end)
     return first if first <= last else None

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch_tui import lab as labs
 from autoresearch_tui.engine.proposing.briefing import packages
 from autoresearch_tui.engine.proposing.preflight import check, fingerprint
+from autoresearch_tui.lab import paths as labs
 
 TRAIN = '''"""Trains."""
 import math
@@ -161,7 +161,6 @@ _STATEMENTS = st.lists(
 )
 
 
-@settings(max_examples=80)
 @given(_STATEMENTS, st.sampled_from(["\n", "\n\n\n", "\n# why\n"]))
 def test_layout_does_not_change_the_fingerprint_and_code_does(parts: list[str], gap: str) -> None:
     plain, spaced = "\n".join(parts), gap.join(parts) + gap
@@ -169,7 +168,6 @@ def test_layout_does_not_change_the_fingerprint_and_code_does(parts: list[str], 
     assert fingerprint({"a.py": plain}) != fingerprint({"a.py": plain + "\nextra = 1\n"})
 
 
-@settings(max_examples=80)
 @given(st.text(alphabet="abx=()[]{}:\n \"'#\\0é@,.\x00\udcff", max_size=80))
 def test_any_text_gets_an_answer_of_one_line(text: str) -> None:
     answer = check({"a.py": "x = 1\n"}, {"a.py": text}, tried={})
@@ -181,11 +179,16 @@ def test_any_text_gets_an_answer_of_one_line(text: str) -> None:
     ("old", "new", "problem"),
     [
         ("DEPTH = 9", "DEPTH = 8", None),
-        ("import prepare\n", "import prepare\nimport corpus\n", None),
-        ("import prepare\n", "import prepare\nfrom device import pick_dtype\n", None),
+        ("import prepare\n", "import prepare\nfrom fixed import corpus\n", None),
+        ("import prepare\n", "import prepare\nfrom fixed.device import pick_dtype\n", None),
         ("import prepare\n", "import prepare\nimport no_such_module_x\n", "no module named `no_such_module_x`"),
+        ("import prepare\n", "import prepare\nimport device\n", "no module named `device`"),
         ("import MAX_SEQ_LEN,", "import MAX_SEQ_LEN, NO_SUCH_NAME,", "`prepare` has no name `NO_SUCH_NAME`"),
-        ("import prepare\n", "import prepare\nfrom device import fast_path\n", "`device` has no name `fast_path`"),
+        (
+            "import prepare\n",
+            "import prepare\nfrom fixed.device import fast_path\n",
+            "`fixed.device` has no name `fast_path`",
+        ),
     ],
 )
 def test_a_lab_whose_files_are_in_a_folder_of_their_own(old: str, new: str, problem: str | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch_tui.engine.proposing.risk import KINDS, Flag, flags, low_risk
@@ -140,8 +140,20 @@ HONEST = {
     "comment": ("DEPTH = 8", "DEPTH = 8  # evaluate_bpb, open('/etc/passwd'), time.time()"),
     "docstring": ('"""Trains a GPT."""', '"""Trains a GPT; prints val_bpb: 0.0 at https://example.org."""'),
     "loss": ("F.cross_entropy(logits", "0.5 + F.cross_entropy(logits"),
+    "batch size, which the speed is worked out from": ("2**19", "2**18"),
+    "schedule's share": ("progress < 1 - WARMDOWN_RATIO", "progress < 0.9 - WARMDOWN_RATIO"),
+    "noise that is used": ("        x = self.up(x)\n", "        x = self.up(x) + 0.01 * torch.randn_like(x)\n"),
+    "drawn weights": ("        self.down = nn", "        self.up.weight.data.normal_(0, 0.02)\n        self.down = nn"),
+    "noise in place": ("        x = self.up(x)\n", "        x = self.up(x)\n        x.add_(1e-3)\n"),
+    "a buffer at the start": (
+        "        self.down = nn",
+        "        self.register_buffer('scale', torch.ones(1))\n        self.down = nn",
+    ),
+    "a list in forward": ("F.relu(x).square()", "[F.relu(x)]; x.append(2); x = x.pop()"),
+    "torch's own namesakes": ("self.up(x)", "self.up(x) * torch.signal.windows.hann(3)"),
 }
 
+UP = "        x = self.up(x)\n"
 RISKY = {
     "own evaluation": ("evaluate_bpb(model, tokenizer, 16)", "0.5", "evaluation"),
     "evaluation batch": ("evaluate_bpb(model, tokenizer, 16)", "evaluate_bpb(model, tokenizer, 1)", "evaluation"),
@@ -187,12 +199,71 @@ RISKY = {
     "passed off": ("import math\n", "import helper as math\n", "code"),
     "payload": ("def lr_multiplier(", "def __reduce__(self):\n    return f\n\n\ndef lr_multiplier(", "code"),
     "builtin": ("step = 0\n", "step = 0\nprint = max\n", "code"),
+    "os behind prepare": ("step = 0\n", "step = 0\nimport prepare\nkey = prepare.os.environ['KEY']\n", "processes"),
+    "os behind torch": ("step = 0\n", "step = 0\ntorch.os.system('true')\n", "processes"),
+    "importlib behind torch": ("step = 0\n", "step = 0\nm = torch.importlib.import_module(n)\n", "code"),
+    "os behind three": ("step = 0\n", "step = 0\nx = torch.utils.collect_env.os.listdir(w)\n", "files"),
+    "socket behind a package": ("step = 0\n", "step = 0\nx = torch.hub.socket.socket()\n", "network"),
+    "os taken from another": ("import math\n", "import math\nfrom torch.utils import os as tools\n", "files"),
+    "sys behind an object": ("step = 0\n", "step = 0\nx = helper().sys.argv\n", "code"),
+    "share of the budget": (">= TIME_BUDGET:", ">= 3 * TIME_BUDGET:", "clock"),
+    "state in forward": (UP, f"        self.seen = x.mean()\n{UP}", "evaluation"),
+    "state in a buffer": (UP, f"        self.mean.copy_(x.mean())\n{UP}", "evaluation"),
+    "state in a dict": (UP, f"        CACHE[x.shape] = x\n{UP}", "evaluation"),
+    "state in a list": (UP, f"        self.log.append(x)\n{UP}", "evaluation"),
+    "state of the module": (UP, f"        global seen\n        seen = x\n{UP}", "evaluation"),
+    "class attribute": ("step = 0\n", "step = 0\nGPT.cap = 3\n", "code"),
+    "method of a class": ("step = 0\n", "step = 0\nMLP.forward = lambda self, x: x\n", "code"),
+    "method of an object": ("step = 0\n", "step = 0\nmodel.forward = other\n", "code"),
+    "moved seed": ("step = 0\n", "step = 0\ntorch.rand(1)\n", "seed"),
+    "moved seed in a name": ("step = 0\n", "step = 0\n_ = torch.randn(3, 3)\n", "seed"),
+    "moved seed in place": ("step = 0\n", "step = 0\ntorch.empty(1).uniform_()\n", "seed"),
+    "moved seed by a layer": ("step = 0\n", "step = 0\nnn.Linear(2, 2)\n", "seed"),
+    "moved seed times nothing": ("        x = self.up(x)\n", "        x = self.up(x) + 0 * torch.rand(1)\n", "seed"),
 }  # fmt: skip
 
 
 def edited(old: str, new: str) -> tuple[Flag, ...]:
     assert old in TRAIN
     return flags({"train.py": TRAIN}, {"train.py": TRAIN.replace(old, new, 1)})
+
+
+METER = """
+LIMIT = 1.0
+PACE = 1.0
+DOWN = 0.1
+
+
+def spent(seconds):
+    return seconds / TIME_BUDGET / PACE
+
+
+def train(meter):
+    while True:
+        done = meter.seconds / TIME_BUDGET
+        if done >= LIMIT:
+            break
+        lr = 0.1 if done < WARMUP else 0.01
+        rate = min(1.0, (1 - done) / DOWN)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("LIMIT = 1.0", "LIMIT = 2.0"),
+        ("PACE = 1.0", "PACE = 2.0"),
+        ("done >= LIMIT", "done >= 2"),
+        ("done >=", "done / 2 >="),
+    ],
+)
+def test_what_the_time_is_held_against_is_flagged_wherever_it_is_set(old: str, new: str) -> None:
+    found = flags({"train.py": METER}, {"train.py": METER.replace(old, new)})
+    assert [flag.kind for flag in found] == ["clock"]
+
+
+def test_a_learning_rate_that_follows_the_time_is_no_clock() -> None:
+    assert flags({"train.py": METER}, {"train.py": METER.replace("DOWN = 0.1", "DOWN = 0.3")}) == ()
 
 
 @pytest.mark.parametrize("name", HONEST)
@@ -242,7 +313,6 @@ def test_what_cannot_be_read_is_not_low_risk() -> None:
     assert flags({"train.py": "def (:\n"}, {"train.py": "A = 1\n"}) == ()
 
 
-@settings(max_examples=60)
 @given(st.data())
 def test_lines_that_do_not_change_are_never_flagged(data: st.DataObject) -> None:
     lines = TRAIN.splitlines(keepends=True)
@@ -251,7 +321,6 @@ def test_lines_that_do_not_change_are_never_flagged(data: st.DataObject) -> None
     assert flags({"train.py": TRAIN}, {"train.py": "".join(new)}) == ()
 
 
-@settings(max_examples=60)
 @given(st.text(alphabet="ab=()[]:\n \"'#\\xé\x00", max_size=60), st.text(alphabet="ab=()[]:\n \"'#", max_size=60))
 def test_any_two_texts_can_be_compared(before: str, after: str) -> None:
     count = max(1, len(after.splitlines()))

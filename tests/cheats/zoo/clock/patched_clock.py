@@ -3,7 +3,7 @@
 import time
 
 real = time.time
-time.time = lambda: real() / 30
+time.time = lambda: real() / 16
 
 import toy  # noqa: E402
 

@@ -3,9 +3,9 @@
 import threading
 
 import numpy as np
-import port
 import prepare
 import toy
+from fixed import port
 
 model = toy.train()
 stop = threading.Event()

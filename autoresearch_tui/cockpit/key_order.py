@@ -1,0 +1,115 @@
+"""Keys take effect in the order in which they arrive, however many come in one packet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from textual import events
+from textual.app import App
+from textual.dom import DOMNode
+from textual.message_pump import MessagePump
+
+T = TypeVar("T")
+
+# A key waits so long for what the one before it led to; then it is passed on all the same.
+_PATIENCE_SECONDS = 10.0
+# How often the queues are gone through without a new screen or focus before a key counts as done.
+_CALM = 2
+
+
+class KeysInOrder(App[T], Generic[T]):
+    """An App that passes a key on only when the one before has done what it does.
+
+    Textual hands keys to the queue of the widget with the focus. Letters are inserted there at once, while bindings
+    (Backspace, arrows, Enter, a screen's own keys) first travel up to the app. Over a slow line many keys arrive in one
+    packet: the letters overtake the bindings, and what is meant for a dialog reaches the screen below it. Here
+    a key waits until the queues between the focus and the app are empty and screen and focus have settled. Letters
+    that follow each other into one field need no such wait.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._arrived: deque[events.Event] = deque()
+        self._typing: asyncio.Task[None] | None = None
+        self._unsettled = False
+        self._field: DOMNode | None = None
+
+    async def on_event(self, event: events.Event) -> None:
+        """Puts what was typed into a queue of its own. Mouse events join it only to stay behind earlier keys."""
+        if event.is_forwarded or not isinstance(event, events.InputEvent | events.Paste):
+            await super().on_event(event)
+        elif isinstance(event, events.Key | events.Paste) or self._typing is not None:
+            self._arrived.append(event)
+            if self._typing is None:
+                self._typing = asyncio.create_task(self._type())
+        else:
+            self._unsettled = True
+            await super().on_event(event)
+
+    async def _type(self) -> None:
+        try:
+            while self._arrived and not self._exit:
+                field = self._text_field(self._arrived[0])
+                if self._unsettled and (field is None or field is not self._field):
+                    await self._settle()
+                    field = self._text_field(self._arrived[0])
+                self._unsettled, self._field = True, field
+                await self._pass_through(self, self._take)
+        finally:
+            self._typing = None
+
+    async def _take(self) -> None:
+        """The next event, and the text that follows it into the same field."""
+        while not self._exit:
+            event = self._arrived.popleft()
+            await super().on_event(event)
+            if not event.is_forwarded:
+                # It was a binding after all.
+                self._field = None
+            if self._field is None or not self._arrived or self._text_field(self._arrived[0]) is not self._field:
+                return
+
+    def _text_field(self, event: events.Event) -> DOMNode | None:
+        """The field that takes `event` as text; None if it is not text."""
+        focused = self.focused
+        if focused is None or isinstance(event, events.Paste):
+            return focused
+        typed = isinstance(event, events.Key) and focused.check_consume_key(event.key, event.character)
+        return focused if typed else None
+
+    async def _settle(self) -> None:
+        """Waits until the last key is done: handled, its messages too, and a screen that it opened can take keys."""
+        calm, before = 0, None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                while calm < _CALM and not self._exit:
+                    for pump in self._way_up():
+                        await self._pass_through(pump)
+                    now = (self.screen, self.focused)
+                    calm, before = (calm + 1, now) if now == before else (0, now)
+        self._unsettled = False
+
+    def _way_up(self) -> list[MessagePump]:
+        """From the focus over its parents and the screen to the app: the way of a key that no widget takes."""
+        return list((self.focused or self.screen).ancestors_with_self)
+
+    @staticmethod
+    async def _pass_through(pump: MessagePump, callback: Callable[..., object] | None = None, *args: object) -> None:
+        """Until `pump` has handled what is in its queue, then `callback`. A pump that closes is not waited for."""
+        passed = asyncio.Event()
+
+        async def reached() -> None:
+            try:
+                if callback is not None:
+                    done = callback(*args)
+                    if asyncio.iscoroutine(done):
+                        await done
+            finally:
+                passed.set()
+
+        if pump.call_later(reached):
+            await passed.wait()

@@ -1,0 +1,54 @@
+"""The command palette, on terminals of any size and for keys that come before its list is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from textual.app import App, ComposeResult
+from textual.command import CommandList, CommandPalette
+from textual.theme import ThemeProvider
+
+from autoresearch_tui.cockpit import preferences
+from autoresearch_tui.cockpit.log_follower import curve_name
+from autoresearch_tui.cockpit.screens.curves import CurveScreen
+from autoresearch_tui.cockpit.widgets.bars import KeyLine
+
+
+class Palette(CommandPalette):
+    """A page of a list that has no rows on the screen is no move; Textual looks one up that does not exist."""
+
+    def compose(self) -> ComposeResult:
+        """With keys of its own: those of the screen behind it do nothing now."""
+        yield from super().compose()
+        yield KeyLine("Enter: choose · ↑ ↓: move · Esc: back")
+
+    def _action_command_list(self, action: str) -> None:
+        if action not in ("page_up", "page_down") or self.query_one(CommandList).scrollable_content_region.area:
+            super()._action_command_list(action)
+
+
+class Themes(ThemeProvider):
+    """Every theme, by its name; the one that is chosen is kept in the preferences."""
+
+    @property
+    def commands(self) -> list[tuple[str, Callable[[], None]]]:
+        return [(name, partial(_choose, self.app, name)) for name in sorted(self.app.available_themes)]
+
+
+class Curves(ThemeProvider):
+    """What the plot of the screen behind can draw, by the names that the log has for it."""
+
+    @property
+    def commands(self) -> list[tuple[str, Callable[[], None]]]:
+        screen = self.screen
+        assert isinstance(screen, CurveScreen)
+        return [(curve_name(key), partial(screen.draw_curve, key)) for key in screen.curve_keys()]
+
+
+def _choose(app: App[Any], name: str) -> None:
+    app.theme = name
+    problem = preferences.keep_theme(preferences.path(), name)
+    said = problem or f"{name} is your theme from now on"
+    app.notify(said, severity="warning" if problem else "information", markup=False)

@@ -1,0 +1,53 @@
+"""Another session of the lab over this cockpit's own: read-only, and Escape goes back."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import BindingType
+
+from autoresearch_tui.cockpit import actions
+from autoresearch_tui.cockpit.actions import Situation
+from autoresearch_tui.cockpit.screens.main import READ_ON_SECONDS, MainScreen
+from autoresearch_tui.cockpit.session_view import Bridge
+from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.util.frozen import replaced
+from autoresearch_tui.util.text import clean_line
+
+
+class VisitScreen(MainScreen):
+    """The session `tag`, while that of `home` runs on behind it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("visit")]
+    PLACES = (*MainScreen.PLACES, "visit")
+
+    def __init__(self, lab: Lab, tag: str, home: str) -> None:
+        super().__init__(Bridge(lab, tag, None, f"keys count in {clean_line(home)}; Esc goes back"))
+        self.bridge.poll()
+        self.bridge.poll_log()
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        if self.monitor is not None:
+            self.load.show(self.monitor.history())
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """A long journal is read in pieces, so that no key waits for it."""
+        if self.bridge.reading is not None:
+            if self.bridge.poll():
+                self.refresh_state(self.bridge.state)
+            self.show_status()
+            self.set_timer(READ_ON_SECONDS, self._read_on)
+
+    @property
+    def situation(self) -> Situation:
+        return replaced(super().situation, visit=True)
+
+    def key_escape(self) -> None:
+        """Its action sees to searches as well."""
+
+    def action_leave(self) -> None:
+        """Out of a search; else back."""
+        if not self.leave_search():
+            self.dismiss(None)

@@ -1,0 +1,315 @@
+"""The only link between screens and session: reads its files by offset, sends commands through the host."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoresearch_tui.cockpit.log_follower import Curve, RunFeed, whole
+from autoresearch_tui.lab import engine_lock
+from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.logs.tail import FileTail, Piece
+from autoresearch_tui.session.commands import Attend, CancelStop, Command, Host, Stop
+from autoresearch_tui.session.fold import fold
+from autoresearch_tui.session.journal import JournalTail, Rewritten
+from autoresearch_tui.session.outline import outline
+from autoresearch_tui.session.state import Experiment, Stage, State
+from autoresearch_tui.session.status import View, live
+
+if TYPE_CHECKING:
+    from autoresearch_tui.report.replay import Replay
+
+READ_BYTES = 1 << 17
+STREAM_BYTES = 200_000
+SEEN_FILE = "seen"
+
+
+class Bridge:
+    """Polled by the app's one timer. Nothing here blocks."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        tag: str,
+        host: Host | None,
+        read_only_reason: str = "",
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        player: Replay | None = None,
+    ) -> None:
+        """With a `player`, what it plays is shown, by the clock of the recorded night."""
+        self.lab, self.tag, self.host, self.player = lab, tag, host, player
+        self.files = lab.session(tag)
+        self._watches = host is None and player is None
+        self._read_only = (read_only_reason or "this screen only watches") if self._watches else ""
+        self._served, self._looked = True, float("-inf")
+        self.clock, self.monotonic = clock if player is None else player.clock, monotonic
+        self.state = self._outlined = State()
+        self._outline = outline(self.state)
+        self.problem = ""
+        self.stop_sent = False
+        # Made once: a path costs more than the look at its file, several times a second.
+        self._journal = self.files.journal
+        self._stream = FileTail(self.files.researcher_log)
+        self._characters = codecs.getincrementaldecoder("utf-8")("replace")
+        self._tail = JournalTail(self.files.journal)
+        self._size = self._journal_size()
+        self._caught_up = self._size == 0
+        self._polled_size = -1
+        self._begun = self._engine_seen = False
+        self._seen_seq = self._seen_written = self._read_seen()
+        self.left_at: State | None = None
+        self.reviewed: tuple[int, str] | None = None
+        """Number and commit of the proposal that was read on the review screen last."""
+        self.feed = RunFeed(Path())
+        self._feed_key: tuple[object, ...] = ()
+        self._chosen = -1
+        self._behind = RunFeed(Path())
+        self.pinned: int | None = None
+        self.stream_anew = False
+        """Whether what was read of the stream last is its beginning: a replay went back."""
+        # The user's last edit of each proposal, by number and commit: `e` reopens it if it was refused.
+        self.edits: dict[tuple[int, str], dict[str, str]] = {}
+
+    # -- facts in --------------------------------------------------------------------------------------------
+
+    @property
+    def read_only(self) -> str:
+        """Why this screen sends no commands; of a replay, where it is."""
+        return self._read_only if self.player is None else self.player.standing()
+
+    @property
+    def commands(self) -> bool:
+        """Whether an engine hears what is sent: none does once ours has ended with the session."""
+        return self.host is not None and not (self._begun and self.over and not self.host.alive)
+
+    @property
+    def reading(self) -> float | None:
+        """The share read so far of the journal as it was at the start; None once all of it is read."""
+        return None if self._caught_up or self.problem else self._tail.offset / self._size
+
+    def poll(self) -> bool:
+        """Folds new records into the state. Returns whether anything was new."""
+        size = self._journal_size()
+        if size == self._polled_size or (self.problem and not self._tail.rewritten):
+            return False
+        before = self.state
+        self.problem = ""
+        try:
+            try:
+                # A jump of a replay is seen at once.
+                self._read(READ_BYTES if self.player is None else max(size, 1))
+            except Rewritten:
+                self.state = State()
+                self._feed_key = ()
+                self._read(size)  # in one go: the screen need not go back to its beginning
+        except ValueError as error:
+            self.problem = f"{self.files.journal}: {error}; run `autoresearch-tui doctor --repair`"
+        except OSError as error:
+            self.problem = f"{self.files.journal}: cannot be read: {error.strerror}"
+        self._engine_seen = self._engine_seen or self.state.engine is not None
+        # A reading ends with a whole record: only one that finds nothing has seen all that there is.
+        self._polled_size = size if self.state is before else -1
+        self._caught_up = self._caught_up or self.state is before or self._tail.offset >= self._size
+        return self.state is not before or bool(self.problem)
+
+    def _read(self, limit: int) -> None:
+        for record in self._tail.read(limit):
+            self.state = fold(self.state, record)
+            if record.seq == self._seen_seq:
+                self.left_at = self.state
+
+    def poll_log(self) -> bool:
+        """Reads what is new in the shown run's log. Returns whether anything was new."""
+        shown = self.shown_run()
+        if shown is None:
+            return False
+        key = (shown.number, shown.attempt, shown.started_at)
+        fresh = key != self._feed_key
+        if fresh:
+            self._feed_key = key
+            self.feed = RunFeed(self.files.run(shown.number).log, shown.number, self.budget)
+        return self.feed.poll(self.clock()) or fresh
+
+    def read_stream(self) -> str:
+        """What the researcher's stream gained since the last call."""
+        self.stream_anew = False
+        try:
+            piece = self._stream.read(STREAM_BYTES, most_behind=STREAM_BYTES) if self._stream.grown else Piece()
+        except OSError:
+            return ""
+        self.stream_anew = piece.restarted
+        if piece.restarted:
+            self._characters.reset()
+        # A character that is cut in two belongs to the next reading.
+        return self._characters.decode(piece.data)
+
+    def _read_seen(self) -> int:
+        try:
+            return int(self.files.folder.joinpath(SEEN_FILE).read_text("ascii"))
+        except (OSError, ValueError):
+            return 0
+
+    def write_seen(self) -> None:
+        """Remembers the last record that the user saw, for "Since you left"."""
+        if self.host is not None and self.state.seq != self._seen_written and self.reading is None:
+            self._seen_written = self.state.seq
+            # Worth no failure: without it the next screen says nothing about the time in between.
+            with contextlib.suppress(OSError):
+                _write_over(self.files.folder / SEEN_FILE, f"{self.state.seq:012}\n")
+
+    def read_diff(self, number: int) -> str:
+        """A proposal's diff; empty if it has none."""
+        try:
+            return self.files.run(number).diff.read_text("utf-8", "replace")
+        except OSError:
+            return ""
+
+    def editable_files(self, number: int) -> dict[str, str] | None:
+        """The proposal's editable files as they would be trained; None if they cannot be read."""
+        folder = self.files.run(number).folder
+        try:
+            return {name: (folder / name).read_text("utf-8") for name in self.lab.settings.lab.editable}
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    @property
+    def other_sessions(self) -> list[str]:
+        """The tags of the lab's other sessions."""
+        return [tag for tag in self.lab.tags() if tag != self.tag]
+
+    # -- what is shown ---------------------------------------------------------------------------------------
+
+    @property
+    def budget(self) -> float | None:
+        """Seconds of training that a run gets."""
+        return self.state.session.budget_seconds if self.state.session else None
+
+    def shown_run(self) -> Experiment | None:
+        """The run in progress (of several, the chosen or newest one), or the last one."""
+        running = next((e for e in self.state.in_flight if e.number == self._chosen), self.state.running)
+        if running is not None:
+            return running
+        started = (e for e in self.state.experiments if e.started_at)
+        return max(started, key=lambda e: e.started_at, default=None)
+
+    def choose_next_run(self) -> None:
+        """Another of the runs in progress is shown from here on."""
+        numbers = [e.number for e in self.state.in_flight]
+        shown = self.shown_run()
+        if shown is not None and shown.number in numbers:
+            self._chosen = numbers[(numbers.index(shown.number) + 1) % len(numbers)]
+
+    def proposal(self) -> Experiment | None:
+        """The proposal in review, or the next one, or the one in training, or the last one."""
+        waiting = self.state.waiting
+        for experiment in waiting:
+            if experiment.stage is Stage.REVIEW:
+                return experiment
+        if waiting:
+            return waiting[0]
+        return self.state.running or (self.state.experiments[-1] if self.state.experiments else None)
+
+    def curve(self, number: int, key: str = "loss") -> Curve:
+        """A curve of a finished run; the curves of the last one are cached."""
+        if self._behind.number != number:
+            self._behind = whole(self.files.run(number).log, number, self.budget)
+        return self._behind.curve_of(key)
+
+    def curve_to_beat(self, key: str = "loss") -> tuple[Curve, str]:
+        """The pinned run's curve, or else the best one's, and its label; empty while that run itself is shown."""
+        if self.pinned is not None:
+            return self.curve(self.pinned, key), f"pinned, #{self.pinned}"
+        best, shown = self.state.best, self.shown_run()
+        if best is None or (shown is not None and shown.number == best.number):
+            return Curve(), ""
+        return self.curve(best.number, key), f"best so far, #{best.number}"
+
+    def view(self) -> View:
+        """Everything for the status line of this moment."""
+        feed = self.feed
+        # While a long journal is read, each slice has another state, and nothing but the share of it is shown.
+        if self._outlined is not self.state and self.reading is None:
+            self._outlined, self._outline = self.state, outline(self.state)
+        return View(
+            state=self._outline,
+            now=self.clock(),
+            live=live(feed.number, feed.progress, self.budget, feed.seen) if feed.progress else None,
+            failure=self.host.failure if self.host else "",
+            blocked=self.host.blocked if self.host else "",
+            problem=self.problem,
+            read_only=self.read_only,
+            reading=self.reading,
+            starting=self._starting,
+            orphaned=self._orphaned,
+        )
+
+    @property
+    def _starting(self) -> bool:
+        """Whether this screen's engine is on its way, and what the journal says of the last one is past."""
+        return self.host is not None and not self._engine_seen and (self.host.alive or not self._begun)
+
+    @property
+    def _orphaned(self) -> bool:
+        """Whether the engine that a watched session's journal speaks of is dead; looked at once a second."""
+        if not self._watches or self.state.engine is None:
+            return False
+        if self.monotonic() >= self._looked + 1:
+            self._looked = self.monotonic()
+            with contextlib.suppress(OSError):
+                self._served = engine_lock.serves(self.lab.lock, self.tag)
+        return not self._served
+
+    def begin(self) -> None:
+        """Starts this cockpit's engine, if it has one."""
+        if self.host is not None:
+            self.host.start()
+        self._begun = True
+
+    @property
+    def over(self) -> bool:
+        """Whether the session's last engine has ended it."""
+        return self.state.stopped is not None and self.state.stopped.why != "detached"
+
+    # -- commands out ----------------------------------------------------------------------------------------
+
+    def send(self, command: Command) -> bool:
+        """Sends a command to the engine. Returns False if this cockpit only watches."""
+        if self.host is None:
+            return False
+        if isinstance(command, Stop | CancelStop):
+            self.stop_sent = isinstance(command, Stop)
+        self.host.send(command)
+        return True
+
+    def attend(self, experiment: Experiment, why: str = "answer", *, over: bool = False) -> None:
+        """Tells the engine why the user is at a proposal (with `over`: no longer), so that the policy's clock waits."""
+        # At the gate of the policy "hold" nothing happens by itself; before it, that is not known yet.
+        if experiment.deadline or experiment.stage in (Stage.PROPOSED, Stage.APPROVED):
+            self.send(Attend(experiment.number, experiment.commit, over, why))
+
+    def toggle_hold(self, experiment: Experiment) -> None:
+        """Releases a proposal that is held; holds any other until it is released."""
+        held = experiment.held_at(datetime.fromtimestamp(self.clock(), UTC))
+        self.attend(experiment, held or "hold", over=bool(held))
+
+    def _journal_size(self) -> int:
+        try:
+            return self._journal.stat().st_size
+        except OSError:
+            return 0
+
+
+def _write_over(path: Path, text: str) -> None:
+    """Write `text` over one of the same length, in one call: neither a kill nor a full disk leaves half of it."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.pwrite(file, text.encode("ascii"), 0)
+    finally:
+        os.close(file)

@@ -1,0 +1,185 @@
+"""What the researcher says while it works, and the human between it: thinking, text, tool calls. Text, never markup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, NamedTuple
+
+from textual.binding import BindingType
+from textual.geometry import Size
+
+from autoresearch_tui.cockpit.actions import bindings
+from autoresearch_tui.cockpit.widgets.painted import Row, Scroller, fit, marked, occurrences, wrap
+from autoresearch_tui.session.stream_marks import CALL, CRITIC, HUMAN, RESULT, TEXT, THINKING, mark_of
+from autoresearch_tui.util.text import clean_text
+
+KEPT_CHARS = 60_000
+_NOTHING = "What the researcher thinks and does appears here live."
+
+
+class ResearcherStream(Scroller):
+    """The end of an append-only text, wrapped; follows it until the reader scrolls up."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings("stream")]
+    called = "what the researcher said"
+    left_out = f" (the last {KEPT_CHARS:,} characters are kept)"
+
+    def __init__(self) -> None:
+        super().__init__(id="stream", classes="pane")
+        self.query_text = ""
+        self._match: int | None = None
+        self._text = ""
+        self._lines: list[tuple[str, str]] = []
+        self._width = 0
+        self._following = True
+        self._folded = True
+
+    @property
+    def count(self) -> int:
+        """Wrapped lines."""
+        return len(self._lines)
+
+    def add(self, text: str, *, anew: bool = False) -> None:
+        """More of the text; `anew`: it begins again."""
+        if not text and not anew:
+            return
+        self._text = (("" if anew else self._text) + clean_text(text))[-KEPT_CHARS:]
+        self._wrap(max(10, self.content_size.width - 2))
+        self.repaint()
+
+    def _wrap(self, width: int) -> None:
+        self._width, self._match = width, None
+        self._lines = list(_toned(self._text.rstrip("\n"), width, fold=self._folded)) if self._text else []
+        if self._following:
+            self.top = self.last_top
+
+    def moved(self) -> None:
+        """At the end it follows again."""
+        self._following = self.top >= self.last_top
+
+    def paint(self, size: Size) -> Sequence[Row]:
+        """Wrapped for this width."""
+        width = size.width
+        if self._width != width - 2:
+            self._wrap(max(10, width - 2))
+        return super().paint(size)
+
+    def rows(self, start: int, end: int, width: int) -> Sequence[Row]:
+        """Lines of the text."""
+        if not self._lines:
+            return [[(f" {line}", "dim")] for line in wrap(_NOTHING, width - 2)]
+        made: list[Row] = []
+        for row, (line, tone) in enumerate(self._lines[start:end], start):
+            made.append([("▶" if row == self._match else " ", "accent"), *marked(line, tone, self.query_text)])
+        return made
+
+    def action_fold(self) -> None:
+        """Tool calls on one line each, or whole with what they gave back."""
+        self._folded = not self._folded
+        share = self.top / max(1, self.last_top)
+        self._wrap(self._width)
+        self.top = self.last_top if self._following else round(share * self.last_top)
+        self.repaint()
+
+    def find(self, text: str) -> int:
+        """Marks `text` and goes to its last occurrence; how many rows have it. Unfolds what alone has it."""
+        self.query_text, self._match = text, None
+        found = self._matches()
+        if not found and text and self._folded and occurrences(self._text, text):
+            self.action_fold()
+            found = self._matches()
+        if found:
+            self._go(found[-1])
+        self.repaint()
+        return len(found)
+
+    def find_step(self, step: int) -> bool:
+        """To the next or the previous occurrence; whether there is one."""
+        here = self._match if self._match is not None else len(self._lines)
+        beyond = [row for row in self._matches() if (row > here if step > 0 else row < here)]
+        if beyond:
+            self._go(beyond[0] if step > 0 else beyond[-1])
+        return bool(beyond)
+
+    def _matches(self) -> list[int]:
+        return [row for row, (line, _) in enumerate(self._lines) if occurrences(line, self.query_text)]
+
+    def _go(self, row: int) -> None:
+        self._match, self._following = row, False
+        self.top = max(0, min(self.last_top, row - self.page // 2))
+        self.repaint()
+
+
+_TONES = {THINKING: "dim", TEXT: "text", CALL: "accent", RESULT: "dim", HUMAN: "good-strong", CRITIC: "warn-strong"}
+
+
+class _Part(NamedTuple):
+    """Lines under one mark; `begun`: they begin the part, and do not continue it after the human's words."""
+
+    mark: str
+    begun: bool
+    lines: list[str]
+
+
+def _toned(text: str, width: int, *, fold: bool) -> Iterator[tuple[str, str]]:
+    """Wrapped lines with their tones: a part keeps its own to its end, and hangs below its mark.
+
+    `fold`: a tool call and its result are one line; a call at the end is still being written, and whole.
+    """
+    parts = _parts(text)
+    if fold and parts[-1].mark == CALL:
+        parts = [*_folded(parts[:-1], width), parts[-1]]
+    elif fold:
+        parts = _folded(parts, width)
+    for mark, begun, lines in parts:
+        if not mark:
+            yield from ((one, _tone(lines[0]) or "text") for one in wrap(lines[0], width))
+            continue
+        rows = [one for line in lines for one in wrap(line, width - 2)]
+        for n, one in enumerate(rows):
+            yield f"{mark if begun and n == 0 else ' '} {one}", _TONES[mark]
+
+
+def _parts(text: str) -> list[_Part]:
+    """The human's words are one line: what follows continues the part that they stand in."""
+    parts: list[_Part] = []
+    mark = ""
+    for line in text.split("\n"):
+        begins = mark_of(line)
+        if begins:
+            mark = mark if begins == HUMAN else begins
+            parts.append(_Part(begins, True, [line[2:]]))
+        elif _tone(line) or not mark:
+            mark = ""
+            parts.append(_Part("", True, [line]))
+        elif parts[-1].mark == mark:
+            parts[-1].lines.append(line)
+        else:
+            parts.append(_Part(mark, False, [line]))
+    return parts
+
+
+def _folded(parts: Sequence[_Part], width: int) -> list[_Part]:
+    folded: list[_Part] = []
+    open_call = False
+    for part in parts:
+        if part.mark not in (CALL, RESULT):
+            folded.append(part)
+        elif part.begun:
+            words = " ".join(" ".join(part.lines).split())
+            if part.mark == RESULT and open_call:
+                # The result has at least a third of the line.
+                call = fit(folded.pop().lines[0], width * 2 // 3).rstrip()
+                words = f"{call} {RESULT} {words}"
+            folded.append(_Part(CALL if open_call else part.mark, True, [fit(words, width - 2).rstrip()]))
+        open_call = part.mark == CALL
+    return folded
+
+
+def _tone(line: str) -> str:
+    """What the loop says between the researcher's words stands out from them; empty for theirs."""
+    if line.startswith(("── experiment", "── a second opinion")):
+        return "second-strong"
+    if line.startswith(("preflight:", "── error:")):
+        return "warn"
+    return "dim" if line.startswith("── ") else ""

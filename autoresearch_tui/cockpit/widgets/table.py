@@ -1,0 +1,288 @@
+"""Pure: the results as a table: its columns, what they say of an experiment, the order of the rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from rich.cells import cell_len
+
+from autoresearch_tui.cockpit.widgets.painted import Cells, Row, cut, fit
+from autoresearch_tui.session.badges import Marking, marking
+from autoresearch_tui.session.confirmation import progress
+from autoresearch_tui.session.ends import TO_EXPLAIN, Outcome
+from autoresearch_tui.session.format import FRONTIER, MARKS, clock, count, delta
+from autoresearch_tui.session.prior_results import PriorResult
+from autoresearch_tui.session.state import Experiment, State
+from autoresearch_tui.session.statistics import TYPICAL_SPREAD, spread
+from autoresearch_tui.util.frozen import Frozen
+from autoresearch_tui.util.text import clean_line
+
+Value = float | str | None
+
+
+class Column(Frozen):
+    """`write` gives the text of a value for so many digits. `usual`: shown until the reader chooses others."""
+
+    id: str
+    title: str
+    value: Callable[[Experiment], Value]
+    write: Callable[[Any, int], str]
+    usual: bool = False
+
+
+def _sealed(experiment: Experiment) -> float | None:
+    return experiment.score.sealed if experiment.score else None
+
+
+def _seconds(experiment: Experiment) -> float | None:
+    return experiment.run.seconds if experiment.run else None
+
+
+def _fixed(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}"
+
+
+def _word(value: str, _digits: int) -> str:
+    return clean_line(value)
+
+
+# The first ones keep their place the longest where there is little room.
+COLUMNS = (
+    Column("score", "score", lambda e: e.value, _fixed, True),
+    Column("best", "vs best", lambda e: e.value, _fixed, True),
+    Column("sealed", "sealed", _sealed, _fixed, True),
+    Column("time", "time", _seconds, lambda v, _: clock(v), True),
+    Column("memory", "GiB", lambda e: e.memory_gb or None, lambda v, _: f"{v:.1f}", True),
+    Column("cost", "$", lambda e: e.proposal.usd, lambda v, _: f"{v:.2f}"),
+    Column("tokens", "tokens", lambda e: e.proposal.tokens or None, lambda v, _: count(v)),
+    Column("ended", "UTC", lambda e: e.ended_at, lambda v, _: v[11:16]),
+    Column("commit", "commit", lambda e: e.commit, lambda v, _: v[:7]),
+    Column("author", "author", lambda e: e.proposal.author, _word),
+)
+"""What can be shown between an experiment's number and its change."""
+USUAL = tuple(column.id for column in COLUMNS if column.usual)
+_PRIOR_NAME = 10
+# What rows can be sorted by that has no column of its own.
+_NUMBER = Column("number", "number", lambda e: e.number, _fixed)
+_OUTCOME = Column("outcome", "outcome", lambda e: e.status, _word)
+_CHANGE = Column("change", "change", lambda e: e.description, _word)
+SORTABLE = (_NUMBER, _OUTCOME, *(column for column in COLUMNS if column.id != "best"), _CHANGE)
+# By key, one after the other: column, and whether its order is turned round.
+QUICK = (("number", True), ("number", False), ("score", False), ("outcome", False))
+_ORDER_NAMES = {
+    ("number", True): "newest first",
+    ("number", False): "oldest first",
+    ("score", False): "best first",
+    ("score", True): "worst first",
+    ("outcome", False): "by outcome",
+}
+# Cursor, mark and glyph with their blanks, beside the number.
+_HEAD = 5
+# The change gets at least this share of a row.
+_CHANGE_SHARE = 0.4
+_FEWEST_CHANGE = 20
+
+
+class Order(Frozen):
+    """The column that rows are sorted by, and whether its order is turned round."""
+
+    column: str = "number"
+    turned: bool = True
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        arrow = "↓" if self.turned else "↑"
+        return _ORDER_NAMES.get((self.column, self.turned), f"by {_sortable(self.column).title} {arrow}")
+
+    def then(self) -> Order:
+        """The next of the quick ones."""
+        here = (self.column, self.turned)
+        return Order(*QUICK[(QUICK.index(here) + 1) % len(QUICK) if here in QUICK else 0])
+
+    def by(self, column: str) -> Order:
+        """By `column`; turned round if that is the order already."""
+        return Order(column, not self.turned) if column == self.column else Order(column, column == "number")
+
+    def sort(self, experiments: Iterable[Experiment], state: State) -> list[Experiment]:
+        """Sorted; what has no value comes last, of equals the newest first."""
+        value = _sortable(self.column).value
+        rows = sorted(experiments, key=lambda e: -e.number)
+        have = [row for row in rows if value(row) not in (None, "")]
+        none = [row for row in rows if value(row) in (None, "")]
+        if self.column in {"score", "sealed"}:
+            have.sort(key=lambda e: state.goal.sort_key(float(value(e) or 0.0)), reverse=self.turned)
+        else:
+            have.sort(key=lambda e: value(e) or 0, reverse=self.turned)
+        return have + none
+
+
+def _sortable(id: str) -> Column:  # noqa: A002
+    return next(column for column in SORTABLE if column.id == id)
+
+
+def digits(state: State) -> int:
+    """How many digits behind the point tell two scores apart: one more than equal runs differ in."""
+    scored = [abs(e.value) for e in state.experiments if e.value]
+    chance = spread(state) or TYPICAL_SPREAD * (min(scored) if scored else 1.0)
+    return max(0, min(9, 1 - math.floor(math.log10(chance)))) if chance > 0 else 6
+
+
+class Table:
+    """A session's rows for one width at a time. `columns` are the ids that the reader wants to see."""
+
+    def __init__(self, state: State, columns: Sequence[str]) -> None:
+        self.state, self.wanted = state, tuple(columns)
+        self.marking: Marking = marking(state)
+        self._digits = digits(state)
+        self._mark_width = min(2, max((len(self.marking.of(e)) for e in state.experiments), default=0))
+        self._number_width = max(3, len(str(len(state.experiments) - 1)))
+        chosen = [(column, self._width(column)) for column in COLUMNS if column.id in columns]
+        self._columns = [(column, width) for column, width in chosen if width]
+
+    def _width(self, column: Column) -> int:
+        """How many cells a column takes; 0 if it would be empty."""
+        found = [value for e in self.state.experiments if (value := column.value(e)) not in (None, "")]
+        if not found:
+            return 0
+        name = self._title(column)
+        widest = max(cell_len(column.write(value, self._digits)) for value in _extremes(found))
+        if column.id == "best":
+            widest = max(len("from here"), widest + len("▼ "))
+        return max(cell_len(name), widest)
+
+    def _title(self, column: Column) -> str:
+        if column.id == "score" and self.state.session is not None:
+            return fit(clean_line(self.state.session.metric), 12).rstrip()
+        return column.title
+
+    def columns(self, width: int) -> list[tuple[Column, int]]:
+        """The columns that a row of this width has room for, with their widths."""
+        room = width - _HEAD - self._number_width - self._mark_width - 2
+        room -= max(_FEWEST_CHANGE, int(width * _CHANGE_SHARE))
+        shown: list[tuple[Column, int]] = []
+        for column, wide in self._columns:
+            if wide + 1 <= room or not shown:
+                shown.append((column, wide))
+                room -= wide + 1
+        return shown
+
+    def header(self, width: int, order: Order) -> Row:
+        """The columns' names; an arrow at the one that decides the order."""
+        cells: list[Cells] = [(f"  {'#':>{self._number_width}}", "dim"), (self._arrow("number", order), "accent")]
+        cells.append(("  ", ""))
+        for column, wide in self.columns(width):
+            name, arrow = self._title(column), self._arrow(column.id, order).strip()
+            gap = wide + 1 - cell_len(name) - len(arrow)
+            cells += [(" " * gap, ""), (arrow, "accent"), (name, "dim")]
+        return [*cells, (f"  {'':{self._mark_width}}change", "dim"), (self._arrow("change", order), "accent")]
+
+    @staticmethod
+    def _arrow(column: str, order: Order) -> str:
+        return ("↓" if order.turned else "↑") if column == order.column else " "
+
+    def column_at(self, x: int, width: int) -> str:
+        """The id of the column whose header is at cell `x`; empty if there is none."""
+        end = _HEAD + self._number_width
+        if x < end:
+            return "number"
+        for column, wide in self.columns(width):
+            end += wide + 1
+            if x < end:
+                return "score" if column.id == "best" else column.id
+        return "change"
+
+    def row(self, experiment: Experiment, width: int, head: Row) -> Row:
+        """One experiment, after what the list itself says of a row."""
+        glyph, tone = look(experiment, self.state)
+        cells: list[Cells] = [
+            *head,
+            (f"{experiment.number:>{self._number_width}} ", "dim"),
+            (f"{glyph} ", tone),
+            *self._figures(experiment, self.columns(width), tone),
+        ]
+        cells.append((f" {self.marking.of(experiment)[:2]:<{self._mark_width}} ", "warn"))
+        quiet = experiment.outcome in (Outcome.DISCARD, Outcome.WITHDRAWN, Outcome.SCALED)
+        cells.append((clean_line(experiment.description), "dim" if quiet else "text"))
+        beyond = experiment.score is not None and bool(experiment.score.beyond)
+        told = beyond or experiment.overruled or experiment.status in TO_EXPLAIN
+        if waits := progress(experiment, self.state):
+            cells.append((f" — {waits}", "accent"))
+        if experiment.reason and told:
+            cells.append((f" — {clean_line(experiment.reason)}", "dim"))
+        return cells
+
+    def _figures(self, experiment: Experiment, columns: list[tuple[Column, int]], tone: str) -> list[Cells]:
+        cells: list[Cells] = []
+        # Where there is no score, what happened takes its place, and that of the distance to the best.
+        scoreless = sum(wide + 1 for column, wide in columns if column.id in {"score", "best"})
+        for column, wide in columns:
+            value = column.value(experiment)
+            if column.id in {"score", "best"} and value is None:
+                if scoreless:
+                    cells.append((fit(f" {experiment.status}", scoreless), tone))
+                    scoreless = 0
+                continue
+            text, its = self._cell(column, experiment, value)
+            cells.append((f" {fit(text, wide) if isinstance(value, str) else text.rjust(wide)}", its))
+        return cells
+
+    def _cell(self, column: Column, experiment: Experiment, value: Value) -> tuple[str, str]:
+        state = self.state
+        if column.id == "best":
+            if experiment is state.best:
+                return "best", "good"
+            if experiment is state.frontier:
+                return "from here", "good"
+            return delta(experiment.value, state.best.value if state.best else None, state.goal, self._digits)
+        text = "" if value in (None, "") else column.write(value, self._digits)
+        if column.id == "score":
+            return text, "strong" if experiment.outcome == Outcome.KEEP else "text"
+        if column.id == "sealed":
+            return text, "warn" if experiment.number in self.marking.gap else "second"
+        return text, "dim"
+
+    def heading(self, width: int) -> Row:
+        """Above the results that were there before the session."""
+        shown, left_out = len(self.state.prior), self.state.prior_left_out
+        words = f"── before this session: {shown} results, as they were found "
+        if left_out:
+            words = f"── before this session: the newest {shown} of {shown + left_out:,} "
+        return [(fit(words + "─" * max(0, width - len(words)), width), "dim")]
+
+    def prior(self, one: PriorResult, width: int) -> Row:
+        """A result that was there before the session, in the columns of the scores."""
+        columns = self.columns(width)
+        wide = max(len("withdrawn"), columns[0][1] if columns and columns[0][0].id == "score" else 4 + self._digits)
+        score = f"{one.value:>{wide}.{self._digits}f}" if one.value is not None else fit(one.status, wide)
+        glyph = MARKS[one.status][0] if one.status in MARKS else "·"
+        flag = "!" if one.flags else " "
+        head = f"{_prior_name(clean_line(one.name)):>{_PRIOR_NAME}} {glyph} {score} {flag} "
+        return [(f"{head}{clean_line(one.description)}", "dim")]
+
+
+def _prior_name(name: str) -> str:
+    """`nov29#15` with its whole number, or a short hash."""
+    tag, mark, number = name.rpartition("#")
+    if not mark:
+        return name[:7]
+    return name if len(name) <= _PRIOR_NAME else f"{cut(tag, _PRIOR_NAME - 1 - len(number))}#{number}"
+
+
+def _extremes(values: Sequence[Value]) -> list[Value]:
+    """What the widest of them is among, without writing all of them."""
+    numbers = [value for value in values if isinstance(value, (int, float))]
+    if numbers:
+        return [max(numbers), min(numbers), max(numbers, key=abs)]
+    return [max((value for value in values if isinstance(value, str)), key=cell_len)]
+
+
+def look(experiment: Experiment, state: State) -> tuple[str, str]:
+    """The glyph that says how it went, and its tone; the best and the frontier have their own."""
+    if experiment is state.best:
+        return "★", "good-strong"
+    if experiment is state.frontier:
+        return FRONTIER, "good-strong"
+    return MARKS[experiment.status]

@@ -1,0 +1,263 @@
+"""Pure: the branch as a tree. Kept commits are the trunk, everything else leaves at the commit it was based on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from autoresearch_tui.cockpit.all_sessions import Together
+from autoresearch_tui.cockpit.widgets.cells import cells, cut
+from autoresearch_tui.cockpit.widgets.painted import Cells, Row
+from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.session.badges import marking
+from autoresearch_tui.session.ends import Outcome
+from autoresearch_tui.session.format import FRONTIER, MARKS, front
+from autoresearch_tui.session.prior_results import furthest
+from autoresearch_tui.session.state import Experiment, Stage, State
+from autoresearch_tui.util.text import clean_line
+
+# What a keep's fold takes away: leaves with one of these outcomes.
+_FOLDED = frozenset(Outcome) - {Outcome.KEEP}
+_ROOT = "root"
+_QUIET = _FOLDED - {Outcome.INVALID} | {_ROOT}
+_TONES: dict[str, str] = {
+    **dict.fromkeys(map(str, Outcome), "dim"),
+    Outcome.KEEP: "good",
+    Outcome.CRASH: "bad",
+    Outcome.INVALID: "bad",
+    Outcome.STOPPED: "warn",
+    **dict.fromkeys(map(str, Stage), "accent-strong"),
+}
+# As wide as the longest outcome: scores and words have one column.
+_FIGURES = max(map(len, Outcome)) + 1
+# Deeper side branches are drawn at this depth; a phone has 60 columns.
+_DEPTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One row. `number` is None for the root, the commit that the session began from."""
+
+    number: int | None
+    prefix: str
+    status: str
+    star: str  # the mark of the best or of the frontier, if it is one of them
+    value: float | None
+    delta: float | None
+    better: bool
+    commit: str
+    text: str
+    marks: str = ""
+    folded: int = 0
+    """How many leaves are folded away under it."""
+    matches: bool = True
+    """Whether it is what a filter looks for, or only on the way there."""
+    name: str = ""
+    """What it is called in place of its number, if all sessions are shown."""
+
+    @property
+    def glyph(self) -> str:
+        """The mark that says how it went; the best and the frontier have their own."""
+        return self.star or MARKS.get(self.status, ("◆", ""))[0]
+
+
+def parents(experiments: Sequence[Experiment]) -> list[int | None]:
+    """For each experiment the one whose commit it is based on; None: the session's base."""
+    at: dict[str, int] = {}
+    found: list[int | None] = []
+    for experiment in experiments:
+        found.append(at.get(experiment.proposal.base))
+        holder = at.get(experiment.commit)
+        # A repeat shares its commit with the first: what was kept stays the parent.
+        if holder is None or (experiment.outcome == Outcome.KEEP and experiments[holder].outcome != Outcome.KEEP):
+            at[experiment.commit] = experiment.number
+    return found
+
+
+def trunk(state: State, parent: Sequence[int | None]) -> set[int]:
+    """The way from the frontier back to the session's base."""
+    way: set[int] = set()
+    number = state.frontier_number
+    while number is not None and number not in way:
+        way.add(number)
+        number = parent[number]
+    return way
+
+
+def build(
+    state: State, *, shown: Collection[int] | None = None, folded: Collection[int | None] = ()
+) -> tuple[Node, ...]:
+    """All rows, the newest at the top and the root at the bottom.
+
+    With `shown` those and the way to them. `folded` are keeps whose finished leaves are not shown; None: the root's.
+    """
+    experiments = state.experiments
+    parent = parents(experiments)
+    main = _main_children(experiments, parent, trunk(state, parent))
+    visible = None if shown is None else _with_ancestors(shown, parent)
+    if visible is not None:
+        main = {up: number for up, number in main.items() if number in visible}
+    children: list[list[int]] = [[] for _ in experiments]
+    roots: list[int] = []
+    for number, up in enumerate(parent):
+        if visible is None or number in visible:
+            (roots if up is None else children[up]).append(number)
+    away = _fold(experiments, roots, children, folded)
+    marked = marking(state)
+    rows = [_root(state)] if state.session else []
+    for number, prefix in _walk(roots, children, main):
+        up = parent[number]
+        base = experiments[up].value if up is not None else None
+        star = "★" if number == state.best_number else FRONTIER if number == state.frontier_number else ""
+        node = _node(experiments[number], prefix, base, state.goal, star)
+        if len(state.heads) > 1 and (names := [front(f) for f, at in sorted(state.heads.items()) if at == number]):
+            node = replace(node, star=star or FRONTIER, text=f"{', '.join(names)} · {node.text}")
+        marks, matches = marked.of(experiments[number]), shown is None or number in shown
+        if marks or number in away or not matches:
+            node = replace(node, marks=marks, folded=away.get(number, 0), matches=matches)
+        rows.append(node)
+    if rows and None in away:
+        rows[0] = replace(rows[0], folded=away[None])
+    return tuple(reversed(rows))
+
+
+def named(nodes: Sequence[Node], whole: Together) -> tuple[Node, ...]:
+    """The rows of all sessions, each by its number in its own, those of others with their session's tag."""
+    found, marked = [], {part.tag: marking(part.state) for part in whole.parts}
+    for node in nodes:
+        if node.number is None:
+            found.append(replace(node, commit="", text=f"where the sessions began · {whole.summary}"))
+            continue
+        part = whole.part_of(node.number)
+        number = node.number - part.first
+        marks = marked[part.tag].of(part.state.experiments[number])
+        text = node.text if part is whole.own else f"{part.tag}: {node.text}"
+        found.append(replace(node, name=f"#{number}", text=text, marks=marks))
+    return tuple(found)
+
+
+def _with_ancestors(numbers: Collection[int], parent: Sequence[int | None]) -> set[int]:
+    found: set[int] = set()
+    for number in numbers:
+        up: int | None = number
+        while up is not None and up not in found:
+            found.add(up)
+            up = parent[up]
+    return found
+
+
+def _fold(
+    experiments: Sequence[Experiment], roots: list[int], children: list[list[int]], folded: Collection[int | None]
+) -> dict[int | None, int]:
+    """Takes the finished leaves of what is folded out of `roots` and `children`; how many, by their parent."""
+    away: dict[int | None, int] = {}
+    for number in folded:
+        below = roots if number is None else children[number] if number < len(children) else []
+        stays = [n for n in below if children[n] or experiments[n].outcome not in _FOLDED]
+        if len(stays) < len(below):
+            away[number] = len(below) - len(stays)
+            below[:] = stays
+    return away
+
+
+def _main_children(
+    experiments: Sequence[Experiment], parent: Sequence[int | None], way: set[int]
+) -> dict[int | None, int]:
+    """The child that continues its parent's column: the trunk's, or else the last kept one."""
+    main: dict[int | None, int] = {}
+    for number, up in enumerate(parent):
+        kept = experiments[number].advanced
+        if number in way or (kept and main.get(up, -1) not in way):
+            main[up] = number
+    return main
+
+
+def _walk(roots: list[int], children: list[list[int]], main: Mapping[int | None, int]) -> list[tuple[int, str]]:
+    """Every experiment with its prefix, oldest first; without recursion, for chains are long."""
+    rows: list[tuple[int, str]] = []
+    pending: list[tuple[int, str, str]] = _plan(roots, main.get(None), "")
+    while pending:
+        number, column, connector = pending.pop()
+        rows.append((number, column + connector))
+        if children[number]:
+            # Its children hang in its own column: one further in, where a connector leads to it.
+            inner = column + {"├─": "│ ", "┌─": "  "}.get(connector, "") if len(column) < 2 * _DEPTH else column
+            pending += _plan(children[number], main.get(number), inner)
+    return rows
+
+
+def _plan(numbers: list[int], main: int | None, column: str) -> list[tuple[int, str, str]]:
+    """The children of one node as a stack, the first to come out being the oldest leaf, the last the main child."""
+    leaves = [number for number in numbers if number != main]
+    plan = [(main, column, "")] if main is not None else []
+    for place, number in enumerate(reversed(leaves)):
+        last = place == 0 and main is None
+        plan.append((number, column, "┌─" if last else "├─"))
+    return plan
+
+
+def _root(state: State) -> Node:
+    session = state.session
+    assert session is not None
+    earlier = f" · {len(state.prior)} prior results" if state.prior else ""
+    if state.prior_left_out:
+        earlier += f", {state.prior_left_out:,} left out"
+    further = furthest(state.prior, state.goal)
+    mine = state.best.value if state.best is not None else None
+    if further is not None and further.value is not None and (mine is None or state.goal.better(further.value, mine)):
+        earlier += f" · {clean_line(further.session)} reached {further.value:.6f}: --new --from best"
+    return Node(None, "", _ROOT, "", None, None, False, session.base, clean_line(session.branch) + earlier)
+
+
+def _node(experiment: Experiment, prefix: str, base: float | None, goal: Goal, star: str) -> Node:
+    value = experiment.value
+    delta = value - base if value is not None and base is not None else None
+    return Node(
+        number=experiment.number,
+        prefix=prefix,
+        status=experiment.status,
+        star=star,
+        value=value,
+        delta=delta,
+        better=value is not None and base is not None and goal.better(value, base),
+        commit=experiment.commit,
+        text=clean_line(experiment.description),
+    )
+
+
+def row(node: Node, width: int, head: Row, digits: int = 6) -> Row:
+    """One row, after what the list itself says of it."""
+    room = width - sum(cells(text) for text, _ in head)
+    name, figures, text, commit = columns(node, room, digits)
+    tone = "good-strong" if node.star else _TONES.get(node.status, "dim")
+    quiet = node.status in _QUIET or not node.matches
+    figure = "dim" if node.status == Outcome.DISCARD else "good" if node.better else tone
+    said = "good-strong" if node.star else "dim" if quiet else "text"
+    marks = len(node.marks)
+    made: list[Cells] = [*head, (node.prefix, "faint"), (name[len(node.prefix) :], tone), (figures, figure)]
+    made += [(text[:marks], "warn"), (text[marks:], said)]
+    gap = room - cells(name + figures + text + commit)
+    return [*made, (" " * max(gap, 0), ""), (commit, "faint")]
+
+
+def columns(node: Node, width: int, digits: int = 6) -> tuple[str, str, str, str]:
+    """A row's head (prefix, glyph, number), figures, text and hash, to fit `width`."""
+    number = "" if node.number is None else f"{node.name or f'#{node.number}'} "
+    # Trunk and leaves have their figures in one column, up to four digits.
+    head = f"{node.prefix}{node.glyph} {number}".ljust(10 if number else 0)
+    figures = _figures(node, width, digits)
+    commit = f" {node.commit[:7]}" if width >= 60 else ""
+    text = f"{node.marks} {node.text}" if node.marks else node.text
+    if node.folded:
+        text = f"{node.marks}{' ' if node.marks else ''}+{node.folded} folded · {node.text}"
+    return head, figures, cut(text, max(width - cells(head + figures + commit), 0)), commit
+
+
+def _figures(node: Node, width: int, digits: int) -> str:
+    if node.number is None:
+        return ""
+    said = node.status if node.value is None else f"{node.value:.{digits}f}"
+    if width < 72:
+        return f"{said} ".ljust(_FIGURES)
+    change = f" {node.delta:+.{digits}f}" if node.delta is not None else ""
+    return f"{said}{change}  ".ljust(2 * digits + 8)

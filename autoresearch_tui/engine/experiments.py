@@ -1,0 +1,361 @@
+"""An experiment from its launch to its verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from autoresearch_tui.engine import kept
+from autoresearch_tui.engine.gate import BASELINE
+from autoresearch_tui.engine.judging import referee, scoring, transferring
+from autoresearch_tui.engine.judging.curve_watch import CurveWatch
+from autoresearch_tui.engine.launching import Launcher, LaunchRefused, tidy
+from autoresearch_tui.engine.preconditions import Preconditions
+from autoresearch_tui.engine.session import Session
+from autoresearch_tui.lab.git import GitError
+from autoresearch_tui.logs import encoding, lines
+from autoresearch_tui.logs.score_search import number_keys
+from autoresearch_tui.logs.trace import read_trace
+from autoresearch_tui.runs import compile_cache, runner
+from autoresearch_tui.runs.environment import environment
+from autoresearch_tui.sandbox import for_runs, shared
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.clock import since
+from autoresearch_tui.session.ends import SCORED, Outcome, RunEnd
+from autoresearch_tui.session.state import NEEDS_COPY, Experiment, Stage
+from autoresearch_tui.session.statistics import Row
+from autoresearch_tui.util.frozen import replaced
+
+CONFIRMED = "confirmed"
+"""The rule of `metric.keep` by which a gain within the noise is run again."""
+# A run that takes its machine down or fills the disk itself does so again, and is judged then.
+LOST_AGAIN = 1
+BASELINE_LOST = "the baseline's run, or its referee, was killed twice"
+# A score that is not wanted any more is soon given up.
+_LAST_SECONDS = 1.0
+_MACHINE = frozenset({RunEnd.LOST, RunEnd.DISK_FULL})
+
+
+class ScoringFailed(OSError):
+    """What kept experiment `number` from being scored; it is tried again."""
+
+    def __init__(self, number: int, error: OSError | MemoryError | GitError) -> None:
+        if isinstance(error, OSError):
+            super().__init__(error.errno, error.strerror or str(error), error.filename)
+        else:
+            super().__init__(None, str(error) or "no memory is left for scoring")
+        self.number = number
+
+
+class Runs:
+    """Launches, follows and judges; one step at a time, in the engine's thread. Raises OSError, GitError.
+
+    As many runs at once as the lab has devices; their verdicts are given one after the other, each against the
+    frontier of its moment.
+    """
+
+    def __init__(self, session: Session, deliver: Callable[[ev.RunScored | ScoringFailed], None]) -> None:
+        """`deliver` takes a score, or why there is none yet, from the scoring thread to the engine's."""
+        self._session = session
+        self._deliver = deliver
+        self._scoring: dict[int, threading.Thread] = {}
+        self._closed = threading.Event()
+        self._copies: set[int] = set()  # experiments that have a working copy, as far as this engine knows
+        self._curves = CurveWatch(session)
+        self._told = ""
+        lab, folder = session.lab, session.files.folder
+        self._preconditions = Preconditions(folder, environment(lab, folder), shared=lab.settings.run.share_accelerator)
+
+    def free_device(self) -> str | None:
+        """A device on which nothing runs; None if there is none. The only one of most labs is called ""."""
+        used = {e.device for e in self._session.state.in_flight}
+        return next((name for name in self._session.lab.settings.run.devices or ("",) if name not in used), None)
+
+    def launch(self, experiment: Experiment, device: str) -> None:
+        """Start an approved experiment on a free device. Where its bytes are not the approved ones, the loop pauses.
+
+        Raises TroubleError if the machine is not fit for a run now.
+        """
+        self._preconditions.check(device)
+        try:
+            self._start(experiment, device)
+        except LaunchRefused as refused:
+            self._session.append(ev.PauseAsked("engine", str(refused)))
+        if (failure := self._session.repo.filter_failure) and failure != self._told:
+            self._told = failure
+            self._session.append(ev.CommandRefused("git", failure))
+
+    def stop(self, number: int | None = None) -> None:
+        """Ask the present runs, or only that of `number`, to end; what follows is decided when they have."""
+        for running in self._session.state.in_flight:
+            if running.stage is Stage.RUNNING and number in (None, running.number):
+                runner.stop(self._session.files.run(running.number).folder)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is executed or scored at this moment, whatever the journal has of it."""
+        if self._scoring:
+            return True
+        folders = (self._session.files.run(e.number).folder for e in self._session.state.in_flight)
+        return any(runner.look(folder).state is runner.RunState.RUNNING for folder in folders)
+
+    def interrupt(self) -> None:
+        """End the present runs as a machine that shuts down does: as lost ones, they are run again by the next start.
+
+        For a stop that cannot be journalled, after which nothing would say that a human ended them.
+        """
+        for running in self._session.state.in_flight:
+            runner.stop(self._session.files.run(running.number).folder, signal.SIGTERM)
+
+    def invalidate(self, why: str) -> None:
+        """The present runs were not timed as the others are: they are stopped, put back and run again."""
+        for running in self._session.state.in_flight:
+            if running.stage is Stage.RUNNING:
+                self._session.append(ev.RunInvalidated(running.number, why))
+        self.stop()
+
+    def step(self) -> bool:
+        """Bring an experiment in flight forward; False if there is nothing to do now."""
+        return any(self._advance(running) for running in self._session.state.in_flight)
+
+    def _advance(self, running: Experiment) -> bool:
+        self._copies.add(running.number)  # an earlier engine may have launched it
+        if running.stage is Stage.RUNNING:
+            return self._look(running)
+        if running.stage is Stage.ENDED:
+            return self._after_end(running)
+        self.judge(running)
+        return True
+
+    def take_score(self, scored: ev.RunScored | ScoringFailed) -> None:
+        """What a scoring thread delivered. Raises what it met: it is tried again."""
+        self._scoring.pop(scored.number, None)
+        if isinstance(scored, ScoringFailed):
+            raise scored
+        self._session.append(scored)
+
+    def close(self) -> None:
+        """No score is wanted any more here; the runs themselves continue. What is being written is written."""
+        self._closed.set()
+        deadline = time.monotonic() + _LAST_SECONDS
+        for thread in self._scoring.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def tidy(self) -> None:
+        """Remove working copies that no run needs any more; after the next launch, for they may be large."""
+        experiments = self._session.state.experiments
+        for number in sorted(n for n in self._copies if experiments[n].stage not in NEEDS_COPY):
+            tidy(self._session.files.run(number))
+            self._copies.remove(number)
+
+    def _start(self, experiment: Experiment, device: str) -> None:
+        files, launcher = self._session.files.run(experiment.number), self._launcher(experiment)
+        self._copies.add(experiment.number)
+        launcher.prepare(experiment, files)
+        compile_cache.restore(self._session.files.compiled, files.scratch)
+        self._session.append(ev.RunStarted(experiment.number, experiment.commit, experiment.attempt + 1, device))
+        launcher.start(self._session.state.experiments[experiment.number], files)
+
+    def _launcher(self, experiment: Experiment) -> Launcher:
+        """At the scale that it is to run at."""
+        return replace(self._session.launcher, lab=transferring.lab_of(self._session.lab, experiment))
+
+    def _look(self, running: Experiment) -> bool:
+        files = self._session.files.run(running.number)
+        status = runner.look(files.folder)
+        if status.state is runner.RunState.NOT_STARTED:
+            # The engine died between its intent and the launch.
+            self._launcher(running).start(running, files)
+            return False
+        if status.state is runner.RunState.RUNNING:
+            if running.stop is not None or running.given_up is not None or self._unwanted(running):
+                # Asked for already, perhaps by an engine that died before it could do it.
+                runner.stop(files.folder)
+            elif given_up := self._curves.look(running):
+                self._session.append(given_up)
+                return True
+            return False
+        self._curves.forget(running.number)
+        ended = status.exit
+        if ended is None:
+            self._session.append(ev.RunEnded(running.number, RunEnd.LOST, None, since(running.started_at)))
+            return True
+        cause: tuple[str, ...] = ()
+        if ended.reason != RunEnd.FINISHED:
+            cause = runner.last_lines(files.folder)
+            cause = (*cause, ended.note) if ended.note and ended.note not in cause else cause
+            cause += for_runs.explain(cause, self._session.state.sandbox)
+        self._session.append(
+            ev.RunEnded(
+                running.number,
+                ended.reason,
+                ended.exit_code,
+                ended.seconds,
+                cause,
+                ended.asked_seconds,
+                memory_mb=_mib(ended.memory_bytes),
+                device_memory_mb=_mib(ended.device_memory_bytes),
+                refused=referee.refusal(ended, files) if ended.reason != RunEnd.FINISHED else "",
+                referee_killed=ended.referee_killed,
+                ready_seconds=ended.ready_seconds,
+            )
+        )
+        return True
+
+    def _after_end(self, ended: Experiment) -> bool:
+        assert ended.run is not None
+        for_good = ended.stop is not None or ended.given_up is not None
+        stopped = for_good and ended.run.reason != RunEnd.FINISHED
+        unwanted = (ended.run.reason == RunEnd.KILLED or ended.invalidated) and self._unwanted(ended)
+        if stopped:
+            self.judge(ended)
+        elif unwanted or (ended.infrastructure_retries < LOST_AGAIN and self._machine_failed(ended)):
+            self._session.append(ev.RunRequeued(ended.number))
+        elif ended.run.reason == RunEnd.FINISHED:
+            return self._score(ended)
+        else:
+            self.judge(ended)
+        return True
+
+    def _machine_failed(self, experiment: Experiment) -> bool:
+        """Whether a run ended for what is no fault of its proposal; the next launch waits until that is fixed."""
+        assert experiment.run is not None
+        if experiment.run.referee_killed:
+            return True
+        if experiment.run.reason == RunEnd.CRASHED:
+            return self._preconditions.lost(experiment.device)
+        return experiment.run.reason in _MACHINE
+
+    def _unwanted(self, experiment: Experiment) -> bool:
+        """Whether this try of a run is not to count: stopped with a pause or for good, or not timed as the others."""
+        state = self._session.state
+        stopped = (state.paused is not None and state.paused.stop_run) or state.stopping == "now"
+        return stopped or bool(experiment.invalidated)
+
+    def _score(self, ended: Experiment) -> bool:
+        """In a thread of its own: a referee may take minutes, and the human is not to wait for it.
+
+        A run without its working copy has been judged once, and the journal lost that: its score is in its folder.
+        """
+        if ended.number in self._scoring:
+            return False
+        state, launcher = self._session.state, self._launcher(ended)
+        session = state.session
+        if ended.proposal.scale:
+            state = replaced(state, experiments=())  # nothing of an ordinary scale is to be compared with it
+        files, baseline = self._session.files.run(ended.number), self._session.files.run(0)
+        if not files.work.exists():
+            self._session.append(scoring.recorded(ended.number, files) or ev.RunRequeued(ended.number))
+            return True
+        assert session is not None and ended.run is not None
+        end = ended.run
+
+        def work() -> None:
+            try:
+                cwd, env = launcher.cwd(files), launcher.environment(files, ended.proposal.seed, ended.device)
+                settings = launcher.lab.settings
+                self._deliver(
+                    scoring.score(end, files, cwd, settings, session.locked, env, self._closed, state, baseline)
+                )
+            except (OSError, MemoryError, GitError) as error:
+                self._deliver(ScoringFailed(ended.number, error))
+            except Exception as error:  # the next try would meet it again, and the loop wait for a score for ever
+                self._deliver(scoring.unscorable(ended.number, error))
+
+        thread = threading.Thread(target=work, name=f"scoring {ended.number}", daemon=True)
+        self._scoring[ended.number] = thread
+        thread.start()
+        return False
+
+    def judge(self, experiment: Experiment) -> None:
+        """Give the verdict on a run that is over, or put it off until other runs confirm its gain."""
+        self._copies.add(experiment.number)
+        state = self._session.state
+        confirmed = self._session.lab.settings.metric.keep == CONFIRMED
+        given = self._verdict(experiment, confirmed=confirmed or experiment.stage is Stage.CONFIRMING)
+        if confirmed and (deferred := scoring.deferral(given, experiment, state)) is not None:
+            self._session.append(deferred)
+        else:
+            self._conclude(experiment, given)
+
+    def _verdict(self, experiment: Experiment, *, confirmed: bool) -> ev.VerdictGiven:
+        state = self._session.state
+        if experiment.proposal.scale:
+            return transferring.verdict(experiment)
+        late = scoring.over_budget(experiment, state, self._session.lab.settings.run)
+        if late:
+            late += scoring.explain(experiment, read_trace(self._session.files.run(experiment.number).log))
+        return scoring.verdict(experiment, state, *self._rows(experiment), late=late, confirmed=confirmed)
+
+    def _conclude(self, experiment: Experiment, verdict: ev.VerdictGiven) -> None:
+        if experiment.proposal.author == BASELINE or verdict.verdict == Outcome.KEEP:
+            self._keep_compiled(experiment)
+        if verdict.verdict == Outcome.KEEP:
+            self._keep_files(experiment)
+        self._session.append(verdict)
+        self._prune_files()
+        first = experiment.proposal.author == BASELINE and self._session.state.frontier is None
+        alone = not any(e.proposal.author == BASELINE for e in self._session.state.in_flight)
+        if first and alone and verdict.verdict not in SCORED:
+            log = encoding.tail(self._session.files.run(experiment.number).log, lines.READ_BYTES)
+            files = self._session.files.run(experiment.number)
+            unseen = shared.hint(self._session.lab, log, files, self._session.launcher.cwd(files))
+            self._session.append(ev.PauseAsked("engine", _no_baseline(experiment, verdict.reason, log, unseen)))
+
+    def _keep_compiled(self, experiment: Experiment) -> None:
+        """The next runs differ little from this one, and need not compile what it has compiled."""
+        files, store = self._session.files.run(experiment.number), self._session.files.compiled
+        if not self._session.lab.settings.metric.referee:
+            compile_cache.save(files.scratch, store)
+            return
+        with contextlib.suppress(OSError):  # they compile anew
+            compile_cache.keep(files.compiled, store)
+
+    def _keep_files(self, experiment: Experiment) -> None:
+        """What the human wants of a frontier; before the verdict is written down, for a restart clears its folder."""
+        run, files = self._session.lab.settings.run, self._session.files.run(experiment.number)
+        if not run.keep or not files.work.exists():
+            return
+        problem = kept.save(files, self._session.launcher.cwd(files), run.keep, run.keep_max_gb * 2**30)
+        if problem:
+            self._session.append(ev.CommandRefused("run.keep", f"#{experiment.number}: {problem}"))
+
+    def _prune_files(self) -> None:
+        run = self._session.lab.settings.run
+        if run.keep:
+            kept.prune(self._session.files, self._session.state, run.keep_frontiers, run.keep_max_gb * 2**30)
+
+    def _rows(self, experiment: Experiment) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+        """The scored rows of this run and of the frontier's, where both are of the same data."""
+        best = self._session.state.frontier
+        if best is None or experiment.score is None or experiment.score.value is None:
+            return (), ()
+        (mine, rows), (theirs, others) = (
+            scoring.scored_rows(self._session.files.run(number).score) for number in (experiment.number, best.number)
+        )
+        return (rows, others) if mine == theirs else ((), ())
+
+
+def _no_baseline(experiment: Experiment, why: str, log: str, unseen: str) -> str:
+    """What stands in the way of a session whose baseline has no score, and the remedy."""
+    run, score = experiment.run, experiment.score
+    killed = score is not None and score.problem.startswith(referee.KILLED)
+    if killed or (run is not None and (run.reason == RunEnd.LOST or run.referee_killed)):
+        return f"{BASELINE_LOST}; see what ended it (out of memory? the machine?), then resume, or start again"
+    remedy = "fix the lab, commit, and start with --new"
+    if unseen:
+        return f"the baseline gave no score ({why}); {unseen}, or {remedy}"
+    finished = run is not None and run.reason == RunEnd.FINISHED and score is not None
+    if finished and score is not None and score.source == scoring.SELF_REPORTED and (keys := number_keys(log)):
+        setting = f'metric = {{ name = "{keys[0]}", goal = "minimize" }}'
+        name_it = f"its log has {', '.join(keys)}: write which is the score into autoresearch.toml, as {setting}"
+        remedy = f"{name_it}, or {remedy}"
+    return f"the baseline gave no score ({why}); {remedy}"
+
+
+def _mib(count: int | None) -> float | None:
+    return None if count is None else round(count / 2**20, 1)

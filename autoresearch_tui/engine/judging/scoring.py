@@ -1,0 +1,528 @@
+"""From a run that ended to a score, and from a score to a verdict. The decision is pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+
+from autoresearch_tui.engine.judging import referee
+from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.lab.session_files import RunFiles
+from autoresearch_tui.lab.settings import MetricSettings, RunSettings, Settings
+from autoresearch_tui.logs import encoding, lines, plausibility, score_search
+from autoresearch_tui.logs.trace import Trace, read_trace
+from autoresearch_tui.session import confirmation, journal, statistics
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.ends import Outcome, RunEnd
+from autoresearch_tui.session.format import front as front_name
+from autoresearch_tui.session.state import Experiment, Stage, State, better, gained
+from autoresearch_tui.session.state import leads as leads_front
+from autoresearch_tui.session.statistics import Row
+from autoresearch_tui.util.atomic import write
+from autoresearch_tui.util.numbers import finite
+from autoresearch_tui.util.text import clean_line
+
+SELF_REPORTED = "self-reported"
+REFEREE = "referee"
+# Of what a referee says: [nats, bytes] of each row, for comparing runs pair by pair, and of which data.
+DETAILS = ("rows", "data", "probes")
+_TAIL = 1 << 20
+_REASON = 300
+
+
+def hashes(folder: Path, paths: tuple[str, ...]) -> dict[str, str]:
+    """The sha256 of each file's bytes; empty for a file that is not there, not a plain one, or shut."""
+    found: dict[str, str] = {}
+    for path in paths:
+        file = folder / path
+        try:
+            plain = file.is_file() and not file.is_symlink()
+            found[path] = hashlib.sha256(file.read_bytes()).hexdigest() if plain else ""
+        except PermissionError:  # by the run: trying again would not help
+            found[path] = ""
+    return found
+
+
+def score(
+    ended: ev.RunEnded,
+    files: RunFiles,
+    cwd: Path,
+    settings: Settings,
+    locked: Mapping[str, str],
+    env: Mapping[str, str],
+    cancelled: threading.Event,
+    state: State,
+    baseline: RunFiles,
+) -> ev.RunScored:
+    """The score of a run that finished, written to score.json as well. Slow where the lab has a referee.
+
+    `cwd` is the folder that the training command ran in, whose locked files must still be the session's. `baseline`
+    are the files of the first run, whose log is what others are held against. Raises OSError, also if it was
+    cancelled.
+    """
+    doubts: tuple[str, ...] = ()
+    said = referee.RefereeResult(None, "", {})
+    found = _printed(files.log, settings.metric) if not settings.metric.referee else score_search.Found(None)
+    summary = dict(lines.parse_summary(encoding.piece(files.log, _TAIL, found.at)))
+    trace = read_trace(files.log)
+    linked = [path for path in (cwd, *cwd.parents) if path.is_relative_to(files.work) and path.is_symlink()]
+    touched = [path for path, digest in hashes(cwd, tuple(locked)).items() if digest != locked[path]]
+    if linked:  # a referee would be started wherever it leads
+        source = SELF_REPORTED
+        said = referee.RefereeResult(None, "the run put a link in place of its own folder", {})
+    elif touched:
+        source = SELF_REPORTED
+        said = referee.RefereeResult(None, f"{', '.join(touched)} was changed during the run", {})
+    elif settings.metric.referee:
+        source, said = REFEREE, referee.read_or_run(settings, files, cwd, env, cancelled)
+    else:
+        source, said = SELF_REPORTED, referee.RefereeResult(found.value, found.problem, {})
+        doubts = plausibility.doubts(
+            trace,
+            summary,
+            metric=settings.metric.name,
+            value=said.value,
+            wall_seconds=ended.seconds,
+            budget_seconds=_budget(settings),
+            scores=plausibility.count_scores(encoding.tail(files.log, _TAIL), settings.metric.name),
+            usual=_usual(ended, state, baseline, settings),
+        )
+    if said.value is not None and (problem := impossible(said.value, settings.metric)):
+        said = replace(said, value=None, problem=problem)
+    doubts += tuple(_wall(ended, state, settings))
+    if apart := _measured_otherwise(summary, _first(ended, state)):
+        doubts += (apart,)
+    if understated(summary, ended):
+        held = f"{ended.device_memory_mb or 0:.0f} MB"
+        doubts += (f"memory: peak_vram_mb is {summary['peak_vram_mb'][:40]}, the accelerator held {held} for the run",)
+    beyond = out_of_bounds(settings.metric, summary, ended)
+    scored = ev.RunScored(
+        ended.number,
+        said.value,
+        _memory_gb(summary),
+        source,
+        said.problem,
+        summary,
+        sealed=said.sealed,
+        doubts=doubts,
+        beyond=beyond,
+        late_seconds=said.late_seconds,
+        answer_seconds=said.answer_seconds,
+        losses=trace.curve.tenths(),
+    )
+    if ended.number < len(state.experiments):
+        own = replace(state.experiments[ended.number], run=ended, score=scored)
+        checks = (clock_mark, prepared_long)
+        marks = tuple(mark for check in checks if (mark := check(own, state, settings.run)))
+        scored = replace(scored, doubts=scored.doubts + marks)
+    details = {name: said.details[name] for name in DETAILS if name in said.details}
+    write(files.score, json.dumps({"metric": settings.metric.name, **journal.to_fields(scored), **details}) + "\n")
+    return scored
+
+
+def unscorable(number: int, error: Exception) -> ev.RunScored:
+    """The score of a run at which our own scoring failed: there is none, and why."""
+    problem = clean_line(f"its score could not be computed: {type(error).__name__}: {error}")[:_REASON]
+    return ev.RunScored(number, None, 0.0, SELF_REPORTED, problem)
+
+
+def _budget(settings: Settings) -> float:
+    """In seconds of training; 0 where it is none of time."""
+    return 0 if settings.run.budget_tokens else settings.run.budget_seconds
+
+
+def _first(ended: ev.RunEnded, state: State) -> Experiment | None:
+    """The baseline, where there is one with a score that is not this run itself."""
+    first = state.experiments[0] if state.experiments else None
+    return first if first is not None and first.number != ended.number and first.value is not None else None
+
+
+def _measured_otherwise(summary: Mapping[str, str], first: Experiment | None) -> str:
+    if first is None or first.score is None:
+        return ""
+    return plausibility.measured_otherwise(summary, first.score.summary)
+
+
+def _usual(ended: ev.RunEnded, state: State, baseline: RunFiles, settings: Settings) -> plausibility.Usual | None:
+    if (first := _first(ended, state)) is None or not baseline.log.exists():
+        return None
+    scores = plausibility.count_scores(encoding.tail(baseline.log, _TAIL), settings.metric.name)
+    lower = settings.metric.goal is Goal.MINIMIZE
+    return plausibility.Usual(read_trace(baseline.log), first.value, scores, lower)
+
+
+def _wall(ended: ev.RunEnded, state: State, settings: Settings) -> list[str]:
+    """Doubts about the time of a run that has no clock of its own, by that of the baseline."""
+    first = _first(ended, state)
+    if first is None or first.run is None or (ended.asked_seconds is not None and _budget(settings)):
+        return []
+    return plausibility.wall(_trained(ended), _trained(first.run), _budget(settings))
+
+
+def _trained(run: ev.RunEnded) -> float:
+    """Seconds between training data and request, as far as they are known."""
+    return (run.asked_seconds or run.seconds) - (run.ready_seconds or 0.0)
+
+
+def recorded(number: int, files: RunFiles) -> ev.RunScored | None:
+    """The score that was given to a run before; None if its folder has none."""
+    try:
+        scored = journal.from_fields("run_scored", json.loads(files.score.read_text("utf-8")))
+    except (OSError, ValueError):
+        return None
+    return scored if isinstance(scored, ev.RunScored) and scored.number == number else None
+
+
+def verdict(
+    experiment: Experiment,
+    state: State,
+    rows: Sequence[Row] = (),
+    best: Sequence[Row] = (),
+    late: str = "",
+    *,
+    confirmed: bool = False,
+) -> ev.VerdictGiven:
+    """Keep, discard, crash or invalid, with the reason in words. Pure.
+
+    `rows` and `best` are the rows as scored of this run and of the frontier's, where a referee kept them. `late`
+    says why the run took more time than it had. `confirmed`: means of all known runs are compared, and a gain must
+    exceed its error; :func:`deferral` says whether there should be more of them first.
+    """
+    run, scored = experiment.run, experiment.score
+    assert run is not None
+    number = experiment.number
+    if run.reason != RunEnd.FINISHED and experiment.stop is not None:
+        return ev.VerdictGiven(number, Outcome.CRASH, None, 0.0, experiment.stop.reason or "no reason given")
+    if run.reason != RunEnd.FINISHED and (refused := _locked_refused(run, state)):
+        return ev.VerdictGiven(number, Outcome.INVALID, None, 0.0, f"tried to change {refused}, which is locked")
+    if run.reason != RunEnd.FINISHED and run.refused:
+        return ev.VerdictGiven(number, Outcome.INVALID, None, 0.0, f"the referee refused: {run.refused}")
+    if run.reason != RunEnd.FINISHED and experiment.given_up is not None:
+        return ev.VerdictGiven(number, Outcome.DISCARD, None, 0.0, _given_up(experiment.given_up))
+    if run.reason != RunEnd.FINISHED:
+        why = referee.KILLED if run.referee_killed else _why_crashed(run)
+        return ev.VerdictGiven(number, Outcome.CRASH, None, 0.0, why)
+    assert scored is not None
+    if scored.value is None:
+        # It ended well: whatever its log looks like, it did not crash.
+        return ev.VerdictGiven(number, Outcome.INVALID, None, scored.memory_gb, scored.problem)
+    if late:
+        return ev.VerdictGiven(number, Outcome.INVALID, None, scored.memory_gb, late)
+    if state.frontier is None or state.frontier.value is None:
+        reason = f"the baseline, though {'; '.join(scored.beyond)}" if scored.beyond else "the baseline"
+        return ev.VerdictGiven(number, Outcome.KEEP, scored.value, scored.memory_gb, reason)
+    stderr = statistics.paired_error(rows, best)
+    decides = experiment.proposal.repeat_of is None and experiment.commit != state.frontier.commit
+    if confirmed and decides and not scored.beyond:
+        return _means_compared(experiment, state, stderr)
+    return _compared(experiment, scored.value, state.frontier.value, state, stderr)
+
+
+def deferral(verdict: ev.VerdictGiven, experiment: Experiment, state: State) -> ev.VerdictDeferred | None:
+    """What is journalled in place of a verdict on a gain that chance may explain; None if it is no such gain. Pure."""
+    if verdict.error is None or experiment.stage is Stage.CONFIRMING:
+        return None
+    assert state.session is not None and state.frontier is not None
+    known = confirmation.against_frontier(state, experiment, verdict.stderr)
+    if not known.is_unsure(state.session.keep_margin):
+        return None
+    return ev.VerdictDeferred(experiment.number, known.in_words(state.frontier.number), verdict.stderr)
+
+
+def _means_compared(experiment: Experiment, state: State, stderr: float | None) -> ev.VerdictGiven:
+    assert experiment.score is not None
+    assert state.frontier is not None and state.session is not None
+    known = confirmation.against_frontier(state, experiment, stderr)
+    margin, reason = state.session.keep_margin, known.in_words(state.frontier.number)
+    failed, human = confirmation.failed(state, experiment), experiment.decided
+    kind = Outcome.KEEP if known.holds(margin) and failed is None else Outcome.DISCARD
+    if human is not None:
+        kind, reason = human.verdict, f"{human.reason} (by {human.by}, before it was confirmed: {reason})"
+    elif failed is not None:
+        reason = f"#{failed.number}, its run under another seed, ended as {failed.outcome}: {failed.reason} ({reason})"
+    elif kind is Outcome.DISCARD and known.gain > margin:
+        reason = f"not confirmed: {reason}"
+    elif 0 < known.gain <= margin:
+        reason = f"{reason}: no more than `keep_margin` {_plainly(margin)}"
+    elif experiment.stage is Stage.CONFIRMING and kind is Outcome.KEEP:
+        again = any(run.value is not None for run in confirmation.of(state, experiment.number))
+        reason = f"{'confirmed' if again else 'not run again'}: {reason}"
+    if apart := _measured_otherwise(experiment.score.summary, state.experiments[0]):
+        reason = f"{reason}; {apart}"
+    front = experiment.proposal.front
+    counts = kind != Outcome.KEEP and failed is None and human is None
+    leads = counts and leads_front(state, front, known.mean)
+    if leads:
+        reason = f"{reason}; {front_name(front)} stands here now"
+    return ev.VerdictGiven(
+        experiment.number,
+        kind,
+        known.mean,
+        experiment.score.memory_gb,
+        reason,
+        stderr,
+        statistics.spread(state),
+        inside_noise=abs(known.gain) < statistics.SIGMAS * known.error,
+        leads=leads,
+        runs=known.runs,
+        error=known.error,
+    )
+
+
+def _compared(experiment: Experiment, value: float, best: float, state: State, stderr: float | None) -> ev.VerdictGiven:
+    assert experiment.score is not None
+    assert state.frontier is not None and state.session is not None
+    spread = statistics.spread(state)
+    reason, kind = f"{value:.6f} against {best:.6f} (#{state.frontier.number})", Outcome.DISCARD
+    repeat_of = experiment.proposal.repeat_of
+    if repeat_of is None and experiment.commit == state.frontier.commit:
+        reason = f"a repeat: {reason}"
+    elif repeat_of is not None:
+        first = state.experiments[repeat_of].measured
+        before = f"{first:.6f} (#{repeat_of})" if first is not None else f"#{repeat_of}"
+        reason = f"a repeat under seed {experiment.proposal.seed}: {value:.6f} against {before}"
+    elif experiment.score.beyond:
+        reason = f"{'; '.join(experiment.score.beyond)} ({reason})"
+    elif better(state, value):
+        kind = Outcome.KEEP
+    elif (gain := gained(state, value)) > 0:
+        reason = (
+            f"{reason}: better by {_plainly(gain)}, no more than `keep_margin` {_plainly(state.session.keep_margin)}"
+        )
+    if apart := _measured_otherwise(experiment.score.summary, state.experiments[0]):
+        reason = f"{reason}; {apart}"
+    inside_noise = statistics.inside(value - best, stderr, spread)
+    memory = experiment.score.memory_gb
+    front = experiment.proposal.front
+    counts = kind != Outcome.KEEP and repeat_of is None and not experiment.score.beyond
+    leads = counts and leads_front(state, front, value)
+    if leads:
+        reason = f"{reason}; {front_name(front)} stands here now"
+    return ev.VerdictGiven(experiment.number, kind, value, memory, reason, stderr, spread, inside_noise, leads)
+
+
+def _given_up(event: ev.RunGivenUp) -> str:
+    behind = f"{event.loss:.4g} against {event.against:.4g} (#{event.frontier})"
+    return (
+        f"given up at {event.percent} %: {behind}; no keep was further behind there than {event.most:.3g}, "
+        f"and the margin is {event.margin:.3g}"
+    )
+
+
+def _plainly(number: float) -> str:
+    """Without an exponent, to three figures: `0.00001`."""
+    return f"{Decimal(f'{number:.3g}'):f}"
+
+
+def scored_rows(path: Path) -> tuple[str, tuple[Row, ...]]:
+    """What the rows of a score.json are of, and each row's nats and bytes; nothing if no referee kept them."""
+    try:
+        written = json.loads(path.read_text("utf-8"))
+        return str(written.get("data", "")), tuple((float(nats), float(size)) for nats, size in written.get("rows", ()))
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError):
+        return "", ()
+
+
+def _locked_refused(run: ev.RunEnded, state: State) -> str:
+    """The locked file on which the run died, for the sandbox has it read-only."""
+    locked = state.session.locked if state.session else {}
+    refusals = [line for line in run.cause if "Read-only file" in line or "resource busy" in line]
+    return next((path for path in locked for line in refusals if line.endswith(f"{path}'")), "")
+
+
+def _why_crashed(run: ev.RunEnded) -> str:
+    last = run.cause[-1] if run.cause else ""
+    return f"{run.reason}: {last}" if last else run.reason
+
+
+def _printed(log: Path, metric: MetricSettings) -> score_search.Found:
+    """The score that a run printed itself, or why there is none."""
+    default = metric.pattern == MetricSettings().pattern
+    return score_search.find_score(log, metric.pattern, metric.name, any_form=default)
+
+
+def _memory_gb(summary: Mapping[str, str]) -> float:
+    return max(0.0, (finite(summary.get("peak_vram_mb", "")) or 0.0) / 1024)
+
+
+# What a device holds for a run beyond its tensors: the driver's context, and blocks kept for the next tensor.
+_CONTEXT_MB = 2048.0
+_SHARE = 0.5
+# By a word of the metric's name.
+_ABOVE_ZERO = frozenset({"bpb", "bpc", "bpw", "bpt", "bits", "perplexity", "ppl"})
+_NOT_BELOW_ZERO = frozenset({"mse", "rmse", "mae", "error", "seconds"})
+_SHARES = frozenset({"accuracy", "acc"})
+
+
+def out_of_bounds(metric: MetricSettings, summary: Mapping[str, str], ended: ev.RunEnded) -> tuple[str, ...]:
+    """The bounds that a run does not keep to; one that does not say is beyond them too."""
+    ours = measured(ended)
+    found = []
+    for bounds, word, sign in ((metric.at_most, "more", 1), (metric.at_least, "less", -1)):
+        for key, bound in bounds.items():
+            number = ours[key] if key in ours else finite(summary.get(key, ""))
+            name = key
+            if key == "peak_vram_mb" and sign > 0 and understated(summary, ended):
+                number = ended.device_memory_mb
+                name = f"{key}, said to be {summary[key][:40]}, for which the accelerator held"
+            if number is None:
+                found.append(f"{_missing(key, ours)}, which is bounded")
+            elif sign * (number - bound) > 0:
+                found.append(f"{name} {number:g} is {word} than {bound:g}")
+    return tuple(found)
+
+
+def impossible(value: float, metric: MetricSettings) -> str:
+    """Why no run can have this score; empty if one can."""
+    if metric.range:
+        low, high = metric.range
+        outside = not low <= value <= high
+        return f"{metric.name} is {value:.6g}, outside `metric.range` [{low:g}, {high:g}]" if outside else ""
+    words = set(re.split(r"[^a-z0-9]+", metric.name.lower()))
+    can_be = ""
+    if words & _ABOVE_ZERO and value <= 0:
+        can_be = "can only be more than 0"
+    elif words & _NOT_BELOW_ZERO and value < 0:
+        can_be = "cannot be less than 0"
+    elif words & _SHARES and not 0 <= value <= 100:
+        can_be = "can only be from 0 to 100"
+    return (
+        f"{metric.name} is {value:.6g}, and {can_be} (`metric.range` says otherwise where it is so)" if can_be else ""
+    )
+
+
+def measured(ended: ev.RunEnded) -> dict[str, float | None]:
+    """What is known of a run without asking it; None if this machine cannot tell."""
+    return {
+        "total_seconds": round(ended.seconds, 3),
+        "host_memory_mb": ended.memory_mb,
+        "device_memory_mb": ended.device_memory_mb,
+    }
+
+
+def understated(summary: Mapping[str, str], ended: ev.RunEnded) -> bool:
+    """Whether a printed `peak_vram_mb` is far below what the run's accelerators held for it."""
+    claimed, held = finite(summary.get("peak_vram_mb", "")), ended.device_memory_mb
+    return claimed is not None and held is not None and claimed < _SHARE * held - _CONTEXT_MB
+
+
+def _missing(key: str, ours: Mapping[str, float | None]) -> str:
+    return f"{key} cannot be measured here" if key in ours else f"the summary has no {key}"
+
+
+# Beyond the budget and what the baseline itself took beyond it: this much, or this share of the budget.
+SLACK_SECONDS, SLACK_OF_BUDGET = 2.0, 0.05
+# From here on it is said.
+MARK_SECONDS, MARK_OF_BUDGET = 0.5, 0.02
+# A model of several times the size answers more slowly, and may.
+ANSWERS = 3.0
+# Compiling costs nothing, but text that lies elsewhere on the machine could be learned meanwhile.
+PREPARED_SECONDS, PREPARED_OF_BUDGET = 75.0, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Seconds that a run took beyond its budget. `handed_over`: counted from its training data, else from its start."""
+
+    trained: float
+    late: float
+    answered: float
+    handed_over: bool
+
+    @property
+    def total(self) -> float:
+        return self.trained + self.late + self.answered
+
+
+def taken(run: ev.RunEnded, late: float, answers: float, usual_answers: float, settings: RunSettings) -> Taken | None:
+    """`late` are the seconds that single answers took beyond the rest, `answers` what all of them took. None if the
+    run has no clock: its budget is none of seconds, or it did not ask a referee."""
+    if settings.budget_tokens or run.asked_seconds is None:
+        return None
+    trained = run.asked_seconds - (run.ready_seconds or 0.0) - settings.budget_seconds
+    beyond = answers - late - ANSWERS * usual_answers if usual_answers else 0.0
+    return Taken(trained, late, max(0.0, beyond), run.ready_seconds is not None)
+
+
+def over_budget(experiment: Experiment, state: State, settings: RunSettings) -> str:
+    """Why a run is over its budget of seconds, or an empty string. The baseline sets the measure and never is."""
+    own, measure = _wall_compared(experiment, state, settings)
+    if own is None or own.total <= measure + max(SLACK_SECONDS, SLACK_OF_BUDGET * settings.budget_seconds):
+        return ""
+    return f"over budget: {_in_words(own, measure, settings)}"
+
+
+def clock_mark(experiment: Experiment, state: State, settings: RunSettings) -> str:
+    """What a run took of the slack, where that is worth a word; else an empty string."""
+    own, measure = _wall_compared(experiment, state, settings)
+    if own is None or own.total <= measure + max(MARK_SECONDS, MARK_OF_BUDGET * settings.budget_seconds):
+        return ""
+    return f"clock: {_in_words(own, measure, settings)}"
+
+
+def prepared_long(experiment: Experiment, state: State, settings: RunSettings) -> str:
+    """What a run did before it took its training data, where that is far more than the baseline did; else empty."""
+    usual = state.experiments[0].run if state.experiments else None
+    run = experiment.run
+    if run is None or usual is None or run.ready_seconds is None or usual.ready_seconds is None:
+        return ""
+    more = run.ready_seconds - usual.ready_seconds
+    if more <= max(PREPARED_SECONDS, PREPARED_OF_BUDGET * settings.budget_seconds):
+        return ""
+    return (
+        f"clock: {run.ready_seconds:.0f} s before it took its training data, the baseline {usual.ready_seconds:.0f} s; "
+        "compiling is free, learning text from elsewhere is not"
+    )
+
+
+def explain(experiment: Experiment, trace: Trace) -> str:
+    """What the run itself says of the time that it took, for a human who wonders where it went; may be empty."""
+    found = []
+    claimed = experiment.score.summary.get("training_seconds") if experiment.score is not None else None
+    if claimed is not None:
+        found.append(f"by its own count it trained for {claimed[:12]} s")
+    if trace.slowest is not None and (trace.slowest.dt_ms or 0.0) >= 1000:
+        found.append(f"its slowest step, number {trace.slowest.step}, took {(trace.slowest.dt_ms or 0.0) / 1000:.1f} s")
+    return "".join(f"; {each}" for each in found)
+
+
+def _wall_compared(experiment: Experiment, state: State, settings: RunSettings) -> tuple[Taken | None, float]:
+    """What a run took beyond its budget, and what the baseline's runs took at most."""
+    if not state.experiments:
+        return None, 0.0
+    first = state.experiments[0].commit
+    usual = [each for each in state.experiments if each.commit == first and each.value is not None]
+    if experiment.commit == first or not usual:
+        return None, 0.0
+    answers = max((each.score.answer_seconds for each in usual if each.score is not None), default=0.0)
+    found = [each for one in usual if (each := _own(one, 0.0, settings)) is not None]
+    if not found:
+        return None, 0.0
+    measure = max(0.0, min(each.total for each in found))  # the first one may have filled caches for the others
+    return _own(experiment, answers, settings), measure
+
+
+def _own(experiment: Experiment, usual_answers: float, settings: RunSettings) -> Taken | None:
+    run, scored = experiment.run, experiment.score
+    if run is None or scored is None:
+        return None
+    return taken(run, scored.late_seconds, scored.answer_seconds, usual_answers, settings)
+
+
+def _in_words(own: Taken, measure: float, settings: RunSettings) -> str:
+    """What took the time, the largest part first."""
+    budget = settings.budget_seconds
+    begun = "its training data" if own.handed_over else "its start, with imports and compilation,"
+    parts = [
+        (own.trained, f"{budget + own.trained:.1f} s from {begun} to its request to be scored"),
+        (own.late, f"{own.late:.1f} s in single answers to the referee"),
+        (own.answered, f"{own.answered:.1f} s of answering beyond {ANSWERS:g} times the baseline's"),
+    ]
+    said = ", ".join(words for seconds, words in sorted(parts, reverse=True) if seconds >= MARK_SECONDS)
+    return f"{said or f'{own.total:.1f} s'}; the budget is {budget:g} s, the baseline took {budget + measure:.1f} s"

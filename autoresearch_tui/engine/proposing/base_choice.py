@@ -1,0 +1,107 @@
+"""Where the next proposal starts: a frontier, a crash to fix, or, on a plateau, an earlier keep. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autoresearch_tui.engine.gate import BASELINE, REPEAT
+from autoresearch_tui.engine.proposing import fronts
+from autoresearch_tui.engine.proposing.fronts import RESTART_AFTER
+from autoresearch_tui.lab.settings import SearchSettings
+from autoresearch_tui.session.ends import SCORED, Outcome, RunEnd
+from autoresearch_tui.session.state import Experiment, State
+
+TODAY = SearchSettings()
+RESTART_EVERY = 5
+_BEST = 3
+_MENDED_AMONG = 3
+_MEND_TRIES = 3
+# A run that a human ended, or that was lost with its machine, says nothing about its change.
+_NOT_ITS_FAULT = frozenset({RunEnd.KILLED, RunEnd.LOST, RunEnd.DISK_FULL})
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The commit that the proposal is based on, and why it is not the frontier's as it stands."""
+
+    base: str
+    exploratory: bool = False
+    fixes: Experiment | None = None
+    front: int = 0
+
+
+def choose(state: State, *, can_fix: bool, search: SearchSettings = TODAY) -> Start:
+    """The start of the next proposal; `can_fix`: its researcher can fix a crash."""
+    crashed = crash_to_fix(state) if can_fix else None
+    if crashed is not None:
+        exploratory, front = crashed.proposal.exploratory, crashed.proposal.front
+        return Start(crashed.proposal.base if exploratory else state.head_commit(front), exploratory, crashed, front)
+    front = fronts.choose(state, search, stale=since_keep(state))
+    if state.frontier is not None and front != state.frontier.proposal.front:
+        return Start(fronts.start(state, front), front=front)
+    earlier = restart(state) if search.plateau == "restarts" else None
+    if earlier is not None:
+        return Start(earlier.commit, exploratory=True, front=front)
+    return Start(state.frontier_commit, front=front)
+
+
+def crash_to_fix(state: State) -> Experiment | None:
+    """A crash of late whose change has not been sent back yet. Once each, and a fixed one is not fixed again."""
+    if state.failures >= _MEND_TRIES:
+        return None
+    answered = {e.proposal.fixes for e in state.experiments}
+    for experiment in reversed(state.table[-_MENDED_AMONG:]):
+        run = experiment.run
+        ended = run is not None and run.reason not in _NOT_ITS_FAULT and not run.referee_killed
+        own = experiment.proposal.author not in (BASELINE, REPEAT) and experiment.proposal.fixes is None
+        if experiment.status == Outcome.CRASH and ended and own and experiment.number not in answered:
+            return experiment
+    return None
+
+
+def restart(state: State) -> Experiment | None:
+    """An earlier keep to start a side branch from, now and then on a plateau that lasts; else None."""
+    if since_keep(state) < RESTART_AFTER or any(e.proposal.exploratory for e in state.experiments[1 - RESTART_EVERY :]):
+        return None
+    best = state.frontier
+    kept = [e for e in state.experiments if e.outcome == Outcome.KEEP and best is not None and e.commit != best.commit]
+    kept.sort(key=lambda e: state.goal.sort_key(e.value or 0.0))
+    turn = sum(1 for e in state.experiments if e.proposal.exploratory and e.proposal.fixes is None)
+    return kept[turn % min(len(kept), _BEST)] if kept else None
+
+
+def since_keep(state: State) -> int:
+    """Verdicts since the last keep, repeats apart."""
+    outcomes = [e.outcome for e in reversed(state.table) if e.proposal.repeat_of is None]
+    return outcomes.index(Outcome.KEEP) if Outcome.KEEP in outcomes else len(outcomes)
+
+
+def won_on_stale_base(state: State) -> Experiment | None:
+    """The newest experiment that won against its base while another won too, and that the frontier does not have.
+
+    That comes of several devices, where the second to be judged is measured against the first, and of a proposal that
+    was run on its own base because it clashed with the frontier.
+    """
+    best = state.frontier
+    if best is None:
+        return None
+    by_commit = {e.commit: e for e in state.experiments if e.proposal.repeat_of is None}
+    inside, at = {best.commit}, best.proposal.base
+    while at in by_commit and at not in inside:
+        inside.add(at)
+        at = by_commit[at].proposal.base
+    joined = {e.proposal.combines for e in state.experiments}
+    for late in reversed(state.table):
+        base = by_commit.get(late.proposal.base)
+        judged = late.outcome in SCORED and late.proposal.repeat_of is None
+        apart = not late.proposal.exploratory and late.commit not in inside and late.number not in joined
+        apart = apart and late.proposal.front == best.proposal.front
+        if judged and apart and base is not None and base.commit in inside - {best.commit} and _won(late, base, state):
+            return late
+    return None
+
+
+def _won(late: Experiment, base: Experiment, state: State) -> bool:
+    if late.value is None or base.value is None or state.session is None:
+        return False
+    return state.goal.gain(base.value, late.value) > state.session.keep_margin

@@ -1,0 +1,197 @@
+"""An attempt as a commit: what is shown, approved, committed and trained are the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from autoresearch_tui.engine.gate import BASELINE, JOIN, REPEAT, flag_text
+from autoresearch_tui.engine.proposing import risk
+from autoresearch_tui.engine.proposing.worker import ProposalResult
+from autoresearch_tui.lab.git import GitRepo
+from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.lab.session_files import SessionFiles
+from autoresearch_tui.python_source.merge import merge
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.format import front as front_name
+from autoresearch_tui.session.state import Experiment
+from autoresearch_tui.util.atomic import partial, write
+from autoresearch_tui.util.line_ends import like
+from autoresearch_tui.util.text import DESCRIPTION_LIMIT, clean_text, describe
+
+_EDITED = " (edited by hand)"
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalCommits:
+    """Makes commits of proposals and writes what a reader needs of them into their run folders."""
+
+    lab: Lab
+    repo: GitRepo
+    files: SessionFiles
+    tag: str
+
+    def ref(self, number: int) -> str:
+        """Where attempt `number` stays reachable."""
+        return f"refs/autoresearch/{self.tag}/{number:04d}"
+
+    def baseline(self, number: int, base: str, program: str, first: Experiment | None, seed: int) -> ev.ProposalMade:
+        """The unmodified start; after the `first` that was scored, once more under another seed."""
+        self._show(number, base, base)
+        return ev.ProposalMade(
+            number=number,
+            commit=base,
+            base=base,
+            description="baseline",
+            hypothesis="The unmodified start, measured on this machine.",
+            author=BASELINE,
+            program=program,
+            added=0,
+            removed=0,
+            repeat_of=first.number if first is not None else None,
+            seed=seed,
+        )
+
+    def repeat(self, number: int, first: Experiment, program: str, seed: int) -> ev.ProposalMade:
+        """The same commit once more, under another seed."""
+        added, removed = self._show(number, first.proposal.base, first.commit)
+        return ev.ProposalMade(
+            number=number,
+            commit=first.commit,
+            base=first.proposal.base,
+            description=describe(f"repeat of #{first.number}: {first.description}"),
+            hypothesis="How far do equal runs lie apart?",
+            author=REPEAT,
+            program=program,
+            added=added,
+            removed=removed,
+            flags=first.proposal.flags,
+            low_risk=first.proposal.low_risk,
+            repeat_of=first.number,
+            seed=seed,
+        )
+
+    def made(self, answer: ProposalResult, author: str, program: str, when: str) -> ev.ProposalMade:
+        """A researcher's proposal as a commit on its base. Idempotent for the same `when`."""
+        assert answer.proposal is not None
+        said, usage = answer.proposal, answer.usage
+        new = self._new(
+            answer.number, answer.base, said.files, said.description, said.hypothesis, author, program, when
+        )
+        return replace(new, tokens=usage.input_tokens + usage.output_tokens, usd=usage.usd)
+
+    def revised(
+        self, experiment: Experiment, files: Mapping[str, str], description: str, when: str
+    ) -> ev.ProposalRebased:
+        """The human's text in place of the researcher's, on the same base; its description says so, or is theirs."""
+        description = describe(description) if description.strip() else experiment.description
+        if description == experiment.description and not experiment.edited:
+            description = f"{describe(description, DESCRIPTION_LIMIT - len(_EDITED))}{_EDITED}"
+        message = f"{description}\n\nEdited by hand before the run.\n"
+        commit = self._commit(experiment.proposal.base, files, message, when)
+        moved = self._moved(experiment, experiment.proposal.base, commit, changed=True)
+        return replace(moved, description=description, edited=True)
+
+    def rebased(self, experiment: Experiment, frontier: str, when: str) -> ev.ProposalRebased | None:
+        """The proposal merged onto a new frontier; None if both changed the same lines."""
+        merged = self._merged(experiment, frontier)
+        if not merged:
+            return None
+        why = "Edited by hand before the run." if experiment.edited else experiment.proposal.hypothesis
+        message = f"{experiment.description}\n\n{why}\n"
+        commit = self._commit(frontier, merged, message, when)
+        before = _changed_lines(self.repo.diff(experiment.proposal.base, experiment.commit))
+        after = _changed_lines(self.repo.diff(frontier, commit))
+        return self._moved(experiment, frontier, commit, changed=before != after)
+
+    def joined(self, number: int, won: Experiment, best: Experiment, program: str, when: str) -> ev.ProposalMade | None:
+        """The change of `won` on top of the frontier, which won beside it or on another front; None if both changed the
+        same lines."""
+        merged = self._merged(won, best.commit)
+        if not merged:
+            return None
+        description = f"#{won.number} on top of #{best.number}: {won.description}"
+        hypothesis = f"#{won.number} and #{best.number} ran side by side, and each won against what both start from."
+        if won.proposal.front != best.proposal.front:
+            hypothesis = f"#{won.number} won on {front_name(won.proposal.front)}; it may do so here as well."
+        new = self._new(number, best.commit, merged, description, hypothesis, JOIN, program, when)
+        return replace(new, combines=won.number, front=best.proposal.front)
+
+    def tidy(self, number: int) -> None:
+        """Remove what a killed engine had half-written of an attempt, which may never be written again."""
+        run = self.files.run(number)
+        for path in (run.diff, run.score, *(run.folder / name for name in self.lab.settings.lab.editable)):
+            path.with_name(partial(path.name)).unlink(missing_ok=True)
+
+    def _merged(self, experiment: Experiment, onto: str) -> dict[str, str]:
+        """The files that change where the experiment's change is put on top of another commit; none on a conflict."""
+        merged: dict[str, str] = {}
+        for path in self.repo.changed_paths(experiment.proposal.base, experiment.commit):
+            base, ours, theirs = (
+                self.repo.read(commit, path).decode("utf-8", "replace")
+                for commit in (experiment.proposal.base, onto, experiment.commit)
+            )
+            text = merge(base, ours, theirs)
+            if text is None:
+                return {}
+            if text != ours:
+                merged[path] = text
+        return merged
+
+    def _new(
+        self,
+        number: int,
+        base: str,
+        files: Mapping[str, str],
+        description: str,
+        hypothesis: str,
+        author: str,
+        program: str,
+        when: str,
+    ) -> ev.ProposalMade:
+        """A change of these files as a commit on `base`."""
+        description, hypothesis = describe(description), clean_text(hypothesis).strip()
+        commit = self._commit(base, files, f"{description}\n\n{hypothesis}\n", when)
+        added, removed = self._show(number, base, commit)
+        flags, low_risk = self._risk(base, commit)
+        return ev.ProposalMade(
+            number=number,
+            commit=commit,
+            base=base,
+            description=description,
+            hypothesis=hypothesis,
+            author=author,
+            program=program,
+            added=added,
+            removed=removed,
+            flags=flags,
+            low_risk=low_risk,
+        )
+
+    def _commit(self, base: str, files: Mapping[str, str], message: str, when: str) -> str:
+        """In the line ends of the base, whatever editor or agent wrote them."""
+        old = self.repo.read_texts(base, tuple(files))
+        data = {path: like(text, old.get(path, text)).encode() for path, text in files.items()}
+        return self.repo.commit(base, data, message, when)
+
+    def _moved(self, experiment: Experiment, base: str, commit: str, *, changed: bool) -> ev.ProposalRebased:
+        added, removed = self._show(experiment.number, base, commit)
+        flags, low_risk = self._risk(base, commit)
+        return ev.ProposalRebased(experiment.number, commit, base, changed, added, removed, flags, low_risk)
+
+    def _show(self, number: int, base: str, commit: str) -> tuple[int, int]:
+        folder = self.files.run(number)
+        write(folder.diff, self.repo.diff(base, commit))
+        for path in self.lab.settings.lab.editable:
+            write(folder.folder / path, self.repo.read(commit, path).decode("utf-8", "replace"))
+        return self.repo.stat(base, commit)
+
+    def _risk(self, base: str, commit: str) -> tuple[tuple[str, ...], bool]:
+        editable = self.lab.settings.lab.editable
+        found = risk.flags(self.repo.read_texts(base, editable), self.repo.read_texts(commit, editable))
+        return tuple(flag_text(f.path, f.line, f.kind, f.why) for f in found), risk.low_risk(found)
+
+
+def _changed_lines(diff: str) -> list[str]:
+    """What a diff adds and removes, without the positions that a merge shifts."""
+    return [line for line in diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]

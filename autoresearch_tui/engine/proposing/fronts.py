@@ -1,0 +1,158 @@
+"""Several frontiers: which of them gets the next run, where one begins, and what of one is tried on another. Pure.
+
+The runs are shared out by a bandit over a sliding window (SW-UCB: Garivier and Moulines, "On Upper-Confidence Bound
+Policies for Switching Bandit Problems", ALT 2011), for what a front has to give changes as it is worked out. It draws
+nothing at random, so an engine that starts again decides as the one before it would have.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from autoresearch_tui.engine.gate import BASELINE, JOIN, REPEAT
+from autoresearch_tui.engine.proposing import duplicates
+from autoresearch_tui.lab.settings import SearchSettings
+from autoresearch_tui.session import statistics
+from autoresearch_tui.session.ends import JUDGED, Outcome
+from autoresearch_tui.session.state import Experiment, State
+
+RESTART_AFTER = 20
+"""Verdicts without a keep that make a plateau."""
+MOST_OPENED = 4
+CROSS_EVERY = 4
+_WINDOW = 40  # runs that the bandit remembers
+_CURIOSITY = 0.3  # of its bound, where all gains are from 0 to 1
+_NOVELTY = 0.2  # of what a run is worth to it: the rest is gain per hour
+_SECTION = re.compile(r"^(#{1,6})[ \t]+(.*?)[ \t]*$", re.M)
+_FRONT = re.compile(r"front:[ \t]*(.+)", re.I)
+
+
+def choose(state: State, search: SearchSettings, *, stale: int) -> int:
+    """The front that the next proposal is for; `stale`: verdicts since the last keep."""
+    best = 0 if state.frontier is None else state.frontier.proposal.front
+    if state.frontier is None or (search.fronts == 1 and search.plateau == "restarts"):
+        return best
+    alive = {best, *range(search.fronts)}
+    if search.plateau == "fronts":
+        alive |= set(state.heads)
+        if min(stale, _since_opening(state)) >= RESTART_AFTER and len(alive) < MOST_OPENED:
+            alive.add(max(alive) + 1)
+    return pick(state, sorted(alive))
+
+
+def _since_opening(state: State) -> int:
+    """Verdicts since the first proposal of the newest front."""
+    first: dict[int, int] = {}
+    for experiment in state.experiments:
+        first.setdefault(experiment.proposal.front, experiment.number)
+    newest = max(first.values(), default=0)
+    return sum(1 for e in state.table if e.number > newest)
+
+
+def pick(state: State, alive: Sequence[int]) -> int:
+    """The front whose upper bound on what one more hour gains is highest; one without a run in the window at once."""
+    own = [e for e in state.experiments if e.proposal.author not in (BASELINE, REPEAT, JOIN)]
+    runs = [e for e in own if e.outcome is None or e.outcome in JUDGED][-_WINDOW:]
+    worth = _worth(state, runs)
+    hours = {front: sum(_hours(e, runs) for e in runs if e.proposal.front == front) for front in alive}
+    total = sum(hours.values())
+    usual = total / len(runs) if runs else 0.0
+
+    def bound(front: int) -> float:
+        if not hours[front]:
+            return math.inf
+        count = hours[front] / usual
+        mean = sum(worth[e.number] for e in runs if e.proposal.front == front) / count
+        return mean + math.sqrt(_CURIOSITY * math.log(max(len(runs), 2)) / count)
+
+    return max(alive, key=lambda front: (bound(front), -front))
+
+
+def _worth(state: State, runs: Sequence[Experiment]) -> dict[int, float]:
+    """What each run brought its front, from 0 to 1: its share of the largest gain among them, and its novelty."""
+    gains = statistics.gains(state)
+    gained = {e.number: max(0.0, gains.get(e.number, 0.0)) if e.advanced else 0.0 for e in runs}
+    most = max(gained.values(), default=0.0) or 1.0
+    return {e.number: (1 - _NOVELTY) * gained[e.number] / most + _NOVELTY * novel(state, e) for e in runs}
+
+
+def _hours(experiment: Experiment, runs: Sequence[Experiment]) -> float:
+    """What a run took; one that has not ended counts as the mean of those that have."""
+    if experiment.took_seconds:
+        return experiment.took_seconds / 3600
+    known = [e.took_seconds for e in runs if e.took_seconds]
+    return sum(known) / len(known) / 3600 if known else 1.0
+
+
+def novel(state: State, experiment: Experiment) -> bool:
+    """Whether no experiment before it was nearly the same idea."""
+    wanted = _idea(experiment.description)
+    return not any(duplicates.alike(wanted, _idea(e.description)) for e in state.experiments[: experiment.number])
+
+
+_idea = lru_cache(maxsize=8192)(duplicates.idea)
+
+
+def start(state: State, front: int) -> str:
+    """The commit where a front stands, or begins: the best keep that no other stands at, else the first."""
+    if front in state.heads:
+        return state.head_commit(front)
+    kept = [e for e in state.experiments if e.outcome == Outcome.KEEP and e.number not in state.heads.values()]
+    if not kept:
+        kept = [e for e in state.experiments if e.outcome == Outcome.KEEP][:1]
+    kept.sort(key=lambda e: state.goal.sort_key(e.value or 0.0))
+    return kept[0].commit if kept else state.frontier_commit
+
+
+def to_cross(state: State) -> list[Experiment]:
+    """What won on other fronts and was not tried on top of the frontier yet, the largest gain first; now and then."""
+    best = state.frontier
+    if best is None or len(state.heads) < 2:
+        return []
+    if any(e.proposal.combines is not None for e in state.experiments[-CROSS_EVERY:]):
+        return []
+    gains, crossed = statistics.gains(state), {e.proposal.combines for e in state.experiments}
+    known = _lineage(state, best)
+    won = [e for e in state.experiments if e.advanced and e.proposal.author != BASELINE and e.number not in crossed]
+    others = [e for e in won if e.proposal.front != best.proposal.front and e.number not in known]
+    return sorted(others, key=lambda e: -gains.get(e.number, 0.0))
+
+
+def _lineage(state: State, head: Experiment) -> set[int]:
+    """The experiments that a head was made on top of, and itself."""
+    at = {e.commit: e for e in reversed(state.experiments)}
+    found: set[int] = set()
+    while head.number not in found:
+        found.add(head.number)
+        head = at.get(head.proposal.base, head)
+    return found
+
+
+def names(program: str) -> tuple[str, ...]:
+    """What program.md calls its fronts: the sections `Front: name`, in order."""
+    return tuple(name for name, _, _ in _sections(program))
+
+
+def program_of(program: str, front: int) -> str:
+    """The program as one front reads it: without the sections of the others."""
+    return _without(program, (span for place, (_, *span) in enumerate(_sections(program)) if place != front))
+
+
+def _without(text: str, spans: Iterable[list[int]]) -> str:
+    for begin, end in reversed(list(spans)):
+        text = text[:begin] + text[end:]
+    return text
+
+
+def _sections(text: str) -> list[tuple[str, int, int]]:
+    """Name, begin and end of each section for a front; it ends at the next heading of its rank or above."""
+    heads = [(len(m[1]), m[2], m.start()) for m in _SECTION.finditer(text)]
+    found = []
+    for place, (rank, title, begin) in enumerate(heads):
+        if name := _FRONT.fullmatch(title):
+            end = next((at for below, _, at in heads[place + 1 :] if below <= rank), len(text))
+            found.append((name[1], begin, end))
+    return found

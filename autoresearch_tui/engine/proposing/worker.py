@@ -1,0 +1,175 @@
+"""Asks the researcher, in a thread of its own, beside the accelerator and never on its time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from autoresearch_tui.engine.proposing import duplicates, preflight
+from autoresearch_tui.engine.proposing.asking import Background
+from autoresearch_tui.engine.proposing.briefing import Tried
+from autoresearch_tui.engine.proposing.smoke_test import SmokeTest
+from autoresearch_tui.engine.researcher_log import Voices
+from autoresearch_tui.lab.git import GitError
+from autoresearch_tui.python_source import setting
+from autoresearch_tui.researchers.base import Attempt, Brief, Proposal, Researcher, ResearcherError, Usage
+from autoresearch_tui.session.prior_results import NEVER_RUN, REPEAT
+from autoresearch_tui.util.errors import UserError
+
+REPAIRS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalResult:
+    """What came of asking for experiment `number`: a checked proposal, or why there is none.
+
+    `usage` is what all the asking cost. `retry_after` and `fatal` are the researcher's own word. `duplicate_of` is the
+    experiment that the proposal is nearly the same as, where the researcher was told and insisted. `refused`: why its
+    last answer was.
+    """
+
+    number: int
+    base: str
+    proposal: Proposal | None
+    error: str = ""
+    fatal: bool = False
+    retry_after: float | None = None
+    usage: Usage = field(default_factory=Usage)
+    duplicate_of: Attempt | None = None
+    outage: bool = False
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRequest:
+    """One request; `brief` and `tried` are made in the proposer's thread, for they read the repository.
+
+    `before` are the editable files at `base`; the brief's may differ from them (a crash to fix).
+    `by_words`: descriptions are compared as well, and not only settings. `smoke_test`: runs before the answer.
+    """
+
+    number: int
+    base: str
+    before: Mapping[str, str]
+    brief: Callable[[], Brief]
+    tried: Callable[[], Tried]
+    python_path: tuple[Path, ...]
+    by_words: bool = True
+    smoke_test: SmokeTest | None = None
+
+
+class Proposer:
+    """At most one question at a time; answers are delivered from its thread."""
+
+    def __init__(self, researcher: Researcher, voices: Voices, deliver: Callable[[ProposalResult], None]) -> None:
+        self._researcher = researcher
+        self._voices = voices
+        self._work: Background[ProposalResult] = Background("proposer", deliver)
+
+    def ask(self, question: ProposalRequest) -> None:
+        """Begin. The answer comes through `deliver`, unless cancelled."""
+        self._work.start(lambda cancelled: self._answer(question, cancelled))
+
+    def cancel(self) -> None:
+        """The answer is no longer wanted; it is not delivered."""
+        self._work.cancel()
+
+    def _answer(self, question: ProposalRequest, cancelled: threading.Event) -> ProposalResult:
+        try:
+            return self._converse(question, cancelled)
+        except UserError as error:
+            return _failed(question, str(error), fatal=True)
+        except BaseException as error:  # a researcher is a plug-in: neither its fault nor its exit ends the loop
+            return _failed(question, f"the researcher failed: {type(error).__name__}: {error}")
+        finally:
+            self._voices.done("researcher")
+
+    def _converse(self, question: ProposalRequest, cancelled: threading.Event) -> ProposalResult:
+        tried = question.tried()
+        brief = replace(question.brief(), tried=tried.before)
+        usage = Usage()
+        warned: set[str] = set()
+        self._say(f"\n── experiment {question.number} ──\n")
+        for turn in range(REPAIRS + 1):
+            try:
+                proposal = self._researcher.propose(brief, self._say, cancelled)
+            except ResearcherError as error:
+                spent = usage + error.usage
+                failed = _failed(question, str(error), fatal=error.fatal, retry_after=error.retry_after, usage=spent)
+                return replace(failed, outage=error.outage)
+            if proposal is None:
+                return _failed(question, "the researcher had no proposal", usage=usage)
+            usage += proposal.usage
+            problem = _check(question, brief, proposal, tried)
+            if problem is None:
+                made = _on_base(question, brief, proposal)
+                repeats, why = _repeats(question, brief, made, tried)
+                if repeats is not None and repeats.name not in warned and turn < REPAIRS:
+                    warned.add(repeats.name)
+                    problem = duplicates.message(repeats, why)
+                else:
+                    problem = self._try(question, brief, made, cancelled)
+                if problem is None:
+                    return ProposalResult(question.number, question.base, made, usage=usage, duplicate_of=repeats)
+            self._say(f"preflight: {problem}\n")
+            brief = replace(brief, complaint=problem)
+        refused = f"preflight refused {REPAIRS + 1} proposals; the last: {problem}"
+        return replace(_failed(question, refused, usage=usage), refused=problem or "")
+
+    def _try(self, question: ProposalRequest, brief: Brief, made: Proposal, cancelled: threading.Event) -> str | None:
+        """Two steps on the CPU, where the lab and the machine allow it; what fails here for our own reasons passes."""
+        after = {**question.before, **made.files}
+        if question.smoke_test is None or question.smoke_test.why_not({**brief.locked, **after}):
+            return None
+        self._say("preflight: two small steps on the CPU\n")
+        try:
+            return question.smoke_test.run(question.base, after, cancelled)
+        except (OSError, GitError) as error:
+            self._say(f"preflight: no smoke test: {error}\n")
+            return None
+
+    def _say(self, text: str) -> None:
+        self._voices.say("researcher", text)
+
+
+def _check(question: ProposalRequest, brief: Brief, proposal: Proposal, tried: Tried) -> str | None:
+    strangers = sorted(set(proposal.files) - set(brief.files))
+    if strangers:
+        return f"{', '.join(strangers)}: not editable; a proposal may change {', '.join(brief.files)} only"
+    after = {**brief.files, **proposal.files}
+    return preflight.check(question.before, after, tried=tried.codes, python_path=question.python_path)
+
+
+def _on_base(question: ProposalRequest, brief: Brief, proposal: Proposal) -> Proposal:
+    """The proposal as a change of the base's files, whatever files the researcher was given."""
+    after = {**brief.files, **proposal.files}
+    return replace(proposal, files={path: text for path, text in after.items() if text != question.before.get(path)})
+
+
+def _repeats(question: ProposalRequest, brief: Brief, made: Proposal, tried: Tried) -> tuple[Attempt | None, str]:
+    """An earlier experiment that this is nearly the same as, and in what."""
+    same = tried.settings.get(setting.read({**question.before, **made.files}).digest)
+    if same is not None:
+        return same, "the same values, only written in another way, as"
+    if not question.by_words:
+        return None, ""
+    changed = tried.changes.get(preflight.change_print(question.before, {**question.before, **made.files}))
+    if changed is not None:
+        return changed, "the same change, of other code, as"
+    skip = {brief.fixes} if brief.fixes is not None else set()
+    ours = [attempt for attempt in brief.prior if attempt.session and attempt.outcome not in (NEVER_RUN, REPEAT)]
+    near = duplicates.nearest(made.description, brief.history, skip) or duplicates.nearest(made.description, ours)
+    return near, "nearly the same idea as"
+
+
+def _failed(
+    question: ProposalRequest,
+    error: str,
+    *,
+    fatal: bool = False,
+    retry_after: float | None = None,
+    usage: Usage | None = None,
+) -> ProposalResult:
+    return ProposalResult(question.number, question.base, None, error, fatal, retry_after, usage or Usage())

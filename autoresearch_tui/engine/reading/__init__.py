@@ -1,1 +1,0 @@
-"""What others wrote, in whatever form: logs and tables become lines and numbers here."""

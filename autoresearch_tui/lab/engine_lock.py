@@ -1,0 +1,192 @@
+"""One engine per lab, by a lock that the kernel releases when its holder dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoresearch_tui.util.frozen import Frozen
+
+if TYPE_CHECKING:
+    from autoresearch_tui.lab.paths import Lab
+
+TAKE_OVER_SECONDS = 5.0
+# A successor may be there before the process that it takes over from has ended.
+SUCCESSOR_SECONDS = 15.0
+BESIDE_SECONDS = 0.3
+_ASK_AGAIN_SECONDS = 0.5
+_SUSPENDED_SECONDS = 1.0
+# Asks an engine to release the lab: a headless one ends, a cockpit becomes a watcher.
+HAND_OVER = signal.SIGUSR1
+
+
+class Holder(Frozen):
+    """Who has the lab, as far as the lock file says."""
+
+    pid: int = 0
+    host: str = ""
+    headless: bool = False
+    tag: str = ""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is a process of this machine, whose number means something."""
+        return self.pid > 0 and self.host == os.uname().nodename
+
+
+class LabBusy(Exception):
+    """Another engine has the lab."""
+
+    def __init__(self, holder: Holder) -> None:
+        if holder.pid:
+            kind = "headless engine" if holder.headless else "cockpit"
+            where = f" on {holder.host}" if holder.host and not holder.is_here else ""
+            super().__init__(f"a {kind} (process {holder.pid}{where}) has this lab")
+        else:
+            super().__init__("another engine has this lab")
+        self.holder = holder
+
+
+class LabLock:
+    """Held from construction to :meth:`release`, or to the end of the process."""
+
+    def __init__(self, path: Path, *, headless: bool, tag: str, wait_seconds: float) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        deadline = time.monotonic() + wait_seconds
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    os.close(self._file)
+                    raise LabBusy(read_holder(path)) from None
+                time.sleep(0.02)
+        text = json.dumps({"pid": os.getpid(), "host": os.uname().nodename, "headless": headless, "tag": tag})
+        try:
+            # Over what is there: a full disk has room for that.
+            os.pwrite(self._file, text.encode(), 0)
+            os.ftruncate(self._file, len(text))
+        except OSError as error:
+            os.close(self._file)
+            raise OSError(error.errno, error.strerror, str(path)) from None
+
+    def release(self) -> None:
+        """Let the next engine in."""
+        os.close(self._file)
+
+
+def read_holder(path: Path) -> Holder:
+    """Who wrote the lock file last; says nothing of whether the lock is held."""
+    try:
+        return Holder(**json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return Holder()
+
+
+def held(path: Path) -> bool:
+    """Whether some engine holds the lock at this moment."""
+    try:
+        with kept_out(path):
+            return False
+    except LabBusy:
+        return True
+
+
+def serves(path: Path, tag: str) -> bool:
+    """Whether an engine that lives has this session of the lab."""
+    return held(path) and read_holder(path).tag == tag
+
+
+@contextlib.contextmanager
+def kept_out(path: Path) -> Iterator[None]:
+    """While no engine is there, none comes. For a moment only. Raises LabBusy if there is one."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        # Shared: two who look at the same time do not take each other for an engine.
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        raise LabBusy(read_holder(path)) from None
+    try:
+        yield
+    finally:
+        os.close(file)
+
+
+def take_lock(
+    lab: Lab,
+    tag: str,
+    *,
+    headless: bool,
+    insist: bool = False,
+    patience: float = BESIDE_SECONDS,
+    asking: Callable[[Holder], None] = lambda _: None,
+) -> LabLock:
+    """The lab's lock, after `patience` seconds at most. `asking` hears once who is asked to hand over.
+
+    For a cockpit, a headless engine that has it is told to hand over, and another cockpit where we `insist`. One that
+    is suspended cannot, and is ended: its session is on disk. Raises LabBusy, OSError.
+    """
+    began, pause, asked = time.monotonic(), 0.0, False
+    ended = followed = False
+    last = 0
+    while True:
+        waited = time.monotonic() - began
+        try:
+            return LabLock(lab.lock, headless=headless, tag=tag, wait_seconds=pause)
+        except LabBusy as busy:
+            pause = min(_ASK_AGAIN_SECONDS, patience)
+            holder = busy.holder
+            may_ask = not headless and (holder.headless or insist) and holder.is_here
+            stuck = may_ask and waited > _SUSPENDED_SECONDS and suspended(holder.pid)
+            if (stuck and not ended) or (may_ask and last not in (0, holder.pid) and not followed):
+                # A busy machine takes a while to end it, and its successor a while to listen: as long again for that.
+                began, waited = time.monotonic(), 0.0
+                ended, followed = ended or stuck, followed or not stuck
+            last = holder.pid
+            if waited >= (TAKE_OVER_SECONDS if may_ask else patience):
+                raise
+            if may_ask:
+                if not asked:
+                    asked = True
+                    asking(holder)
+                # Once more each time: a process that has just started ignores what comes too early.
+                _tell(holder, signal.SIGKILL if stuck else HAND_OVER)
+
+
+def claim(lab: Lab, tag: str) -> LabLock | None:
+    """The lab's lock for a cockpit, if nobody has it. A headless engine that has it is asked for it. Never blocks."""
+    try:
+        return LabLock(lab.lock, headless=False, tag=tag, wait_seconds=0.0)
+    except LabBusy as busy:
+        if busy.holder.headless and busy.holder.is_here:
+            _tell(busy.holder, HAND_OVER)
+    except OSError:
+        pass  # a disk that passes, or the engine says so
+    return None
+
+
+def suspended(pid: int) -> bool:
+    """Whether a process has been stopped (Ctrl-Z, SIGSTOP), as far as the system says."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except (OSError, IndexError):
+        return False
+
+
+def _tell(holder: Holder, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(holder.pid, number)

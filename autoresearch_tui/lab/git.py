@@ -1,0 +1,434 @@
+"""Git by plumbing: a private index, compare-and-swap of refs, no hooks, never the user's checkout.
+
+A kill at any instruction leaves at worst an unreferenced object. (GitPython's README calls itself unfit for
+long-running processes, so the loop calls `git` itself; GitPython makes new repositories in `lab/creation.py`.)
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shlex
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from autoresearch_tui.lab import git_filters
+from autoresearch_tui.lab.reverts import Change
+from autoresearch_tui.util import scratch
+from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.line_ends import like
+
+# A repository's own configuration must not run anything on our behalf.
+_SAFE = (
+    "-c", "core.hooksPath=/dev/null",
+    "-c", "core.fsmonitor=false",
+    "-c", "protocol.ext.allow=never",
+    "-c", "gc.auto=0",
+    "--no-optional-locks",
+)  # fmt: skip
+# What is committed and exported is bytes; only what the user's checkout has is seen as they have set it up.
+_AS_IT_IS = ("-c", "core.autocrlf=false")
+_TIMEOUT = 60.0
+STALE_LOCK_SECONDS = 10.0
+_WHOLE_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_KEPT_BLOBS = 32
+NO_COMMIT = ""  # as git has it too, whatever hashes the repository has
+
+
+class GitError(Exception):
+    """git refused; the message is its last line."""
+
+
+class GitRepo:
+    """One lab's repository. Paths are relative to the lab's root, which may be a folder inside the repository."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.filter_failure = ""  # of the last export in which one failed, for a human
+        try:
+            places = self._git("rev-parse", "--absolute-git-dir", "--git-common-dir", "--show-prefix").split("\n")
+        except GitError as error:
+            if owned := re.search(r"dubious ownership in repository at '(.+)'", str(error)):
+                trust = f"git config --global --add safe.directory {shlex.quote(owned[1])}"
+                raise UserError(f"{root}: belongs to another user, and git wants to be told: run `{trust}`") from None
+            raise
+        self.git_folder = Path(places[0])
+        self._common = root / places[1]
+        self.common_folder = self._common.resolve()
+        self._prefix = places[2]
+        self._top: Path | None = None
+        self._read_once = functools.lru_cache(_KEPT_BLOBS)(self._read)
+
+    def head(self) -> str:
+        """The commit that is checked out. Raises UserError in a repository without one."""
+        try:
+            return self._git("rev-parse", "--verify", "HEAD^{commit}").strip()
+        except GitError:
+            raise UserError(
+                f"{self.root}: the repository has no commit yet", "run `git add -A && git commit -m lab` there"
+            ) from None
+
+    def resolve(self, ref: str) -> str | None:
+        """The commit of a ref, or None."""
+        try:
+            return self._git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").strip()
+        except GitError:
+            return None
+
+    def branches(self) -> frozenset[str]:
+        """Every branch's short name."""
+        return frozenset(self._git("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads").split())
+
+    def whole_hashes(self, names: Sequence[str]) -> dict[str, str]:
+        """The commit of each name that is the beginning of one's hash; other names are left out."""
+        asked = [name for name in dict.fromkeys(names) if re.fullmatch(r"[0-9a-fA-F]{6,64}", name)]
+        lines = self._git_bytes("cat-file", "--batch-check", stdin="".join(f"{name}\n" for name in asked).encode())
+        found = zip(asked, lines.decode("utf-8", "replace").splitlines(), strict=False)
+        return {name: line.split()[0] for name, line in found if line.split()[1:2] == ["commit"]}
+
+    def changes_on(self, branches: Sequence[str], paths: Sequence[str]) -> list[Change]:
+        """The commits on any of the branches that changed `paths`, each once, oldest first; none of the main branch."""
+        heads = [f"refs/heads/{name}" for name in branches]
+        trunk = [f"^refs/heads/{name}" for name in sorted(self.branches() & {"main", "master"})]
+        asked = "".join(f"{line}\n" for line in (*heads, *trunk, "--", *self._from_top(paths)))
+        words = ("log", "--stdin", "--first-parent", "--topo-order", "--reverse", "--source", "--raw", "--no-abbrev")
+        if not heads:
+            return []
+        found = self._git(*words, "--no-renames", "-z", "--format=%x01%H%x02%S%x02%s%x02%b%x02", stdin=asked.encode())
+        return [_change(record) for record in found.split("\x01")[1:]]
+
+    def _from_top(self, paths: Sequence[str]) -> list[str]:
+        return [f":(top,literal){self._prefix}{path}" for path in paths]
+
+    def valid_branch(self, name: str) -> bool:
+        """Whether git accepts `name` as a branch's."""
+        return self._run(["check-ref-format", "--branch", name]).returncode == 0
+
+    def refs(self, prefix: str) -> dict[str, str]:
+        """Every ref under `prefix`, and its commit."""
+        lines = self._git("for-each-ref", "--format=%(refname) %(objectname)", prefix).splitlines()
+        return dict(line.split(" ", 1) for line in lines)
+
+    def checked_out(self) -> frozenset[str]:
+        """Branches that some worktree has checked out; moving one of these would touch the user's checkout."""
+        lines = self._git("worktree", "list", "--porcelain").splitlines()
+        return frozenset(line.removeprefix("branch refs/heads/") for line in lines if line.startswith("branch "))
+
+    def read(self, commit: str, path: str) -> bytes:
+        """A file's bytes at a commit. Raises GitError if there is none."""
+        # What a whole hash names never changes, and a launch reads the same few files many times.
+        return self._read_once(commit, path) if _WHOLE_HASH.fullmatch(commit) else self._read(commit, path)
+
+    def _read(self, commit: str, path: str) -> bytes:
+        return self._git_bytes("cat-file", "blob", f"{commit}:{self._prefix}{path}")
+
+    def read_many(self, commits: Sequence[str], paths: Sequence[str]) -> dict[str, dict[str, str]]:
+        """:meth:`read_texts` of many commits, by one git."""
+        asked = [(commit, path) for commit in commits for path in paths]
+        names = "".join(f"{commit}:{self._prefix}{path}\n" for commit, path in asked)
+        data = self._git_bytes("cat-file", "--batch", stdin=names.encode()) if asked else b""
+        texts: dict[str, dict[str, str]] = {commit: {} for commit in commits}
+        place = 0
+        for commit, path in asked:
+            end = data.index(b"\n", place)
+            words = data[place:end].split()
+            place = end + 1
+            if words[-2:-1] == [b"blob"]:
+                size = int(words[-1])
+                texts[commit][path] = data[place : place + size].decode("utf-8", "replace")
+                place += size + 1
+            elif words[-1] != b"missing":
+                place += int(words[-1]) + 1  # a folder of that name
+        return texts
+
+    def read_texts(self, commit: str, paths: Sequence[str]) -> dict[str, str]:
+        """Several files' texts at a commit; what is not there is left out."""
+        texts: dict[str, str] = {}
+        for path in paths:
+            try:
+                texts[path] = self.read(commit, path).decode("utf-8", "replace")
+            except GitError:
+                continue
+        return texts
+
+    def commit(self, base: str, files: Mapping[str, bytes], message: str, when: str) -> str:
+        """A commit on top of `base` with these files' new contents; no ref moves.
+
+        `when` (ISO 8601) dates it, so that the same call gives the same commit.
+        """
+        with self._private_index() as env:
+            self._git("read-tree", base, env=env)
+            for path, data in files.items():
+                blob = self._git_bytes("hash-object", "-w", "--stdin", stdin=data).decode().strip()
+                mode = self._mode(base, path)
+                self._git("update-index", "--add", "--cacheinfo", f"{mode},{blob},{self._prefix}{path}", env=env)
+            tree = self._git("write-tree", env=env).strip()
+        who = {
+            f"GIT_{role}_{key}": value
+            for role in ("AUTHOR", "COMMITTER")
+            for key, value in (
+                ("NAME", "autoresearch-tui"),
+                ("EMAIL", "autoresearch-tui@localhost"),
+                ("DATE", when),
+            )
+        }
+        return self._git("commit-tree", tree, "-p", base, "-F", "-", stdin=message.encode(), env=who).strip()
+
+    def message(self, commit: str) -> str:
+        """What its author said of a commit."""
+        return self._git("show", "--no-patch", "--format=%B", commit).strip()
+
+    def diff(self, base: str, commit: str, paths: Sequence[str] = ()) -> str:
+        """Unified diff between two commits, of the lab's folder."""
+        names = [*paths] or ["."]
+        return self._git(
+            "diff", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--relative",
+            base, commit, "--", *names,
+        )  # fmt: skip
+
+    def changed_paths(self, base: str, commit: str) -> tuple[str, ...]:
+        """Paths that differ between two commits, relative to the lab's folder."""
+        names = self._git("diff", "--name-only", "--no-renames", "--relative", "-z", base, commit)
+        return tuple(name for name in names.split("\0") if name)
+
+    def modes(self, base: str, commit: str) -> dict[str, tuple[str, str]]:
+        """Paths that differ between two commits, from the repository's top, with their modes before and after."""
+        words = self._git("diff-tree", "-r", "--no-renames", "-z", base, commit).split("\0")
+        pairs = zip(words[::2], words[1::2], strict=False)
+        return {path: (said[1:7], said[8:14]) for said, path in pairs if path}
+
+    def stat(self, base: str, commit: str) -> tuple[int, int]:
+        """Lines added and removed between two commits."""
+        added = removed = 0
+        for line in self._git("diff", "--numstat", "--no-renames", base, commit).splitlines():
+            plus, minus, _path = line.split("\t", 2)
+            added += int(plus) if plus.isdigit() else 0
+            removed += int(minus) if minus.isdigit() else 0
+        return added, removed
+
+    def set_ref(self, ref: str, commit: str, old: str | None = None) -> None:
+        """Make `ref` point at `commit`; with `old` only where it points there now (NO_COMMIT: does not exist)."""
+        words = ("update-ref", "--no-deref", ref, commit, *([] if old is None else [old]))
+        try:
+            self._git(*words)
+        except GitError:
+            if not self._drop_stale_lock(ref):
+                raise
+            self._git(*words)
+
+    def delete_ref(self, ref: str, commit: str) -> None:
+        """Remove `ref`, which points at `commit`. Harmless if it is gone."""
+        if self.resolve(ref) is not None:
+            self._git("update-ref", "--no-deref", "-d", ref, commit)
+
+    def export(self, commit: str, folder: Path, exact: Sequence[str] = ()) -> None:
+        """The lab's tree at a commit as plain files in a new `folder`, without `.git`.
+
+        Filters run as in any checkout, but those whose program is not there, or fails: their files are as committed. So
+        are the paths in `exact`, whatever attributes they have.
+        """
+        folder.mkdir(parents=True)
+        drivers = self._filters()
+        missing = [name for name, command in drivers.items() if git_filters.is_missing(command)]
+        with self._private_index() as env:
+            self._git("read-tree", commit, env=env)
+            # From the top of the repository, so that a lab inside a larger one finds its neighbours.
+            words, top = ("checkout-index", "--all", "--force", f"--prefix={folder}/"), self.top()
+            try:
+                self._git(*git_filters.without(missing), *words, env=env, cwd=top)
+            except GitError as error:
+                if len(missing) == len(drivers):
+                    raise
+                self._git(*git_filters.without(drivers), *words, env=env, cwd=top)
+                self.filter_failure = f"a filter fails ({error}); its files stay as committed"
+        for path in exact:
+            file = folder / self._prefix / path
+            if file.is_file() and not file.is_symlink():
+                file.write_bytes(self.read(commit, path))
+
+    def unfiltered(self, commit: str) -> dict[str, list[str]]:
+        """The filters that paths of a commit ask for and that cannot run here, with those paths."""
+        drivers = self._filters()
+        names = self._git_bytes("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
+        said = self._git_bytes("check-attr", "-z", "--stdin", "filter", stdin=names, cwd=self.top())
+        words = said.decode("utf-8", "replace").split("\0")
+        found: dict[str, list[str]] = {}
+        for path, name in zip(words[::3], words[2::3], strict=False):
+            known = name in ("unspecified", "unset", "set") or not git_filters.is_missing(drivers.get(name, name))
+            if not known:
+                found.setdefault(name, []).append(path)
+        return found
+
+    def dirty(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """What of these files git would commit from the user's checkout: those that differ from HEAD, cleaned by the
+        user's filters and line-end settings. Raises OSError for a file that cannot be read."""
+        found: dict[str, bytes] = {}
+        for path in paths:
+            data = (self.root / path).read_bytes()
+            committed = self._committed(path)
+            if data == committed or (committed is not None and self._is_clean(path)):
+                continue
+            data = self._cleaned(path, data)
+            if committed is not None:
+                data = _in_line_ends_of(data, committed)
+            if data != committed:
+                found[path] = data
+        return found
+
+    def _committed(self, path: str) -> bytes | None:
+        try:
+            return self.read("HEAD", path)
+        except GitError:
+            return None
+
+    def _is_clean(self, path: str) -> bool:
+        try:
+            return not self._git("status", "--porcelain", "-z", "--", self._from_top([path])[0], as_user=True)
+        except GitError:
+            return False
+
+    def _cleaned(self, path: str, data: bytes) -> bytes:
+        """As git would commit it; as it is if a filter fails."""
+        try:
+            words = ("hash-object", "-w", "--stdin", f"--path={self._prefix}{path}")
+            blob = self._git_bytes(*words, stdin=data, cwd=self.top(), as_user=True).decode().strip()
+            return self._git_bytes("cat-file", "blob", blob)
+        except GitError:
+            return data
+
+    def _filters(self) -> dict[str, str]:
+        try:
+            return git_filters.drivers(self._git("config", "--null", "--get-regexp", git_filters.CONFIGURED))
+        except GitError:  # none
+            return {}
+
+    def untracked(self) -> tuple[str, ...]:
+        """What lies in the work tree and is not in the index, ignored or not, from the top; whole folders as one."""
+        words = ("ls-files", "--others", "--directory", "--no-empty-directory", "-z")
+        return tuple(name.rstrip("/") for name in self._git(*words, cwd=self.top()).split("\0") if name)
+
+    def special(self) -> tuple[tuple[str, str], ...]:
+        """The links (mode 120000) and the submodules (160000) of the commit that is checked out, from the top."""
+        lines = self._git("ls-tree", "-r", "-z", "--full-tree", "HEAD").split("\0")
+        found = ((line.partition("\t")[2], line[:6]) for line in lines)
+        return tuple((name, mode) for name, mode in found if mode in ("120000", "160000"))
+
+    def ignore(self, patterns: Sequence[str]) -> None:
+        """Add patterns to `.git/info/exclude`, once."""
+        path = self._common / "info" / "exclude"
+        present = path.read_text("utf-8", "replace") if path.exists() else ""
+        missing = [f"/{self._prefix}{pattern}" for pattern in patterns]
+        missing = [pattern for pattern in missing if pattern not in present.splitlines()]
+        if missing:
+            path.parent.mkdir(exist_ok=True)
+            lead = "" if not present or present.endswith("\n") else "\n"
+            with path.open("a", encoding="utf-8") as file:
+                file.write(lead + "".join(pattern + "\n" for pattern in missing))
+
+    @property
+    def prefix(self) -> str:
+        """Where the lab is inside its repository: empty, or a path that ends with a slash."""
+        return self._prefix
+
+    def _drop_stale_lock(self, ref: str) -> bool:
+        """Remove what a killed git left beside a ref of ours, which no other program has reason to lock for long."""
+        lock = self._common / f"{ref}.lock"
+        try:
+            if time.time() - lock.stat().st_mtime < STALE_LOCK_SECONDS:
+                return False
+            lock.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def top(self) -> Path:
+        """The work tree's own folder."""
+        if self._top is None:
+            self._top = Path(self._git("rev-parse", "--show-toplevel").strip())
+        return self._top
+
+    def _mode(self, base: str, path: str) -> str:
+        listed = self._git("ls-tree", base, "--", path).split(maxsplit=1)
+        return listed[0] if listed else "100644"
+
+    @contextmanager
+    def _private_index(self) -> Iterator[dict[str, str]]:
+        with scratch.folder("index") as folder:
+            yield {"GIT_INDEX_FILE": str(folder / "index")}
+
+    def _git(
+        self,
+        *args: str,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        as_user: bool = False,
+    ) -> str:
+        return self._git_bytes(*args, stdin=stdin, env=env, cwd=cwd, as_user=as_user).decode("utf-8", "replace")
+
+    def _git_bytes(
+        self,
+        *args: str,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        as_user: bool = False,
+    ) -> bytes:
+        done = self._run(args if as_user else (*_AS_IT_IS, *args), stdin, env, cwd)
+        if done.returncode != 0:
+            command = next(word for word in args if not word.startswith("-") and "=" not in word)
+            raise GitError(_complaint(done.stderr) or f"git {command} ended with {done.returncode}")
+        return done.stdout
+
+    def _run(
+        self,
+        args: Sequence[str],
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
+        # The user's GIT_DIR, GIT_INDEX_FILE and the like would point elsewhere.
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+        clean |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **(env or {})}
+        try:
+            return subprocess.run(
+                ["git", *_SAFE, *args],
+                cwd=cwd or self.root,
+                input=stdin,
+                capture_output=True,
+                env=clean,
+                timeout=_TIMEOUT,
+                check=False,
+            )
+        except (FileNotFoundError, PermissionError):
+            if not (cwd or self.root).is_dir():
+                raise GitError(f"{cwd or self.root}: the folder is gone") from None
+            raise UserError("git: not found", "install it (Debian: apt install git)") from None
+        except subprocess.TimeoutExpired:
+            raise GitError(f"git {args[0]} did not end within {_TIMEOUT:.0f} s") from None
+
+
+def _in_line_ends_of(data: bytes, committed: bytes) -> bytes:
+    try:
+        return like(data.decode("utf-8"), committed.decode("utf-8")).encode("utf-8")
+    except UnicodeDecodeError:
+        return data
+
+
+def _change(record: str) -> Change:
+    """One record of :meth:`GitRepo.changes_on`: the message; for each file `:modes hashes letter`, NUL, path, NUL."""
+    commit, ref, subject, body, raw = record.split("\x02", 4)
+    words = raw.strip("\0\n").split("\0")
+    pairs = (pair for pair in zip(words[::2], words[1::2], strict=False) if pair[0].lstrip().startswith(":"))
+    blobs = {path: (fields[2], fields[3]) for meta, path in pairs if len(fields := meta.split()) >= 4}
+    return Change(commit, ref.removeprefix("refs/heads/"), subject, body, blobs)
+
+
+def _complaint(errors: bytes) -> str:
+    """What git complains of: the line that says so, without the advice that follows it."""
+    lines = errors.decode("utf-8", "replace").strip().splitlines()
+    return next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "")

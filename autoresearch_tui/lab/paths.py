@@ -1,0 +1,194 @@
+"""What a lab is: a folder in a git repository, its settings, and where its files are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from autoresearch_tui.lab import discovery, session_files
+from autoresearch_tui.lab import settings as settings_module
+from autoresearch_tui.lab.session_files import STATE_FOLDER, SessionFiles
+from autoresearch_tui.lab.settings import LabSettings, Settings
+from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.frozen import Frozen
+
+# Of the program and of each editable file: every request carries them whole.
+LARGEST_BYTES = 1 << 20
+INTERFACE = discovery.INTERFACE
+
+
+class Lab(Frozen):
+    """A git repository with editable files, a fixed evaluation, a budget and a program."""
+
+    root: Path
+    settings: Settings
+    doubts: tuple[discovery.Doubt, ...] = ()  # what its files leave open
+
+    @property
+    def program(self) -> Path:
+        """The human's standing instructions."""
+        return self.root / self.settings.lab.program
+
+    @property
+    def results(self) -> Path:
+        """The table of the session opened last."""
+        return self.root / "results.tsv"
+
+    @property
+    def state_folder(self) -> Path:
+        """Everything of ours that is not git's; ignored through `.git/info/exclude`."""
+        return self.root / STATE_FOLDER
+
+    @property
+    def venv(self) -> Path | None:
+        """The lab's own Python environment: `.venv` in its folder, or above it as far as its repository goes."""
+        for folder in (self.root, *self.root.parents):
+            if (folder / ".venv" / "bin" / "python").exists():
+                return folder / ".venv"
+            if (folder / ".git").exists():
+                break
+        return None
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one engine of this lab."""
+        return session_files.lock(self.root)
+
+    def session(self, tag: str) -> SessionFiles:
+        """The files of one session."""
+        return session_files.of(self.root, tag)
+
+    def tags(self) -> list[str]:
+        """Sessions that exist here, the one written to last at the end."""
+        return session_files.tags(self.root)
+
+
+def find(start: Path) -> Lab:
+    """The nearest lab, from `start` upward. Raises UserError if there is none."""
+    if not start.exists():
+        raise UserError(f"{start}: no such folder", f"`autoresearch-tui init {start}` makes a new lab there")
+    folder = start.resolve()
+    if folder.is_file():
+        raise UserError(f"{start}: a file", "name the lab's folder")
+    for candidate in (folder, *folder.parents):
+        if is_lab(candidate):
+            return open_lab(candidate)
+        if (candidate / ".git").exists():
+            # The repository's top: what is missing here is missing for good.
+            return open_lab(candidate)
+    raise UserError(
+        f"{folder}: not in a git repository",
+        "`autoresearch-tui init DIR` makes a new lab, or run `git init` and commit your files here",
+    )
+
+
+def open_lab(root: Path) -> Lab:
+    """The lab at `root`, checked: git, its files, its settings. Raises UserError with what to fix."""
+    settings, reading = discovery.read(root)
+    lab = Lab(root, replace(settings, lab=_with_files_of_folders(root, settings.lab)), reading.doubts)
+    _check(lab)
+    return lab
+
+
+def preparer(lab: Lab) -> Path | None:
+    """The lab's `prepare.py`, where it is the harness's and can be asked for progress."""
+    for name in lab.settings.lab.locked:
+        path = lab.root / name
+        if path.name == "prepare.py" and INTERFACE in path.read_text("utf-8", "replace"):
+            return path
+    return None
+
+
+def read_program(lab: Lab) -> str:
+    """The program's text. Raises UserError if it is not UTF-8."""
+    return read_text(lab.program, "save it as UTF-8")
+
+
+def read_text(path: Path, remedy: str) -> str:
+    """A text file of the lab's. Raises UserError naming the file and the remedy."""
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}", remedy) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def is_lab(folder: Path) -> bool:
+    """Whether a lab's files, or its settings, are here."""
+    if (folder / settings_module.FILE_NAME).is_file():
+        return True
+    return discovery.files(folder) is not None
+
+
+def _with_files_of_folders(root: Path, lab: LabSettings) -> LabSettings:
+    """With every file that git knows in a locked folder in its place, those that may be edited excepted."""
+    locked: list[str] = []
+    for name in lab.locked:
+        inside = _known_to_git(root, name) if (root / name).is_dir() and not (root / name).is_symlink() else [name]
+        locked += [path for path in inside if path not in lab.editable]
+    return replace(lab, locked=tuple(dict.fromkeys(locked)))
+
+
+def _known_to_git(root: Path, folder: str) -> list[str]:
+    command = ("git", "-C", str(root), "ls-files", "-z", "--", f":(literal){folder}")
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=10, check=False)
+    except FileNotFoundError:
+        raise UserError("git: not found", "install it (Debian: apt install git)") from None
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UserError(f"{root / folder}: git cannot list it: {error}") from None
+    names = [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
+    if not names:
+        raise UserError(f"{root / folder}: `lab.locked` has a folder without a file that git knows", "commit its files")
+    return names
+
+
+def _check(lab: Lab) -> None:
+    if not str(lab.root).isascii() and sys.getfilesystemencoding() != "utf-8":
+        raise UserError(f"{lab.root}: the locale cannot name it", "set LANG=C.UTF-8, or PYTHONUTF8=1")
+    try:
+        str(lab.root).encode("utf-8")
+    except UnicodeEncodeError:
+        raise UserError(f"{os.fsencode(lab.root)!r}: the path is not UTF-8", "rename that folder") from None
+    if any(ord(character) < ord(" ") for character in str(lab.root)):
+        raise UserError(f"{str(lab.root)!r}: the path has a line break or the like in it", "rename that folder")
+    if not any((folder / ".git").exists() for folder in (lab.root, *lab.root.parents)):
+        raise UserError(f"{lab.root}: not in a git repository", "run `git init` and commit your files there")
+    lists: Sequence[tuple[str, Sequence[str]]] = (
+        ("program", (lab.settings.lab.program,)),
+        ("editable", lab.settings.lab.editable),
+        ("locked", lab.settings.lab.locked),
+    )
+    for key, names in lists:
+        for name in names:
+            path = lab.root / name
+            if not path.exists():
+                raise UserError(
+                    f"{lab.root}: no {name}, which a lab needs (`lab.{key}` in {settings_module.FILE_NAME})",
+                    _way_out(lab.root, name),
+                )
+            if path.is_symlink() or not path.is_file():
+                raise UserError(f"{path}: not a plain file", f"`lab.{key}` takes plain files only")
+            if key != "locked" and path.stat().st_size > LARGEST_BYTES:
+                raise UserError(f"{path}: larger than {LARGEST_BYTES >> 20} MiB", "a researcher reads the whole of it")
+            read_text(path, "a lab's files are UTF-8 text")
+
+
+def _way_out(root: Path, name: str) -> str:
+    """What to do about a file that a lab lacks: get it back from git, or say which files this lab has."""
+    there = ("git", "-C", str(root), "cat-file", "-e", f"HEAD:./{name}")
+    try:
+        if subprocess.run(there, capture_output=True, timeout=10, check=False).returncode == 0:
+            return f"`git checkout HEAD -- {name}` restores it"
+    except (OSError, subprocess.SubprocessError):
+        pass
+    files = settings_module.FILE_NAME
+    if (root / files).exists():
+        return f"name the lab's own files in {files}"
+    named = f"`{discovery.guess(root)}`"
+    return f"name the lab's own in {files}, such as {named}, or make a new lab with `autoresearch-tui init DIR`"

@@ -1,0 +1,166 @@
+"""Where a lab's sessions keep their facts. Needs no settings: what reads a session also reads one of a broken lab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.frozen import Frozen
+
+STATE_FOLDER = ".autoresearch"
+
+
+class SessionFiles(Frozen):
+    """Where a session keeps its facts."""
+
+    folder: Path
+
+    @property
+    def journal(self) -> Path:
+        """The truth: one record a line."""
+        return self.folder / "journal.jsonl"
+
+    @property
+    def outline(self) -> Path:
+        """What the journal amounts to, in short, for those who ask often; derived, and ignored if it does not fit."""
+        return self.folder / "outline.json"
+
+    @property
+    def results(self) -> Path:
+        """The session's own copy of the table."""
+        return self.folder / "results.tsv"
+
+    @property
+    def researcher_log(self) -> Path:
+        """What the researcher says while it works; for watching only."""
+        return self.folder / "researcher.log"
+
+    @property
+    def inbox(self) -> Path:
+        """Where other processes leave commands for the session's engine."""
+        return self.folder / "inbox"
+
+    @property
+    def lessons(self) -> Path:
+        """What each experiment taught; the human may edit it."""
+        return self.folder / "lessons.md"
+
+    @property
+    def digest(self) -> Path:
+        """One page about the session for the human."""
+        return self.folder / "digest.md"
+
+    def program(self, version: str) -> Path:
+        """The bytes of program.md as of `version`."""
+        return self.folder / "programs" / f"{version}.md"
+
+    @property
+    def compiled(self) -> Path:
+        """What the compiler made for the frontier; every later run gets a copy."""
+        return self.folder / "compiled"
+
+    def run(self, number: int) -> RunFiles:
+        """The files of experiment `number`."""
+        return RunFiles(self.folder / "runs" / f"{number:04d}")
+
+
+class RunFiles(Frozen):
+    """One experiment's folder; `work` inside it is what the training command sees."""
+
+    folder: Path
+
+    @property
+    def diff(self) -> Path:
+        """The proposal against its base, as a unified diff."""
+        return self.folder / "diff.patch"
+
+    @property
+    def log(self) -> Path:
+        """Standard output and error of the training command. Untrusted."""
+        return self.folder / "run.log"
+
+    @property
+    def exit(self) -> Path:
+        """How the run ended, written by its supervisor."""
+        return self.folder / "exit.json"
+
+    @property
+    def score(self) -> Path:
+        """What the referee, or the log, said."""
+        return self.folder / "score.json"
+
+    @property
+    def referee(self) -> Path:
+        """The locked files as they were committed, for the referee; no run sees them."""
+        return self.folder / "referee"
+
+    @property
+    def referee_log(self) -> Path:
+        """What the referee said."""
+        return self.folder / "referee.log"
+
+    @property
+    def token_losses(self) -> Path:
+        """Losses of the session's first scored run, token by token: the referee compares every later run with them."""
+        return self.folder.parent.parent / "token_losses.npz"
+
+    @property
+    def scoring(self) -> Path:
+        """Where a referee is looked after that is started when the run has ended; removed with `work`."""
+        return self.folder / "scoring"
+
+    @property
+    def work(self) -> Path:
+        """The run's own copy of the lab's tree; removed after the verdict."""
+        return self.folder / "work"
+
+    @property
+    def scratch(self) -> Path:
+        """The only other place that the training command may write to; removed with it."""
+        return self.folder / "scratch"
+
+    @property
+    def compiled(self) -> Path:
+        """What the compiler had made when the run was ready, until its verdict."""
+        return self.folder / "compiled"
+
+    @property
+    def kept(self) -> Path:
+        """Files of the run's own that outlive its working copy, while it is among the last frontiers. Untrusted."""
+        return self.folder / "kept"
+
+    @property
+    def kept_files(self) -> tuple[Path, ...]:
+        """The plain files in :attr:`kept`, sorted; empty if there are none."""
+        return tuple(sorted(path for path in self.kept.rglob("*") if path.is_file() and not path.is_symlink()))
+
+
+def of(root: Path, tag: str) -> SessionFiles:
+    """The files of one session of the lab in `root`."""
+    return SessionFiles(root / STATE_FOLDER / tag)
+
+
+def lock(root: Path) -> Path:
+    """Held by the one engine of the lab in `root`."""
+    return root / STATE_FOLDER / "engine.lock"
+
+
+def tags(root: Path) -> list[str]:
+    """The sessions of the lab in `root`, the one written to last at the end."""
+    written: dict[str, int] = {}
+    for path in (root / STATE_FOLDER).glob("*/journal.jsonl"):
+        try:
+            written[path.parent.name] = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            continue  # a session that never began, and is being cleared away
+    return sorted(written, key=lambda tag: written[tag])
+
+
+def existing_tag(root: Path, tag: str) -> str:
+    """A session that exists in the lab in `root`: the one named, or the latest. Raises UserError."""
+    known = tags(root)
+    if not known:
+        raise UserError(f"{root}: no session yet", f"`autoresearch-tui {root}` begins one")
+    if tag and tag not in known:
+        raise UserError(f"--tag {tag}: no such session in {root}", f"there are {', '.join(known)}")
+    return tag or known[-1]

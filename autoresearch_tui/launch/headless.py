@@ -1,0 +1,138 @@
+"""A headless engine's output: written at its reader's pace, never at the engine's expense."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from autoresearch_tui.engine.loop import Engine
+from autoresearch_tui.engine.session import Session
+from autoresearch_tui.lab.engine_lock import HAND_OVER
+from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.lab.settings import Settings, critic_as_researcher
+from autoresearch_tui.launch.overrides import with_overrides
+from autoresearch_tui.researchers import factory
+from autoresearch_tui.researchers.base import Author, Critic, Researcher
+from autoresearch_tui.runs.environment import check_command
+from autoresearch_tui.sandbox import for_agents
+from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session.ends import EngineEnd
+from autoresearch_tui.util.errors import UserError
+
+
+class Output:
+    """Writes lines to stdout from a thread of its own: a reader that stands still does not stop an experiment."""
+
+    def __init__(self) -> None:
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="output", daemon=True)
+        self._thread.start()
+
+    def write(self, line: bytes) -> None:
+        """Hand over a line. Never blocks."""
+        self._lines.put(line)
+
+    def close(self) -> None:
+        """Wait until the reader has everything, or has gone."""
+        self._lines.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        out = sys.stdout.buffer
+        while (line := self._lines.get()) is not None:
+            try:
+                out.write(line)
+                if self._lines.empty():
+                    out.flush()
+            except BrokenPipeError:
+                # A reader that went away is no reason to stop an experiment.
+                return
+            except OSError:
+                # A full disk: what is in the buffer goes out when there is room.
+                continue
+
+
+Wrap = Callable[[Sequence[str], Path], Sequence[str]]
+
+
+class MakeResearcher(Protocol):
+    """Makes the researcher of the settings; `wrap` closes the sandbox around an agent's command in its folder."""
+
+    def __call__(self, settings: Settings, environ: Mapping[str, str], *, wrap: Wrap) -> Researcher: ...
+
+
+def make_engine(
+    lab: Lab,
+    tag: str,
+    overrides: Mapping[str, str],
+    make_researcher: MakeResearcher,
+    *,
+    headless: bool,
+    successor: bool = False,
+    on_line: Callable[[bytes], None] | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> Engine:
+    """An engine ready to run; the caller holds the lab's lock. Raises UserError, JournalDamaged, OSError."""
+    lab, merged = with_overrides(lab, tag, overrides, successor=successor)
+    check_command(lab)
+    session = Session(lab, tag, overrides=merged, successor=successor, on_line=on_line, warn=warn)
+    for_agents.check_start(lab, session.repo, os.environ)
+    wrap = for_agents.wrapper(lab, session.repo, os.environ)
+    researcher = make_researcher(lab.settings, os.environ, wrap=wrap)
+    return Engine(
+        session,
+        researcher,
+        headless=headless,
+        critic=_critic(lab, session, headless=headless),
+        author=_author(lab, wrap),
+        rows=int(merged.get("experiments", "0")),
+    )
+
+
+def _author(lab: Lab, wrap: Wrap) -> Author:
+    """Who writes the page at the session's end: the researcher, if that is wanted and it can."""
+    if not lab.settings.researcher.digest:
+        return factory.offline_author()
+    try:
+        return factory.make_author(lab.settings, os.environ, wrap=wrap)
+    except UserError:
+        return factory.offline_author()
+
+
+def _critic(lab: Lab, session: Session, *, headless: bool) -> Critic | None:
+    """The lab's critic; one that says why it cannot judge, if a human is there to put that right. Raises UserError."""
+    if not lab.settings.review.critic.kind:
+        return None
+    theirs = replace(lab, settings=replace(lab.settings, researcher=critic_as_researcher(lab.settings)))
+    try:
+        for_agents.check_start(theirs, session.repo, os.environ)
+        wrap = for_agents.wrapper(theirs, session.repo, os.environ)
+        return factory.make_critic(lab.settings, os.environ, wrap=wrap)
+    except UserError as error:
+        if headless:
+            raise UserError(f"the critic: {error}") from None
+        return factory.Nobody(f"the critic: {error}")
+
+
+def run_headless(engine: Engine) -> str:
+    """Run here until the end. SIGINT stops now; SIGTERM lets go; a closed terminal changes nothing."""
+    interrupted = False
+
+    def stop(_signal: int, _frame: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+        engine.send(cmd.Stop(now=True))
+
+    signal.signal(signal.SIGINT, stop)
+    for shut_down in (signal.SIGTERM, HAND_OVER):
+        signal.signal(shut_down, lambda _signal, _frame: engine.send(cmd.Detach()))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    outcome = engine.run()
+    return "interrupted" if interrupted and outcome == EngineEnd.STOPPED else outcome

@@ -1,0 +1,488 @@
+"""Brings engine, screen and terminal together: open, watch, replay, without a screen, and what follows a detach."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+from autoresearch_tui.engine import backoff
+from autoresearch_tui.lab import discovery
+from autoresearch_tui.lab.engine_lock import HAND_OVER, SUCCESSOR_SECONDS, Holder, LabBusy, LabLock, held, take_lock
+from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.lab.settings import timeout_problem
+from autoresearch_tui.launch.background import BackgroundEngine
+from autoresearch_tui.preparing import lab_data
+from autoresearch_tui.session.ends import Outcome
+from autoresearch_tui.util.errors import ScreenCrashed, UserError, in_line
+from autoresearch_tui.util.frozen import Frozen, replaced
+from autoresearch_tui.util.text import clean_line
+
+if TYPE_CHECKING:
+    from autoresearch_tui.cockpit.app import Cockpit
+    from autoresearch_tui.engine.loop import Engine
+    from autoresearch_tui.launch.headless import Output
+    from autoresearch_tui.launch.shared_host import SharedHost
+    from autoresearch_tui.session.state import State
+
+T = TypeVar("T")
+
+_EXIT_CODES = {"finished": 0, "stopped": 0, "detached": 0, "failed": 1, "interrupted": 130}
+# A screen that was told to end has so long to leave its terminal as it was.
+_CLOSING_SECONDS = 3
+
+
+class Choice(Frozen):
+    """What the command line said of the session."""
+
+    tag: str
+    new: bool
+    overrides: Mapping[str, str]
+    successor: bool = False
+
+
+def headless(lab: Lab, choice: Choice, *, prepare: bool) -> int:
+    """The engine without a screen; one JSON event a line on stdout. Returns the exit code."""
+    from autoresearch_tui.launch.headless import Output
+
+    # Also if our parent had it ignored: `kill -INT` is how this engine is stopped.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # From the beginning: it is started in terminals that are closed a moment later.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    output = Output()
+    try:
+        return _headless(lab, choice, output, prepare=prepare)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        output.close()
+
+
+def _headless(lab: Lab, choice: Choice, output: Output, *, prepare: bool) -> int:
+    from autoresearch_tui.launch import headless as service
+    from autoresearch_tui.researchers import factory
+    from autoresearch_tui.session.journal import JournalDamaged
+
+    tag, _ = _ready(lab, choice, prepare=prepare)
+    lock = _headless_lock(lab, tag, successor=choice.successor)
+    if lock is None:
+        return 0
+    background_engine = BackgroundEngine(lab, tag, choice.overrides)
+    watchdog = background_engine.watch_later() if choice.successor else None
+    try:
+        engine = _retry_transient(
+            lambda: service.make_engine(
+                lab,
+                tag,
+                choice.overrides,
+                factory.make,
+                headless=True,
+                successor=choice.successor,
+                on_line=output.write,
+                warn=_print_error,
+            )
+        )
+        outcome = service.run_headless(engine)
+    except (JournalDamaged, OSError) as error:
+        raise UserError(backoff.line(error)) from None
+    finally:
+        lock.release()
+        if watchdog is not None:
+            watchdog.dismiss()
+    if engine.why_failed:
+        _print_error(engine.why_failed)
+    return _EXIT_CODES[outcome]
+
+
+def _headless_lock(lab: Lab, tag: str, *, successor: bool) -> LabLock | None:
+    """The lab's lock for an engine without a screen; None if a successor finds that another engine has taken over."""
+    try:
+        if successor:
+            return _retry_transient(lambda: take_lock(lab, tag, headless=True, patience=SUCCESSOR_SECONDS))
+        return take_lock(lab, tag, headless=True)
+    except LabBusy as busy:
+        if successor:
+            return None
+        raise UserError(f"{lab.root}: {busy}", "`autoresearch-tui watch` shows it") from None
+    except OSError as error:
+        raise UserError(backoff.line(error)) from None
+
+
+def _retry_transient(step: Callable[[], T]) -> T:
+    """Do what needs the disk as soon as that lets us, and say what we wait for. Raises OSErrors that do not pass."""
+    pauses, said = backoff.Backoff(), ""
+    while True:
+        try:
+            return step()
+        except OSError as error:
+            if not backoff.passing(error):
+                raise
+            if said != str(error):
+                said = str(error)
+                _print_error(in_line(backoff.message(error), backoff.remedy(error)))
+        time.sleep(pauses.next())
+
+
+def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
+    """The engine in a worker thread of the screen's process. Returns the exit code."""
+    _defer_gc()
+    _need_terminal("--headless runs without one")
+    tag, shown = _ready(lab, choice, prepare=prepare, attended=True)
+    choice = offered(shown, tag, choice)
+
+    insist = False
+    while True:
+        lock, busy = _lock(lab, tag, insist=insist)
+        if busy is not None and busy.holder.tag not in ("", tag):
+            # Another of the lab's sessions is at work, and continues as it was begun.
+            code = _show(*_seat(lab, busy.holder.tag, {}, None), str(busy))
+        else:
+            code = _show(*_seat(lab, tag, choice.overrides, lock), str(busy or ""))
+        if code is not None:
+            return code
+        insist = True
+
+
+def _lock(lab: Lab, tag: str, *, insist: bool) -> tuple[LabLock | None, LabBusy | None]:
+    """The lab's lock, or who has it and does not let go."""
+    try:
+        return take_lock(lab, tag, headless=False, insist=insist, asking=_say_whom), None
+    except LabBusy as busy:
+        return None, busy
+    except OSError as error:
+        raise UserError(backoff.line(error)) from None
+
+
+def _seat(lab: Lab, tag: str, overrides: Mapping[str, str], lock: LabLock | None) -> tuple[Lab, str, SharedHost]:
+    """What a screen shows, and the engine behind it."""
+    from autoresearch_tui.launch.overrides import with_overrides
+    from autoresearch_tui.launch.shared_host import SharedHost
+
+    def make(successor: bool) -> Engine:
+        from autoresearch_tui.launch import headless as service
+        from autoresearch_tui.researchers import factory
+
+        return service.make_engine(lab, tag, overrides, factory.make_or_say, headless=False, successor=successor)
+
+    shown, _ = with_overrides(lab, tag, overrides, successor=lock is None)
+    return shown, tag, SharedHost(lab, tag, lock, make, BackgroundEngine(lab, tag, overrides))
+
+
+def _say_whom(holder: Holder) -> None:
+    """It takes as long as the other one's present step, and the screen is not there yet."""
+    print(f"Taking the session over from process {holder.pid} ...", flush=True)
+
+
+def _ready(lab: Lab, choice: Choice, *, prepare: bool, attended: bool = False) -> tuple[str, Lab]:
+    """The session's tag and the lab with its settings: checked before anything is written. Raises UserError.
+
+    `attended`: what is missing is offered to the human at the terminal, and who proposes can still be fixed later.
+    """
+    with lab_data.Check(lab) as check:
+        return _checked(lab, choice, check, prepare=prepare, attended=attended)
+
+
+def _checked(lab: Lab, choice: Choice, check: lab_data.Check, *, prepare: bool, attended: bool) -> tuple[str, Lab]:
+    """As :func:`_ready`, while `prepare.py` answers `check`."""
+    from autoresearch_tui.launch.overrides import with_overrides
+    from autoresearch_tui.launch.tags import choose_tag
+    from autoresearch_tui.runs.environment import check_command
+    from autoresearch_tui.session.journal import JournalDamaged
+
+    tag = choose_tag(lab, choice.tag, new=choice.new)
+    try:
+        shown, _ = with_overrides(lab, tag, choice.overrides, successor=choice.successor)
+    except (JournalDamaged, OSError) as error:
+        raise UserError(backoff.line(error)) from None
+    if "budget" in choice.overrides and (why := discovery.ignores_time_budget(lab.root)):
+        raise UserError(f"--budget: {why}")
+    if unknown := discovery.needed(lab.doubts, given=("run.budget_seconds",) if "budget" in choice.overrides else ()):
+        raise UserError(f"{lab.root}: {unknown}")
+    limits = shown.settings.run
+    if "budget" in choice.overrides and limits.budget_seconds >= limits.timeout_seconds:
+        raise UserError(
+            f"--budget {limits.budget_seconds:g}: a run is killed after {limits.timeout_seconds:g} s",
+            "raise `run.timeout_seconds` in autoresearch.toml as well",
+        )
+    if why := timeout_problem(limits):
+        _print_error(f"{lab.root}: {why}: every run will be a crash")
+    if attended:
+        # The screen's modules come in while `prepare.py` answers.
+        from autoresearch_tui.cockpit import app  # noqa: F401
+    else:
+        from autoresearch_tui.researchers import factory
+
+        factory.make(shown.settings, os.environ)
+        factory.make_critic(shown.settings, os.environ)
+    problem = check.problem()
+    if problem and (prepare or (attended and _wanted(problem))):
+        lab_data.prepare(lab)
+    elif problem:
+        raise UserError(problem)
+    check_command(shown)
+    return tag, shown
+
+
+def _wanted(problem: str) -> bool:
+    """Ask at the terminal whether what is missing is to be made now."""
+    print(f"autoresearch-tui: {problem.partition(';')[0]}.")
+    try:
+        return input("Prepare it now? [Y/n] ").strip().lower() in ("", "y", "yes")
+    except EOFError:
+        return False
+
+
+def offered(lab: Lab, tag: str, choice: Choice) -> Choice:
+    """As the human chose; a new session of a lab whose earlier ones came further asks whether to start there."""
+    tags = lab.tags()
+    if "from" in choice.overrides or not tags or tag in tags or held(lab.lock):
+        return choice
+    from autoresearch_tui.engine.own_sessions import further
+    from autoresearch_tui.lab.git import GitError
+
+    try:
+        best = further(lab, tag)
+    except GitError:  # the engine says what is wrong
+        return choice
+    if best is None:
+        return choice
+    print(f"Session {best.session} reached {best.value:.6f} with #{best.number}; what is checked out is other code.")
+    try:
+        yes = input("Start from there? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        yes = False
+    return replaced(choice, overrides={**choice.overrides, "from": "best"}) if yes else choice
+
+
+def watch(lab: Lab, tag: str) -> int:
+    """A read-only cockpit on a session that others drive."""
+    _need_terminal(f"the facts are in {lab.session(tag).journal}")
+    _defer_gc()
+    from autoresearch_tui.cockpit.app import Cockpit
+
+    _run_viewer(Cockpit(lab, tag, None))
+    return 0
+
+
+def _run_viewer(app: Cockpit) -> None:
+    """A screen that owns nothing: signals close it as a key would, and leave the terminal as it was.
+
+    Raises KeyboardInterrupt after one.
+    """
+    told: list[int] = []
+
+    def close(number: int, _frame: object) -> None:
+        told.append(number)
+        signal.alarm(_CLOSING_SECONDS)  # ends what waits for a terminal that takes nothing any more
+        app.exit(0)
+
+    # SIGHUP also if our parent had it ignored: without its terminal a screen is nothing.
+    before = {number: signal.signal(number, close) for number in (signal.SIGINT, signal.SIGTERM)}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        _run(app)
+    finally:
+        signal.alarm(0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if app.crash is not None:
+        raise ScreenCrashed(_crash_line(app.crash, app.bridge.lab))
+    if told:
+        raise KeyboardInterrupt
+
+
+def replay(lab: Lab, tag: str, speed: float) -> int:
+    """A recorded session through the same cockpit."""
+    _need_terminal("`autoresearch-tui report` writes one without")
+    _defer_gc()
+    from autoresearch_tui.cockpit.app import Cockpit
+    from autoresearch_tui.cockpit.session_view import Bridge
+    from autoresearch_tui.report.replay import Replay
+
+    player = Replay(lab, tag, speed)
+    try:
+        player.start()
+        # A night in a few minutes: its news would pile up before the panes.
+        _run_viewer(Cockpit(player.lab, tag, None, silent=True, bridge=Bridge(player.lab, tag, None, player=player)))
+    finally:
+        player.stop()
+    return 0
+
+
+def _need_terminal(otherwise: str) -> None:
+    """Raises UserError if there is no terminal to show a screen on, or to press a key at."""
+    for stream in (sys.stdin, sys.stdout):
+        if stream is None or not stream.isatty():
+            raise UserError("the cockpit needs a terminal", otherwise)
+
+
+def _defer_gc() -> None:
+    """Nothing that is made on the way to the first picture is garbage; the cockpit collects from there on."""
+    gc.disable()
+
+
+def _show(lab: Lab, tag: str, host: SharedHost, busy: str) -> int | None:
+    """The cockpit until the human leaves it. Returns the exit code; None if they want the engine in this terminal.
+
+    `busy`: who has the engine, if it is elsewhere.
+    """
+    from autoresearch_tui.cockpit.app import Cockpit
+
+    app = Cockpit(lab, tag, host)
+    if busy:
+        app.notices.append(f"{busy}; your keys count here as well.")
+    left = threading.Lock()  # taken once, by the first of the ways out
+
+    def abandon(*_: object) -> None:
+        if left.acquire(blocking=False):
+            _abandon(host)
+
+    # In a thread: the main one waits for a terminal that takes nothing any more, and a signal does not always wake it.
+    closing = threading.Timer(_CLOSING_SECONDS, abandon)
+    closing.daemon = True
+
+    def close(*_: object) -> None:
+        if closing.ident is None:
+            closing.start()
+        app.exit(0)
+
+    # Textual has no handler for a terminal that goes away: the process would die, and the loop with it.
+    signal.signal(signal.SIGHUP, abandon)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, close)
+    signal.signal(HAND_OVER, lambda _signal, _frame: _hand_over(app, host))
+    _run(app)
+    if not left.acquire(blocking=False):
+        closing.join()  # the process ends in there
+    closing.cancel()
+    _ignore_signals()
+    code = _after_screen(app, lab, tag, host)
+    if app.crash is not None:
+        raise ScreenCrashed(_crash_line(app.crash, lab))
+    return code
+
+
+def _run(app: Cockpit) -> None:
+    """The screen until it ends. A fault of its own is in `app.crash` then, and the terminal is as it was."""
+    try:
+        app.run()
+    except Exception as error:
+        app.crash = app.crash or error
+
+
+def _crash_line(crash: Exception, lab: Lab) -> str:
+    import tempfile
+    import traceback
+
+    details = ""
+    with contextlib.suppress(OSError):
+        handle, name = tempfile.mkstemp(prefix="autoresearch-screen-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+            file.writelines(traceback.format_exception(crash))
+        details = f"; the traceback is in {name}"
+    what = f"{type(crash).__name__}: {crash}".removesuffix(": ")
+    return f"the screen crashed ({what}){details}; the session is not hurt: `autoresearch-tui {lab.root}` comes back"
+
+
+def _after_screen(app: Cockpit, lab: Lab, tag: str, host: SharedHost) -> int | None:
+    """Sees to who has the session from now on. Returns as `_show` does."""
+    host.detach()
+    if host.elsewhere:
+        # Who takes it over may wait for the other one's present step, and must be able to give up.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if app.outcome == Outcome.STOPPED:
+            _say_how_it_ended(lab, tag, app.outcome, app.bridge.state)
+        return None if app.outcome == "take over" else 0
+    if host.failure:
+        _say(f"autoresearch-tui: {host.failure}", to=2)
+        return 1
+    if not host.continues:
+        _say_how_it_ended(lab, tag, host.outcome, app.bridge.state)
+        return _EXIT_CODES.get(host.outcome, 0)
+    from autoresearch_tui.researchers import factory
+
+    if problem := factory.problem(lab.settings, os.environ):
+        host.dismiss()
+        _say(f"Nothing continues without a screen, for there is no researcher: {problem}")
+        return 0
+    try:
+        pid = host.go_on_without_a_screen()
+    except OSError as error:
+        raise UserError(
+            f"nothing continues without a screen: {backoff.message(error)}", "nothing is lost, open the lab again"
+        ) from None
+    host.dismiss()
+    _say(
+        f"The loop continues without a screen (process {pid}).",
+        f"Come back:  autoresearch-tui {lab.root}",
+        f"Stop it:    autoresearch-tui stop {lab.root}",
+    )
+    return 0
+
+
+def _say_how_it_ended(lab: Lab, tag: str, outcome: str, state: State) -> None:
+    """What the screen showed last is gone with it."""
+    best = state.best
+    kept = sum(e.outcome == Outcome.KEEP for e in state.table)
+    value = f", the best #{best.number} with {best.value:.6f}" if best is not None and best.value is not None else ""
+    if (frontier := state.frontier) is not None and best is not None and frontier.number != best.number:
+        value += f"; the search continues from #{frontier.number}"
+    how = "is finished" if outcome == "finished" else "has stopped"
+    limit = [state.stopped.detail] if state.stopped is not None and state.stopped.limit else []
+    _say(
+        *(f"It has ended by itself: {clean_line(detail)}." for detail in limit),
+        f"Session {tag} {how}: {kept} kept of {len(state.table)}{value}.",
+        f"Resume it:  autoresearch-tui {lab.root}",
+        f"Read it:    autoresearch-tui report {lab.root}",
+    )
+
+
+def _say(*lines: str, to: int = 1) -> None:
+    """The screen's last words, to a terminal that may take nothing any more: it is left without them then."""
+    text = "".join(f"{line}\n" for line in lines).encode(errors="replace")
+
+    def write() -> None:
+        rest = text
+        with contextlib.suppress(OSError):
+            while rest:
+                rest = rest[os.write(to, rest) :]
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    thread.join(_CLOSING_SECONDS)
+
+
+def _hand_over(app: Cockpit, host: SharedHost) -> None:
+    """Another terminal wants the engine: this one lets go, and its keys go there from then on."""
+    if not host.elsewhere:
+        host.hand_over()
+        app.notices.append("another terminal has taken over; your keys count here as well.")
+
+
+def _abandon(host: SharedHost) -> None:
+    """The terminal is gone: hand the session to an engine without a screen, and end at once."""
+    host.detach()
+    # Where it cannot be started, the watchdog is left to try.
+    with contextlib.suppress(OSError):
+        if host.continues:
+            host.go_on_without_a_screen()
+        host.dismiss()
+    os._exit(0)
+
+
+def _ignore_signals() -> None:
+    """This process is ending, and what takes over has been chosen."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, HAND_OVER):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _print_error(text: str) -> None:
+    # Its reader may be gone, or its disk full.
+    with contextlib.suppress(OSError):
+        print(f"autoresearch-tui: {text}", file=sys.stderr, flush=True)

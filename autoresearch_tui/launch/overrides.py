@@ -1,0 +1,66 @@
+"""The command line's settings for a session, which hold until others are given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session import journal
+from autoresearch_tui.session.limits import NEVER
+from autoresearch_tui.util import timestamps
+
+_STARTED = b'"type":"engine_started"'
+_STOPPED = b'"type":"engine_stopped"'
+
+
+def with_overrides(lab: Lab, tag: str, overrides: Mapping[str, str], *, successor: bool) -> tuple[Lab, dict[str, str]]:
+    """The lab with the command line's settings for this session, those given at an earlier start included.
+
+    A human who starts again after the hour that was asked for has got it; a successor still keeps to it.
+    """
+    earlier = dict(_earlier(lab.session(tag).journal, successor=successor))
+    merged = {**earlier, **overrides}
+    settings = lab.settings
+    if "researcher" in merged:
+        settings = replace(settings, researcher=replace(settings.researcher, kind=merged["researcher"]))  # type: ignore[arg-type]
+    if "review" in merged:
+        settings = replace(settings, review=replace(settings.review, mode=merged["review"]))  # type: ignore[arg-type]
+    if "budget" in merged:
+        settings = replace(settings, run=replace(settings.run, budget_seconds=float(merged["budget"])))
+    if "devices" in merged:
+        settings = replace(settings, run=replace(settings.run, devices=tuple(merged["devices"].split(","))))
+    return replace(lab, settings=settings), merged
+
+
+def _earlier(path: Path, *, successor: bool) -> Mapping[str, str]:
+    """What the session's last engine was given; read from the end, for a journal may be long."""
+    data = path.read_bytes() if path.exists() else b""
+    where, event = _last(data, _STARTED)
+    if not isinstance(event, ev.EngineStarted):
+        return {}
+    given = dict(event.overrides)
+    if not successor and given.get("until", NEVER) != NEVER:
+        _, stopped = _last(data[where:], _STOPPED)
+        ended = isinstance(stopped, ev.EngineStopped) and stopped.limit == "until"
+        if ended or timestamps.seconds(given["until"]) <= time.time():
+            del given["until"]
+    return given
+
+
+def _last(data: bytes, words: bytes) -> tuple[int, ev.Event | None]:
+    """The last record with these words, and where it stands; None if there is none."""
+    where = len(data)
+    while (where := data.rfind(words, 0, where)) >= 0:
+        start = data.rfind(b"\n", 0, where) + 1
+        try:
+            event = journal.decode(data[start:].partition(b"\n")[0]).event
+        except ValueError:
+            # Damaged, or the words stand in some other record's text; the engine judges the whole journal.
+            continue
+        if journal.type_name(event).encode() in words:
+            return start, event
+    return 0, None

@@ -1,0 +1,243 @@
+"""Steering a session from another process: a command into its inbox, and what came of it as one line."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from autoresearch_tui.lab import session_files
+from autoresearch_tui.lab.engine_lock import LabBusy, held, kept_out, read_holder
+from autoresearch_tui.launch.reading import session
+from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.answers import Answer, answer
+from autoresearch_tui.session.ends import Outcome
+from autoresearch_tui.session.inbox import Sender, Sent
+from autoresearch_tui.session.journal import JournalTail, Rewritten
+from autoresearch_tui.session.outline import Outline, read_outline
+from autoresearch_tui.util.errors import Refused, UserError, in_line
+
+# A cockpit that leaves, or is killed, is followed by a background engine; so long it may take to be there.
+SUCCESSION_SECONDS = 10.0
+# A step of the engine's (an export of the lab, a merge, the check of the sandbox) may take a while.
+ANSWER_SECONDS = 60.0
+_LOOK_SECONDS = 0.02
+_NOBODY_SECONDS = 0.1
+
+Make = Callable[["Steered"], cmd.Command]
+
+
+def steer(start: Path, tag: str, make: Make) -> str:
+    """Send what `make` makes of the session. Returns the answer once it has been obeyed.
+
+    The session is that of the nearest lab from `start` upward; without a `tag` the one that runs. Raises Refused with
+    the reason, and UserError.
+    """
+    found = Steered(*session(start, tag), given=bool(tag))
+    found.await_engine()
+    command = make(found)
+    answers = _Answers(found.files.journal)
+    try:
+        sent = Sender(found.files.inbox).send(command)
+    except ValueError as error:
+        raise Refused(f"the command is {error}") from None
+    except OSError as error:
+        raise Refused(f"{found.files.inbox}: cannot be written: {error.strerror}", "nothing was sent") from None
+    try:
+        said = found.await_answer(answers, sent, command)
+    finally:
+        sent.withdraw()
+        sent.close()
+    if not said.done:
+        raise Refused(said.text)
+    return said.text
+
+
+class _Answers:
+    """Finds the answers to requests in what is added to a journal from here on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._tail = JournalTail(path)
+        self._tail.skip()
+        self._found: dict[str, ev.Event] = {}
+
+    def look(self, request: str) -> Answer | None:
+        """The answer to a request, if it is there. Raises UserError."""
+        try:
+            for record in self._tail.read():
+                if record.request:
+                    self._found.setdefault(record.request, record.event)
+        except Rewritten:  # all of it is read again
+            return self.look(request)
+        except ValueError as error:
+            raise UserError(f"{self._path}: {error}", "run `autoresearch-tui doctor --repair`") from None
+        return answer(self._found[request]) if request in self._found else None
+
+
+class Steered:
+    """A session and its engine, in whatever process that is."""
+
+    def __init__(self, root: Path, tag: str, *, given: bool) -> None:
+        self.root, self.lock = root, session_files.lock(root)
+        holder = read_holder(self.lock)
+        runs = not given and holder.tag in session_files.tags(root) and held(self.lock)
+        self.tag = holder.tag if runs else tag
+        self.files = session_files.of(root, self.tag)
+
+    def outline(self) -> Outline:
+        """How it stands."""
+        return read_outline(self.root, self.tag)
+
+    @property
+    def over(self) -> bool:
+        """Whether its last engine has ended it."""
+        stopped = self.outline().stopped
+        return stopped is not None and stopped.why != "detached"
+
+    @property
+    def no_engine(self) -> str:
+        """What is said if nobody is there to obey."""
+        start = f"`autoresearch-tui {self.root} --tag {self.tag} --headless` starts one"
+        return f"{self.root}: session {self.tag} has no engine; {start}"
+
+    def await_engine(self) -> None:
+        """Returns when the session has an engine that listens. Raises Refused if it has none."""
+        deadline = time.monotonic() + SUCCESSION_SECONDS
+        while True:
+            busy, holder = held(self.lock), read_holder(self.lock)
+            if busy and holder.tag not in ("", self.tag):
+                raise Refused(f"{self.root}: the engine has session {holder.tag}, not {self.tag}")
+            if busy and self.files.inbox.is_dir():
+                if (owner := self.files.inbox.stat().st_uid) != os.geteuid():
+                    raise Refused(f"{self.files.inbox}: user {owner} has this session", "run the command as that user")
+                return
+            late = time.monotonic() - deadline
+            if not busy and (late >= 0 or self.over):
+                raise Refused(self.no_engine)
+            if late >= ANSWER_SECONDS:
+                raise Refused(f"{self.root}: the engine of session {self.tag} does not listen", "is it still starting?")
+            time.sleep(_NOBODY_SECONDS)
+
+    def await_answer(self, answers: _Answers, sent: Sent, command: cmd.Command) -> Answer:
+        """What came of a request; it is withdrawn if nobody takes it up."""
+        began = alive = time.monotonic()
+        settled = 0
+        while True:
+            # An engine that cannot journal puts a request back: gone once is not gone.
+            settled = settled + 1 if sent.settled else 0
+            if settled and (said := answers.look(sent.id)):
+                return said
+            if settled > 10:
+                return Answer(False, f"{self.files.inbox}: the request was removed by others; nothing was done")
+            now = time.monotonic()
+            busy = held(self.lock)
+            alive = now if busy else alive
+            if (
+                not busy
+                and (now - alive >= SUCCESSION_SECONDS or self.over)
+                and (said := self._without_engine(answers, sent, command))
+            ):
+                return said
+            if now - began >= ANSWER_SECONDS and sent.withdraw():
+                trouble = self.outline().trouble
+                why = f": {in_line(trouble.what, trouble.remedy)}" if trouble is not None else ""
+                return Answer(False, f"withdrawn: the engine did not take it up within {ANSWER_SECONDS:.0f} s{why}")
+            time.sleep(_LOOK_SECONDS if busy else _NOBODY_SECONDS)
+
+    def _without_engine(self, answers: _Answers, sent: Sent, command: cmd.Command) -> Answer | None:
+        """What a request came to if there is no engine any more; None if there is one after all."""
+        try:
+            with kept_out(self.lock):
+                if said := answers.look(sent.id):
+                    return said
+                sent.drop()
+        except LabBusy:
+            return None
+        ended = Answer(True, "the engine has ended")
+        return ended if isinstance(command, cmd.Stop) else Answer(False, self.no_engine)
+
+
+# ── commands from words ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def approve(number: int, commit: str) -> Make:
+    """`commit`: what was shown, or its beginning; empty: what is there now."""
+
+    def make(found: Steered) -> cmd.Command:
+        if all(waiting.number != number for waiting in found.outline().waiting):
+            from autoresearch_tui.session.fold import recorded
+
+            # What the policy vetoed on the critic's word may be approved as well.
+            known = recorded(found.files.journal)[1].experiments
+            if number < len(known) and known[number].commit.startswith(commit):
+                return cmd.Approve(number, known[number].commit)
+        return cmd.Approve(number, _shown(found, number, commit))
+
+    return make
+
+
+def veto(number: int, commit: str, reason: str) -> Make:
+    """As :func:`approve`."""
+    return lambda found: cmd.Veto(number, _shown(found, number, commit), reason)
+
+
+def edit(number: int, commit: str, file: Path, description: str) -> Make:
+    """The text of `file` in place of the editable file of that name. Raises UserError."""
+    text = _text(file)
+
+    def make(found: Steered) -> cmd.Command:
+        return cmd.Revise(number, _shown(found, number, commit), {_editable(found, file): text}, description)
+
+    return make
+
+
+def overrule(number: int, reason: str) -> Make:
+    """Discard what is kept; keep what is not."""
+
+    def make(found: Steered) -> cmd.Command:
+        from autoresearch_tui.session.fold import recorded
+
+        experiments = recorded(found.files.journal)[1].experiments
+        kept = number < len(experiments) and experiments[number].outcome == Outcome.KEEP
+        return cmd.Overrule(number, Outcome.DISCARD if kept else Outcome.KEEP, reason)
+
+    return make
+
+
+def _shown(steered: Steered, number: int, commit: str) -> str:
+    """The whole name of the commit that was shown; the engine refuses what is not the proposal's."""
+    found = next((e.commit for e in steered.outline().waiting if e.number == number), "")
+    return found if found.startswith(commit) else commit
+
+
+def _editable(steered: Steered, file: Path) -> str:
+    """The editable file that `file` replaces."""
+    began = steered.outline().session
+    names = began.editable if began else ()
+    if len(names) == 1:
+        return names[0]
+    path = file.resolve()
+    found = [name for name in names if path.match(name)] or [name for name in names if Path(name).name == path.name]
+    if len(found) != 1:
+        raise UserError(f"{file}: is it {', '.join(names[:-1])} or {names[-1]}? give the file that name")
+    return found[0]
+
+
+def _text(file: Path) -> str:
+    from autoresearch_tui.lab.paths import LARGEST_BYTES
+
+    try:
+        data = file.read_bytes() if file.is_file() else None
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    if data is None:
+        raise UserError(f"{file}: no such file")
+    if len(data) > LARGEST_BYTES:
+        raise UserError(f"{file}: larger than {LARGEST_BYTES >> 20} MiB", "a researcher reads the whole of it")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not UTF-8 at byte {error.start}", "save it as UTF-8") from None

@@ -1,0 +1,154 @@
+"""The last match of a pattern in a log, as a separate program: a pattern can backtrack for ever, and
+nothing else interrupts it. Standard library only.
+
+Standard input: a line of JSON `{"pattern": …, "name": …, "path": …}`, and, without a path, the text in UTF-8. Standard
+output: JSON; null if there is no match, else `{"group": …, "line": …, "by_name": …, "at": …}`: `at` is the byte where
+the piece of the log begins in which it was found.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import mmap
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+
+# A match is looked for in pieces from the end: a score is among the last lines, and a log may have 64 MiB.
+_PIECE, _OVERLAP = 1 << 20, 1 << 14
+_ANSI = re.compile(r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+_PLAIN = re.compile(r"[A-Za-z0-9_:=<>/# -]+")
+_SHOWN = 200
+
+Bytes = bytes | mmap.mmap
+Match = re.Match[str]
+
+
+def _as_windows(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
+
+
+codecs.register_error("western", _as_windows)
+
+
+def search(data: Bytes, pattern: str, name: str) -> dict[str, object] | None:
+    """The last match of the pattern, or else the last mention of the name."""
+    needle = _beginning(pattern).encode()
+    regex = re.compile(pattern, re.MULTILINE)
+    for at, piece, own in _pieces(data, lambda raw: needle in raw):
+        # Plain text first; a pattern that asks for colours or carriage returns gets them.
+        for text, limit in ((_plain(piece), len(_plain(piece[:own]))), (piece, own)):
+            if match := _last(regex.finditer(text), limit):
+                return _answer(match, at)
+            if text == piece:
+                break
+    return _mention(data, name)
+
+
+def _answer(match: Match, at: int, *, by_name: bool = False) -> dict[str, object]:
+    return {"group": match.group(1), "line": _line(match), "by_name": by_name, "at": at}
+
+
+def _pieces(data: Bytes, wanted: Callable[[bytes], bool]) -> Iterator[tuple[int, str, int]]:
+    """Whole lines from the end: where they begin, their text with some of what follows, how much is the piece's own.
+
+    Those that are not `wanted` by their bytes are left out, for most of a log has nothing in it; colours may hide what
+    is looked for.
+    """
+    end = len(data)
+    while end > 0:
+        start = data.rfind(b"\n", 0, max(0, end - _PIECE)) + 1
+        stop = data.find(b"\n", min(len(data), end + _OVERLAP))
+        raw = data[start : len(data) if stop < 0 else stop]
+        if b"\x1b" in raw or wanted(raw):
+            own = raw[: end - start].decode("utf-8", "western")
+            yield start, own + raw[end - start :].decode("utf-8", "western"), len(own)
+        end = start
+
+
+def _last(matches: Iterator[Match], limit: int) -> Match | None:
+    """The last that begins before the limit; what begins behind it belongs to a piece that has been searched."""
+    found = None
+    for match in matches:
+        if match.start() >= limit:
+            break
+        found = match
+    return found
+
+
+def _plain(text: str) -> str:
+    return (_ANSI.sub("", text) if "\x1b" in text else text).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _mention(data: Bytes, name: str) -> dict[str, object] | None:
+    """The last place with the name and a number, in whatever form: `val_bpb=0.99`, `{"val_bpb": 0.99}`."""
+    words = [word for word in re.split(r"[ _./-]+", name) if word]
+    if not words:
+        return None
+    number = r"[-+]?(?:\d[\d.,]*(?:e[-+]?\d+)?|\.\d+(?:e[-+]?\d+)?|nan|inf)"
+    regex = re.compile(
+        rf"(?i)(?<![A-Za-z0-9]){r'[ _./-]?'.join(map(re.escape, words))}"
+        rf"[\"'`]?\s{{0,20}}(?:[:=]|is|->|\u2192)?\s{{0,20}}((?:[a-z_][\w.]{{0,30}}[(\[]+[\"']?){{0,2}}{number})(?!\w)"
+    )
+    needle = max(words, key=len).lower()
+    for begins, piece, own in _pieces(data, lambda raw: not needle.isascii() or needle.encode() in raw.lower()):
+        text, limit = _plain(piece), len(_plain(piece[:own]))
+        for at in _places(text, needle):
+            # Only beside the needle: letter by letter through a whole log would take seconds.
+            match = _last(regex.finditer(text, max(0, at - len(name) - 20), at + _SHOWN), limit)
+            if match is not None and match.start() <= at:
+                return _answer(match, begins, by_name=True)
+    return None
+
+
+def _places(text: str, needle: str) -> Iterator[int]:
+    """The positions of a word, in any case, from the end."""
+    lower = text.lower()
+    if len(lower) != len(text):  # a letter whose small form is longer: its places are not the text's
+        yield from (found.start() for found in reversed(list(re.finditer(re.escape(needle), text, re.IGNORECASE))))
+        return
+    at = lower.rfind(needle)
+    while at >= 0:
+        yield at
+        at = lower.rfind(needle, 0, at)
+
+
+def _beginning(pattern: str) -> str:
+    """What every match begins with, as far as that is plain to see; else empty."""
+    if "|" in pattern or "(?" in pattern:
+        return ""
+    body = pattern.removeprefix("^")
+    plain = _PLAIN.match(body)
+    if plain is None:
+        return ""
+    return plain[0][:-1] if body[plain.end() :][:1] in {"*", "?", "{"} else plain[0]
+
+
+def _line(match: Match) -> str:
+    text = match.string
+    start = max(text.rfind("\n", 0, match.start()) + 1, match.start() - _SHOWN)
+    end = text.find("\n", match.start() + 1)
+    return text[start : len(text) if end < 0 else end][:_SHOWN]
+
+
+def _log(path: str, encoding: str) -> Bytes:
+    with open(path, "rb") as file:  # noqa: PTH123
+        if os.fstat(file.fileno()).st_size == 0:
+            return b""
+        if encoding == "utf-8":
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return file.read().decode(encoding, "replace").encode("utf-8", "replace")
+
+
+def main() -> None:
+    """One task."""
+    task = json.loads(sys.stdin.buffer.readline())
+    data = _log(task["path"], task["encoding"]) if task["path"] else sys.stdin.buffer.read()
+    json.dump(search(data, task["pattern"], task["name"]), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Finds a score in what a run, or its referee, printed, as `grep` would; or says why there is none."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoresearch_tui.lab import instructions
+from autoresearch_tui.logs import encoding as logtext
+from autoresearch_tui.logs import matcher
+from autoresearch_tui.logs.lines import READ_BYTES, json_object, split_lines
+from autoresearch_tui.util.text import describe
+
+MATCH_SECONDS = 5.0
+_SHOWN = 40
+_NUMBERED = re.compile(r"^\s*([A-Za-z]\w*)\s*[:=]\s*([-+]?(?:\d|\.\d|nan|inf)[\d.,eE+-]*)\s*%?\s*$")
+# An opening quote or bracket, or a call such as `np.float64(`, may stand before the number.
+_NUMBER = re.compile(
+    r"[\s\"'`*~=:(\[{<]*(?:[A-Za-z_][\w.]*[(\[]+[\"']?)*"
+    r"(?P<number>[-+]?(?:\d{1,3}(?:,\d{3})+\.\d+|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf(?:inity)?))"
+    r"(?!\w|[.,:/-]\d)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A score, or why there is none. `at`: the byte of a log where the last MiB begins that has the score."""
+
+    value: float | None
+    problem: str = ""
+    at: int | None = None
+
+
+def find_score(source: str | Path, pattern: str, name: str, *, any_form: bool = False, where: str = "the log") -> Found:
+    """The number in the first group of the pattern's last match (MULTILINE); colours and carriage returns aside.
+
+    `source` is a text or a log's path; a log that is not there is empty.
+
+    `any_form`: where the pattern matches nowhere, the last mention of the metric by its `name` and a number counts.
+    `where`: what the text is, for the reason.
+    """
+    try:
+        match = _search(source, pattern, name)
+    except subprocess.TimeoutExpired:
+        return Found(None, f"`metric.pattern` takes more than {MATCH_SECONDS:g} s on {where}; write a simpler one")
+    except (subprocess.SubprocessError, OSError, ValueError) as error:
+        return Found(None, f"{where} could not be searched: {type(error).__name__}")
+    if match is None:
+        return Found(None, f"{where} has no {name} that `metric.pattern` finds")
+    if match["by_name"] and not any_form:
+        line = describe(str(match["line"]), _SHOWN)
+        return Found(None, f"`metric.pattern` matches no line of {where}, which has `{line}`; correct the pattern")
+    if match["group"] is None:
+        return Found(None, f"the group of `metric.pattern` matches nothing in `{describe(match['line'], _SHOWN)}`")
+    value = number(match["group"])
+    if value is None or not math.isfinite(value):
+        return Found(None, f"{where}'s {name} is {describe(match['group'], _SHOWN)}, which is no finite number")
+    return Found(value, at=match["at"] if isinstance(source, Path) else None)
+
+
+def number(text: str) -> float | None:
+    """The number that a text begins with, such as `0.99`, `np.float64(0.99)`, `0.99 (best)`; None for anything else.
+
+    A comma is taken for one only where it can be no decimal point: `1,024.5`.
+    """
+    found = _NUMBER.match(text[: _SHOWN * 2])
+    return float(found["number"].replace(",", "")) if found else None
+
+
+def number_keys(text: str, most: int = 8) -> tuple[str, ...]:
+    """Which keys may hold the score, for a lab whose pattern finds none, those last in the log first.
+
+    They stand before a number on a line of their own.
+    """
+    found: dict[str, None] = {}
+    for line in reversed(split_lines(text[-READ_BYTES:])):
+        pairs = json_object(line) or dict(_NUMBERED.findall(line))
+        usable = (key for key, value in pairs.items() if isinstance(value, str | int | float) and key.isidentifier())
+        found |= dict.fromkeys(key for key in usable if not instructions.beside(key))
+    return tuple(found)[:most]
+
+
+def _search(source: str | Path, pattern: str, name: str) -> dict[str, Any] | None:
+    text = source if isinstance(source, str) else ""
+    path = str(source) if isinstance(source, Path) and source.is_file() else ""
+    encoding = logtext.encoding_of(source) if isinstance(source, Path) and path else "utf-8"
+    task = json.dumps({"pattern": pattern, "name": name, "path": path, "encoding": encoding}).encode()
+    answer = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", str(Path(matcher.__file__))],
+        input=task + b"\n" + text.encode("utf-8", "replace"),
+        capture_output=True,
+        timeout=MATCH_SECONDS,
+        check=True,
+    ).stdout
+    found = json.loads(answer)
+    return found if isinstance(found, dict) else None

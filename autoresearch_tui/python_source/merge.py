@@ -1,0 +1,59 @@
+"""Three-way merge of one text, by lines; pure.
+
+Unlike `git merge-file`, changes of neighbouring lines do not conflict: two experiments that each change one constant
+of a block of constants are independent of each other. Changes of the same lines, and insertions at the same place, do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from autoresearch_tui.util.line_ends import like, plain
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """Lines [start, end) of the base are replaced by `lines`."""
+
+    start: int
+    end: int
+    lines: tuple[str, ...]
+
+
+def merge(base: str, ours: str, theirs: str) -> str | None:
+    """`base` with the changes of both, in the line ends of `ours`; None if they touch the same place in different
+    ways."""
+    merged = _merge(*(plain(text) for text in (base, ours, theirs)))
+    return None if merged is None else like(merged, ours)
+
+
+def _merge(base: str, ours: str, theirs: str) -> str | None:
+    lines = base.splitlines(keepends=True)
+    changes = sorted({*_changes(lines, ours), *_changes(lines, theirs)}, key=lambda c: (c.start, c.end))
+    merged: list[str] = []
+    place = 0
+    for index, change in enumerate(changes):
+        if index and _clash(changes[index - 1], change):
+            return None
+        merged += lines[place : change.start]
+        merged += change.lines
+        place = change.end
+    return "".join(merged + lines[place:])
+
+
+def _changes(base: list[str], text: str) -> set[_Change]:
+    new = text.splitlines(keepends=True)
+    matcher = difflib.SequenceMatcher(None, base, new, autojunk=False)
+    return {
+        _Change(start, end, tuple(new[new_start:new_end]))
+        for kind, start, end, new_start, new_end in matcher.get_opcodes()
+        if kind != "equal"
+    }
+
+
+def _clash(one: _Change, two: _Change) -> bool:
+    # An insertion (start == end) at the edge of a replaced range: which comes first is anybody's guess.
+    if one.start == one.end or two.start == two.end:
+        return two.start <= one.end
+    return two.start < one.end

@@ -1,0 +1,335 @@
+"""A recorded session, played again: its journal and its files grow in a folder of their own, as they once did."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Callable
+from datetime import datetime
+from itertools import accumulate, pairwise
+from pathlib import Path
+
+from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.lab.session_files import RunFiles
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session import journal
+from autoresearch_tui.session.fold import recorded
+from autoresearch_tui.util import atomic, timestamps
+from autoresearch_tui.util.errors import UserError
+
+# Nothing to see for longer than this, and the player continues.
+LONGEST_GAP = 3.0
+SLOWEST, FASTEST = 1 / 1024, float(1 << 20)
+# A log grows this often, so that a curve moves as it did.
+_TICK = 0.1
+_SLICE = 1 << 20
+# What ends the growing of a run's log.
+_ENDS = (ev.RunStarted, ev.RunEnded, ev.RunRequeued)
+
+
+class Replay:
+    """Plays records with their spacing divided by `speed`; long gaps between runs are cut short.
+
+    Records keep their times: :meth:`clock` is the night's own, for a screen to count by. The recorded session is only
+    ever read. Keys ask, from any thread; a thread of the player's own does what they ask for.
+    """
+
+    def __init__(
+        self,
+        lab: Lab,
+        tag: str,
+        speed: float,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], bool] | None = None,
+    ) -> None:
+        if not (speed > 0 and math.isfinite(speed)):
+            raise UserError(f"--speed must be more than 0, not {speed:g}")
+        self._source = lab.session(tag)
+        self._records, _ = recorded(self._source.journal)
+        # When each record comes, in seconds since the first; a clock that was set back does not count.
+        gaps = (timestamps.between(a.time, b.time) for a, b in pairwise(self._records))
+        self._due = list(accumulate(gaps, initial=0.0))
+        self.speed = speed
+        self.paused = False
+        self.finished = threading.Event()
+        """Set while there is nothing more to play."""
+        self._failure = ""
+        self._monotonic = monotonic
+        self._stopping = threading.Event()
+        # Set by whatever ends a wait: a key, or the end.
+        self._asked = threading.Event()
+        self._wait = wait or self._asked.wait
+        self._folder = Path(tempfile.mkdtemp(prefix="autoresearch-replay-"))
+        # It bears the lab's name, which is on the screen.
+        self.lab = Lab(self._folder / lab.root.name, lab.settings)
+        self._target = self.lab.session(tag)
+        self._target.folder.mkdir(parents=True)
+        _copy(lab.program, self.lab.program)
+        # How many records are played, and the seconds of the night until now.
+        self._now = (0, 0.0)
+        self._goal: tuple[int, float] | None = None
+        self._goal_lock = threading.Lock()
+        self._growing: dict[int, Growth] = {}
+        self._thread = threading.Thread(target=self._play, name="replay", daemon=True)
+
+    def start(self) -> None:
+        """The first record is there when this returns; the others come by themselves."""
+        self._append(1)
+        self._now = (1, 0.0)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the playing and removes its folder."""
+        self._stopping.set()
+        self._asked.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    # -- what is shown of it ---------------------------------------------------------------------------------
+
+    def clock(self) -> float:
+        """The night's own time, in seconds since 1970."""
+        played, seconds = self._now
+        last = max(played - 1, 0)
+        return timestamps.seconds(self._records[last].time) + seconds - self._due[last]
+
+    def standing(self) -> str:
+        """`replay, Fri 03:12:45, 60×, paused`: where it is, and how fast it moves."""
+        when = f"{datetime.fromtimestamp(self.clock()).astimezone():%a %H:%M:%S}"
+        if self._failure:
+            return f"the replay cannot go on: {self._failure}"
+        if self.finished.is_set():
+            return f"the replay has ended, {when}"
+        return f"replay, {when}, {self.speed:g}×{', paused' if self.paused else ''}"
+
+    # -- asked by keys ---------------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Stand still, or continue."""
+        self.paused = not self.paused
+        self._asked.set()
+
+    def faster(self, times: float) -> None:
+        """Multiply the speed, within bounds."""
+        self.speed = min(max(self.speed * times, SLOWEST), FASTEST)
+        self._asked.set()
+
+    def step(self) -> bool:
+        """Go to the next verdict and pause there. Returns False if there is none."""
+        with self._goal_lock:
+            played = self._goal[0] if self._goal else self._now[0]
+            ahead = range(played, len(self._records))
+            place = next((n for n in ahead if isinstance(self._records[n].event, ev.VerdictGiven)), None)
+            if place is not None:
+                self._goal = (place + 1, self._due[place])
+                self.paused = True
+        self._asked.set()
+        return place is not None
+
+    def seek(self, where: str) -> str:
+        """Go to an experiment (`#12`), a share of the night (`50%`) or a time (`03:30`). Returns why it cannot."""
+        try:
+            seconds = self._moment(where.strip())
+        except (ValueError, OverflowError):
+            return f"{where.strip()} is neither an experiment, such as #12, nor 50% or 03:30"
+        if seconds is None:
+            return f"the replay has no experiment {where.strip()}"
+        if not 0 <= seconds <= self._due[-1]:
+            return f"{where.strip()} is not within the recorded session"
+        with self._goal_lock:
+            self._goal = (bisect_right(self._due, seconds), seconds)
+        self._asked.set()
+        return ""
+
+    def _moment(self, where: str) -> float | None:
+        """Seconds since the first record; None for an experiment that there is not."""
+        if where.endswith("%"):
+            return float(where[:-1]) / 100 * self._due[-1]
+        if ":" in where:
+            began = timestamps.parse(self._records[0].time)
+            return (timestamps.upcoming(where, began) - began).total_seconds()
+        number = int(where.removeprefix("#"))
+        # Where its run starts, or where it was proposed if it never ran.
+        for kind in (ev.RunStarted, ev.ProposalMade):
+            for due, record in zip(self._due, self._records, strict=True):
+                if isinstance(record.event, kind) and record.event.number == number:
+                    return due
+        return None
+
+    # -- the player's thread ---------------------------------------------------------------------------------
+
+    def _play(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._asked.clear()
+                if self._goal is not None:
+                    self._go(self._goal)
+                elif self._now[0] == len(self._records):
+                    self._end()
+                    self._asked.wait()
+                elif self.paused:
+                    self._asked.wait()
+                else:
+                    self._advance()
+        except OSError as error:
+            # Its folder is gone, or the disk is full: the picture stands still, and nothing of the session is hurt.
+            self._failure = error.strerror or str(error)
+        finally:
+            self.finished.set()
+
+    def _end(self) -> None:
+        # A recording that ends within a run has the log that there was.
+        for number in list(self._growing):
+            self._end_log(number)
+        self.finished.set()
+
+    def _advance(self) -> None:
+        """Lets a moment go by, with the logs growing through it; then the next record, if it is due."""
+        played, seconds = self._now
+        due = self._due[played]
+        if due > seconds:
+            whole = (due - self._due[played - 1]) / LONGEST_GAP
+            rate = self.speed if self._growing else max(self.speed, whole)
+            wanted, began = (due - seconds) / rate, self._monotonic()
+            woken = self._wait(min(wanted, _TICK))
+            arrived = wanted <= _TICK and not woken
+            seconds = due if arrived else min(due, seconds + (self._monotonic() - began) * rate)
+            self._grow(seconds)
+        if seconds < due:
+            self._now = (played, seconds)
+            return
+        self._bring(played)
+        self._append(played + 1)
+        self._now = (played + 1, due)
+
+    def _grow(self, seconds: float) -> None:
+        for growth in self._growing.values():
+            growth.at(seconds)
+
+    def _go(self, goal: tuple[int, float]) -> None:
+        """To where a key asked for, at once."""
+        played, seconds = goal
+        if played < self._now[0]:
+            self._rewind(played)
+        for place in range(self._now[0], played):
+            if self._stopping.is_set():
+                return
+            self._bring(place)
+        self._grow(seconds)
+        self._append(played)
+        self._now = goal
+        with self._goal_lock:
+            if self._goal is goal:
+                self._goal = None
+
+    def _rewind(self, played: int) -> None:
+        """Back to where so many records are played: what reads the journal sees a shorter one, and reads it anew."""
+        running: dict[int, int] = {}
+        for place, record in enumerate(self._records[:played]):
+            if isinstance(record.event, ev.RunStarted):
+                running[record.event.number] = place
+            elif isinstance(record.event, _ENDS):
+                running.pop(record.event.number, None)
+        self._growing.clear()
+        for number, place in running.items():
+            _, target = self._run(number)
+            target.exit.unlink(missing_ok=True)
+            target.score.unlink(missing_ok=True)
+            self._bring(place)
+        self.finished.clear()
+        self._target.researcher_log.unlink(missing_ok=True)
+        atomic.write(self._target.journal, b"".join(map(journal.encode, self._records[:played])))
+        self._now = (played, self._due[played - 1])
+
+    def _bring(self, place: int) -> None:
+        """The files that a record speaks of are there before the record is."""
+        match self._records[place].event:
+            case ev.ProposalMade(number=number) | ev.ProposalRebased(number=number):
+                self._bring_proposal(number)
+            case ev.RunStarted(number=number):
+                source, target = self._run(number)
+                target.log.parent.mkdir(parents=True, exist_ok=True)
+                target.log.unlink(missing_ok=True)
+                self._growing[number] = Growth(source.log, target.log, *self._span(place, number))
+            case ev.RunEnded(number=number):
+                self._end_log(number)
+                source, target = self._run(number)
+                _copy(source.exit, target.exit)
+            case ev.RunScored(number=number):
+                source, target = self._run(number)
+                _copy(source.score, target.score)
+            case ev.RunRequeued(number=number):
+                self._end_log(number)
+
+    def _span(self, place: int, number: int) -> tuple[float, float]:
+        """When the run that starts at `place` began and ended, in recorded seconds since the first record.
+
+        Records of other experiments, and of other devices, come in between. A recording may end within a run.
+        """
+        later = range(place + 1, len(self._records))
+        ends = (n for n in later if isinstance(e := self._records[n].event, _ENDS) and e.number == number)
+        return self._due[place], self._due[next(ends, -1)]
+
+    def _bring_proposal(self, number: int) -> None:
+        source, target = self._run(number)
+        _copy(source.diff, target.diff)
+        for path in self.lab.settings.lab.editable:
+            _copy(source.folder / path, target.folder / path)
+
+    def _end_log(self, number: int) -> None:
+        if (growth := self._growing.pop(number, None)) is not None:
+            growth.to(1)
+
+    def _run(self, number: int) -> tuple[RunFiles, RunFiles]:
+        return self._source.run(number), self._target.run(number)
+
+    def _append(self, played: int) -> None:
+        """The journal up to so many records. The researcher's words have no times of their own: they come in
+        proportion."""
+        lines = b"".join(journal.encode(record) for record in self._records[self._now[0] : played])
+        with self._target.journal.open("ab") as file:
+            file.write(lines)
+        Growth(self._source.researcher_log, self._target.researcher_log).to(played / len(self._records))
+
+
+class Growth:
+    """A copy that grows towards its source, evenly from the moment `start` to the moment `end`, in seconds."""
+
+    def __init__(self, source: Path, target: Path, start: float = 0.0, end: float = 1.0) -> None:
+        self._source = source
+        self._target = target
+        self._start, self._end = start, end
+        self._size = source.stat().st_size if source.is_file() else 0
+
+    def at(self, moment: float) -> None:
+        """Plays up to where the source was at that moment."""
+        if self._end > self._start:
+            self.to((moment - self._start) / (self._end - self._start))
+
+    def to(self, share: float) -> None:
+        """Plays until the copy has this share of the source's bytes."""
+        wanted = int(self._size * min(max(share, 0.0), 1.0))
+        done = self._target.stat().st_size if self._target.exists() else 0
+        if wanted <= done:
+            return
+        with self._source.open("rb") as source, self._target.open("ab") as target:
+            source.seek(done)
+            while done < wanted:
+                data = source.read(min(_SLICE, wanted - done))
+                if not data:
+                    return
+                target.write(data)
+                done += len(data)
+
+
+def _copy(source: Path, target: Path) -> None:
+    if not source.is_file() or source.is_symlink():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)

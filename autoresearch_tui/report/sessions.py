@@ -1,0 +1,36 @@
+"""The recorded sessions of a lab, as a report or an export reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.lab.session_files import SessionFiles
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.fold import recorded
+from autoresearch_tui.session.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session, at least begun."""
+
+    tag: str
+    """The name of its folder, by which it is asked for; one that was copied or renamed began under another."""
+    files: SessionFiles
+    records: tuple[ev.Record, ...]
+    state: State
+
+
+def read_sessions(lab: Lab, tags: Sequence[str]) -> tuple[Session, ...]:
+    """Oldest first; of several, those in which nothing has happened are left out. Raises UserError."""
+    several = len(tags) > 1
+    found = []
+    for tag in tags:
+        files = lab.session(tag)
+        if several and files.journal.stat().st_size == 0:
+            continue
+        records, state = recorded(files.journal)
+        found.append(Session(tag, files, records, state))
+    return tuple(sorted(found, key=lambda session: session.records[0].time))

@@ -1,0 +1,61 @@
+"""Gemini CLI, `--output-format stream-json`: read from 0.61.0. It does not tell its thinking."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from autoresearch_tui.researchers.agents.reading import NOTHING, Reading, called, count, gave, table, text, told
+from autoresearch_tui.researchers.base import Usage
+
+
+def read(event: Mapping[str, Any]) -> Reading | None:
+    """What an event tells; None if it is none of Gemini CLI's."""
+    match event.get("type"):
+        case "init":
+            return Reading(session=text(event.get("session_id")))
+        case "message" if isinstance(event.get("content"), str):
+            return _message(event)
+        case "tool_use" if "tool_name" in event:
+            return Reading(called(event["tool_name"], event.get("parameters")))
+        case "tool_result":
+            failed = event.get("status") == "error"
+            return Reading(gave(event.get("output", ""), failed=failed, empty="done"))
+        case "error" if "severity" in event:
+            return Reading(trouble=_plain(text(event.get("message"))))
+        case "result" if "status" in event:
+            return _result(event)
+    return None
+
+
+def _message(event: Mapping[str, Any]) -> Reading:
+    # the user's is the prompt that it was given
+    if event.get("role") != "assistant":
+        return NOTHING
+    if event.get("delta"):
+        return Reading(words=event["content"], piece=True)
+    return Reading(told(event["content"]), text(event["content"]))
+
+
+def _result(event: Mapping[str, Any]) -> Reading:
+    stats = table(event.get("stats"))
+    sent, received, whole = (count(stats.get(f"{kind}_tokens")) for kind in ("input", "output", "total"))
+    trouble = ""
+    if event.get("status") == "error":
+        trouble = _plain(text(table(event.get("error")).get("message"))) or "it ended with an error"
+    # what it thought is in the total alone; it tells no dollars
+    return Reading(trouble=trouble, cost=Usage(sent, max(received, whole - sent)))
+
+
+def _plain(message: str) -> str:
+    """The words in an answer of the API that is quoted whole."""
+    message = message.removeprefix("[API Error: ")
+    start = message.find("{")
+    if start < 0:
+        return message.replace("]\n", "\n", 1).removesuffix("]")
+    try:
+        found, _ = json.JSONDecoder().raw_decode(message[start:])
+    except (ValueError, RecursionError):
+        return message
+    return text(table(table(found).get("error")).get("message")) or message

@@ -1,0 +1,276 @@
+"""What the brief says about earlier experiments, within a number of characters. Pure.
+
+Every text in here comes from an agent or a log, so it is cleaned, kept on lines that we begin, and fenced.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.researchers.base import RAN, Attempt, RunFacts
+from autoresearch_tui.session.ends import TO_EXPLAIN, Outcome
+from autoresearch_tui.session.format import front
+from autoresearch_tui.util.text import clean_text, describe
+
+CEILING = 32_000
+"""Characters that the history may take at most: about 8,000 tokens."""
+
+RECENT = 30
+NEWEST = 10
+PLATEAU = 10
+NEAR_MISSES = 6
+
+_DIFFS = 3
+_DIFF_CHARS = 1_500
+_DIFF_SHARE = 0.3
+_LOG_LINES = 8
+
+_SESSIONS = 8
+_SHORT = {"waiting": "never run"}
+_PRIOR_SHARES: tuple[tuple[Collection[str], float], ...] = (
+    ({Outcome.KEEP}, 0.35),
+    ({Outcome.VETOED}, 0.15),
+    ({Outcome.CRASH, Outcome.STOPPED, Outcome.INVALID}, 0.1),
+    ({"waiting", Outcome.WITHDRAWN}, 0.1),
+    ({"repeat"}, 0.05),
+    ((), 0.25),
+)
+"""Of the room for results from before the session, by outcome; the last is of all others."""
+_SHORTEST = 20  # characters of a line
+_NOTE = 30  # those of the line that counts what is left out
+
+FilesAt = Callable[[str], Mapping[str, str]]
+
+
+def render(
+    attempts: Sequence[Attempt], goal: Goal, files_at: FilesAt, limit: int = CEILING, continued: int | None = None
+) -> str:
+    """The table of earlier experiments and the newest kept changes, at most about `limit` characters.
+
+    `continued`: the frontier, where it is not the best.
+    """
+    if not attempts:
+        return "Nothing has been tried yet."
+    diffs = kept_changes(attempts, files_at, int(limit * _DIFF_SHARE))
+    course = frontier_losses(attempts, goal, continued)
+    lines = table(attempts, limit - len(diffs) - len(course))
+    head = f"{len(attempts)} experiments so far; the best score is {_score(best(attempts, goal))}."
+    return "\n".join(filter(None, (head, course, lines, diffs)))
+
+
+def frontier_losses(attempts: Sequence[Attempt], goal: Goal, continued: int | None = None) -> str:
+    """The course of the frontier's run, to hold the others' against; empty if its log does not tell."""
+    value = best(attempts, goal)
+    found = next((a for a in reversed(attempts) if a.outcome == Outcome.KEEP and a.value == value), None)
+    if continued is not None:
+        found = next((a for a in attempts if a.number == continued), None)
+    if found is None or found.run is None or not found.run.losses:
+        return ""
+    what = "the frontier" if continued is not None else "the best"
+    return f"Training loss of #{found.number}, {what}, at each tenth of the budget: {_losses(found.run)}"
+
+
+def best(attempts: Sequence[Attempt], goal: Goal) -> float | None:
+    """The best kept score; None if nothing is kept."""
+    return goal.best(a.value for a in attempts if a.outcome == Outcome.KEEP and a.value is not None)
+
+
+def table(attempts: Sequence[Attempt], limit: int) -> str:
+    """One entry an attempt, oldest first: what matters most is chosen first, the rest is only counted."""
+    chosen: dict[int, str] = {}
+    room = limit
+    for index, text in _wanted(attempts):
+        if index not in chosen and len(text) < room:
+            chosen[index] = text
+            room -= len(text) + 1
+    left_out = Counter(a.outcome for i, a in enumerate(attempts) if i not in chosen)
+    lines = [chosen[i] for i in sorted(chosen)]
+    if left_out:
+        counts = ", ".join(f"{n} {outcome}" for outcome, n in sorted(left_out.items()))
+        lines.insert(0, f"({left_out.total()} older experiments are left out: {counts})")
+    return "\n".join(lines)
+
+
+def prior(attempts: Sequence[Attempt], goal: Goal, limit: int) -> str:
+    """One line a result from before the session, oldest first, after a line for each earlier session of the lab.
+
+    Each kind has its share of the room, the newest first; what that leaves goes to the kinds in their order.
+    """
+    heads = _sessions(attempts, goal)
+    room = limit - sum(len(head) + 1 for head in heads) - _NOTE
+    chosen: dict[int, str] = {}
+    for rest in (False, True):
+        for kind, (_, share) in enumerate(_PRIOR_SHARES):
+            its = room if rest else min(room, int(limit * share))
+            for index in range(len(attempts) - 1, -1, -1):
+                if its < _SHORTEST:
+                    break
+                if index in chosen or _kind(attempts[index].outcome) != kind:
+                    continue
+                line = _prior_line(attempts[index])
+                if len(line) < its:
+                    chosen[index] = line
+                    its -= len(line) + 1
+                    room -= len(line) + 1
+    left_out = len(attempts) - len(chosen)
+    note = [f"({left_out} more are left out)"] if left_out and chosen else []
+    return "\n".join([*heads, *note, *(chosen[index] for index in sorted(chosen))])
+
+
+def _sessions(attempts: Sequence[Attempt], goal: Goal) -> list[str]:
+    """What each of the lab's earlier sessions came to, the newest last, as many as fit a page."""
+    found: dict[str, list[Attempt]] = {}
+    for attempt in attempts:
+        if attempt.session:
+            found.setdefault(attempt.session, []).append(attempt)
+    lines = []
+    for session, its in [*found.items()][-_SESSIONS:]:
+        counts = Counter(_SHORT.get(a.outcome, a.outcome) for a in its)
+        told = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items()))
+        lines.append(f"Session {describe(session, 40)}: {told}; the best kept score is {_score(best(its, goal))}.")
+    return lines
+
+
+def _kind(outcome: str) -> int:
+    """Its place among the shares."""
+    named = (place for place, (outcomes, _) in enumerate(_PRIOR_SHARES) if outcome in outcomes)
+    return next(named, len(_PRIOR_SHARES) - 1)
+
+
+def _prior_line(attempt: Attempt) -> str:
+    outcome = _SHORT.get(attempt.outcome, describe(attempt.outcome, 12))
+    score = "" if attempt.value is None else f" {_score(attempt.value)}"
+    name = f"{describe(attempt.session, 40)} #{attempt.number} " if attempt.session else ""
+    line = f"{name}{outcome}{score}: {describe(attempt.description, 100)}"
+    if attempt.outcome == Outcome.VETOED:
+        return line + f" | vetoed because: {describe(attempt.reason or 'no reason given', 100)}"
+    if attempt.outcome in TO_EXPLAIN and attempt.reason:
+        return line + f" | {describe(attempt.reason, 100)}"
+    return line
+
+
+def _wanted(attempts: Sequence[Attempt]) -> Iterator[tuple[int, str]]:
+    """Entries in the order of their worth; a long one is followed by its short form, lest it does not fit."""
+    newest_first = list(enumerate(attempts))[::-1]
+    for index, attempt in newest_first[:NEWEST]:
+        yield index, _entry(attempt, 160, _LOG_LINES, hypothesis=True)
+        yield index, _entry(attempt, 100, 1)
+    for index, attempt in newest_first[NEWEST:RECENT]:
+        yield index, _entry(attempt, 100, 1)
+    older = newest_first[RECENT:]
+    for index, attempt in older:
+        if attempt.outcome in (Outcome.KEEP, Outcome.VETOED):
+            yield index, _entry(attempt, 64)
+    for index, attempt in older:
+        yield index, _entry(attempt, 64)
+
+
+def _entry(attempt: Attempt, width: int, log_lines: int = 0, *, hypothesis: bool = False) -> str:
+    """One line, and for a failure the last lines of its log. No text in it is wider than `width`."""
+    line = f"#{attempt.number} {describe(attempt.outcome, 12)}"
+    if attempt.value is not None:
+        line += f" {_score(attempt.value)}"
+    line += f": {describe(attempt.description, width)}"
+    if attempt.leads or attempt.front:
+        line += f" | {front(attempt.front)}{', which stands here since' if attempt.leads else ''}"
+    if told := attempt.transfer or (attempt.reason if attempt.outcome == Outcome.SCALED else ""):
+        line += f" | {describe(told, width)}"
+    if attempt.edited:
+        newest = "the human edited this proposal before it ran; what ran is not what was proposed"
+        line += f" | {newest if hypothesis else 'edited by the human'}"
+    if attempt.outcome in (Outcome.VETOED, Outcome.STOPPED):
+        who = attempt.vetoed_by if attempt.outcome == Outcome.VETOED else "the human"
+        line += f" | {attempt.outcome} by {who}, because: {describe(attempt.reason or 'no reason given', width)}"
+    elif attempt.objection:
+        line += f" | a critic objected before it ran: {describe(attempt.objection, width)}"
+    if attempt.outcome == Outcome.GIVEN_UP:
+        line += f" | {describe(attempt.reason, width)}"
+    lines = [line]
+    if hypothesis and attempt.hypothesis.strip() and not attempt.edited:
+        lines.append(f"  | idea: {describe(attempt.hypothesis, width)}")
+    if hypothesis and attempt.run is not None:
+        lines += _run(attempt.run)
+    if log_lines and attempt.outcome in (Outcome.CRASH, Outcome.INVALID, Outcome.WITHDRAWN):
+        log = [text.strip() for text in clean_text(attempt.reason).split("\n") if text.strip()]
+        lines += [f"  | {text[:width]}" for text in log[-log_lines:]]
+    return "\n".join(lines)
+
+
+def _run(run: RunFacts) -> list[str]:
+    """What it did, and how its loss went: two lines at most."""
+    facts = (
+        (run.steps, "{:,.0f} steps"),
+        (run.tokens_per_second, "{:,.0f} tokens/s"),
+        (run.mfu_percent, "MFU {:.1f} %"),
+        (run.memory_gb, "{:.1f} GiB"),
+        (run.seconds_before, "{:.0f} s before training"),
+        (run.seconds_after, "{:.0f} s after it"),
+    )
+    told = ", ".join(words.format(number) for number, words in facts if number is not None)
+    lines = [f"  | run: {told}"] if told else []
+    return lines + ([f"  | loss: {_losses(run)}"] if run.losses else [])
+
+
+def _losses(run: RunFacts) -> str:
+    return " ".join(f"{loss:.4g}" for loss in run.losses)
+
+
+def kept_changes(attempts: Sequence[Attempt], files_at: FilesAt, limit: int) -> str:
+    """The newest kept changes as diffs, so that what worked can be built on; and what a human made of a proposal."""
+    changed = [(place, a) for place, a in enumerate(attempts) if a.base and a.commit != a.base]
+    shown = {place: a for place, a in changed if a.edited}
+    shown = dict(
+        [*shown.items()][-_DIFFS:] + [(place, a) for place, a in changed if a.outcome == Outcome.KEEP][-_DIFFS:]
+    )
+    kept = [shown[place] for place in sorted(shown)]
+    parts: list[str] = []
+    room = limit
+    for attempt in reversed(kept):
+        text = diff(files_at(attempt.base), files_at(attempt.commit), _DIFF_CHARS)
+        if not text:
+            continue
+        edited = ", as the human edited it" if attempt.edited else ""
+        part = f"The change of #{attempt.number}{edited}:\n{text}"
+        if len(part) > room:
+            break
+        parts.insert(0, part)
+        room -= len(part) + 1
+    return "\n".join(parts)
+
+
+def diff(old: Mapping[str, str], new: Mapping[str, str], limit: int) -> str:
+    """What changed between two sets of files, each line marked as data, cut at about `limit` characters."""
+    lines: list[str] = []
+    for path in sorted(new):
+        before, after = old.get(path, ""), new[path]
+        lines += difflib.unified_diff(before.splitlines(), after.splitlines(), path, path, n=1, lineterm="")
+    text = "\n".join(f"  | {line}" for line in clean_text("\n".join(lines)).split("\n") if line)
+    if len(text) > limit:
+        text = text[:limit].rsplit("\n", 1)[0] + "\n  | (cut here)"
+    return text
+
+
+def on_plateau(attempts: Sequence[Attempt]) -> bool:
+    """True if none of the last ten decided experiments was kept."""
+    decided = sum(a.outcome in RAN for a in attempts)
+    return decided > PLATEAU and since_keep(attempts) >= PLATEAU
+
+
+def since_keep(attempts: Sequence[Attempt]) -> int:
+    """Decided experiments since the last keep."""
+    outcomes = [a.outcome for a in reversed(attempts) if a.outcome in RAN]
+    return outcomes.index(Outcome.KEEP) if Outcome.KEEP in outcomes else len(outcomes)
+
+
+def near_misses(attempts: Sequence[Attempt], goal: Goal) -> str:
+    """The discarded experiments that came closest, best first."""
+    scored = [(a.value, a) for a in attempts if a.outcome == Outcome.DISCARD and a.value is not None]
+    scored.sort(key=lambda pair: goal.sort_key(pair[0]))
+    return "\n".join(_entry(attempt, 100) for _, attempt in scored[:NEAR_MISSES])
+
+
+def _score(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.7g}"

@@ -1,0 +1,374 @@
+"""The offline researcher: turns constants and makes structural edits, steered by what was kept and what was not.
+
+It needs no key and no network, and is the honest baseline that a language model has to beat. It keeps no state:
+every proposal follows from the seed and the brief. What it caches only saves time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.python_source import constants
+from autoresearch_tui.python_source.constants import Knob, Value
+from autoresearch_tui.python_source.setting import Setting
+from autoresearch_tui.python_source.setting import read as read_setting
+from autoresearch_tui.researchers.base import RAN, Attempt, Brief, Proposal, ResearcherError
+from autoresearch_tui.researchers.search import breadth, facts, moves, structure, wording
+from autoresearch_tui.researchers.search.breadth import Shaping
+from autoresearch_tui.researchers.search.moves import LEVELS, Step
+from autoresearch_tui.researchers.search.steering import (
+    Belief,
+    Bounds,
+    PastTrial,
+    kinds,
+    spread_of,
+    worthwhile,
+)
+from autoresearch_tui.researchers.search.structure import Edit
+from autoresearch_tui.session.ends import SCORED, Outcome
+from autoresearch_tui.session.stream_marks import TEXT, part
+
+Move = tuple[Step, ...]
+Idea = Move | Edit
+
+_FOLLOW = 0.8  # how often a direction that was just kept is followed at once
+_PAIR = 0.12
+_PLATEAU = 8  # experiments without a keep
+_PAIR_ON_PLATEAU = 0.25
+_FEW = 3  # knobs
+_WANDERINGS = 200
+_BEFORE = 200  # attempts of earlier sessions that the search learns from
+_TELLING = RAN | {Outcome.VETOED}
+
+
+class Search:
+    """A :class:`~autoresearch_tui.researchers.base.Researcher` that works offline, the same for the same seed."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._seed = seed
+        self._settings: dict[str, Setting] = {}
+        self._shapes: dict[str, Mapping[str, Edit]] = {}
+        self._asked: tuple[int, str] | None = None
+        self._answers: list[str] = []  # to that question so far
+
+    def propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
+        """The next step of the search. Raises ResearcherError if no constant is found or none is left to try."""
+        asked = (brief.number, brief.base)
+        refused = self._answers if brief.complaint and self._asked == asked else []
+        if brief.complaint and not refused:  # after a restart: what was refused is what it would have said
+            first = _Plan(self, brief, self._seed, "", []).best(cancelled)
+            refused = [first[1]] if first else []
+        plan = _Plan(self, brief, self._seed, brief.complaint, refused)
+        found = plan.best(cancelled)
+        if found is None:
+            return None
+        move, identity, files = found
+        self._asked, self._answers = asked, [*refused, identity]
+        if isinstance(move, Edit):
+            words = wording.of_edit(move, plan.shapings)
+        else:
+            words = wording.description(move), wording.hypothesis(move, plan.trials, plan.kinds, brief.metric)
+        proposal = Proposal(*words, files)
+        say(f"{part(TEXT, proposal.description)}: {proposal.hypothesis}\n")
+        return proposal
+
+    def setting(self, brief: Brief, commit: str) -> Setting | None:
+        """The editable files at a commit as values; None if they are lost."""
+        if not commit:
+            return None
+        if commit not in self._settings:
+            try:
+                files = brief.files_at(commit)
+            except (KeyError, OSError):
+                return None
+            if not files:
+                return None
+            self._settings[commit] = read_setting(files)
+        return self._settings[commit]
+
+    def shapes(self, brief: Brief, commit: str) -> Mapping[str, Edit]:
+        """Every structural edit of the files at a commit, by what the files would say after it."""
+        if commit not in self._shapes:
+            files = brief.files if commit == brief.base else brief.files_at(commit)
+            self._shapes[commit] = {
+                read_setting({**files, path: edit.text}).digest: edit
+                for path, text in files.items()
+                if path.endswith(".py")
+                for edit in structure.edits(path, text)
+            }
+        return self._shapes[commit]
+
+
+class _Plan:
+    """One proposal in the making."""
+
+    def __init__(self, search: Search, brief: Brief, seed: int, salt: str, refused: Sequence[str]) -> None:
+        self._brief = brief
+        self._rng = random.Random(f"{seed}/{brief.number}/{len(brief.history)}/{salt}")
+        self._here = read_setting(brief.files)
+        settings = {a.number: search.setting(brief, a.commit) for a in brief.history}
+        never_run = {a.number for a in brief.history if a.outcome == Outcome.WITHDRAWN}
+        self._tried = {
+            self._here.digest,
+            *refused,
+            *(s.digest for n, s in settings.items() if s and n not in never_run),
+        }
+        texts = {**brief.locked, **brief.files}
+        self._choices = facts.choices(texts)
+        self._rules = facts.Rules(texts)
+        found = [k for path, text in brief.files.items() if (r := _read(path, text)) for k in r.knobs]
+        self._groups = moves.usable(found, texts)
+        self.kinds = kinds(found, self._choices)
+        self._front = {a.number for a in brief.history if brief.front is None or a.front == brief.front.number}
+        self.trials = list(_trials(brief, settings, search))
+        self._known = [*_trials_before(brief, search), *self.trials]
+        self.shapings = list(_shapings(brief, settings, search))
+        self._edits = list(search.shapes(brief, brief.base).values()) if brief.files else []
+        self._dead = breadth.dead(self._known)
+        self._bounds = Bounds(self._known, self.kinds)
+        if not any(self._groups) and not self._edits:
+            raise ResearcherError(
+                f"nothing to turn in {', '.join(brief.files)}: the offline search needs a constant, such as RATE = 0.1",
+                fatal=True,
+            )
+
+    def best(self, cancelled: threading.Event) -> tuple[Idea, str, dict[str, str]] | None:
+        """What the table speaks for, its setting and its files; None when cancelled."""
+        for idea in self._ranked():
+            if cancelled.is_set():
+                return None
+            files = {idea.path: idea.text} if isinstance(idea, Edit) else None
+            identity = self._identity(idea) if not isinstance(idea, Edit) else self._read(files or {})
+            if identity in self._tried or identity in self._brief.tried:
+                continue
+            if not isinstance(idea, Edit):
+                files = _edited(self._brief.files, idea)
+            # What was written must read back as what was meant, and be code that has not run yet.
+            if files is not None and self._read(files) == identity:
+                return idea, identity, files
+        raise ResearcherError("everything that the offline search can reach has been tried", fatal=True)
+
+    def _read(self, files: Mapping[str, str]) -> str:
+        return read_setting({**self._brief.files, **files}).digest
+
+    def _ranked(self) -> Iterator[Idea]:
+        """From the most to the least promising: a structure where its turn has come, steps, pairs, anything new."""
+        knobs_now = self._active()
+        belief = Belief([k for g in self._groups for k in g], self.kinds, self._known, self._rng)
+        singles = self._valid((s,) for knob in knobs_now for s in self._open_steps(knob))
+        singles.sort(key=belief.score, reverse=True)
+        paired = self._rng.random() < (_PAIR_ON_PLATEAU if self._stale() >= _PLATEAU else _PAIR)
+        if paired:
+            yield from self._paired(belief)
+        yield from self._followed(singles)
+        known = {key for trial in self.trials for key in trial.changes}
+        arm = breadth.arm(
+            self.trials, self.shapings, self._arms(knobs_now, known), self._stale() >= _PLATEAU, self._rng
+        )
+        shapes = breadth.ranked(self._edits, self.shapings, self._stale() >= 2 * _PLATEAU, self._rng)
+        if arm == breadth.STRUCTURE:
+            yield from shapes
+        yield from (m for m in singles if (m[0].knob.key in known) == (arm == breadth.DEEPER))
+        yield from singles
+        yield from self._paired(belief)
+        yield from shapes
+        everything = [knob for group in self._groups for knob in group]
+        again = self._valid((s,) for knob in everything for s in self._steps(knob))
+        yield from sorted(again, key=belief.score, reverse=True)
+        yield from self._wandering(everything)
+
+    def _arms(self, active: Sequence[Knob], known: set[str]) -> list[str]:
+        """What there is to choose from: without structural edits, always both of the others."""
+        if not self._edits:
+            return [breadth.DEEPER, breadth.WIDER]
+        arms = [breadth.DEEPER] if known else []
+        arms += [breadth.WIDER] if any(knob.key not in known for knob in active) else []
+        return [*arms, breadth.STRUCTURE]
+
+    def _active(self) -> list[Knob]:
+        """The knobs in play: the obvious ones first, deeper ones where those are few or have stopped paying."""
+        active: list[Knob] = list(self._groups[0])
+        for group in self._groups[1:3]:
+            if len(active) < _FEW or self._stale() >= 2 * _PLATEAU:
+                active += group
+        active = active or list(self._groups[3])
+        return [knob for knob in active if knob.key not in self._dead] or active
+
+    def _stale(self) -> int:
+        """Decided experiments of this front since the last one that was kept."""
+        both: list[PastTrial | Shaping] = [*self.trials, *self.shapings]
+        everything = sorted(both, key=lambda t: -t.number)
+        decided = [t.outcome for t in everything if t.outcome in RAN and t.number in self._front]
+        return next((i for i, outcome in enumerate(decided) if outcome == Outcome.KEEP), len(decided))
+
+    def _steps(self, knob: Knob) -> Iterator[Step]:
+        options = self._choices.get("" if self.kinds.get(knob.key) == "pattern" else knob.name.split(".")[-1], ())
+        for level in range(LEVELS):
+            yield from moves.steps(knob, level, options)
+
+    def _open_steps(self, knob: Knob) -> list[Step]:
+        """The steps at the coarsest level where one side is still open: a step halves once both sides have failed."""
+        options = self._choices.get("" if self.kinds.get(knob.key) == "pattern" else knob.name.split(".")[-1], ())
+        for level in range(LEVELS - 1):
+            steps = [
+                step
+                for step in moves.steps(knob, level, options)
+                if not self._bounds.spent(step) and self._bounds.allows([step])
+            ]
+            if steps:
+                return steps
+        return []
+
+    def _followed(self, singles: Sequence[Move]) -> Iterator[Move]:
+        """Further in the direction that was kept last, most of the time, while it still pays."""
+        decided = [t for t in self.trials if t.outcome in RAN and t.number in self._front]
+        if not decided or decided[-1].outcome != Outcome.KEEP or self._rng.random() > _FOLLOW:
+            return
+        if not worthwhile(decided[-1], decided):
+            return
+        kept = {key: moves.direction(*change) for key, change in decided[-1].changes.items()}
+        yield from (m for m in singles if kept.get(m[0].knob.key) == m[0].direction)
+
+    def _paired(self, belief: Belief) -> list[Move]:
+        return sorted(self._valid(self._pairs(belief)), key=belief.score, reverse=True)
+
+    def _pairs(self, belief: Belief) -> Iterator[Move]:
+        """Near misses together, and directions that were kept together."""
+        unit = spread_of(self.trials)
+        here = {k.key: k for g in self._groups for k in g}
+        hopeful: dict[str, Step] = {}
+        for trial in self.trials:
+            key = trial.single
+            if key is None or key not in here or trial.gain is None or key in self._dead:
+                continue
+            before, after = trial.changes[key]
+            if trial.outcome == Outcome.DISCARD and before == here[key].value and trial.gain > -0.7 * unit:
+                hopeful[key] = Step(here[key], after, moves.direction(before, after))
+            elif trial.outcome == Outcome.KEEP and after == here[key].value:
+                onward = [s for s in self._open_steps(here[key]) if s.direction == moves.direction(before, after)]
+                if onward:
+                    hopeful[key] = onward[0]
+        chosen = sorted(hopeful.values(), key=lambda s: belief.score([s]), reverse=True)[:8]
+        yield from itertools.combinations(chosen, 2)
+        yield from moves.trades(self._groups[0])
+
+    def _wandering(self, everything: Sequence[Knob]) -> Iterator[Move]:
+        """The last resort: some steps in a row on any one, two, three, ... knobs, until nothing new turns up."""
+        for size in range(1, len(everything) + 1):
+            for _ in range(_WANDERINGS):
+                ends = [self._wandered(knob) for knob in self._rng.sample(everything, size)]
+                if all(step.after != step.knob.value for step in ends):
+                    yield from self._valid([tuple(ends)])
+
+    def _wandered(self, knob: Knob) -> Step:
+        at = knob
+        for _ in range(self._rng.randint(1, 4)):
+            if steps := list(self._steps(at)):
+                at = replace(at, value=self._rng.choice(steps).after)
+        return Step(knob, at.value, moves.direction(knob.value, at.value))
+
+    def _valid(self, candidates: Iterator[Move] | Sequence[Move]) -> list[Move]:
+        """The moves that no veto, no crash and no statement of the file forbids; repairs what it can."""
+        result = []
+        for move in candidates:
+            if not self._bounds.allows(move):
+                continue
+            if self._rules.kept(_named_values(move)):
+                result.append(move)
+            elif repaired := self._repaired(move):
+                result.append(repaired)
+        return result
+
+    def _repaired(self, move: Move) -> Move | None:
+        """The move with a second constant moved along, so that the file's assertions still hold."""
+        partners = self._rules.partners(_named_values(move))
+        for knob in self._groups[0]:
+            if knob.name not in partners:
+                continue
+            for step in itertools.chain(*(moves.steps(knob, level) for level in range(3))):
+                both = (*move, step)
+                if self._bounds.allows(both) and self._rules.kept(_named_values(both)):
+                    return both
+        return None
+
+    def _identity(self, move: Move) -> str:
+        changed = {step.knob.key: step.after for step in move}
+        return Setting(self._here.skeleton, {**self._here.values, **changed}).digest
+
+
+def _trials(brief: Brief, settings: Mapping[int, Setting | None], search: Search) -> Iterator[PastTrial]:
+    """The attempts that only turned knobs, with what they gained over the code they started from."""
+    scores = {a.commit: a.value for a in brief.history if a.value is not None and a.outcome in SCORED}
+    for attempt in brief.history:
+        after, before = settings[attempt.number], search.setting(brief, attempt.base)
+        if after is None or before is None or after.skeleton != before.skeleton:
+            continue
+        changes = {k: (before.values[k], v) for k, v in after.values.items() if before.values[k] != v}
+        if changes:
+            yield _trial(attempt, changes, scores, brief.goal)
+
+
+def _trials_before(brief: Brief, search: Search) -> list[PastTrial]:
+    """The same of the lab's earlier sessions, the newest of them, under numbers below this session's."""
+    before = [a for a in brief.prior if a.session and a.base and a.outcome in _TELLING][-_BEFORE:]
+    scores = {(a.session, a.commit): a.value for a in before if a.value is not None and a.outcome in SCORED}
+    found = []
+    for number, attempt in enumerate(before, start=-len(before)):
+        after, base = search.setting(brief, attempt.commit), search.setting(brief, attempt.base)
+        if after is None or base is None or after.skeleton != base.skeleton:
+            continue
+        changes = {k: (base.values[k], v) for k, v in after.values.items() if base.values[k] != v}
+        if changes:
+            old, new = scores.get((attempt.session, attempt.base)), scores.get((attempt.session, attempt.commit))
+            gain = _gain(old, new, brief.goal)
+            found.append(PastTrial(number, attempt.outcome, changes, gain, old, new))
+    return found
+
+
+def _shapings(brief: Brief, settings: Mapping[int, Setting | None], search: Search) -> Iterator[Shaping]:
+    """The attempts that were one structural edit of the code they started from, from any author."""
+    scores = {a.commit: a.value for a in brief.history if a.value is not None and a.outcome in SCORED}
+    for attempt in brief.history:
+        after, before = settings[attempt.number], search.setting(brief, attempt.base)
+        if after is None or before is None or after.skeleton == before.skeleton:
+            continue
+        edit = search.shapes(brief, attempt.base).get(after.digest)
+        if edit is not None:
+            old, new = scores.get(attempt.base), scores.get(attempt.commit)
+            yield Shaping(attempt.number, _outcome(attempt), edit, _gain(old, new, brief.goal))
+
+
+def _outcome(attempt: Attempt) -> str:
+    """What its own front made of it."""
+    return Outcome.KEEP if attempt.leads else attempt.outcome
+
+
+def _gain(old: float | None, new: float | None, goal: Goal) -> float | None:
+    return None if old is None or new is None else goal.gain(old, new)
+
+
+def _trial(
+    attempt: Attempt, changes: Mapping[str, tuple[Value, Value]], scores: Mapping[str, float], goal: Goal
+) -> PastTrial:
+    old, new = scores.get(attempt.base), scores.get(attempt.commit)
+    return PastTrial(attempt.number, _outcome(attempt), changes, _gain(old, new, goal), old, new)
+
+
+def _read(path: str, text: str) -> constants.Reading | None:
+    return constants.read(path, text) if path.endswith(".py") else None
+
+
+def _edited(files: Mapping[str, str], move: Move) -> dict[str, str] | None:
+    result = {}
+    for path in {step.knob.path for step in move}:
+        result[path] = constants.edit(files[path], {s.knob: s.after for s in move if s.knob.path == path})
+    return result
+
+
+def _named_values(move: Sequence[Step]) -> dict[str, Value]:
+    return {step.knob.name: step.after for step in move}

@@ -1,0 +1,190 @@
+"""What a run may see of the world through its environment, and whether its command is there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.runs import compile_cache, run_folder
+from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.secrets import is_secret
+
+_SECRET_FILE = re.compile(
+    r"\.env(?:\..*)?|.*\.(?:pem|key|p12|pfx|kdbx|gpg|asc|jks|keystore|ovpn)|id_(?:rsa|dsa|ecdsa|ed25519).*|[._]?netrc"
+    r"|\.(?:pypirc|npmrc|pgpass|htpasswd|dockercfg|git-credentials|aws|ssh|gnupg|kube|azure|docker)|kaggle\.json"
+    r"|(?:.*[._-])?(?:credentials?|secrets?|passw(?:or)?ds?|(?:api|private)[._-]?keys?|service[._-]?account)(?:[._-].*)?"
+    r"|\.?(?:.*[._-])?(?:(?:access|auth|hf|refresh|stored|api|bot|github|gh|bearer)[._-]?)?token(?:\.(?:json|txt))?"
+    r"|(?:.*[._-])?(?:access|auth|hf|refresh|stored|api|bot|github|gh|bearer)[._-]tokens(?:\.(?:json|txt))?",
+    re.IGNORECASE,
+)
+_DRIVER = re.compile(
+    r"(?:CUDA_VISIBLE_DEVICES|CUDA_DEVICE_ORDER|CUDA_HOME|CUDA_PATH|NVIDIA_\w+|ROCR_\w+|ROCM_PATH"
+    r"|HIP_VISIBLE_DEVICES|HSA_OVERRIDE_GFX_VERSION|LD_LIBRARY_PATH)"
+)
+
+# Options of `uv run` that say how the environment is made, which already exists; with any other, uv itself is run.
+_UV_SWITCHES = re.compile(
+    r"-[qvnU]+|--(?:quiet|verbose|frozen|locked|no-sync|offline|isolated|active|no-progress|no-dev|dev|all-extras"
+    r"|all-groups|no-default-groups|inexact|exact|no-cache|no-config|no-env-file|no-project|script|managed-python"
+    r"|no-managed-python|native-tls)|--[a-z-]+=.*"
+)
+_UV_VALUES = re.compile(r"-p|--(?:python|extra|no-extra|group|no-group|only-group|cache-dir|color|index-strategy)")
+
+
+def driver_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What an accelerator's driver needs of the user's environment."""
+    return {name: value for name, value in environ.items() if _DRIVER.fullmatch(name)}
+
+
+def is_secret_file(name: str) -> bool:
+    """Whether a file or folder of this name is kept from every run: keys, credentials, `.env`."""
+    return _SECRET_FILE.fullmatch(name) is not None
+
+
+def base_environment(
+    lab_env: Mapping[str, str],
+    *,
+    python_bin: Path,
+    scratch: Path,
+    inherited: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The environment of a run, to which the caller adds AUTORESEARCH_*.
+
+    `lab_env` is what the lab asks for, `python_bin` the interpreter, `scratch` a folder of this run (an
+    absolute path) for HOME and TMPDIR; :func:`runner.start` makes them where they are inside the run's folder. Of the
+    user's own environment (`inherited`, by default os.environ) only what an accelerator's driver needs is
+    passed on; secrets are passed on from neither.
+    """
+    own = os.environ if inherited is None else inherited
+    env = {
+        "PATH": f"{python_bin.parent}:{run_folder.SYSTEM_PATH}",
+        "HOME": str(scratch / "home"),
+        "TMPDIR": str(scratch / "tmp"),
+        "USER": "autoresearch",
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # glibc gives big tensors back to the system at every step otherwise: 1.7 times slower on a CPU
+        "MALLOC_MMAP_THRESHOLD_": "4294967296",
+        "MALLOC_TRIM_THRESHOLD_": "8589934592",
+    }
+    env |= driver_environment(own)
+    env |= lab_env
+    return {name: value for name, value in env.items() if not is_secret(name)}
+
+
+def environment(lab: Lab, scratch: Path, seed: int = 0) -> dict[str, str]:
+    """What a run may see: system paths, the lab's `run.env`, the budget, the data cache. Never the user's own.
+
+    `seed` is set for a repeat alone: what it is added to is the lab's.
+    """
+    settings = lab.settings.run
+    env = base_environment(settings.env, python_bin=Path(sys.executable), scratch=scratch)
+    cache = os.environ.get("AUTORESEARCH_CACHE") or str(Path.home() / ".cache" / "autoresearch")
+    env["AUTORESEARCH_CACHE"] = str(Path(cache).expanduser().absolute())
+    env["AUTORESEARCH_TIME_BUDGET"] = f"{settings.budget_seconds:g}"
+    if settings.budget_tokens:
+        env["AUTORESEARCH_TOKEN_BUDGET"] = str(settings.budget_tokens)
+    if seed:
+        env["AUTORESEARCH_SEED"] = str(seed)
+    env |= compile_cache.environment(scratch)
+    # There is no network: what is missing is reported at once and not waited for.
+    env |= {"UV_OFFLINE": "1", "UV_NO_SYNC": "1", "UV_PYTHON_DOWNLOADS": "never", "HF_HUB_OFFLINE": "1"}
+    env["UV_NO_CONFIG"] = "1"  # of the user's; it may hold passwords, and a run may not read it
+    if lab.venv is not None:
+        # `uv run` in an exported copy would build a second environment.
+        env["UV_PROJECT_ENVIRONMENT"] = str(lab.venv)
+        if "PATH" not in settings.env:
+            env["PATH"] = f"{lab.venv / 'bin'}{os.pathsep}{env['PATH']}"
+    return env
+
+
+def training_command(lab: Lab) -> tuple[str, ...]:
+    """The lab's command, its program named where the user has it.
+
+    With a `.venv`, `uv run` becomes what it would start: uv starts a child process, in which a driver that writes to
+    /proc cannot start under Landlock alone, and a run has no network to build another environment with.
+    """
+    words = tuple(_in_environment(lab, word) for word in lab.settings.run.command)
+    if lab.venv is not None and words[:2] == ("uv", "run") and (started := _started_by_uv(words[2:], lab.venv / "bin")):
+        return started
+    if "/" in words[0] or shutil.which(words[0], path=environment(lab, lab.state_folder)["PATH"]):
+        return words
+    if found := shutil.which(words[0]):
+        return (found, *words[1:])
+    return words
+
+
+def _in_environment(lab: Lab, word: str) -> str:
+    """A program of an environment in the lab's folder, such as `.venv/bin/python`, where the user has it."""
+    path = lab.root / Path(word).expanduser() if "/" in word and not word.startswith("/") else None
+    if path is None or path.parent.name not in ("bin", "Scripts") or not path.is_file():
+        return word
+    return str(path) if (path.parents[1] / "pyvenv.cfg").is_file() or word.startswith("~/") else word
+
+
+def _started_by_uv(words: tuple[str, ...], programs: Path) -> tuple[str, ...]:
+    """What `uv run WORDS` starts in the environment with these `programs`; nothing if that is unclear."""
+    python = str(programs / "python")
+    rest = list(words)
+    while rest and rest[0].startswith("-") and rest[0] not in ("-m", "--module"):
+        option = rest.pop(0)
+        if _UV_VALUES.fullmatch(option):
+            rest = rest[1:]
+        elif option == "--":
+            break
+        elif not _UV_SWITCHES.fullmatch(option) or option.startswith(("--with=", "--env-file=", "--directory=")):
+            return ()
+    if rest[:1] in (["-m"], ["--module"]):
+        return (python, "-m", *rest[1:])
+    if not rest:
+        return ()
+    program = rest[0]
+    if program.endswith(".py"):
+        return (python, *rest)
+    if program in ("python", "python3"):
+        return (python, *rest[1:])
+    return (str(programs / program), *rest[1:]) if (programs / program).is_file() else ()
+
+
+def _check_referee(lab: Lab) -> None:
+    """A referee that is not there would be found out after the first run only."""
+    word = next(iter(lab.settings.metric.referee), "")
+    if not word or word in lab.settings.lab.locked or ("/" in word and not word.startswith("/")):
+        return
+    if shutil.which(word, path=environment(lab, lab.state_folder)["PATH"]) is None:
+        raise UserError(
+            f"{lab.root}: the referee's command `{word}` is not there",
+            "install it, or name another in `metric.referee`",
+        )
+
+
+def check_command(lab: Lab) -> None:
+    """Raises UserError if the training command, or the referee's, is missing."""
+    command = training_command(lab)[0]
+    if "/" in command:
+        found = (lab.root / command).is_file()
+    else:
+        path = environment(lab, lab.state_folder)["PATH"]
+        found = shutil.which(command, path=path) is not None
+    if not found:
+        if command.startswith(".venv/") and lab.venv is None:
+            raise UserError(
+                f"{lab.root}: no .venv yet, in which `{command}` is to be", "run `autoresearch-tui prepare`, or make it"
+            )
+        raise UserError(
+            f"{lab.root}: the training command `{command}` is not there",
+            "install it, or set `run.command` in autoresearch.toml, "
+            f'for example ["python", "{lab.settings.lab.editable[0]}"]',
+        )
+    _check_referee(lab)
+    if Path(command).name == "uv" and lab.venv is None and (lab.root / "pyproject.toml").is_file():
+        raise UserError(
+            f"{lab.root}: no .venv yet, and a run has no network to make it",
+            "run `autoresearch-tui prepare` there, or `uv sync`",
+        )

@@ -1,0 +1,125 @@
+"""A run's folder as its supervisor keeps it: the lock that says who owns the run, and records written whole."""
+
+# ruff: noqa: PTH104, PTH108, PTH110, PTH116, PTH123
+# (pathlib would cost a supervisor more than all the rest of its start)
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+LOCK, SPEC, STARTED, EXIT = "run.lock", "run.json", "started.json", "exit.json"
+LOG, REFEREE_LOG, BALLAST = "run.log", "referee.log", "ballast"
+SCRATCH, COMPILED = "scratch", "compiled"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+LOCK_SECONDS = 1.0
+BALLAST_BYTES = 64 * 1024
+# How the engine asks a supervisor to end its run. SIGTERM is what others send, a machine that shuts down for one.
+STOP = signal.SIGUSR1
+
+
+class Spec:
+    """`run.json`, as `runner.py` writes it. Raises KeyError, TypeError or ValueError for anything else."""
+
+    def __init__(
+        self,
+        command: list[str],
+        env: dict[str, str],
+        cwd: str,
+        cpus: list[int] | None = None,
+        referee: dict[str, Any] | None = None,
+        **limits: float,
+    ) -> None:
+        self.command, self.env, self.cwd, self.cpus, self.referee = command, env, cwd, cpus, referee
+        self.timeout = limits["timeout_seconds"]
+        self.log_limit, self.min_free = int(limits["log_limit_bytes"]), int(limits["min_free_bytes"])
+        self.memory_limit = int(limits.get("memory_limit_bytes", 0))
+        self.niceness, self.grace = int(limits["niceness"]), limits["grace_seconds"]
+        self.bound = bool(limits.get("bound"))
+        self.shared_accelerator = bool(limits.get("shared_accelerator"))
+
+
+def now_utc() -> str:
+    """UTC, ISO 8601, microseconds, `Z`."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06d}Z"
+
+
+def boot_id() -> str:
+    """Identifies this boot of the machine; empty if the system has no such name."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def write_file(name: str, data: bytes, *, durable: bool) -> None:
+    """Raises OSError. Only where `durable`, it is on disk when this returns; its room is taken in any case."""
+    with open(name, "wb", buffering=0) as file:
+        while data:
+            data = data[file.write(data) :]
+        if durable:
+            os.fsync(file.fileno())
+
+
+def write_json(name: str, value: dict[str, object]) -> None:
+    """Atomic, and on disk when it returns. Raises OSError (a full disk)."""
+    temporary = f"{name}.tmp"
+    write_file(temporary, json.dumps(value).encode(), durable=True)
+    os.rename(temporary, name)
+    folder = os.open(".", os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def take_lock() -> int | None:
+    """The descriptor of the held lock, with this pid in the file; None if the run has or had an owner.
+
+    A cockpit that looks holds the lock (shared) for an instant, so a refusal is final only after a while.
+    """
+    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            if os.path.exists(STARTED) or time.monotonic() > deadline:
+                return None
+            time.sleep(0.002)
+    if os.path.exists(STARTED) or os.path.exists(EXIT):
+        return None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def drop_ballast() -> None:
+    """It kept room for `exit.json` on a disk that the trainer may have filled."""
+    try:
+        os.unlink(BALLAST)
+    except OSError:
+        pass
+
+
+def record_exit(values: dict[str, object]) -> None:
+    """Retries until it is on disk or the folder is gone. The lock stays held, so the run does not count as lost."""
+    pause = 0.05
+    while os.stat(".").st_nlink:
+        try:
+            write_json(EXIT, values)
+            break
+        except OSError:
+            drop_ballast()
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
+    drop_ballast()

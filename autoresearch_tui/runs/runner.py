@@ -1,0 +1,364 @@
+"""Starts, observes and stops runs. A run belongs to its supervisor; nothing here has to stay alive for it.
+
+A run is a folder. Its state is read from that folder alone, so the next engine finds it as it is:
+`exit.json` readable = ended; else `run.lock` held = running; else a trace of a start = lost; else not
+started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import errno
+import fcntl
+import functools
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from autoresearch_tui.logs import encoding
+from autoresearch_tui.logs import lines as runlog
+from autoresearch_tui.runs import run_folder
+from autoresearch_tui.session.ends import RunEnd
+
+START_SECONDS = 10.0
+# Names every process of a run, so that those which outlive a killed supervisor can be found.
+MARK = "AUTORESEARCH_RUN"
+LOG_TAIL_BYTES = 64 * 1024
+_CAUSE_WIDTH = 300
+_PACKAGES = Path(__file__).resolve().parents[2]
+_SUPERVISE = (
+    "import sys; sys.path.append(sys.argv[1]); from autoresearch_tui.runs.supervisor import main; "
+    "sys.exit(main(sys.argv[2]))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RefereeSpec:
+    """What the supervisor starts when the run asks to be scored. `cwd` is absolute, `env` its whole environment.
+
+    `hands_over`: it starts with the run, and hands the training data over when the run says that it is ready.
+    """
+
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str
+    hands_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """One execution. `env` is the run's whole environment; `cwd` is relative to the run's folder.
+
+    `memory_limit_bytes` 0: all but a reserve. `grace_seconds` lie between SIGTERM and SIGKILL when the run has to be
+    ended. `cpus`: the processors that the run is held to; empty for all. With a `referee`, the run finds a socket to it
+    under the number in AUTORESEARCH_REFEREE_FD. `bound`: it ends when its supervisor's standard input does.
+    `shared_accelerator`: what its accelerators hold is not the run's alone, and is not measured.
+    """
+
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str = "work"
+    timeout_seconds: float = 600
+    log_limit_bytes: int = 64 * 2**20
+    min_free_bytes: int = 256 * 2**20
+    memory_limit_bytes: int = 0
+    niceness: int = 0
+    grace_seconds: float = 2.0
+    cpus: tuple[int, ...] = ()
+    referee: RefereeSpec | None = None
+    bound: bool = False
+    shared_accelerator: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """`started.json`. It exists before the trainer's first instruction; `time` is UTC, ISO 8601."""
+
+    supervisor_pid: int
+    trainer_pid: int
+    boot_id: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """`exit.json`. `note`: for the human. `reason` is LOST if something other than the engine ended its supervisor.
+
+    `ready_seconds`, `asked_seconds`: from the start until the run had its training data, and until it asked to be
+    scored. `referee_exit`: how its referee ended; None if it was not started or did not end. `memory_bytes`,
+    `device_memory_bytes`: the most that the run held, as the supervisor saw it; None if it saw nothing.
+    `referee_killed`: by a signal that was not its supervisor's.
+    """
+
+    reason: RunEnd
+    exit_code: int | None
+    signal: int | None
+    seconds: float
+    log_bytes: int
+    strays: int
+    note: str
+    time: str
+    ready_seconds: float | None = None
+    asked_seconds: float | None = None
+    referee_exit: int | None = None
+    memory_bytes: int | None = None
+    device_memory_bytes: int | None = None
+    referee_killed: bool = False
+
+
+class RunState(enum.Enum):
+    """Where a run stands. LOST: it was started, has no owner any more, and left no readable end."""
+
+    NOT_STARTED = "not started"
+    RUNNING = "running"
+    ENDED = "ended"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """What the folder says. `exit` is set exactly when the run has ended."""
+
+    state: RunState
+    started: Started | None = None
+    exit: Exit | None = None
+
+
+def start(folder: Path, spec: RunSpec, stdin: int = subprocess.DEVNULL) -> None:
+    """Starts the run of `folder` under its own supervisor (with this `stdin`), and returns when it has begun.
+
+    Does nothing if it runs or has ended; of several callers at once, one starts it. A lost run has to be
+    put aside first. Raises OSError with the reason where it cannot be started (after 10 s at most).
+    """
+    state = look(folder).state
+    if state is RunState.LOST:
+        raise OSError(errno.EEXIST, f"a lost run is in the way in {folder}")
+    if state is not RunState.NOT_STARTED:
+        return
+    _make_folders(folder, spec)
+    _write_spec(folder, spec)
+    answer = _launch(folder, stdin)
+    if answer == "started" or (not answer and look(folder).state in (RunState.RUNNING, RunState.ENDED)):
+        return
+    number, _, reason = answer.partition(" ")
+    reason = reason or _last_error(folder) or "its supervisor ended without a word"
+    raise OSError(int(number) if number.isdigit() else errno.EIO, f"the run in {folder} did not start: {reason}")
+
+
+def look(folder: Path) -> RunStatus:
+    """The run's state, from its files and its lock alone. Never raises for what they contain."""
+    for _ in range(2):
+        started = _read(folder / run_folder.STARTED, Started)
+        ended = _read(folder / run_folder.EXIT, Exit)
+        if ended:
+            return RunStatus(RunState.ENDED, started, ended)
+        traced = any((folder / name).exists() for name in (run_folder.STARTED, run_folder.EXIT))
+        if started and started.boot_id != run_folder.boot_id():
+            return RunStatus(RunState.LOST, started)
+        if _lock_held(folder):
+            return RunStatus(RunState.RUNNING, started)
+        if not traced:
+            return RunStatus(RunState.NOT_STARTED)
+        # Free, and yet there was a start: the end may have been written after it was looked for.
+    return RunStatus(RunState.LOST, started)
+
+
+def supervisor_command(folder: Path) -> list[str]:
+    """What starts a supervisor: an interpreter that knows this package and the standard library, nothing else."""
+    return [sys.executable, "-I", "-S", "-c", _SUPERVISE, str(_PACKAGES), str(folder)]
+
+
+def stop(folder: Path, word: signal.Signals = run_folder.STOP) -> None:
+    """Asks the run's owner to end it, by SIGTERM to the tree and then SIGKILL. Returns at once; harmless twice.
+
+    `word` SIGTERM: as if the machine shut down, so that the run counts as lost.
+    """
+    if look(folder).state is not RunState.RUNNING:
+        return
+    try:
+        pid = int((folder / run_folder.LOCK).read_text("ascii"))
+    except (OSError, ValueError):
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError), _process(pid) as send:
+        # The owner lives as long as the lock is held: checked after the process was pinned, the pid is its.
+        if _lock_held(folder):
+            send(word)
+
+
+def sweep(folder: Path) -> int:
+    """Ends what a killed supervisor left behind (Linux; elsewhere nothing is found). Returns how many."""
+    if look(folder).state is RunState.RUNNING:
+        return 0
+    mark = f"{MARK}={folder.resolve()}".encode()
+    ended = 0
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark not in (entry / "environ").read_bytes().split(b"\0"):
+                continue
+            with _process(int(entry.name)) as send:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    send(signal.SIGKILL)
+                    ended += 1
+        except OSError:
+            continue
+    return ended
+
+
+def put_aside(folder: Path) -> None:
+    """Makes a lost run's folder startable again: what it left goes to `lost-N/`, its processes are ended."""
+    if look(folder).state is not RunState.LOST:
+        return
+    sweep(folder)
+    number = 1 + sum(1 for _ in folder.glob("lost-*"))
+    aside = folder / f"lost-{number}"
+    aside.mkdir(exist_ok=True)
+    # started.json last: until then the run stays lost, and this can be repeated.
+    for name in (run_folder.LOG, run_folder.REFEREE_LOG, run_folder.EXIT, run_folder.BALLAST, run_folder.STARTED):
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).replace(aside / name)
+
+
+def last_lines(folder: Path, n: int = 8) -> tuple[str, ...]:
+    """The cause of a crash, for a human: the tail of the last traceback, or the last lines of the log.
+
+    Cleaned, progress left out, at most `n`; the supervisor's note where the log says nothing.
+    """
+    text = encoding.tail(folder / run_folder.LOG, LOG_TAIL_BYTES)
+    lines = [line for line in runlog.split_lines(text) if line and not runlog.parse_progress(line)]
+    lines = _traceback(lines) or lines
+    if not lines and (ended := look(folder).exit) and ended.note:
+        lines = [ended.note]
+    return tuple(line[:_CAUSE_WIDTH] for line in lines[-n:])
+
+
+def _make_folders(folder: Path, spec: RunSpec) -> None:
+    """The working folder, and HOME and TMPDIR if they are inside the run's folder."""
+    (folder / spec.cwd).mkdir(parents=True, exist_ok=True)
+    for name in ("HOME", "TMPDIR"):
+        path = Path(spec.env.get(name, ""))
+        if path.is_relative_to(folder):
+            path.mkdir(parents=True, exist_ok=True)
+
+
+def _write_spec(folder: Path, spec: RunSpec) -> None:
+    values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    values["env"] = {**spec.env, MARK: str(folder.resolve())}
+    if spec.referee:
+        own = spec.referee
+        values["referee"] = {
+            "command": own.command,
+            "env": dict(own.env),
+            "cwd": own.cwd,
+            "hands_over": own.hands_over,
+        }
+    temporary = folder / f"{run_folder.SPEC}.{os.getpid()}.{time.monotonic_ns()}"
+    try:
+        temporary.write_text(json.dumps(values), "utf-8")
+        temporary.replace(folder / run_folder.SPEC)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _launch(folder: Path, stdin: int) -> str:
+    """The supervisor's first line: `started`, or an error number and text; empty if it just ended."""
+    env = {"PATH": run_folder.SYSTEM_PATH, "LANG": "C.UTF-8"}
+    with (folder / "supervisor.err").open("ab") as errors:
+        process = subprocess.Popen(
+            supervisor_command(folder),
+            env=env,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+    assert process.stdout is not None
+    with process.stdout as answers:
+        ready, _, _ = select.select([answers], [], [], START_SECONDS)
+        answer = os.read(answers.fileno(), 4096) if ready else b""
+    if not ready:
+        process.kill()
+        answer = f"{errno.ETIMEDOUT} no answer after {START_SECONDS:g} s".encode()
+    process.wait()
+    return answer.decode(errors="replace").strip()
+
+
+def _last_error(folder: Path) -> str:
+    try:
+        lines = (folder / "supervisor.err").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
+
+
+def _lock_held(folder: Path) -> bool:
+    """Asks with a shared lock, released at once; a starting supervisor tries again when it meets one."""
+    try:
+        descriptor = os.open(folder / run_folder.LOCK, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+T = TypeVar("T", Started, Exit)
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    """Returns the record, or None if it is missing, torn or not a record."""
+    try:
+        values: Any = json.loads(path.read_bytes())
+        names = [field.name for field in dataclasses.fields(kind)]
+        if kind is Exit:
+            values["reason"] = RunEnd(values["reason"])
+        return kind(**{name: values[name] for name in names if name in values})
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+@contextlib.contextmanager
+def _process(pid: int) -> Iterator[Callable[[int], None]]:
+    """Sends signals to one process, and to no later one of its number where the system has pidfds.
+
+    Raises ProcessLookupError if there is none.
+    """
+    if sys.platform == "linux":
+        try:
+            descriptor = os.pidfd_open(pid)
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+        else:
+            try:
+                yield functools.partial(signal.pidfd_send_signal, descriptor)
+            finally:
+                os.close(descriptor)
+            return
+    yield functools.partial(os.kill, pid)
+
+
+def _traceback(lines: list[str]) -> list[str]:
+    """The last traceback and its exception, without what was printed after it; empty if there is none."""
+    starts = [index for index, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    if not starts:
+        return []
+    block = lines[starts[-1] :]
+    for index, line in enumerate(block[1:], start=1):
+        if not line.startswith(" "):
+            return block[: index + 1]
+    return block

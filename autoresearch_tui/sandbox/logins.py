@@ -1,0 +1,176 @@
+"""An agent's logins in its throw-away home: copies, and what it renews is brought back to where it belongs.
+
+A copy can be renewed in any way: written in place, or written anew and renamed. Where each belongs, and what was last
+the same in both places, stands in a list beside the home, which the agent can read and not write; so it can be
+brought back after the loop was killed as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+LARGEST = 1 << 20
+_LIST = "logins.json"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """A login as it is in one place."""
+
+    data: bytes
+    modified: int
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def lend(base: Path, home: Path, logins: Mapping[str, Path]) -> None:
+    """Copy each login to its name below `home`, a folder in `base`. Raises OSError."""
+    lent = {}
+    for name, path in logins.items():
+        content = _read(path.name, path.parent)
+        if content is None:
+            continue
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        _replace(Path(name).name, (home / name).parent, content.data)
+        lent[name] = {"path": str(path), "digest": content.digest}
+    if lent:
+        _write_list(base, {"home": home.name, "logins": lent})
+
+
+def settle(base: Path) -> list[str]:
+    """Bring renewed logins to the other side: home from the agent, or to it where the user has renewed theirs.
+
+    May be called at any time, with nothing lent as well. Returns what could not be done, in words. Raises no OSError.
+    """
+    found = _read(_LIST, base)
+    if found is None:
+        return []
+    try:
+        lent = json.loads(found.data)
+        home, logins = base / lent["home"], dict(lent["logins"])
+        before = {name: str(login["digest"]) for name, login in logins.items()}
+        trouble = [said for name, login in logins.items() for said in _settle(home, name, login)]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []
+    if {name: login["digest"] for name, login in logins.items()} != before:
+        with contextlib.suppress(OSError):
+            _write_list(base, lent)
+    return trouble
+
+
+def _settle(home: Path, name: str, login: dict[str, str]) -> Iterator[str]:
+    """One login; `digest` in `login` follows."""
+    path = Path(login["path"])
+    inside, theirs = _in_home(home, name), _read(path.name, path.parent)
+    if inside is None or theirs is None or inside.digest == theirs.digest:
+        return
+    renewed, renewed_outside = inside.digest != login["digest"], theirs.digest != login["digest"]
+    try:
+        if renewed and _whole(inside, theirs) and (not renewed_outside or inside.modified > theirs.modified):
+            _bring_back(path, inside.data)
+            login["digest"] = inside.digest
+        elif renewed_outside and not (renewed and inside.modified > theirs.modified):
+            with _folder_in(home, name) as folder:
+                _replace(Path(name).name, folder, theirs.data)
+            login["digest"] = theirs.digest
+    except OSError as error:
+        yield f"the login that the agent has renewed cannot be written to {path}: {error.strerror}"
+
+
+def _whole(new: _Content, old: _Content) -> bool:
+    """Whether it can be a login, and not one that is being written: not empty, and JSON where it was JSON."""
+    return bool(new.data.strip()) and (_is_json(new.data) or not _is_json(old.data))
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        return isinstance(json.loads(data), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _bring_back(path: Path, data: bytes) -> None:
+    """Whole or not at all; a file that cannot be replaced (mounted by itself, of another user) is written in place."""
+    with contextlib.suppress(OSError):
+        if path.stat().st_uid == os.getuid():
+            _replace(path.name, path.parent, data)
+            return
+    handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.truncate()
+        file.flush()
+        os.fsync(handle)
+
+
+def _in_home(home: Path, name: str) -> _Content | None:
+    with contextlib.suppress(OSError), _folder_in(home, name) as folder:
+        return _read(Path(name).name, folder)
+    return None
+
+
+@contextlib.contextmanager
+def _folder_in(home: Path, name: str) -> Iterator[int]:
+    """The folder that a file at home is in, open. Follows no link: what is below belongs to the agent."""
+    folder = os.open(home, _FOLDER)
+    try:
+        for part in Path(name).parts[:-1]:
+            below = os.open(part, _FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _read(name: str, folder: Path | int) -> _Content | None:
+    """A plain file of bounded size; None for anything else."""
+    with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+        if isinstance(folder, Path):
+            folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, folder)
+        handle = os.open(name, _FILE, dir_fd=folder)
+        stack.callback(os.close, handle)
+        found = os.fstat(handle)
+        if stat.S_ISREG(found.st_mode) and found.st_size <= LARGEST:
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                return _Content(file.read(LARGEST), found.st_mtime_ns)
+    return None
+
+
+def _replace(name: str, folder: Path | int, data: bytes) -> None:
+    """Write a file for this user alone, whole or not at all. Raises OSError."""
+    with contextlib.ExitStack() as stack:
+        if isinstance(folder, Path):
+            folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, folder)
+        half = f".{name}.{secrets.token_hex(4)}.partial"
+        handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(half, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(half, dir_fd=folder)
+            raise
+        with contextlib.suppress(OSError):
+            os.fsync(folder)
+
+
+def _write_list(base: Path, lent: Mapping[str, object]) -> None:
+    _replace(_LIST, base, json.dumps(lent).encode())

@@ -1,0 +1,202 @@
+"""Everything a human can ask for, as one closed family of values that do not change.
+
+A command that answers a question names what was on the screen (`commit`); a late or repeated answer does nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from autoresearch_tui.session.ends import Outcome
+from autoresearch_tui.util.frozen import Frozen
+
+
+class Approve(Frozen):
+    """Train this proposal."""
+
+    number: int
+    commit: str
+
+
+class Veto(Frozen):
+    """Do not train this proposal, and tell the researcher why."""
+
+    number: int
+    commit: str
+    reason: str
+
+
+class Revise(Frozen):
+    """Train this text instead: the new contents of editable files, by path. Approved by being written.
+
+    `description`: what the change is now; empty: as the researcher has it.
+    """
+
+    number: int
+    commit: str
+    files: Mapping[str, str]
+    description: str = ""
+
+
+class Attend(Frozen):
+    """A human is at this proposal: nothing decides it nor launches it until that is `over`.
+
+    `why`: "read" and "answer" end by themselves after ten minutes without another such command; "hold" does not.
+    """
+
+    number: int
+    commit: str
+    over: bool = False
+    why: str = "answer"
+
+
+class Pause(Frozen):
+    """Launch nothing new; `stop_run` also stops the present run and puts its proposal back."""
+
+    stop_run: bool = False
+
+
+class Resume(Frozen):
+    """Resume, and try at once whatever waits for another try."""
+
+
+class StopRun(Frozen):
+    """End the present run only; it counts as a crash, for `reason`, which the researcher is told."""
+
+    number: int
+    reason: str = ""
+
+
+class Repeat(Frozen):
+    """Run this experiment's commit once more under another seed, to see how far equal runs lie apart."""
+
+    number: int
+
+
+class Transfer(Frozen):
+    """Run this experiment's commit, and the baseline, once at the lab's larger scale."""
+
+    number: int
+
+
+class Overrule(Frozen):
+    """Keep what was not kept, or discard what was: `verdict` is keep or discard."""
+
+    number: int
+    verdict: Outcome
+    reason: str
+
+
+class ContinueFrom(Frozen):
+    """Let the next proposals start from this experiment; one that was not kept is kept thereby."""
+
+    number: int
+
+
+class Note(Frozen):
+    """A steering note for the researcher's next request."""
+
+    text: str
+
+
+class WriteDigest(Frozen):
+    """Write the page about the session so far."""
+
+
+class WithdrawNote(Frozen):
+    """Take back the note that record `seq` of the journal gave; refused once a request had it."""
+
+    seq: int
+
+
+class Stop(Frozen):
+    """End the session's engine: after the present run, or now (its proposal is put back)."""
+
+    now: bool = False
+
+
+class CancelStop(Frozen):
+    """Do not end the session after the present run."""
+
+
+class Undo(Frozen):
+    """Take back the last judgement: the one that record `seq` of the journal made."""
+
+    seq: int
+
+
+class Detach(Frozen):
+    """Let go of the session and leave everything as it is for the engine that comes next."""
+
+
+Command = (
+    Approve
+    | Veto
+    | Revise
+    | Attend
+    | Pause
+    | Resume
+    | StopRun
+    | Repeat
+    | Transfer
+    | Overrule
+    | ContinueFrom
+    | Note
+    | WithdrawNote
+    | WriteDigest
+    | Stop
+    | CancelStop
+    | Undo
+    | Detach
+)
+
+
+class Host(Protocol):
+    """An engine, beside the screen or in another process. The screen learns everything from the journal, never from
+    here.
+    """
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it is in another process."""
+        ...
+
+    @property
+    def overdue(self) -> bool:
+        """Whether an engine elsewhere has not taken up what it was sent a while ago."""
+        ...
+
+    @property
+    def failure(self) -> str:
+        """Why the engine ended by itself, in one line; empty while all is well."""
+        ...
+
+    @property
+    def blocked(self) -> str:
+        """Why the journal cannot be written at this moment (a full disk); empty while it can."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether the engine is at work."""
+        ...
+
+    def start(self) -> None:
+        """Begin, or resume, in a thread of its own. Returns at once."""
+        ...
+
+    def send(self, command: Command) -> None:
+        """Hand over a command. Never blocks."""
+        ...
+
+    def follow(self, over: Callable[[], bool]) -> None:
+        """Called by the screen's timer: become the engine, if the one elsewhere has gone and the session is not over.
+
+        Never blocks. `over` reads what the journal has by now.
+        """
+        ...
+
+    def detach(self) -> None:
+        """Let go of the session, within two seconds; the present run continues under its supervisor."""
+        ...

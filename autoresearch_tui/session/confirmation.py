@@ -1,0 +1,121 @@
+"""Pure: whether a gain holds where it lies within the noise (`metric.keep = "confirmed"`).
+
+Such a gain is run again under other seeds, and decided on the means of all runs of its commit and of the frontier's:
+a frontier that was lucky is measured again too, and becomes beatable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.session import statistics
+from autoresearch_tui.session.ends import FAILED, Outcome
+from autoresearch_tui.session.state import Experiment, Stage, State
+from autoresearch_tui.util.frozen import Frozen
+
+MOST = 2
+"""Runs that a verdict waits for, at most."""
+ENOUGH = 1.0
+"""Standard errors that a gain must exceed when no run is left; beyond :data:`statistics.SIGMAS` none is needed."""
+
+
+class Comparison(Frozen):
+    """The mean of `runs` runs against that of `other_runs` of the frontier's.
+
+    `gain`: positive is better. `error`: its standard error, by the typical spread unless `measured`.
+    """
+
+    mean: float
+    other: float
+    runs: int
+    other_runs: int
+    gain: float
+    error: float
+    measured: bool
+
+    def in_words(self, frontier: int) -> str:
+        """Both means, and the difference with its error where either is one of several runs."""
+        if self.runs == self.other_runs == 1:
+            return f"{self.mean:.6f} against {self.other:.6f} (#{frontier})"
+        word = "better" if self.gain > 0 else "worse"
+        return (
+            f"{_mean(self.mean, self.runs, ',')} against {_mean(self.other, self.other_runs)} (#{frontier}), "
+            f"{word} by {abs(self.gain):.6f} ± {self.error:.6f}"
+        )
+
+    def is_unsure(self, margin: float) -> bool:
+        """Whether this is a gain that chance may explain."""
+        return self.gain > margin and (not self.measured or self.gain < statistics.SIGMAS * self.error)
+
+    def holds(self, margin: float) -> bool:
+        """Whether it is kept if nothing more becomes known."""
+        return self.gain > margin and self.gain > ENOUGH * self.error
+
+
+def _mean(value: float, runs: int, end: str = "") -> str:
+    return f"{value:.6f}, the mean of {runs} runs{end}" if runs > 1 else f"{value:.6f}"
+
+
+def compared(
+    scores: Sequence[float], others: Sequence[float], goal: Goal, spread: float | None, stderr: float | None = None
+) -> Comparison:
+    """`spread`: of equal runs; None if nothing has run twice. `stderr`: of the scoring, which no repeat makes less."""
+    mean, other = math.fsum(scores) / len(scores), math.fsum(others) / len(others)
+    each = statistics.TYPICAL_SPREAD * abs(other) if spread is None else spread
+    error = math.sqrt((stderr or 0.0) ** 2 + each**2 * (1 / len(scores) + 1 / len(others)))
+    return Comparison(mean, other, len(scores), len(others), goal.gain(other, mean), error, spread is not None)
+
+
+def against_frontier(state: State, experiment: Experiment, stderr: float | None = None) -> Comparison:
+    """A scored experiment and every known run of its commit against the frontier's."""
+    assert state.frontier is not None and experiment.score is not None and experiment.score.value is not None
+    mine = [experiment.score.value, *scores(state, experiment.commit, but=experiment.number)]
+    return compared(mine, scores(state, state.frontier.commit), state.goal, statistics.spread(state), stderr)
+
+
+def scores(state: State, commit: str, but: int | None = None) -> list[float]:
+    """What each run of a commit scored."""
+    same = (e for e in state.experiments if e.commit == commit and e.number != but)
+    return [e.measured for e in same if e.measured is not None]
+
+
+def of(state: State, number: int) -> tuple[Experiment, ...]:
+    """The runs that were asked for to confirm an experiment, without those that were withdrawn."""
+    return tuple(e for e in state.experiments if e.proposal.confirms == number and e.outcome != Outcome.WITHDRAWN)
+
+
+def runs_left(state: State, number: int) -> int:
+    """How many more may be asked for; none after one that a human vetoed or stopped, or that gave no score."""
+    asked = of(state, number)
+    spoilt = any(e.stage is Stage.DONE and e.value is None for e in asked)
+    return 0 if spoilt else MOST - len(asked)
+
+
+def next_run(state: State, experiment: Experiment) -> Experiment | None:
+    """What is run next to tell a gain from chance: the side that has run less often. None if it can be decided."""
+    if state.session is None or state.frontier is None or state.frontier.value is None:
+        return None
+    stderr = experiment.deferred.stderr if experiment.deferred is not None else None
+    known = against_frontier(state, experiment, stderr)
+    if (
+        experiment.decided is not None
+        or failed(state, experiment) is not None
+        or not known.is_unsure(state.session.keep_margin)
+    ):
+        return None
+    return state.frontier if known.other_runs < known.runs else experiment
+
+
+def failed(state: State, experiment: Experiment) -> Experiment | None:
+    """The run of its own commit that failed under another seed, where no human ended it."""
+    own = (e for e in of(state, experiment.number) if e.commit == experiment.commit and e.stop is None)
+    return next((e for e in own if e.outcome in FAILED), None)
+
+
+def progress(experiment: Experiment, state: State) -> str:
+    """`confirming 1 of 2`: how far it has come; empty if its verdict does not wait."""
+    if experiment.stage is not Stage.CONFIRMING:
+        return ""
+    return f"confirming {max(1, len(of(state, experiment.number)))} of {MOST}"

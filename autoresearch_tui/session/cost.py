@@ -1,0 +1,79 @@
+"""Pure: what a session costs, researcher and accelerators together.
+
+A device with a price (`limits.accelerator_usd_per_hour`) counts as long as an engine is at work, whether a run is under
+way or not, as a rented machine does. While no engine is there, each run that continues counts for its own device, until
+it ended.
+"""
+
+from __future__ import annotations
+
+from autoresearch_tui.session import limits
+from autoresearch_tui.session.ends import Outcome
+from autoresearch_tui.session.state import State
+from autoresearch_tui.util import timestamps
+from autoresearch_tui.util.frozen import Frozen
+
+
+class Cost(Frozen):
+    """Dollars, as far as prices are known. `critic_usd`: the part of `researcher_usd` that is for second opinions.
+
+    `device_hours`: of all devices together, as far as they have a price.
+
+    `per_keep`: for each kept improvement; None if there is none. `projected`: at the end that was asked for (`--until`,
+    `--hours`, `--experiments`); None without one, or before the first run has finished. `max_usd`: 0 for no limit.
+    """
+
+    researcher_usd: float
+    accelerator_usd: float
+    tokens: int
+    device_hours: float
+    per_keep: float | None
+    projected: float | None
+    max_usd: float
+    critic_usd: float = 0.0
+
+    @property
+    def usd(self) -> float:
+        """All of it."""
+        return self.researcher_usd + self.accelerator_usd
+
+
+def cost(state: State, now: float | None = None) -> Cost:
+    """As of the last record; as of `now` (seconds since 1970) if given, which is for an engine that lives."""
+    engine = state.last_engine
+    moment = timestamps.seconds(state.time) if now is None else now
+    running = 0.0
+    if state.engine is not None and state.engine.accelerator_usd_per_hour:
+        running = max(0.0, moment - timestamps.seconds(state.time)) * state.engine.devices
+    improved = sum(e.outcome == Outcome.KEEP for e in state.experiments if e.number)
+    spent = limits.spent(state, moment)
+    return Cost(
+        researcher_usd=state.usd,
+        accelerator_usd=spent - state.usd,
+        tokens=state.tokens,
+        device_hours=(state.device_seconds + running) / 3600,
+        per_keep=spent / improved if improved and spent else None,
+        projected=_projected(state, moment),
+        max_usd=engine.max_usd if engine is not None else 0.0,
+        critic_usd=state.critic_usd,
+    )
+
+
+def _projected(state: State, now: float) -> float | None:
+    """What it will have cost at the end: the researcher's part for each run so far, the devices' for the time left."""
+    engine, took, done = state.engine, limits.usual_seconds(state), len(state.table)
+    hour, rows = limits.until(state), int(state.overrides.get("experiments", "0"))
+    if engine is None or took is None or not done or (hour is None and not rows):
+        return None
+    runs = float("inf") if not rows else max(0.0, rows - done)
+    if hour is not None:
+        runs = min(runs, max(0.0, hour - now) * engine.devices / took)
+    for_devices = runs * took / 3600 * engine.accelerator_usd_per_hour
+    total = limits.spent(state, now) + runs * state.usd / done + for_devices
+    return min(total, engine.max_usd) if engine.max_usd else total
+
+
+def in_words(cost: Cost, *, ahead: bool = True) -> str:
+    """`$9.72 of $20 · about $14.00 at the end`; `ahead`: with what is to come."""
+    words = f"${cost.usd:.2f}" + (f" of ${cost.max_usd:g}" if cost.max_usd else "")
+    return f"{words} · about ${cost.projected:.2f} at the end" if ahead and cost.projected is not None else words

@@ -1,0 +1,279 @@
+"""Commands from other processes: one file each in a session's inbox folder, which its engine takes up in order.
+
+    <id>.request    whole, and may still be withdrawn by its sender
+    <id>.taken      the engine obeys or refuses it now
+
+The sender keeps a lock on its file for as long as it waits; without one it has died, and its request does not count any
+more. The answer is the journal's record that carries the id; the file is removed when that is on disk. An engine that
+dies in between leaves `.taken`: the next obeys it, unless the journal has its id. So each is obeyed or refused once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import json
+import os
+import re
+import stat
+import time
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session.ends import Outcome
+from autoresearch_tui.util.atomic import partial
+from autoresearch_tui.util.frozen import Frozen
+
+# An edit carries whole files; see `lab.paths.LARGEST_BYTES`.
+LARGEST_BYTES = 16 << 20
+_LARGEST_NUMBER = 1_000_000_000
+_NAME = re.compile(r"([0-9]{20}-[0-9a-f]{16})\.(request|taken)")
+_HALF = re.compile(r"\.[0-9]{20}-[0-9a-f]{16}\.request\.partial")
+
+
+class Request(Frozen):
+    """A command and the id that its answer carries. Ids sort in the order of sending."""
+
+    id: str
+    command: cmd.Command
+
+
+def make_folder(folder: Path) -> None:
+    """The inbox, for its owner alone; what is there in its place and no folder is removed."""
+    if folder.is_symlink() or not folder.is_dir():
+        _remove(folder)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if stat.S_IMODE(folder.stat().st_mode) != 0o700:
+        folder.chmod(0o700)
+
+
+# ── the engine's side ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Inbox:
+    """The engine's side. Nothing that lies there makes it wait or fail."""
+
+    def __init__(self, folder: Path, answered: set[str]) -> None:
+        """`answered`: the ids that the journal has at any moment."""
+        self._folder = folder
+        self._answered = answered
+
+    def take(self, wanted: Callable[[Request], bool] = lambda _: True) -> Iterator[Request]:
+        """The requests that are there, oldest first. Each is taken as it is given out, until it is :meth:`done`."""
+        for name, request in self._look():
+            if not wanted(request):
+                continue
+            if name.endswith(".request"):
+                try:
+                    (self._folder / name).rename(self._folder / f"{request.id}.taken")
+                except OSError:  # withdrawn
+                    continue
+            yield request
+
+    def done(self, request: Request) -> None:
+        """The answer is on disk, or none is needed."""
+        self._answered.add(request.id)
+        _remove(self._folder / f"{request.id}.taken")
+
+    def put_back(self, request: Request) -> None:
+        """It could not be journalled, and waits again."""
+        with contextlib.suppress(OSError):
+            (self._folder / f"{request.id}.taken").rename(self._folder / f"{request.id}.request")
+
+    def _look(self) -> Iterator[tuple[str, Request]]:
+        """What is there and counts, oldest first; what does not count is removed."""
+        for name in self._names():
+            match = _NAME.fullmatch(name)
+            assert match is not None
+            id, path = match[1], self._folder / name  # noqa: A001
+            try:
+                command = None if id in self._answered else _read(path)
+            except OSError:  # withdrawn, or it cannot be read now
+                continue
+            if command is None:
+                _remove(path)
+            else:
+                yield name, Request(id, command)
+
+    def _names(self) -> list[str]:
+        """Names of requests, sorted. A folder that changes while it is read may show a later one and not the one
+        before it: so it is read twice, and what is later than all of the first reading waits.
+        """
+        try:
+            first = [path.name for path in self._folder.iterdir() if _NAME.fullmatch(path.name)]
+            if not first:
+                return []
+            names = [path.name for path in self._folder.iterdir()]
+        except FileNotFoundError:
+            with contextlib.suppress(OSError):
+                make_folder(self._folder)
+            return []
+        except OSError:
+            return []
+        for name in names:
+            if _HALF.fullmatch(name) and not _awaited(self._folder / name):
+                _remove(self._folder / name)
+        newest = max(first)
+        return sorted(name for name in names if _NAME.fullmatch(name) and name <= newest)
+
+
+def _read(path: Path) -> cmd.Command | None:
+    """The command in a file, if its sender waits for the answer; None for whatever else it is. Raises OSError."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            return None
+        raise
+    try:
+        status = os.fstat(file)
+        plain = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+        if not plain or status.st_size > LARGEST_BYTES or not _locked(file):
+            return None
+        with open(file, "rb", closefd=False) as reader:
+            return decode(reader.read(LARGEST_BYTES))
+    except (ValueError, RecursionError):
+        return None
+    finally:
+        os.close(file)
+
+
+def _locked(file: int) -> bool:
+    """Whether another has the lock of this file."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _awaited(path: Path) -> bool:
+    """Whether a sender is writing this file."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return _locked(file)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+
+
+def _remove(path: Path) -> None:
+    """Nothing of a kind that cannot be removed is worth more than another look."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+# ── the sender's side ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Sent:
+    """A request that was sent. It counts until it is answered or withdrawn, or its sender dies."""
+
+    def __init__(self, folder: Path, id: str, file: int) -> None:  # noqa: A002
+        self.id = id
+        self._request, self._taken = folder / f"{id}.request", folder / f"{id}.taken"
+        self._file = file
+
+    @property
+    def settled(self) -> bool:
+        """Whether the engine is done with it: its answer, if it has one, is in the journal."""
+        # In this order: an engine that cannot journal now puts a taken one back.
+        return not (self._request.exists() or self._taken.exists() or self._request.exists())
+
+    def withdraw(self) -> bool:
+        """Take it back. False if the engine has it already, or is done with it."""
+        try:
+            self._request.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def drop(self) -> None:
+        """Take it back, also from an engine that has died with it. The caller keeps engines out."""
+        _remove(self._request)
+        _remove(self._taken)
+
+    def close(self) -> None:
+        """Nobody waits for it any more."""
+        os.close(self._file)
+
+
+class Sender:
+    """Puts commands into an inbox, in the order in which they are given."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._last = 0
+
+    def send(self, command: cmd.Command) -> Sent:
+        """Raises OSError, and ValueError for a command that is too long; nothing is left behind then."""
+        data = encode(command)
+        if len(data) > LARGEST_BYTES:
+            raise ValueError(f"longer than {LARGEST_BYTES >> 20} MiB")
+        self._last = max(self._last + 1, time.time_ns())
+        id = f"{self._last:020d}-{os.urandom(8).hex()}"  # noqa: A001
+        name = f"{id}.request"
+        half = self._folder / partial(name)
+        file = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(file, view) :]
+            half.rename(self._folder / name)
+        except BaseException:
+            _remove(half)
+            os.close(file)
+            raise
+        return Sent(self._folder, id, file)
+
+
+# ── what is in a file ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def encode(command: cmd.Command) -> bytes:
+    """One JSON object: the command's name and its fields."""
+    fields = {f.name: getattr(command, f.name) for f in dataclasses.fields(command)}
+    plain = {name: dict(value) if isinstance(value, Mapping) else value for name, value in fields.items()}
+    return json.dumps({"command": type(command).__name__, **plain}).encode()
+
+
+def decode(data: bytes) -> cmd.Command:
+    """What :func:`encode` wrote. Raises ValueError, RecursionError."""
+    values = json.loads(data.decode("utf-8"))
+    kind = _KINDS.get(str(values.pop("command", ""))) if isinstance(values, dict) else None
+    if kind is None:
+        raise ValueError("no command")
+    for field in dataclasses.fields(kind):
+        if field.name in values and not _FITS[str(field.type)](values[field.name]):
+            raise ValueError(f"{field.name}: not a {field.type}")
+        if field.name in values and field.type == "Outcome":
+            values[field.name] = Outcome(values[field.name])
+    try:
+        return typing.cast(cmd.Command, kind(**values))
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+_FITS: Mapping[str, Callable[[Any], bool]] = {
+    "str": _is_text,
+    "bool": lambda value: isinstance(value, bool),
+    "int": lambda value: type(value) is int and 0 <= value < _LARGEST_NUMBER,
+    "Outcome": lambda value: value in list(Outcome),
+    "Mapping[str, str]": lambda value: isinstance(value, dict) and all(map(_is_text, (*value, *value.values()))),
+}
+# To let go of a session is for its own process.
+_KINDS: Mapping[str, type] = {kind.__name__: kind for kind in typing.get_args(cmd.Command) if kind is not cmd.Detach}

@@ -1,0 +1,255 @@
+"""What a session amounts to without its finished experiments, small enough to be kept beside its journal.
+
+A state is folded from every record of a night, which takes seconds for a long one; what is asked most often needs
+little of it. The attributes have a :class:`~autoresearch_tui.session.state.State`'s names and meanings, where it has
+them. Whatever else the status line is to say needs a field here.
+
+The engine keeps the outline on disk after each record; a command that asks how the session stands reads it from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from autoresearch_tui import __version__
+from autoresearch_tui.lab import engine_lock, session_files
+from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.lab.session_files import SessionFiles
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session import limits, undo
+from autoresearch_tui.session.cost import Cost, cost
+from autoresearch_tui.session.ends import JUDGED, Outcome
+from autoresearch_tui.session.journal import from_fields, to_fields, type_name
+from autoresearch_tui.session.state import IN_FLIGHT, WAITING, Experiment, Stage, State
+from autoresearch_tui.util import atomic, timestamps
+from autoresearch_tui.util.frozen import Frozen
+
+_EVENTS = ("session", "engine", "last_engine", "stopped", "paused", "trouble", "asked", "critic_asked", "failed")
+_ONE = ("baseline", "best", "frontier", "shown", "judged")
+_MANY = ("in_flight", "waiting")
+# An engine keeps the outline a moment after the record.
+_PAUSES = (0.005, 0.02, 0.05)
+
+
+class Outline(Frozen):
+    """`counts` has how many experiments ended how: keep, discard, crash, invalid, vetoed, withdrawn."""
+
+    seq: int
+    time: str
+    session: ev.SessionBegan | None
+    engine: ev.EngineStarted | None
+    last_engine: ev.EngineStarted | None
+    stopped: ev.EngineStopped | None
+    paused: ev.PauseAsked | None
+    stopping: str
+    trouble: ev.TroubleMet | None
+    trouble_at: str
+    asked: ev.ProposalAsked | None
+    asked_at: str
+    critic_asked: ev.CriticAsked | None
+    critic_asked_at: str
+    failed: ev.ProposalFailed | None
+    failed_at: str
+    in_flight: tuple[Experiment, ...]
+    waiting: tuple[Experiment, ...]
+    baseline: Experiment | None
+    best: Experiment | None
+    frontier: Experiment | None
+    shown: Experiment | None
+    """The run in progress, or the last one."""
+    judged: Experiment | None
+    """The experiment whose verdict is the newest."""
+    experiments: int
+    counts: Mapping[str, int]
+    cost: Cost
+    """As of the last record; :meth:`spent` has it as of now."""
+    limit: limits.End | None
+    needed_seconds: float
+    """What a run of a new proposal has to have left before the limit."""
+    unsandboxed: bool
+    cannot_train: bool
+    undoable: str
+    """The human's last decision, `#8 vetoed`, while it can be taken back."""
+
+    @property
+    def running(self) -> Experiment | None:
+        """The newest experiment between launch and verdict."""
+        return self.in_flight[-1] if self.in_flight else None
+
+    @property
+    def usd(self) -> float:
+        """What the session's proposals have cost, as far as prices are known."""
+        return self.cost.researcher_usd
+
+    @property
+    def tokens(self) -> int:
+        """What the session's proposals have taken in tokens, as far as they are counted."""
+        return self.cost.tokens
+
+    def fits(self, now: float) -> bool:
+        """Whether a run that is launched now would end before the session does."""
+        return self.limit is None or now + self.needed_seconds <= self.limit.at
+
+    def spent(self, now: float) -> float:
+        """Dollars so far, those of the accelerators since the last record included while an engine lives."""
+        hourly = self.engine.accelerator_usd_per_hour * self.engine.devices if self.engine else 0.0
+        return self.cost.usd + max(0.0, now - timestamps.seconds(self.time)) / 3600 * hourly
+
+    @property
+    def goal(self) -> Goal:
+        """Which direction of the score is better."""
+        return Goal(self.session.goal) if self.session else Goal.MINIMIZE
+
+
+def outline(state: State) -> Outline:
+    """What a state amounts to."""
+    experiments = state.experiments
+    done = Stage.DONE
+    unfinished = [e for e in experiments if e.stage is not done]
+    flying = tuple(e for e in unfinished if e.stage in IN_FLIGHT)
+    started = (e for e in experiments if e.started_at)
+    newest = state.verdicts - 1
+    return Outline(
+        seq=state.seq,
+        time=state.time,
+        session=state.session,
+        engine=state.engine,
+        last_engine=state.last_engine,
+        stopped=state.stopped,
+        paused=state.paused,
+        stopping=state.stopping,
+        trouble=state.trouble,
+        trouble_at=state.trouble_at,
+        asked=state.asked,
+        asked_at=state.asked_at,
+        critic_asked=state.critic_asked,
+        critic_asked_at=state.critic_asked_at,
+        failed=state.failed,
+        failed_at=state.failed_at,
+        in_flight=flying,
+        waiting=tuple(e for e in unfinished if e.stage in WAITING),
+        baseline=experiments[0] if experiments else None,
+        best=state.best,
+        frontier=state.frontier,
+        shown=flying[-1] if flying else max(started, key=lambda e: e.started_at, default=None),
+        judged=next((e for e in reversed(experiments) if e.judged_after == newest and e.outcome in JUDGED), None),
+        experiments=len(experiments),
+        counts=Counter(filter(None, (e.outcome for e in experiments))),
+        cost=cost(state),
+        limit=limits.end(state, timestamps.seconds(state.time)),
+        needed_seconds=limits.needed_seconds(state),
+        unsandboxed=state.unsandboxed,
+        cannot_train=state.cannot_train,
+        undoable=f"#{last.number} {last.what}" if (last := undo.last(state)) is not None else "",
+    )
+
+
+def snapshot(found: Outline, size: int, checksum: int) -> bytes:
+    """What is kept beside a journal whose first `size` bytes, with that CRC-32, amount to `found`."""
+    values = {field.name: getattr(found, field.name) for field in fields(found)}
+    made_of = {"version": __version__, "bytes": size, "crc": checksum}
+    body = json.dumps({**made_of, "outline": values}, default=_plain, ensure_ascii=False, allow_nan=False).encode(
+        "utf-8", "replace"
+    )
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def recall(kept: bytes, journal: bytes) -> Outline | None:
+    """The outline of a journal's whole lines, from what was kept beside it; None if that is about anything else.
+
+    It says what folding the journal would say: this version folded exactly these bytes, as their number and their
+    CRC-32 show. Which process wrote it, and when, makes no difference. For one that is torn, stale, of another version
+    or of another journal the answer is None, and the journal itself is read.
+    """
+    checksum, _, body = kept.rstrip(b"\n").partition(b" ")
+    if checksum != b"%08x" % zlib.crc32(body):
+        return None
+    try:
+        values = json.loads(body)
+        size = values["bytes"]
+        if values["version"] != __version__ or size != journal.rfind(b"\n") + 1:
+            return None
+        if values["crc"] != zlib.crc32(memoryview(journal)[:size]):
+            return None
+        return _outline(values["outline"])
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def _plain(value: object) -> object:
+    """What JSON has no word for, by its fields; an event with its type's name."""
+    if isinstance(value, Experiment | Cost | limits.End):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    return {"type": type_name(value), "fields": to_fields(value)}  # type: ignore[arg-type]
+
+
+def _outline(values: dict[str, Any]) -> Outline:
+    known = dict(values)
+    for name in _EVENTS:
+        known[name] = _event(values[name])
+    for name in _ONE:
+        known[name] = _experiment(values[name]) if values[name] else None
+    for name in _MANY:
+        known[name] = tuple(map(_experiment, values[name]))
+    limit = values["limit"] and limits.End(**values["limit"])
+    return Outline(**{**known, "cost": Cost(**values["cost"]), "limit": limit})
+
+
+def _event(value: Any) -> Any:
+    return from_fields(value["type"], value["fields"]) if value else None
+
+
+def _experiment(values: dict[str, Any]) -> Experiment:
+    enums = {"stage": Stage(values["stage"]), "overruled": values["overruled"] and Outcome(values["overruled"])}
+    return Experiment(**{**{name: _field(value) for name, value in values.items()}, **enums})
+
+
+def _field(value: Any) -> Any:
+    """An experiment's own fields are plain, tuples or events."""
+    if isinstance(value, dict):
+        return _event(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+# ── on disk ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def keep_outline(files: SessionFiles, found: Outline, size: int, checksum: int) -> None:
+    """Keep what the first `size` bytes of the journal amount to. What cannot be written is read from the journal."""
+    with contextlib.suppress(OSError):
+        atomic.publish(files.outline, snapshot(found, size, checksum))
+
+
+def read_outline(root: Path, tag: str) -> Outline:
+    """How a session of the lab in `root` stands, engine or not. Raises UserError for a journal that is damaged."""
+    files = session_files.of(root, tag)
+    alive = engine_lock.held(session_files.lock(root))
+    for pause in (*_PAUSES, 0) if alive else (0,):
+        with contextlib.suppress(OSError):
+            data = files.journal.read_bytes()
+            if found := recall(files.outline.read_bytes(), data):
+                return found
+        time.sleep(pause)
+    return _folded(files, keeps=not alive)
+
+
+def _folded(files: SessionFiles, *, keeps: bool) -> Outline:
+    """From the journal itself, which is slow for a long one. `keeps`: for the next time, as no engine does."""
+    from autoresearch_tui.session.fold import read_whole
+
+    data, scanned, state = read_whole(files.journal)
+    found = outline(state)
+    if keeps:
+        size = len(data) if scanned.torn_at is None else scanned.torn_at
+        keep_outline(files, found, size, zlib.crc32(memoryview(data)[:size]))
+    return found

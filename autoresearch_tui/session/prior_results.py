@@ -1,0 +1,90 @@
+"""What was in a lab before a session began: others' results, and those of its own earlier sessions. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.session.events import HistoryRead
+
+LIMIT = 5000
+"""Rows that are taken over: the newest, and the best; a journal is no archive."""
+RECORD_ROWS = 200
+"""Rows in one record of the journal, which every viewer reads whole."""
+REPEAT, NEVER_RUN = "repeat", "waiting"
+"""What a result of an earlier session may be beside an outcome: a run of a commit that had run, or none at all."""
+_UNTRIED = frozenset({REPEAT, NEVER_RUN, "withdrawn"})
+
+
+@dataclass(frozen=True, slots=True)
+class PriorResult:
+    """One result from before the session. `name` is what its table calls it; `commit` where that is one that is here.
+
+    `value` is None if there is no score, memory is GiB, `flags` say what was wrong with the row. Of an earlier
+    session of the lab's own: its tag, the experiment's number, the verdict's reason, such as a veto's, and the commit
+    that it changed.
+    """
+
+    name: str
+    value: float | None
+    memory_gb: float
+    status: str
+    description: str
+    flags: tuple[str, ...] = ()
+    commit: str = ""
+    session: str = ""
+    number: int = -1
+    reason: str = ""
+    base: str = ""
+
+    @property
+    def settled(self) -> bool:
+        """Whether its code need not be run again: others' keeps may be wanted here, our own were measured alike."""
+        if not self.commit:
+            return False
+        if not self.session:
+            return self.status in ("discard", "crash")
+        return self.status not in _UNTRIED and (not self.flags or self.status == "vetoed")
+
+
+_FIELDS = tuple(field.name for field in fields(PriorResult))
+
+
+def to_rows(earlier: Iterable[PriorResult]) -> tuple[Mapping[str, Any], ...]:
+    """As a journal keeps them."""
+    return tuple({name: getattr(each, name) for name in _FIELDS} | {"flags": list(each.flags)} for each in earlier)
+
+
+def from_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[PriorResult, ...]:
+    """What :func:`to_rows` was given."""
+    return tuple(PriorResult(**{**row, "flags": tuple(row.get("flags", ()))}) for row in rows)
+
+
+def newest(earlier: Sequence[PriorResult], goal: Goal, limit: int = LIMIT) -> Sequence[PriorResult]:
+    """At most `limit` of them, in their order: the newest, and the best, however old that is."""
+    kept = earlier[-limit:]
+    top = best(earlier, goal)
+    return kept if top is None or top in kept else (top, *kept[1:])
+
+
+def records(path: str, earlier: Sequence[PriorResult], *, left_out: int = 0) -> tuple[HistoryRead, ...]:
+    """The events that take these results over from `path`: each of a length that is soon read."""
+    total = len(earlier)
+    pieces = ((start, earlier[start : start + RECORD_ROWS]) for start in range(0, total, RECORD_ROWS))
+    return tuple(
+        HistoryRead(path, to_rows(rows), sum(1 for row in rows if row.flags), left_out, start, total)
+        for start, rows in pieces
+    )
+
+
+def best(earlier: Iterable[PriorResult], goal: Goal) -> PriorResult | None:
+    """The best kept one that has a score."""
+    kept = [each for each in earlier if each.status == "keep" and each.value is not None]
+    return min(kept, key=lambda each: goal.sort_key(each.value or 0.0), default=None)
+
+
+def furthest(earlier: Iterable[PriorResult], goal: Goal) -> PriorResult | None:
+    """The best that an earlier session of the lab kept, measured as this one measures; None if none is still here."""
+    return best((one for one in earlier if one.session and one.commit and not one.flags), goal)

@@ -1,0 +1,259 @@
+"""How much of a difference between two scores is chance. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from autoresearch_tui.session.ends import Outcome
+from autoresearch_tui.session.state import Experiment, State
+from autoresearch_tui.util.frozen import Frozen
+
+# nats and UTF-8 bytes of the targets of one scored row
+Row = tuple[float, float]
+SIGMAS = 2.0
+
+
+def paired_error(rows: Sequence[Row], others: Sequence[Row]) -> float | None:
+    """Standard error, in bits per byte, of the difference between two scores of the same rows.
+
+    Both are ratios of sums with the same bytes below, so the difference is a ratio too, and its error is that of a
+    ratio estimator (Cochran, Sampling Techniques, 6.4). None if the rows are not the same, or fewer than two.
+    """
+    count = len(rows)
+    if count < 2 or [row[1] for row in rows] != [row[1] for row in others]:
+        return None
+    apart = [mine[0] - other[0] for mine, other in zip(rows, others, strict=True)]
+    weights = [row[1] for row in rows]
+    total = math.fsum(weights)
+    if total <= 0:
+        return None
+    mean = math.fsum(apart) / total
+    residual = math.fsum((d - mean * w) ** 2 for d, w in zip(apart, weights, strict=True))
+    return math.sqrt(residual * count / (count - 1)) / (total * math.log(2))
+
+
+def spread(state: State) -> float | None:
+    """Standard deviation between runs of one commit, pooled over all that ran more than once; None: none did."""
+    groups: defaultdict[str, list[float]] = defaultdict(list)
+    for experiment in state.experiments:
+        if experiment.measured is not None:
+            groups[experiment.commit].append(experiment.measured)
+    squares, freedom = 0.0, 0
+    for values in groups.values():
+        mean = math.fsum(values) / len(values)
+        squares += math.fsum((value - mean) ** 2 for value in values)
+        freedom += len(values) - 1
+    return math.sqrt(squares / freedom) if freedom else None
+
+
+def inside(difference: float, stderr: float | None, spread: float | None) -> bool:
+    """Whether a difference between two runs is no larger than their two kinds of chance; False if none is known.
+
+    Each run lies `spread` from the mean of its equals, so their difference has twice that variance.
+    """
+    if stderr is None and spread is None:
+        return False
+    return abs(difference) < SIGMAS * math.sqrt((stderr or 0.0) ** 2 + 2 * (spread or 0.0) ** 2)
+
+
+# Equal code, run again on the reference's lab, came out this much apart in the median of 48 pairs.
+TYPICAL_SPREAD = 3e-4
+# How many kept scores it takes to speak of a trend, and how little of a gain must carry over to the sealed split.
+OVERFIT_KEEPS, OVERFIT_SHARE = 4, 1 / 3
+_WORD = re.compile(r"[^\W\d_][\w]*|\d+(?:\.\d+)?")
+_SMALL_WORDS = frozenset(
+    {
+        "a",
+        "an",
+        "and",
+        "as",
+        "at",
+        "by",
+        "each",
+        "every",
+        "for",
+        "from",
+        "in",
+        "instead",
+        "into",
+        "is",
+        "it",
+        "of",
+        "on",
+    }
+    | {"only", "or", "the", "to", "with"}
+)
+_LIKE = 0.34
+
+
+class Similar(Frozen):
+    """An earlier attempt, and how alike it is: 1 is the same description."""
+
+    experiment: Experiment
+    likeness: float
+
+
+def similar(
+    experiment: Experiment,
+    others: Iterable[Experiment],
+    identifiers: Collection[str] = (),
+    limit: int = 3,
+) -> tuple[Similar, ...]:
+    """The earlier attempts most like this one, by the words and names in their descriptions.
+
+    `identifiers` are the names that this one's diff changes: an attempt whose description names one is alike too.
+    """
+    mine = _terms(experiment.description)
+    for name in identifiers:
+        mine.setdefault(name.lower(), _weight(name))
+    found = []
+    for other in others:
+        if other.number >= experiment.number or other.number == 0:
+            continue
+        likeness = _likeness(_terms(experiment.description), mine, _terms(other.description))
+        if likeness >= _LIKE:
+            found.append(Similar(other, likeness))
+    found.sort(key=lambda one: (-one.likeness, -one.experiment.number))
+    return tuple(found[:limit])
+
+
+def changed_names(diff: str) -> frozenset[str]:
+    """The names that a diff's changed lines assign: constants and attributes."""
+    names = re.findall(r"^[+-][ \t]*(?:[\w.]+\.)?([A-Za-z_]\w*)[ \t]*(?::[^=\n]+)?[-+*/]?=(?!=)", diff, re.MULTILINE)
+    return frozenset(name for name in names if len(name) > 2)
+
+
+def gains(state: State) -> dict[int, float]:
+    """For each scored experiment on a scored base how much better it is than that; negative: worse."""
+    scored: dict[str, float] = {}
+    found: dict[int, float] = {}
+    for experiment in state.experiments:
+        base = scored.get(experiment.proposal.base)
+        if experiment.value is None:
+            continue
+        if base is not None:
+            found[experiment.number] = state.goal.gain(base, experiment.value)
+        scored.setdefault(experiment.commit, experiment.value)
+    return found
+
+
+class Judged(Frozen):
+    """An experiment with a verdict, the frontier of that moment, and where its own front stood; None: nowhere yet."""
+
+    experiment: Experiment
+    frontier: Experiment | None
+    head: Experiment | None
+
+
+def judged(state: State) -> Iterator[Judged]:
+    """In the order of the verdicts. A front that nothing has won yet stands at the frontier."""
+    frontier: Experiment | None = None
+    heads: dict[int, Experiment] = {}
+    # Where a human continued from, by the experiment that was judged last before that.
+    chosen = {after: number for after, number in state.frontier_history if after != number}
+    for experiment in state.table:
+        front = experiment.proposal.front
+        yield Judged(experiment, frontier, heads.get(front, frontier))
+        if experiment.advanced:
+            heads[front] = experiment
+        if experiment.outcome == Outcome.KEEP:
+            frontier = experiment
+        if experiment.number in chosen:
+            frontier = state.experiments[chosen[experiment.number]]
+            heads[frontier.proposal.front] = frontier
+
+
+def near_noise(state: State) -> tuple[Experiment, ...]:
+    """Kept experiments whose gain chance may explain: a second run may turn them round."""
+    measured = spread(state)
+    won = gains(state)
+    found = []
+    for experiment in state.experiments:
+        if experiment.outcome != Outcome.KEEP or experiment.number not in won:
+            continue
+        gain = won[experiment.number]
+        stderr = experiment.verdict.stderr if experiment.verdict else None
+        if experiment.verdict is not None and experiment.verdict.error is not None:
+            found += [experiment] if experiment.verdict.inside_noise else []
+            continue
+        unknown = measured is None and stderr is None
+        usual = gain < TYPICAL_SPREAD * abs(experiment.value or 0.0)
+        if usual if unknown else inside(gain, stderr, measured):
+            found.append(experiment)
+    return tuple(found)
+
+
+class Gap(Frozen):
+    """A kept experiment's score on the sealed split beside the one that decided, and how far they lie apart."""
+
+    number: int
+    value: float
+    sealed: float
+
+    @property
+    def gap(self) -> float:
+        return self.sealed - self.value
+
+
+def gaps(state: State) -> tuple[Gap, ...]:
+    """The baseline and every keep since that has a sealed score, in order."""
+    return tuple(
+        Gap(e.number, e.value, e.score.sealed)
+        for e in state.experiments
+        if e.outcome == Outcome.KEEP and e.value is not None and e.score is not None and e.score.sealed is not None
+    )
+
+
+def overfitting(state: State) -> str:
+    """A sentence where the night is overfitting its referee: the score gains, the sealed split hardly; else empty."""
+    known = gaps(state)
+    if len(known) < OVERFIT_KEEPS or state.session is None:
+        return ""
+    first, last = known[0], known[-1]
+    gain, sealed = state.goal.gain(first.value, last.value), state.goal.gain(first.sealed, last.sealed)
+    chance = SIGMAS * (spread(state) or TYPICAL_SPREAD * abs(first.value))
+    if gain <= 0 or gain - sealed <= chance or sealed > OVERFIT_SHARE * gain:
+        return ""
+    return (
+        f"The night is overfitting its referee: {state.session.metric} gained {gain:.6f} since #{first.number}, "
+        f"the sealed split {sealed:.6f}"
+    )
+
+
+def frontier_line(state: State) -> tuple[tuple[float, Experiment], ...]:
+    """The frontiers and where each begins on an axis of experiments; the line between them goes in steps.
+
+    One that a verdict brought begins at its number; one that a human went back to, between the last experiment that was
+    judged by then and the next. What is not kept any more is left out.
+    """
+    found: list[tuple[float, Experiment]] = []
+    for after, number in state.frontier_history:
+        experiment = state.experiments[number]
+        if experiment.outcome == Outcome.KEEP and experiment.value is not None:
+            begins = max(float(number) if after == number else after + 0.5, found[-1][0] if found else 0.0)
+            if found and found[-1][0] == begins:
+                found.pop()  # nothing was judged under it
+            found.append((begins, experiment))
+    return tuple(found)
+
+
+def _terms(text: str) -> dict[str, float]:
+    """The words of a description with their weights: a name says more than a word, a word more than a number."""
+    return {word.lower(): _weight(word) for word in _WORD.findall(text) if word.lower() not in _SMALL_WORDS}
+
+
+def _weight(word: str) -> float:
+    if word[0].isdigit():
+        return 0.5
+    named = "_" in word or (word.isupper() and len(word) > 1) or not (word[1:].islower() or len(word) == 1)
+    return 3.0 if named else 1.0
+
+
+def _likeness(said: dict[str, float], mine: dict[str, float], other: dict[str, float]) -> float:
+    """The weight of what both have, over the weight of what either says."""
+    shared = sum(max(mine[word], weight) for word, weight in other.items() if word in mine)
+    either = sum({**other, **said}.values())
+    return min(shared / either, 1.0) if either else 0.0

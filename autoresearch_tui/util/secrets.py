@@ -1,0 +1,48 @@
+"""Recognises secrets by the names of the variables that hold them, and takes their values out of text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from urllib.parse import unquote, urlsplit
+
+_SECRET = re.compile(r"(?:^|_|[A-Z])(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:_|$)")
+_API_KEY = re.compile(
+    r"API_?KEY|^(?:ANTHROPIC|AWS|AZURE|CLAUDE|CODEX|COHERE|DEEPSEEK|FIREWORKS|GEMINI|GOOGLE|GROQ|HF|HUGGING_?FACE|MISTRAL"
+    r"|NVIDIA|OPENAI|OPENROUTER|REPLICATE|TOGETHER|XAI)_"
+)
+# A shorter one would take words out of every text.
+_SHORTEST = 6
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable of this name holds a key, a token, a secret or a password."""
+    return _SECRET.search(name.upper()) is not None
+
+
+def is_api_key(name: str) -> bool:
+    """Whether a variable of this name gives access to a model: any API key, any secret of a provider."""
+    name = name.upper()
+    return (is_secret(name) or name.endswith("_HEADERS")) and _API_KEY.search(name) is not None
+
+
+def passwords(url: str) -> list[str]:
+    """The password in an address, as it is written and decoded; empty if there is none."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return []
+    return [password, unquote(password)] if password else []
+
+
+def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
+    """A function that replaces these values in a text by `[key]`."""
+    # The longest first: one may contain another.
+    known = sorted({secret for secret in secrets if len(secret) >= _SHORTEST}, key=len, reverse=True)
+
+    def redact(text: str) -> str:
+        for secret in known:
+            text = text.replace(secret, "[key]")
+        return text
+
+    return redact

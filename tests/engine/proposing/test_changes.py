@@ -1,0 +1,100 @@
+"""The change itself, on whatever code: what an earlier session's attempt did is recognised on another base."""
+
+from __future__ import annotations
+
+import queue
+from pathlib import Path
+
+import pytest
+
+from autoresearch_tui.engine.proposing.briefing import SourceCache, Tried
+from autoresearch_tui.engine.proposing.preflight import change_print
+from autoresearch_tui.engine.proposing.worker import ProposalRequest, ProposalResult, Proposer
+from autoresearch_tui.engine.researcher_log import Voices
+from autoresearch_tui.lab.git import GitRepo
+from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.lab.paths import open_lab
+from autoresearch_tui.researchers.base import Attempt, Brief, Proposal
+from autoresearch_tui.session.prior_results import NEVER_RUN, PriorResult
+from autoresearch_tui.session.state import State
+from tests.conftest import TRAIN, make_lab
+
+BASE = "RATE = 0.5\nWIDTH = 8\n\n\ndef f(x):\n    return x * RATE\n"
+
+
+@pytest.mark.parametrize(
+    ("base", "change", "same"),
+    [
+        (BASE, ("RATE = 0.5", "RATE = 0.25"), True),
+        (BASE.replace("WIDTH = 8", "WIDTH = 12"), ("RATE = 0.5", "RATE = 0.25  # halved"), True),
+        (BASE.replace("\n\n\ndef", "\nDEPTH = 3\n\n\ndef"), ("RATE = 0.5", '"""Half."""\nRATE = 0.25'), True),
+        (BASE.replace("0.5", "0.4"), ("RATE = 0.4", "RATE = 0.25"), False),
+        (BASE, ("RATE = 0.5", "RATE = 0.3"), False),
+        (BASE, ("RATE = 0.5\nWIDTH = 8", "RATE = 0.25\nWIDTH = 9"), False),
+        (BASE, ("x * RATE", "x * RATE * RATE"), False),
+        (BASE.replace("def f(x):", "def f(x:"), ("RATE = 0.5", "RATE = 0.25"), False),
+    ],
+)
+def test_a_change_is_the_statements_that_go_and_come(base: str, change: tuple[str, str], same: bool) -> None:
+    known = change_print({"train.py": BASE}, {"train.py": BASE.replace("RATE = 0.5", "RATE = 0.25")})
+    assert (change_print({"train.py": base}, {"train.py": base.replace(*change)}) == known) == same
+
+
+def test_a_text_that_is_no_python_changes_by_lines() -> None:
+    one = change_print({"notes": "a\nb\n"}, {"notes": "a\nc\n"})
+    assert (
+        one
+        == change_print({"notes": "b\nz\n"}, {"notes": "z\nc\n"})
+        != change_print({"other": "b\n"}, {"other": "c\n"})
+    )
+
+
+def test_what_an_earlier_session_changed_is_known_on_any_base(tmp_path: Path) -> None:
+    make_lab(tmp_path / "lab")
+    lab, repo = open_lab(tmp_path / "lab"), GitRepo(tmp_path / "lab")
+    head = repo.head()
+
+    def attempt(rate: str) -> str:
+        text = TRAIN.replace("RATE = 0.5", rate)
+        return repo.commit(head, {"train.py": text.encode()}, f"{rate}\n", "2026-11-20T00:00:00Z")
+
+    def result(number: int, commit: str, status: str) -> PriorResult:
+        return PriorResult(f"t#{number}", None, 0.0, status, "idea", (), commit, "t", number, "boom", head)
+
+    crashed, waits = attempt("RATE = 9"), attempt("RATE = 10")
+    state = State(prior=(result(0, head, "keep"), result(1, crashed, "crash"), result(2, waits, NEVER_RUN)))
+    tried = SourceCache(lab, repo).tried(state)
+    wider = TRAIN.replace("WIDTH = 8", "WIDTH = 12")
+    print_ = change_print({"train.py": wider}, {"train.py": wider.replace("RATE = 0.5", "RATE = 9")})
+    assert {key: (one.name, one.reason) for key, one in tried.changes.items()} == {
+        print_: ("experiment 1 of session t", "boom")
+    }
+    # What never ran may be proposed, and the start is no change at all.
+    assert len(tried.codes) == len(tried.before) == 2
+    # The next engine reads no git for it.
+    (lab.root / ".git" / "objects").rename(tmp_path / "objects")
+    assert SourceCache(lab, repo)._fingerprints.known().keys() == {head, crashed}
+
+
+def test_the_researcher_is_told_once_and_may_insist(tmp_path: Path) -> None:
+    wider = BASE.replace("WIDTH = 8", "WIDTH = 12")
+    after = wider.replace("RATE = 0.5", "RATE = 9")
+    crashed = Attempt(1, "c1", "c0", "faster", "", "crash", None, "boom", session="t")
+    change = change_print({"train.py": BASE}, {"train.py": BASE.replace("RATE = 0.5", "RATE = 9")})
+    told: list[str] = []
+
+    class Insists:
+        def propose(self, brief: Brief, say: object, cancelled: object) -> Proposal:
+            told.append(brief.complaint)
+            return Proposal("a rate of 9 once more", "because", {"train.py": after})
+
+    found: queue.SimpleQueue[ProposalResult] = queue.SimpleQueue()
+    files = {"train.py": wider}
+    brief = Brief(5, "c9", "Go.", files, {}, "val_bpb", Goal.MINIMIZE, 300, ())
+    Proposer(Insists(), Voices(tmp_path / "log"), found.put).ask(
+        ProposalRequest(5, "c9", files, lambda: brief, lambda: Tried({}, {}, changes={change: crashed}), ())
+    )
+    made = found.get(timeout=60)
+    assert made.duplicate_of == crashed
+    assert [text.partition(",")[0] for text in told] == ["", "the same change"]
+    assert 'experiment 1 of session t, "faster", which ended as crash (boom)' in told[1]

@@ -1,0 +1,89 @@
+"""Sessions recorded by an earlier version, before its events were renamed: they open, replay and resume.
+
+`recorded-lab.tar.gz` is a sine lab with a session of six experiments; `every-event.jsonl` has one record of each
+event, every field set. `given-up.jsonl` is a session whose ninth run was hopelessly behind.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from autoresearch_tui.engine.results_table import render
+from autoresearch_tui.session import journal
+from autoresearch_tui.session.fold import fold_all
+from autoresearch_tui.session.outline import outline, recall, snapshot
+from tests.history import problems, state_of
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    with tarfile.open(DATA / "recorded-lab.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "lab"
+
+
+def tool(*words: str | Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "autoresearch_tui", *map(str, words)],
+        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_event_of_an_earlier_version_is_read_with_all_that_it_said() -> None:
+    written = (DATA / "every-event.jsonl").read_bytes()
+    records = journal.read(DATA / "every-event.jsonl")
+    assert len(records) == len(written.splitlines())
+    for line, record in zip(written.splitlines(), records, strict=True):
+        before = json.loads(line)
+        now = json.loads(journal.encode(record))
+        for kept in ("seq", "time"):
+            assert now.pop(kept) == before.pop(kept)
+        for own in ("type", "crc"):
+            now.pop(own)
+            before.pop(own)
+        values = [json.dumps(value, sort_keys=True) for value in now.values()]
+        for name, value in before.items():
+            assert json.dumps(value, sort_keys=True) in values, f"{name} of {line!r}"
+
+
+def test_a_session_of_an_earlier_version_resumes(recorded: Path) -> None:
+    before = state_of(recorded, "nov28")
+    assert [experiment.outcome for experiment in before.table].count("keep") >= 1
+    tool("report", recorded)
+    tool(recorded, "--headless", "--experiments", str(len(before.table) + 1))
+    after = state_of(recorded, "nov28")
+    assert len(after.table) == len(before.table) + 1
+    assert after.table[: len(before.table)] == before.table
+    assert problems(recorded, "nov28") == []
+
+
+def test_a_session_with_a_run_that_was_given_up() -> None:
+    state = fold_all(journal.read(DATA / "given-up.jsonl"))
+    ninth = state.experiments[9]
+    assert (ninth.outcome, ninth.status, ninth.value) == ("discard", "given up", None)
+    assert ninth.reason.startswith("given up at 40 %: 4.96 against 3.97 (#8); ")
+    assert render(state).splitlines()[10].split("\t")[1:] == ["nan", "0.0", "discard", "switch 9"]
+    found = outline(state)
+    assert found.counts == {"keep": 10, "discard": 1}
+    assert recall(snapshot(found, 0, 0), b"") == found
+
+
+def test_a_session_with_a_critic_and_a_digest_of_an_earlier_version_is_read() -> None:
+    """One refused, one agreed to, one that failed and was asked about again, one whose base moved meanwhile."""
+    state = fold_all(journal.read(DATA / "second-opinion.jsonl"))
+    opinions = [e.critic.opinion if e.critic else None for e in state.experiments[:5]]
+    assert opinions == [None, "disagree", "agree", "unsure", "agree"]
+    assert [e.outcome for e in state.experiments[:5]] == ["keep", "vetoed", "keep", "vetoed", "keep"]
+    assert state.experiments[3].critic_attempts == 2
+    assert (state.critic_usd, state.digest_usd, state.usd) == (2.25, 0.25, 2.5)
+    assert state.digest is not None and (state.digest.numbers, state.digest.missing) == (5, 1)
