@@ -16,8 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from autoresearch_tui.lab import instructions
-from autoresearch_tui.lab import settings as settings_module
+from autoresearch_tui.lab import instructions, settings_reading
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.settings import FILE_NAME, LabSettings, MetricSettings, RunSettings, Settings
 from autoresearch_tui.python_source.values import Module, Modules, Unknown
@@ -80,10 +79,10 @@ def guess(folder: Path) -> str:
 
 def read(folder: Path) -> tuple[Settings, Reading]:
     """A lab's settings: what a human wrote, and for every other key what its files say. Raises UserError."""
-    table, where = settings_module.table(folder)
-    written = settings_module.from_table(table, where)
+    table, where = settings_reading.table(folder)
+    written = settings_reading.from_table(table, where)
     reading = _Reader(folder, table, written).reading()
-    return settings_module.from_table(table, where, reading.settings), reading
+    return settings_reading.from_table(table, where, reading.settings), reading
 
 
 def ignores_time_budget(folder: Path) -> str:

@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from autoresearch_tui.lab import discovery, session_files
-from autoresearch_tui.lab import settings as settings_module
 from autoresearch_tui.lab.session_files import STATE_FOLDER, SessionFiles
-from autoresearch_tui.lab.settings import LabSettings, Settings
+from autoresearch_tui.lab.settings import FILE_NAME, LabSettings, Settings
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.frozen import Frozen
 
@@ -120,7 +119,7 @@ def read_text(path: Path, remedy: str) -> str:
 
 def is_lab(folder: Path) -> bool:
     """Whether a lab's files, or its settings, are here."""
-    if (folder / settings_module.FILE_NAME).is_file():
+    if (folder / FILE_NAME).is_file():
         return True
     return discovery.files(folder) is not None
 
@@ -169,7 +168,7 @@ def _check(lab: Lab) -> None:
             path = lab.root / name
             if not path.exists():
                 raise UserError(
-                    f"{lab.root}: no {name}, which a lab needs (`lab.{key}` in {settings_module.FILE_NAME})",
+                    f"{lab.root}: no {name}, which a lab needs (`lab.{key}` in {FILE_NAME})",
                     _way_out(lab.root, name),
                 )
             if path.is_symlink() or not path.is_file():
@@ -187,7 +186,7 @@ def _way_out(root: Path, name: str) -> str:
             return f"`git checkout HEAD -- {name}` restores it"
     except (OSError, subprocess.SubprocessError):
         pass
-    files = settings_module.FILE_NAME
+    files = FILE_NAME
     if (root / files).exists():
         return f"name the lab's own files in {files}"
     named = f"`{discovery.guess(root)}`"

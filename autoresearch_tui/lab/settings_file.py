@@ -8,7 +8,8 @@ from pathlib import Path
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from autoresearch_tui.lab.settings import FILE_NAME, from_table
+from autoresearch_tui.lab.settings import FILE_NAME
+from autoresearch_tui.lab.settings_reading import from_table
 from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.errors import UserError
 

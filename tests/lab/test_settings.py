@@ -4,17 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.lab import settings
+from autoresearch_tui.lab.settings import Settings
+from autoresearch_tui.lab.settings_reading import from_table, table
 from autoresearch_tui.util.errors import UserError
 
 
-def load(tmp_path: Path, text: str) -> settings.Settings:
+def read(folder: Path) -> Settings:
+    return from_table(*table(folder))
+
+
+def load(tmp_path: Path, text: str) -> Settings:
     (tmp_path / "autoresearch.toml").write_text(text)
-    return settings.load(tmp_path)
+    return read(tmp_path)
 
 
 def test_the_defaults_fit_the_reference(tmp_path: Path) -> None:
-    defaults = settings.load(tmp_path)
+    defaults = read(tmp_path)
     assert defaults.lab.editable == ("train.py",)
     assert defaults.run.command == ("uv", "run", "train.py")
     assert (defaults.run.budget_seconds, defaults.run.timeout_seconds) == (300, 600)
@@ -68,7 +73,7 @@ def test_every_key_of_the_documented_file_is_known(tmp_path: Path) -> None:
 
 def test_pyproject_may_hold_the_same_table(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.autoresearch.run]\nbudget_seconds = 7\n")
-    assert settings.load(tmp_path).run.budget_seconds == 7
+    assert read(tmp_path).run.budget_seconds == 7
 
 
 def test_autoresearch_toml_wins_over_pyproject(tmp_path: Path) -> None:
@@ -145,12 +150,12 @@ def test_a_mistake_is_one_line_that_names_file_and_key(tmp_path: Path, text: str
 def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
     (tmp_path / "autoresearch.toml").write_bytes(b"# \xff\n")
     with pytest.raises(UserError, match="not UTF-8 at byte 2"):
-        settings.load(tmp_path)
+        read(tmp_path)
 
 
 def test_a_mark_at_the_beginning_and_windows_line_ends_are_no_mistake(tmp_path: Path) -> None:
     (tmp_path / "autoresearch.toml").write_bytes(b"\xef\xbb\xbf[run]\r\nbudget_seconds = 7\r\n")
-    assert settings.load(tmp_path).run.budget_seconds == 7
+    assert read(tmp_path).run.budget_seconds == 7
 
 
 @pytest.mark.parametrize("kind", ["folder", "dangling", "loop", "device"])
@@ -161,13 +166,13 @@ def test_what_stands_in_the_place_of_the_settings_is_named_and_not_passed_over(t
     else:
         path.symlink_to({"dangling": "nowhere", "loop": "autoresearch.toml", "device": "/dev/zero"}[kind])
     with pytest.raises(UserError, match=r"autoresearch\.toml: (not a file|cannot be read)"):
-        settings.load(tmp_path)
+        read(tmp_path)
 
 
 def test_a_link_to_the_settings_is_followed(tmp_path: Path) -> None:
     (tmp_path / "shared.toml").write_text("[run]\nbudget_seconds = 7\n")
     (tmp_path / "autoresearch.toml").symlink_to("shared.toml")
-    assert settings.load(tmp_path).run.budget_seconds == 7
+    assert read(tmp_path).run.budget_seconds == 7
 
 
 @pytest.mark.parametrize(
@@ -177,10 +182,10 @@ def test_a_link_to_the_settings_is_followed(tmp_path: Path) -> None:
 def test_a_pyproject_of_another_form(tmp_path: Path, text: str, words: tuple[str, ...] | None) -> None:
     (tmp_path / "pyproject.toml").write_text(text)
     if words is None:
-        assert settings.load(tmp_path) == settings.Settings()
+        assert read(tmp_path) == Settings()
         return
     with pytest.raises(UserError) as caught:
-        settings.load(tmp_path)
+        read(tmp_path)
     for word in ("pyproject.toml", *words):
         assert word in str(caught.value)
 

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch_tui.lab.goal import Goal
-from autoresearch_tui.lab.settings import ResearcherSettings, Settings, critic_as_researcher, from_table
+from autoresearch_tui.lab.settings import ResearcherSettings, Settings, critic_as_researcher
+from autoresearch_tui.lab.settings_reading import from_table
 from autoresearch_tui.researchers import critic_prompt, factory
 from autoresearch_tui.researchers.agents.critic import CommandCritic
 from autoresearch_tui.researchers.agents.process import Limits

@@ -11,7 +11,8 @@ import pytest
 
 from autoresearch_tui.engine.proposing import base_choice, fronts
 from autoresearch_tui.engine.proposing.base_choice import RESTART_AFTER, Start
-from autoresearch_tui.lab.settings import SearchSettings, from_table
+from autoresearch_tui.lab.settings import SearchSettings
+from autoresearch_tui.lab.settings_reading import from_table
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.fold import fold_all
 from autoresearch_tui.session.journal import decode, encode, read

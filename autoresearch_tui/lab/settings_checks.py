@@ -1,0 +1,161 @@
+"""What the values of `autoresearch.toml` must hold, each broken rule one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path, PurePosixPath
+
+from autoresearch_tui.lab import devices
+from autoresearch_tui.lab.settings import (
+    MOST_FRONTS,
+    MOST_WAITING,
+    CriticSettings,
+    HookSettings,
+    LabSettings,
+    ResearcherSettings,
+    ReviewSettings,
+    Settings,
+    TransferSettings,
+)
+from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.secrets import is_secret
+
+
+def check(settings: Settings, where: str) -> None:
+    """Raises UserError for the first rule that is broken; `where` names the file."""
+    _check_numbers(settings, where)
+    _check_paths(settings.lab, where)
+    _check_commands(settings, where)
+    _check_researcher(settings.researcher, where)
+    _check_critic(settings.review, where)
+    _check_transfer(settings.transfer, where)
+    _check_keep(settings.run.keep, where)
+    if problem := devices.problem(settings.run.devices):
+        raise UserError(f"{where}: `run.devices`: {problem}")
+    name = settings.metric.name
+    if not name.strip() or not name.isprintable():
+        raise UserError(f"{where}: `metric.name` must be one line of text, not {name!r}")
+    try:
+        groups = re.compile(settings.metric.pattern).groups
+    except re.error as error:
+        raise UserError(f"{where}: `metric.pattern` is not a regular expression: {error}") from None
+    if groups < 1:
+        raise UserError(f"{where}: `metric.pattern` needs one group (...) around the value")
+
+
+def _check_commands(settings: Settings, where: str) -> None:
+    if not settings.run.command:
+        raise UserError(f"{where}: `run.command` is empty", 'for example ["python", "train.py"]')
+    hooks = {f"hooks.{each.name}": getattr(settings.hooks, each.name) for each in dataclasses.fields(HookSettings)}
+    commands = {
+        "run.command": settings.run.command,
+        "metric.referee": settings.metric.referee,
+        "researcher.command": settings.researcher.command,
+        "review.critic.command": settings.review.critic.command,
+        **hooks,
+    }
+    for name, words in commands.items():
+        if words and not words[0].strip():
+            raise UserError(f"{where}: `{name}` begins with an empty word", "its first is the program")
+        if any("\0" in word for word in words):
+            raise UserError(f"{where}: `{name}` has a NUL, which no command can have")
+
+
+def _check_numbers(settings: Settings, where: str) -> None:
+    run, metric = settings.run, settings.metric
+    positive = {
+        "run.budget_seconds": run.budget_seconds,
+        "run.timeout_seconds": run.timeout_seconds,
+        "metric.baseline_runs": metric.baseline_runs,
+        "researcher.timeout_seconds": settings.researcher.timeout_seconds,
+        "researcher.silence_seconds": settings.researcher.silence_seconds,
+        "researcher.queue": settings.researcher.queue,
+        "review.critic.timeout_seconds": settings.review.critic.timeout_seconds,
+        "run.keep_frontiers": run.keep_frontiers,
+        "run.keep_max_gb": run.keep_max_gb,
+        "transfer.factor": settings.transfer.factor,
+    }
+    for name, value in positive.items():
+        if not 0 < value < float("inf"):
+            raise UserError(f"{where}: `{name}` must be more than 0, not {value:g}")
+    not_negative = {
+        "run.budget_tokens": run.budget_tokens,
+        "run.memory_gb": run.memory_gb,
+        "run.pause_after_failures": run.pause_after_failures,
+        "metric.keep_margin": metric.keep_margin,
+        "transfer.every": settings.transfer.every,
+        "researcher.max_usd": settings.researcher.max_usd,
+        "researcher.max_tokens": settings.researcher.max_tokens,
+        "limits.accelerator_usd_per_hour": settings.limits.accelerator_usd_per_hour,
+        "limits.max_usd": settings.limits.max_usd,
+        "review.after_seconds": settings.review.after_seconds,
+        "review.critic.rounds": settings.review.critic.rounds,
+    }
+    if not 1 <= settings.search.fronts <= MOST_FRONTS:
+        raise UserError(f"{where}: `search.fronts` must be from 1 to {MOST_FRONTS}, not {settings.search.fronts}")
+    for name, value in not_negative.items():
+        if not 0 <= value < float("inf"):
+            raise UserError(f"{where}: `{name}` must not be less than 0, not {value:g}")
+
+
+def _check_transfer(transfer: TransferSettings, where: str) -> None:
+    if transfer.factor == 1 and not transfer.env:
+        raise UserError(f"{where}: `transfer.factor` is 1, which is an ordinary run; raise it, or set `transfer.env`")
+    if secret := next((name for name in transfer.env if is_secret(name)), None):
+        raise UserError(f"{where}: `transfer.env` has {secret!r}, which names a secret; no run gets one")
+
+
+def _check_researcher(researcher: ResearcherSettings, where: str) -> None:
+    if researcher.kind == "command" and not researcher.command:
+        raise UserError(f"{where}: `researcher.command` is empty", 'for example ["claude", "-p"]')
+    if researcher.queue > MOST_WAITING:
+        raise UserError(f"{where}: `researcher.queue` must be at most {MOST_WAITING}, not {researcher.queue}")
+    for name in researcher.home:
+        if name.startswith(("/", "~")) or not Path(name).parts or ".." in Path(name).parts:
+            raise UserError(f"{where}: `researcher.home` has {name!r}", "names are relative to your home folder")
+
+
+def _check_critic(review: ReviewSettings, where: str) -> None:
+    if not review.critic.kind and review.critic != CriticSettings():
+        raise UserError(f"{where}: `review.critic` has no `kind`", 'for example { kind = "claude" }')
+    if review.critic.kind == "command" and not review.critic.command:
+        raise UserError(f"{where}: `review.critic.command` is empty", 'for example ["claude", "-p"]')
+    if review.unattended == "approve-if-critic-agrees" and not review.critic.kind:
+        raise UserError(
+            f"{where}: `review.unattended` is {review.unattended!r}, and there is no critic",
+            'set `review.critic`, for example { kind = "claude" }',
+        )
+
+
+def _check_keep(patterns: tuple[str, ...], where: str) -> None:
+    for pattern in patterns:
+        parts = PurePosixPath(pattern).parts
+        if not parts or pattern.startswith(("/", "~")) or ".." in parts or "**" in parts or "\0" in pattern:
+            raise UserError(
+                f"{where}: `run.keep` has {pattern!r}", "name a file in the run's folder, such as model.pt or out/*.pt"
+            )
+
+
+def _check_paths(lab: LabSettings, where: str) -> None:
+    if not lab.editable:
+        raise UserError(f"{where}: `lab.editable` is empty", "name at least one file that a proposal may change")
+    for name, paths in (("program", (lab.program,)), ("editable", lab.editable), ("locked", lab.locked)):
+        for path in paths:
+            if path.startswith("/") or ".." in Path(path).parts:
+                raise UserError(f"{where}: `lab.{name}` has {path!r}", "paths are relative to the lab's folder")
+            if path != str(Path(path)) or path == ".":
+                raise UserError(
+                    f"{where}: `lab.{name}` has {path!r}", "name a file, and plainly, as git does: `a/b.py`"
+                )
+            if {".git", ".autoresearch"} & set(Path(path).parts):
+                raise UserError(f"{where}: `lab.{name}` has {path!r}, which is no file of the lab's own")
+        if twice := [path for path in paths if paths.count(path) > 1]:
+            raise UserError(f"{where}: `lab.{name}` has {twice[0]!r} twice")
+    if wrong := [word for word in lab.share if not word.removeprefix("!").strip() or "\0" in word or word == "!*"]:
+        raise UserError(
+            f"{where}: `lab.share` has {wrong[0]!r}", "name a file or folder, `!name` to leave one out, or `*`"
+        )
+    both = set(lab.editable) & set(lab.locked)
+    if both:
+        raise UserError(f"{where}: {', '.join(sorted(both))} is both in `lab.editable` and in `lab.locked`")
