@@ -42,7 +42,7 @@ class Launcher:
         _set_aside(files.folder)
         tidy(files)  # a run that is repeated finds nothing of its first try
         self.export(experiment.commit, files)
-        for path in (*self.lab.settings.lab.editable, *self.lab.settings.lab.locked):
+        for path in (*self.lab.settings.lab.editable, *self.lab.settings.lab.visible):
             approved = self.repo.read(experiment.commit, path)
             file = self.cwd(files) / path
             if not file.is_file() or file.is_symlink() or file.read_bytes() != approved:
@@ -56,6 +56,8 @@ class Launcher:
         """The commit's tree in `work`, what runs share beside it, and a home. Raises GitError, OSError."""
         settings = self.lab.settings.lab
         self.repo.export(commit, files.work, exact=(*settings.editable, *settings.locked))
+        for name in settings.private:
+            trees.remove(files.work / self.repo.prefix / name)
         shared.find(self.lab, self.repo).lay_out(files.work, files.scratch / "home")
 
     def start(self, experiment: Experiment, files: RunFiles) -> None:

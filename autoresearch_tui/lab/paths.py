@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from autoresearch_tui.lab import discovery, session_files
 from autoresearch_tui.lab.session_files import STATE_FOLDER, SessionFiles
@@ -158,6 +158,12 @@ def _check(lab: Lab) -> None:
         raise UserError(f"{str(lab.root)!r}: the path has a line break or the like in it", "rename that folder")
     if not any((folder / ".git").exists() for folder in (lab.root, *lab.root.parents)):
         raise UserError(f"{lab.root}: not in a git repository", "run `git init` and commit your files there")
+    settings = lab.settings.lab
+    known = {each for name in settings.locked for each in (name, *map(str, PurePosixPath(name).parents))}
+    if loose := [name for name in settings.private if name not in known]:
+        raise UserError(
+            f"{lab.root}: `lab.private` has {loose[0]!r}, which is not locked", "add it to `lab.locked` as well"
+        )
     lists: Sequence[tuple[str, Sequence[str]]] = (
         ("program", (lab.settings.lab.program,)),
         ("editable", lab.settings.lab.editable),

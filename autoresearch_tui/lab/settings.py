@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import field
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from autoresearch_tui.lab.goal import Goal
@@ -32,12 +33,23 @@ class LabSettings(Frozen):
         "The fixed evaluation, as files and folders of the commit: hashed at the start of the session and before every "
         "verdict, read-only for a run.",
     )
+    private: tuple[str, ...] = _key(
+        (),
+        "Which of the locked files and folders only the referee gets, such as a test set with its answers: no run and "
+        "no researcher sees them. It needs a `metric.referee`.",
+    )
     share: tuple[str, ...] = _key(
         ("*",),
         "What a run sees beside the commit, read-only. `*`: what git ignores or does not know beside the code, except "
         "outputs and secrets ([labs](labs.md)). A path adds a file or folder (relative to the lab's folder, `~/…` or "
         "absolute), `!path` takes one away.",
     )
+
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """The locked files that runs and researchers see."""
+        hidden = set(self.private)
+        return tuple(name for name in self.locked if hidden.isdisjoint((name, *map(str, PurePosixPath(name).parents))))
 
 
 class RunSettings(Frozen):
@@ -114,6 +126,11 @@ class MetricSettings(Frozen):
     referee: tuple[str, ...] = _key(
         (),
         "A trusted scorer, run after the training; where set, printed scores are shown, but never decide.",
+    )
+    referee_env: tuple[str, ...] = _key(
+        (),
+        "Variables of yours that a referee started after the run may see, such as the key of a model that judges. No "
+        "run sees them, and they are written nowhere.",
     )
     range: tuple[float, ...] = _key(
         (),

@@ -26,6 +26,7 @@ def check(settings: Settings, where: str) -> None:
     """Raises UserError for the first rule that is broken; `where` names the file."""
     _check_numbers(settings, where)
     _check_paths(settings.lab, where)
+    _check_private(settings, where)
     _check_commands(settings, where)
     _check_researcher(settings.researcher, where)
     _check_critic(settings.review, where)
@@ -42,6 +43,16 @@ def check(settings: Settings, where: str) -> None:
         raise UserError(f"{where}: `metric.pattern` is not a regular expression: {error}") from None
     if groups < 1:
         raise UserError(f"{where}: `metric.pattern` needs one group (...) around the value")
+
+
+def _check_private(settings: Settings, where: str) -> None:
+    if settings.lab.private and not settings.metric.referee:
+        raise UserError(
+            f"{where}: `lab.private` has {settings.lab.private[0]!r}, and there is no `metric.referee` to read it",
+            "name the command that scores a run",
+        )
+    if wrong := [name for name in settings.metric.referee_env if not name or "=" in name or "\0" in name]:
+        raise UserError(f"{where}: `metric.referee_env` has {wrong[0]!r}", "name variables, such as ANTHROPIC_API_KEY")
 
 
 def _check_commands(settings: Settings, where: str) -> None:
@@ -140,7 +151,8 @@ def _check_keep(patterns: tuple[str, ...], where: str) -> None:
 def _check_paths(lab: LabSettings, where: str) -> None:
     if not lab.editable:
         raise UserError(f"{where}: `lab.editable` is empty", "name at least one file that a proposal may change")
-    for name, paths in (("program", (lab.program,)), ("editable", lab.editable), ("locked", lab.locked)):
+    lists = {"program": (lab.program,), "editable": lab.editable, "locked": lab.locked, "private": lab.private}
+    for name, paths in lists.items():
         for path in paths:
             if path.startswith("/") or ".." in Path(path).parts:
                 raise UserError(f"{where}: `lab.{name}` has {path!r}", "paths are relative to the lab's folder")

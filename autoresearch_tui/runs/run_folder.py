@@ -34,9 +34,11 @@ class Spec:
         cwd: str,
         cpus: list[int] | None = None,
         referee: dict[str, Any] | None = None,
+        inherited: list[str] | None = None,
         **limits: float,
     ) -> None:
-        self.command, self.env, self.cwd, self.cpus, self.referee = command, env, cwd, cpus, referee
+        self.command, self.cwd, self.cpus, self.referee = command, cwd, cpus, referee
+        self.env = {**{name: os.environ[name] for name in inherited or () if name in os.environ}, **env}
         self.timeout = limits["timeout_seconds"]
         self.log_limit, self.min_free = int(limits["log_limit_bytes"]), int(limits["min_free_bytes"])
         self.memory_limit = int(limits.get("memory_limit_bytes", 0))

@@ -62,7 +62,8 @@ class RunSpec:
     `memory_limit_bytes` 0: all but a reserve. `grace_seconds` lie between SIGTERM and SIGKILL when the run has to be
     ended. `cpus`: the processors that the run is held to; empty for all. With a `referee`, the run finds a socket to it
     under the number in AUTORESEARCH_REFEREE_FD. `bound`: it ends when its supervisor's standard input does.
-    `shared_accelerator`: what its accelerators hold is not the run's alone, and is not measured.
+    `shared_accelerator`: what its accelerators hold is not the run's alone, and is not measured. `inherited`: names of
+    variables of this process that the command gets beside `env`; their values are not written to the run's folder.
     """
 
     command: tuple[str, ...]
@@ -78,6 +79,7 @@ class RunSpec:
     referee: RefereeSpec | None = None
     bound: bool = False
     shared_accelerator: bool = False
+    inherited: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ def start(folder: Path, spec: RunSpec, stdin: int = subprocess.DEVNULL) -> None:
         return
     _make_folders(folder, spec)
     _write_spec(folder, spec)
-    answer = _launch(folder, stdin)
+    answer = _launch(folder, stdin, {name: os.environ[name] for name in spec.inherited if name in os.environ})
     if answer == "started" or (not answer and look(folder).state in (RunState.RUNNING, RunState.ENDED)):
         return
     number, _, reason = answer.partition(" ")
@@ -270,9 +272,9 @@ def _write_spec(folder: Path, spec: RunSpec) -> None:
         raise
 
 
-def _launch(folder: Path, stdin: int) -> str:
+def _launch(folder: Path, stdin: int, inherited: Mapping[str, str]) -> str:
     """The supervisor's first line: `started`, or an error number and text; empty if it just ended."""
-    env = {"PATH": run_folder.SYSTEM_PATH, "LANG": "C.UTF-8"}
+    env = {**inherited, "PATH": run_folder.SYSTEM_PATH, "LANG": "C.UTF-8"}
     with (folder / "supervisor.err").open("ab") as errors:
         process = subprocess.Popen(
             supervisor_command(folder),

@@ -34,6 +34,8 @@ from autoresearch_tui.util.text import clean_line
 LOG_BYTES = 4 << 20
 # How the gpt harness's referee ends; with 2 where the run went away before it had answered every question.
 REFUSED = 1
+# EX_TEMPFAIL of sysexits.h: it cannot tell now, and perhaps later.
+ASK_AGAIN = 75
 TRIES = 2
 KILLED = "the referee was killed twice"
 _REASON = 300
@@ -118,7 +120,10 @@ def refusal(ended: runner.Exit, files: RunFiles) -> str:
 def _start(
     settings: Settings, files: RunFiles, cwd: Path, env: Mapping[str, str], cancelled: threading.Event
 ) -> RefereeResult:
-    """It ends with the engine; if something else ended it, it is asked once more."""
+    """It ends with the engine; if something else ended it, it is asked once more.
+
+    Raises OSError as well if it asks to be asked again.
+    """
     for cache in trees.named("__pycache__", cwd):
         trees.remove(cache)
     command = _command(settings, files)
@@ -133,6 +138,7 @@ def _start(
         str(cwd),
         timeout_seconds=settings.run.timeout_seconds,
         min_free_bytes=0,
+        inherited=settings.metric.referee_env,
     )
     ended = None
     for _ in range(TRIES):
@@ -149,7 +155,11 @@ def _start(
     if ended.reason == RunEnd.DISK_FULL:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(log))
     code = ended.exit_code if ended.exit_code is not None else ended.note
-    return _said(settings, encoding.tail(log, LOG_BYTES), encoding.tail(errors, LOG_BYTES), code)
+    complaint = encoding.tail(errors, LOG_BYTES)
+    if code == ASK_AGAIN:
+        why = clean_line("".join(complaint.strip().splitlines()[-1:]))[:_REASON]
+        raise OSError(errno.EAGAIN, f"the referee cannot tell yet: {why or 'it gives no reason'}")
+    return _said(settings, encoding.tail(log, LOG_BYTES), complaint, code)
 
 
 def _killed(ended: runner.Exit) -> bool:

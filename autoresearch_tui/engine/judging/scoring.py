@@ -72,7 +72,8 @@ def score(
     summary = dict(lines.parse_summary(encoding.piece(files.log, _TAIL, found.at)))
     trace = read_trace(files.log)
     linked = [path for path in (cwd, *cwd.parents) if path.is_relative_to(files.work) and path.is_symlink()]
-    touched = [path for path, digest in hashes(cwd, tuple(locked)).items() if digest != locked[path]]
+    visible = tuple(path for path in locked if path in settings.lab.visible)
+    touched = [path for path, digest in hashes(cwd, visible).items() if digest != locked[path]]
     if linked:  # a referee would be started wherever it leads
         source = SELF_REPORTED
         said = referee.RefereeResult(None, "the run put a link in place of its own folder", {})

@@ -146,7 +146,7 @@ class SourceCache:
             base=base,
             program=fronts.program_of(program, front) if several else program,
             files=self.files(base),
-            locked=self._repo.read_texts(base, settings.lab.locked),
+            locked=self._repo.read_texts(base, settings.lab.visible),
             metric=settings.metric.name,
             goal=settings.metric.goal,
             budget_seconds=settings.run.budget_seconds,
