@@ -175,7 +175,7 @@ def _check(lab: Lab) -> None:
             if not path.exists():
                 raise UserError(
                     f"{lab.root}: no {name}, which a lab needs (`lab.{key}` in {FILE_NAME})",
-                    _way_out(lab.root, name),
+                    _way_out(lab.root, key, name),
                 )
             if path.is_symlink() or not path.is_file():
                 raise UserError(f"{path}: not a plain file", f"`lab.{key}` takes plain files only")
@@ -184,7 +184,7 @@ def _check(lab: Lab) -> None:
             read_text(path, "a lab's files are UTF-8 text")
 
 
-def _way_out(root: Path, name: str) -> str:
+def _way_out(root: Path, key: str, name: str) -> str:
     """What to do about a file that a lab lacks: get it back from git, or say which files this lab has."""
     there = ("git", "-C", str(root), "cat-file", "-e", f"HEAD:./{name}")
     try:
@@ -194,6 +194,7 @@ def _way_out(root: Path, name: str) -> str:
         pass
     files = FILE_NAME
     if (root / files).exists():
-        return f"name the lab's own files in {files}"
+        told = f"name the lab's own files in {files}"
+        return f"write down there what to improve and how, or {told}" if key == "program" else told
     named = f"`{discovery.guess(root)}`"
     return f"name the lab's own in {files}, such as {named}, or make a new lab with `autoresearch-tui init DIR`"

@@ -31,11 +31,15 @@ _NUMBER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A score, or why there is none. `at`: the byte of a log where the last MiB begins that has the score."""
+    """A score, or why there is none. `at`: the byte of a log where the last MiB begins that has the score.
+
+    `absent`: nothing that was printed looks like it.
+    """
 
     value: float | None
     problem: str = ""
     at: int | None = None
+    absent: bool = False
 
 
 def find_score(source: str | Path, pattern: str, name: str, *, any_form: bool = False, where: str = "the log") -> Found:
@@ -53,7 +57,7 @@ def find_score(source: str | Path, pattern: str, name: str, *, any_form: bool = 
     except (subprocess.SubprocessError, OSError, ValueError) as error:
         return Found(None, f"{where} could not be searched: {type(error).__name__}")
     if match is None:
-        return Found(None, f"{where} has no {name} that `metric.pattern` finds")
+        return Found(None, f"{where} has no {name} that `metric.pattern` finds", absent=True)
     if match["by_name"] and not any_form:
         line = describe(str(match["line"]), _SHOWN)
         return Found(None, f"`metric.pattern` matches no line of {where}, which has `{line}`; correct the pattern")

@@ -17,6 +17,7 @@ from autoresearch_tui.lab.session_files import RunFiles
 from autoresearch_tui.lab.settings import MetricSettings, RunSettings, Settings
 from autoresearch_tui.logs import encoding, lines, plausibility, score_search
 from autoresearch_tui.logs.trace import Trace, read_trace
+from autoresearch_tui.runs import runner
 from autoresearch_tui.session import confirmation, journal, statistics
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import Outcome, RunEnd
@@ -26,7 +27,7 @@ from autoresearch_tui.session.state import leads as leads_front
 from autoresearch_tui.session.statistics import Row
 from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.numbers import finite
-from autoresearch_tui.util.text import clean_line
+from autoresearch_tui.util.text import clean_line, describe
 
 SELF_REPORTED = "self-reported"
 REFEREE = "referee"
@@ -34,6 +35,7 @@ REFEREE = "referee"
 DETAILS = ("rows", "data", "probes")
 _TAIL = 1 << 20
 _REASON = 300
+_LAST_WORD = 160
 
 
 def hashes(folder: Path, paths: tuple[str, ...]) -> dict[str, str]:
@@ -83,7 +85,8 @@ def score(
     elif settings.metric.referee:
         source, said = REFEREE, referee.read_or_run(settings, files, cwd, env, cancelled)
     else:
-        source, said = SELF_REPORTED, referee.RefereeResult(found.value, found.problem, {})
+        problem = _with_last_line(found.problem, files) if found.absent else found.problem
+        source, said = SELF_REPORTED, referee.RefereeResult(found.value, problem, {})
         doubts = plausibility.doubts(
             trace,
             summary,
@@ -346,6 +349,12 @@ def _printed(log: Path, metric: MetricSettings) -> score_search.Found:
     """The score that a run printed itself, or why there is none."""
     default = metric.pattern == MetricSettings().pattern
     return score_search.find_score(log, metric.pattern, metric.name, any_form=default)
+
+
+def _with_last_line(problem: str, files: RunFiles) -> str:
+    """Why there is no score, with the run's own last word: many an evaluation prints why, and ends with code 0."""
+    last = runner.last_lines(files.folder, 1)
+    return f"{problem}; it ends with `{describe(last[0], _LAST_WORD)}`" if last else problem
 
 
 def _memory_gb(summary: Mapping[str, str]) -> float:

@@ -60,11 +60,13 @@ def words(name: str) -> frozenset[str]:
 def usable(knobs: Iterable[Knob], texts: Mapping[str, str]) -> list[list[Knob]]:
     """The knobs worth turning, in groups: those the author meant as such first, deeper ones after them.
 
-    `texts` are all the files of the lab: a constant that none of them reads is no knob.
+    `texts` are all the files of the lab: a constant that none of them reads is no knob. Where nothing else is, the
+    numbers that a function names are, whatever they are called.
     """
     reads, passed = facts.read_names(texts), facts.computed_arguments(texts)
     rebound = {path: facts.rebound(text) for path, text in texts.items()}
     groups: list[list[Knob]] = [[], [], [], []]
+    unnamed: list[Knob] = []
     for knob in knobs:
         parts = words(knob.name)
         name = knob.name.split("[")[0]
@@ -72,10 +74,15 @@ def usable(knobs: Iterable[Knob], texts: Mapping[str, str]) -> list[list[Knob]]:
             continue
         if knob.reach == MODULE and name not in rebound.get(knob.path, ()) and name in reads:
             groups[0 if name.isupper() else 1].append(knob)
-        elif knob.reach == LOCAL and name.split(".")[-1] not in passed and parts & _TELLING and _telling(knob):
-            groups[2].append(knob)
+        elif knob.reach == LOCAL and name.split(".")[-1] not in passed:
+            if parts & _TELLING and _telling(knob):
+                groups[2].append(knob)
+            elif not isinstance(knob.value, str | bool):
+                unnamed.append(knob)
         elif knob.reach == BARE:
             groups[3].append(knob)
+    if not any(groups):
+        groups[3] = unnamed
     return groups
 
 
