@@ -7,13 +7,12 @@ later needs it. The whole journal as it was stays beside it, and what the repair
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autoresearch_tui.doctor import salvage
 from autoresearch_tui.doctor.item import Item, ok
-from autoresearch_tui.engine import left_out
+from autoresearch_tui.engine import left_out, own_sessions
 from autoresearch_tui.engine.gate import BASELINE, REPEAT
 from autoresearch_tui.lab.engine_lock import LabBusy, LabLock
 from autoresearch_tui.lab.git import GitRepo
@@ -136,23 +135,14 @@ class FromGit:
     tag: str
 
     def session(self, found: Mapping[int, ev.Record]) -> ev.SessionBegan | None:
-        """From the settings of today, and the commit that the baseline ran."""
+        """From today's settings, and the commit that the baseline ran, which may lack files that are locked today."""
         base = self._base(found)
         if base is None:
             return None
         settings = self.lab.settings
-        texts = self.repo.read_many([base], settings.lab.locked)[base]
-        return ev.SessionBegan(
-            tag=self.tag,
-            branch=f"autoresearch/{self.tag}",
-            base=base,
-            metric=settings.metric.name,
-            goal=settings.metric.goal,
-            keep_margin=settings.metric.keep_margin,
-            budget_seconds=settings.run.budget_seconds,
-            editable=settings.lab.editable,
-            locked={name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()},
-        )
+        there = replace(settings.lab, locked=tuple(self.repo.read_texts(base, settings.lab.locked)))
+        lab = replace(self.lab, settings=replace(settings, lab=there))
+        return own_sessions.began(lab, self.repo, self.tag, base)
 
     def _base(self, found: Mapping[int, ev.Record]) -> str | None:
         made = [r.event for _, r in sorted(found.items()) if isinstance(r.event, ev.ProposalMade)]

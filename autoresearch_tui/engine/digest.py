@@ -32,16 +32,21 @@ class DigestResult:
     written: ev.DigestWritten
 
 
+@dataclass(frozen=True, slots=True)
+class Authors:
+    """Who writes the page: `researcher`, if one is to, and `offline` where that may not be asked or fails."""
+
+    offline: Author
+    researcher: Author | None = None
+
+
 class Digests:
     """One page at a time; in the engine's thread. Raises OSError, GitError."""
 
-    def __init__(
-        self, session: Session, author: Author | None, offline: Author, deliver: Callable[[DigestResult], None]
-    ) -> None:
-        """`author` writes for the researcher, `offline` where that may not be asked or fails."""
+    def __init__(self, session: Session, authors: Authors | None, deliver: Callable[[DigestResult], None]) -> None:
+        """Without authors no page is missing, and one that is asked for says that nobody writes it."""
         self._session = session
-        self._author = author
-        self._offline = offline
+        self._authors = authors
         self._work: Background[DigestResult] = Background("digest", deliver)
         self._at_work: ev.DigestAsked | None = None
         self._result: DigestResult | None = None
@@ -57,7 +62,11 @@ class Digests:
     def missing(self) -> bool:
         """Whether something was decided that no page is about."""
         state = self._session.state
-        return state.verdicts > 1 and (state.digest is None or state.digest.verdicts != state.verdicts)
+        return (
+            self._authors is not None
+            and state.verdicts > 1
+            and (state.digest is None or state.digest.verdicts != state.verdicts)
+        )
 
     def step(self) -> bool:
         """Keep a page, or begin one that was asked for; False if neither is due."""
@@ -75,24 +84,27 @@ class Digests:
 
     def _page(self, state: State, cancelled: threading.Event) -> DigestResult:
         """In a thread of its own. A session's end waits for it: a fault of ours is a page as well."""
+        why = "nobody writes one here"
         try:
-            return self._written(state, cancelled)
+            if self._authors is not None:
+                return self._written(self._authors, state, cancelled)
         except BaseException as error:
             why = f"a fault of autoresearch-tui: {type(error).__name__}: {error}"
-            return DigestResult(f"# No digest\n\n{clean_text(why)}\n", ev.DigestWritten("", state.verdicts, 0, 0, why))
+        return DigestResult(f"# No digest\n\n{clean_text(why)}\n", ev.DigestWritten("", state.verdicts, 0, 0, why))
 
-    def _written(self, state: State, cancelled: threading.Event) -> DigestResult:
+    def _written(self, authors: Authors, state: State, cancelled: threading.Event) -> DigestResult:
         """Whatever fails in the author leaves the offline page."""
-        session, usage, why = self._session, Usage(), self._why_not(state)
+        session, usage = self._session, Usage()
+        why = self._why_not(state) if authors.researcher is not None else ""
         page: Page | None = None
 
         def say(text: str) -> None:
             session.voices.say("digest", text)
 
         try:
-            if self._author is not None and not why:
+            if authors.researcher is not None and not why:
                 say("\n── digest ──\n")
-                page = self._ask(self._author, state, say, cancelled)
+                page = self._ask(authors.researcher, state, say, cancelled)
                 usage = page.usage if page is not None else usage
         except ResearcherError as error:
             usage, why = error.usage, str(error)
@@ -102,14 +114,13 @@ class Digests:
             why = f"the researcher failed: {type(error).__name__}: {error}"
         finally:
             session.voices.done("digest")
-        settings = session.lab.settings.researcher
-        author = settings.kind if page is not None and settings.digest else "search"
+        author = session.lab.settings.researcher.kind if page is not None else "search"
         if page is None:
-            page = self._offline_page(state, cancelled)
+            page = self._offline_page(authors.offline, state, cancelled)
         return _result(state, page, author, describe(why, _WHY_LIMIT) if why else "", usage, *self._texts(state))
 
     def _why_not(self, state: State) -> str:
-        """Why the researcher may not be asked; empty if it may, or is not to be."""
+        """Why the researcher may not be asked; empty if it may."""
         settings, engine = self._session.lab.settings, state.engine
         try:
             check_spend_limits(settings.researcher, state)
@@ -124,9 +135,9 @@ class Digests:
         told = self._session.archive.brief(state, len(state.experiments), state.frontier_commit)
         return author.write(replace(told, lessons=memory.recall(self._session.files.lessons, state)), say, cancelled)
 
-    def _offline_page(self, state: State, cancelled: threading.Event) -> Page:
+    def _offline_page(self, author: Author, state: State, cancelled: threading.Event) -> Page:
         try:
-            return self._ask(self._offline, state, lambda _: None, cancelled) or Page("")
+            return self._ask(author, state, lambda _: None, cancelled) or Page("")
         except (UserError, GitError, OSError) as error:
             return Page(f"Nothing can be said: {error}")
 

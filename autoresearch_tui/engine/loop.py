@@ -17,7 +17,7 @@ from functools import partial
 from autoresearch_tui.engine import gate, startup
 from autoresearch_tui.engine.backoff import Backoff, TroubleError, message, remedy
 from autoresearch_tui.engine.commands import CommandHandler, repeat
-from autoresearch_tui.engine.digest import DigestResult, Digests
+from autoresearch_tui.engine.digest import Authors, DigestResult, Digests
 from autoresearch_tui.engine.experiments import Runs, ScoringFailed
 from autoresearch_tui.engine.gate import BASELINE, REPEAT
 from autoresearch_tui.engine.judging import confirming, transferring
@@ -27,8 +27,7 @@ from autoresearch_tui.engine.proposing.second_opinion import CriticResult, Secon
 from autoresearch_tui.engine.proposing.worker import ProposalResult
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab.git import GitError
-from autoresearch_tui.researchers.base import Author, Critic, Researcher
-from autoresearch_tui.researchers.search.author import TemplateAuthor
+from autoresearch_tui.researchers.base import Critic, Researcher
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import limits
@@ -54,12 +53,14 @@ class Engine:
         *,
         headless: bool,
         critic: Critic | None = None,
-        author: Author | None = None,
+        authors: Authors | None = None,
         rows: int = 0,
         clocks: ClockWatch | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`rows`: finish when the table has that many; 0 = never. `now`: the clock that `--until` is held against."""
+        """`authors`: who writes the page when the session ends by itself; None: nobody does. `rows`: finish when the
+        table has that many; 0 = never. `now`: the clock that `--until` is held against.
+        """
         self._session = session
         self._headless = headless
         self._rows = rows
@@ -70,8 +71,7 @@ class Engine:
         self._runs = Runs(session, self._arrived.put)
         self._asking = ProposalQueue(session, researcher, self._arrived.put, self._wanted)
         self._opinions = SecondOpinions(session, critic, self._arrived.put, self._may_run)
-        self._writes_digest = author is not None
-        self._digests = Digests(session, author, TemplateAuthor(), self._arrived.put)
+        self._digests = Digests(session, authors, self._arrived.put)
         self._human = CommandHandler(session, self._runs.stop)
         self._end: EngineEnd | None = None
         self._now = now
@@ -286,7 +286,7 @@ class Engine:
     def _finished(self) -> EngineEnd | None:
         """How a session ends by itself: after the page about it, unless a human does not wait for that."""
         state = self.state
-        if self._writes_digest and not state.stopping and self._digests.missing():
+        if not state.stopping and self._digests.missing():
             if state.digest_asked is None:
                 self._session.append(ev.DigestAsked("engine"))
             return None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from autoresearch_tui.lab import devices
 from autoresearch_tui.lab.settings import (
@@ -20,6 +23,23 @@ from autoresearch_tui.lab.settings import (
 )
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.secrets import is_secret
+
+_YEAR = 31_536_000
+# Of the numbers that no setting may have below 0, those that nought makes no sense for.
+_POSITIVE = frozenset(
+    {
+        "run.budget_seconds",
+        "run.timeout_seconds",
+        "run.keep_frontiers",
+        "run.keep_max_gb",
+        "metric.baseline_runs",
+        "researcher.timeout_seconds",
+        "researcher.silence_seconds",
+        "researcher.queue",
+        "review.critic.timeout_seconds",
+        "review.critic.rounds",
+    }
+)
 
 
 def check(settings: Settings, where: str) -> None:
@@ -74,43 +94,36 @@ def _check_commands(settings: Settings, where: str) -> None:
 
 
 def _check_numbers(settings: Settings, where: str) -> None:
-    run, metric = settings.run, settings.metric
-    positive = {
-        "run.budget_seconds": run.budget_seconds,
-        "run.timeout_seconds": run.timeout_seconds,
-        "metric.baseline_runs": metric.baseline_runs,
-        "researcher.timeout_seconds": settings.researcher.timeout_seconds,
-        "researcher.silence_seconds": settings.researcher.silence_seconds,
-        "researcher.queue": settings.researcher.queue,
-        "review.critic.timeout_seconds": settings.review.critic.timeout_seconds,
-        "run.keep_frontiers": run.keep_frontiers,
-        "run.keep_max_gb": run.keep_max_gb,
-        "transfer.factor": settings.transfer.factor,
-    }
-    for name, value in positive.items():
-        if not 0 < value < float("inf"):
+    for name, value in _numbers(settings):
+        if not math.isfinite(value):
+            raise UserError(f"{where}: `{name}` must be a finite number, not {value}")
+        if name in _POSITIVE and value <= 0:
             raise UserError(f"{where}: `{name}` must be more than 0, not {value:g}")
-    not_negative = {
-        "run.budget_tokens": run.budget_tokens,
-        "run.memory_gb": run.memory_gb,
-        "run.pause_after_failures": run.pause_after_failures,
-        "metric.keep_margin": metric.keep_margin,
-        "transfer.every": settings.transfer.every,
-        "researcher.max_usd": settings.researcher.max_usd,
-        "researcher.max_tokens": settings.researcher.max_tokens,
-        "limits.accelerator_usd_per_hour": settings.limits.accelerator_usd_per_hour,
-        "limits.max_usd": settings.limits.max_usd,
-        "review.after_seconds": settings.review.after_seconds,
-        "review.critic.rounds": settings.review.critic.rounds,
-    }
+        if value < 0:
+            raise UserError(f"{where}: `{name}` must not be less than 0, not {value:g}")
+        if name.endswith("_seconds") and value > _YEAR:
+            raise UserError(f"{where}: `{name}` must be at most {_YEAR}, a year, not {value:g}")
+    for bounds in ("at_most", "at_least"):
+        for key, bound in getattr(settings.metric, bounds).items():
+            if not math.isfinite(bound):
+                raise UserError(f"{where}: `metric.{bounds}.{key}` must be a finite number, not {bound}")
     if not 1 <= settings.search.fronts <= MOST_FRONTS:
         raise UserError(f"{where}: `search.fronts` must be from 1 to {MOST_FRONTS}, not {settings.search.fronts}")
-    for name, value in not_negative.items():
-        if not 0 <= value < float("inf"):
-            raise UserError(f"{where}: `{name}` must not be less than 0, not {value:g}")
+
+
+def _numbers(table: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Every number among the settings, with its whole name."""
+    for each in dataclasses.fields(table):
+        value, name = getattr(table, each.name), f"{prefix}{each.name}"
+        if dataclasses.is_dataclass(value):
+            yield from _numbers(value, f"{name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield name, value
 
 
 def _check_transfer(transfer: TransferSettings, where: str) -> None:
+    if transfer.factor < 1:
+        raise UserError(f"{where}: `transfer.factor` must be at least 1, not {transfer.factor:g}")
     if transfer.factor == 1 and not transfer.env:
         raise UserError(f"{where}: `transfer.factor` is 1, which is an ordinary run; raise it, or set `transfer.env`")
     if secret := next((name for name in transfer.env if is_secret(name)), None):

@@ -16,6 +16,8 @@ from autoresearch_tui.lab.settings_checks import check
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.nearest import suggestion
 
+_LARGEST = 2**63  # what TOML promises of whole numbers
+
 
 def table(folder: Path) -> tuple[Mapping[str, Any], str]:
     """The lab's own table, and its source for errors; empty if there is none.
@@ -71,10 +73,17 @@ def _fill(base: object, table: object, where: str, keys: tuple[str, ...]) -> obj
         if dataclasses.is_dataclass(hint):
             values[key] = _fill(getattr(base, key), value, where, (*keys, key))
             continue
+        _check_size(value, f"{where}: `{name}`")
         values[key] = _value(hint, value, f"{where}: `{name}`")
         if isinstance(values[key], Mapping):
             values[key] = types.MappingProxyType({**getattr(base, key), **values[key]})
     return dataclasses.replace(typing.cast(Any, base), **values)
+
+
+def _check_size(value: object, name: str) -> None:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else (value,)
+    if any(isinstance(part, int) and abs(part) > _LARGEST for part in parts):
+        raise UserError(f"{name} has a number that is too large")
 
 
 def _value(hint: Any, value: object, name: str) -> object:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from autoresearch_tui.engine.digest import Authors
 from autoresearch_tui.engine.loop import Engine
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab.engine_lock import HAND_OVER
@@ -19,7 +20,7 @@ from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.settings import Settings, critic_as_researcher
 from autoresearch_tui.launch.overrides import with_overrides
 from autoresearch_tui.researchers import factory
-from autoresearch_tui.researchers.base import Author, Critic, Researcher
+from autoresearch_tui.researchers.base import Critic, Researcher
 from autoresearch_tui.runs.environment import check_command
 from autoresearch_tui.sandbox import for_agents
 from autoresearch_tui.session import commands as cmd
@@ -91,19 +92,20 @@ def make_engine(
         researcher,
         headless=headless,
         critic=_critic(lab, session, headless=headless),
-        author=_author(lab, wrap),
+        authors=_authors(lab, wrap),
         rows=int(merged.get("experiments", "0")),
     )
 
 
-def _author(lab: Lab, wrap: Wrap) -> Author:
+def _authors(lab: Lab, wrap: Wrap) -> Authors:
     """Who writes the page at the session's end: the researcher, if that is wanted and it can."""
+    offline = factory.offline_author()
     if not lab.settings.researcher.digest:
-        return factory.offline_author()
+        return Authors(offline)
     try:
-        return factory.make_author(lab.settings, os.environ, wrap=wrap)
+        return Authors(offline, factory.make_author(lab.settings, os.environ, wrap=wrap))
     except UserError:
-        return factory.offline_author()
+        return Authors(offline)
 
 
 def _critic(lab: Lab, session: Session, *, headless: bool) -> Critic | None:

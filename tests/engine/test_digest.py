@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from autoresearch_tui.engine.digest import Authors
 from autoresearch_tui.engine.loop import Engine
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab import paths as labs
 from autoresearch_tui.report.report import digest_blocks, read_digest, write_report
 from autoresearch_tui.researchers.base import Author, Brief, Page, ResearcherError, Usage
 from autoresearch_tui.researchers.digest_prompt import build
+from autoresearch_tui.researchers.search.author import TemplateAuthor
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.journal import read
@@ -41,7 +43,8 @@ class Writer:
 @contextmanager
 def running(folder: Path, author: Author, rows: int = 3) -> Iterator[Driver]:
     driver = Driver(folder, Script())
-    driver.engine = Engine(Session(labs.find(folder), "t"), Script(*MOVES), headless=False, author=author, rows=rows)
+    authors = Authors(TemplateAuthor(), author)
+    driver.engine = Engine(Session(labs.find(folder), "t"), Script(*MOVES), headless=False, authors=authors, rows=rows)
     driver.start()
     try:
         yield driver

@@ -1,5 +1,6 @@
 """autoresearch.toml: defaults, and mistakes named with the nearest known key."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -216,6 +217,12 @@ def test_what_a_run_leaves_elsewhere_cannot_be_kept(tmp_path: Path, pattern: str
             "unknown key `limits.accelerator_usd`; did you mean `limits.accelerator_usd_per_hour`",
         ),
         ("run.keep_frontiers = 0", "`run.keep_frontiers` must be more than 0, not 0"),
+        (f"run.keep_frontiers = {10**400}", "`run.keep_frontiers` has a number that is too large"),
+        ("run.timeout_seconds = 1e300", "`run.timeout_seconds` must be at most 31536000, a year, not 1e+300"),
+        (f"metric.at_most = {{ a = {10**400} }}", "`metric.at_most` has a number that is too large"),
+        ("metric.at_least = { a = inf }", "`metric.at_least.a` must be a finite number, not inf"),
+        ("transfer.factor = 0.5", "`transfer.factor` must be at least 1, not 0.5"),
+        ('review.critic = { kind = "search", rounds = 0 }', "`review.critic.rounds` must be more than 0, not 0"),
         ('run.keep = "model.pt"', "`run.keep` must be a list of strings"),
         ('hooks.end = ["x"]', "unknown key `hooks.end`; did you mean `hooks.ended`"),
     ],
@@ -224,3 +231,15 @@ def test_limits_that_make_no_sense_are_named(tmp_path: Path, text: str, said: st
     with pytest.raises(UserError) as caught:
         load(tmp_path, text)
     assert said in str(caught.value)
+
+
+def test_no_number_may_be_below_nought_or_endless(tmp_path: Path) -> None:
+    settings = Settings()
+    for part in fields(settings):
+        for key in fields(getattr(settings, part.name)):
+            value = getattr(getattr(settings, part.name), key.name)
+            if type(value) not in (int, float):
+                continue
+            for wrong in ("-1", "inf", "nan") if type(value) is float else ("-1",):
+                with pytest.raises(UserError, match=f"`{part.name}.{key.name}` must"):
+                    load(tmp_path, f"{part.name}.{key.name} = {wrong}")
