@@ -18,8 +18,8 @@ from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.layout import NAMES, PANES, in_front, layout
 from autoresearch_tui.cockpit.log_follower import RunFeed
 from autoresearch_tui.cockpit.preferences import keys_of
-from autoresearch_tui.cockpit.screens.judge import JudgeScreen
 from autoresearch_tui.cockpit.screens.playing import PlayingScreen
+from autoresearch_tui.cockpit.screens.steering import SteeringScreen
 from autoresearch_tui.cockpit.session_view import Bridge
 from autoresearch_tui.cockpit.widgets.bars import Hint, KeyBar, StatusBar, Tab, TabBar, TitleBar
 from autoresearch_tui.cockpit.widgets.charts import ProgressChart, Series
@@ -29,7 +29,6 @@ from autoresearch_tui.cockpit.widgets.load import LoadPanel
 from autoresearch_tui.cockpit.widgets.log import ProgressRow, RunLog
 from autoresearch_tui.cockpit.widgets.stream import ResearcherStream
 from autoresearch_tui.session import commands as cmd
-from autoresearch_tui.session import undo
 from autoresearch_tui.session.state import WAITING, Experiment, Stage, State
 from autoresearch_tui.session.status import spending, status, time_left, title
 from autoresearch_tui.util.text import clean_line
@@ -47,7 +46,7 @@ READ_ON_SECONDS = 0.012
 _COLUMNS = {"left": {1, 2}, "middle": {3, 6}, "right": {4, 5, 7}, "side": {3, 4, 5, 6, 7}}
 
 
-class MainScreen(PlayingScreen, JudgeScreen):
+class MainScreen(PlayingScreen, SteeringScreen):
     """Seven panes under the status line.
 
     :meth:`refresh_state` gives the panes each new state; :meth:`tick`, four times a second, what changes in between:
@@ -413,34 +412,6 @@ class MainScreen(PlayingScreen, JudgeScreen):
         elif not self.bridge.send(cmd.Veto(proposal.number, proposal.commit, reason)):
             self.say(self.read_only, warn=True)
 
-    def action_note(self) -> None:
-        """A line to the researcher."""
-        if not self.may("note"):
-            return
-        from autoresearch_tui.cockpit.screens.dialogs import note_dialog
-
-        waiting = [note.text for note in self.bridge.state.waiting_notes]
-        self.app.push_screen(note_dialog(waiting), self._noted)
-
-    def _noted(self, text: str | None) -> None:
-        if text:
-            self.bridge.send(cmd.Note(text))
-            self.say("the note is sent with the next request")
-
-    def action_notes(self) -> None:
-        """The notes that wait, the newest first, to take one back."""
-        if not self.may("notes"):
-            return
-        from autoresearch_tui.cockpit.screens.dialogs import waiting_notes_dialog
-
-        waiting = self.bridge.state.waiting_notes[::-1]
-        chosen = partial(self._take_back_note, [note.seq for note in waiting])
-        self.app.push_screen(waiting_notes_dialog([note.text for note in waiting]), chosen)
-
-    def _take_back_note(self, waiting: Sequence[int], place: str | None) -> None:
-        if place:
-            self.bridge.send(cmd.WithdrawNote(waiting[int(place) - 1]))
-
     def action_review(self) -> None:
         """The proposal on a screen of its own; what it answers are commands."""
         proposal = self.situation.selected
@@ -458,72 +429,7 @@ class MainScreen(PlayingScreen, JudgeScreen):
         if self.may("hold") and proposal is not None:
             self.bridge.toggle_hold(proposal)
 
-    def action_undo(self) -> None:
-        """Take back the last decision, or say why it stands."""
-        state = self.bridge.state
-        if self.read_only or (why := undo.too_late(state)):
-            self.say(self.read_only or f"nothing to take back: {why}", warn=True)
-            return
-        last = state.judgements[-1]
-        self.bridge.send(cmd.Undo(last.seq))
-        self.say(f"#{last.number} is no longer {last.what}")
-
-    # -- the loop --------------------------------------------------------------------------------------------
-
-    def action_pause(self) -> None:
-        """Pause, or resume from whatever holds the loop up."""
-        if not self.may("pause"):
-            return
-        now = self.situation
-        self.bridge.send(cmd.CancelStop() if now.only_stopping else cmd.Resume() if now.held else cmd.Pause())
-
-    def action_pause_run(self) -> None:
-        """Pause at once; the run's proposal is put back."""
-        if self.may("pause_run"):
-            self.bridge.send(cmd.Pause(stop_run=True))
-
-    def action_stop_run(self) -> None:
-        """Ask, because the run's time is lost."""
-        if not self.may("stop_run"):
-            return
-        running = self.bridge.shown_run()
-        assert running is not None
-        from autoresearch_tui.cockpit.screens.dialogs import STOP_REASONS, Dialog
-
-        text = "It will not run again; the researcher gets your reason."
-        dialog = Dialog(
-            f"Stop {title(running, 40)}",
-            text,
-            reasons=STOP_REASONS,
-            line="or in your own words",
-            blank="no reason",
-        )
-        self.app.push_screen(dialog, partial(self._stop_run, running.number))
-
-    def _stop_run(self, number: int, reason: str | None) -> None:
-        if reason is not None:
-            self.bridge.send(cmd.StopRun(number, reason))
-
-    def action_stop(self) -> None:
-        """Ask when."""
-        if not self.may("stop"):
-            return
-        from autoresearch_tui.cockpit.screens.dialogs import Dialog
-
-        state = self.situation.state
-        answers = [("a", "after the current run"), ("x", "now: its proposal is requeued"), ("n", "cancel")]
-        if state.running is None:
-            answers = [("x", "now"), ("n", "cancel")]
-        elif state.stopping == "after":
-            answers[0] = ("k", "not at all: keep going")
-        question = "Stops this session's engine. You can resume the session later with the same command."
-        self.app.push_screen(Dialog("End the session", question, answers), self._stop)
-
-    def _stop(self, answer: str | None) -> None:
-        if answer == "k":
-            self.bridge.send(cmd.CancelStop())
-        elif answer in ("a", "x"):
-            self.bridge.send(cmd.Stop(now=answer == "x"))
+    # -- the program -----------------------------------------------------------------------------------------
 
     def action_program(self) -> None:
         """`program.md` in an editor of our own, beside its history."""
