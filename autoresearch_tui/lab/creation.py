@@ -10,7 +10,9 @@ from pathlib import Path
 from autoresearch_tui.lab import profiles
 from autoresearch_tui.util.errors import UserError
 
-NAMES = ("gpt", "sine", "sort")
+NAMES = ("gpt", "sine", "sort", "kernel")
+_SHARED = {"sort": ("judge.py",), "kernel": ("judge.py",)}
+"""What several templates have in common."""
 DEMO_PROFILE = "demo"
 _CACHES = shutil.ignore_patterns("__pycache__")
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -67,6 +69,8 @@ def init(folder: Path, template: str, *, demo: bool = False) -> Path:
             _fill_gpt(scratch, demo=demo)
         else:
             shutil.copytree(_TEMPLATES / template, scratch, ignore=_CACHES, dirs_exist_ok=True)
+            for name in _SHARED.get(template, ()):
+                shutil.copyfile(_TEMPLATES / "shared" / name, scratch / name)
         _commit(scratch, template)
         scratch.chmod(0o755)
         if target.exists():

@@ -47,7 +47,7 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-@pytest.mark.parametrize("template", ["sine", "sort"])
+@pytest.mark.parametrize("template", ["sine", "sort", "kernel"])
 def test_a_new_lab_is_whole_and_committed(tmp_path: Path, template: str) -> None:
     done = command("init", "lab", "--template", template, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -264,7 +264,11 @@ def judge(lab: Path, code: str | None = None) -> subprocess.CompletedProcess[str
     [
         ("def sort(numbers):\n    return numbers\n", "limits: the answer is not the same numbers in order"),
         ("def sort(numbers):\n    return sorted(set(numbers))\n", "all equal: the answer is not the same numbers"),
-        ("def sort(numbers):\n    return sorted(numbers) + [1]\n", "an answer of 8 bytes where at most 0 belong"),
+        (
+            "def sort(numbers):\n    return sorted(numbers) + [1]\n",
+            "empty: the answer is not the same numbers in order",
+        ),
+        ("def sort(numbers):\n    return [0] * 2**18\n", "an answer of 2097152 bytes where at most 1048576 belong"),
         ("def sort(numbers):\n    return numbers[0]\n", "IndexError: list index out of range"),
         ("def sort(numbers):\n    return ['x']\n", "TypeError"),
         ("def sort(numbers:\n", "its start: SyntaxError"),
