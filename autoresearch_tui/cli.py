@@ -245,6 +245,25 @@ def _sessions(lab: Lab, arguments: argparse.Namespace) -> tuple[Sequence[str], P
     return (lab.tags(), lab.state_folder / ".all") if arguments.all else ([tag], lab.session(tag).folder)
 
 
+def _share(arguments: argparse.Namespace) -> int:
+    from autoresearch_tui.lab import paths as labs
+    from autoresearch_tui.sharing import outgoing, selection
+
+    lab = labs.find(arguments.lab)
+    tags, _ = _sessions(lab, arguments)
+    chosen = selection.select(lab.tags(), tags, arguments.include, arguments.exclude)
+    print(*outgoing.share(lab, arguments.remote, chosen, arguments.who, dry_run=arguments.dry_run), sep="\n")
+    return DONE
+
+
+def _fetch_shared(arguments: argparse.Namespace) -> int:
+    from autoresearch_tui.lab import paths as labs
+    from autoresearch_tui.sharing import incoming
+
+    print(*incoming.fetch(labs.find(arguments.lab), arguments.remote), sep="\n")
+    return DONE
+
+
 def _doctor(arguments: argparse.Namespace) -> int:
     from autoresearch_tui import doctor
 
@@ -280,6 +299,8 @@ _COMMANDS: dict[str, tuple[Callable[[Sequence[str]], argparse.Namespace], Callab
     "replay": (cli_arguments.of_replay, _replay),
     "report": (cli_arguments.of_report, _report),
     "export": (cli_arguments.of_export, _export),
+    "share": (partial(cli_arguments.of_exchange, "share"), _share),
+    "fetch-shared": (partial(cli_arguments.of_exchange, "fetch-shared"), _fetch_shared),
     "doctor": (cli_arguments.of_doctor, _doctor),
     "demo": (cli_arguments.of_demo, _demo),
     **{verb: (partial(cli_arguments.of_verb, verb), _steer) for verb in cli_arguments.STEERING},

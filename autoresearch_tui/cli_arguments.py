@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -28,6 +29,8 @@ SUMMARIES = {
     "replay": "Plays a recorded session through the cockpit.",
     "report": "Writes a progress chart and a report of a session.",
     "export": "Writes experiments and curves for other programs.",
+    "share": "Pushes what this lab tried to a git remote, for other labs.",
+    "fetch-shared": "Fetches what other labs tried, as results with their origin.",
 }
 STEERING = {
     "approve": "Trains the proposal.",
@@ -165,7 +168,7 @@ def of_open(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _table(title: str, summaries: Mapping[str, str]) -> str:
-    return "\n".join([title, *(f"  {name:<12}{text}" for name, text in summaries.items() if name)])
+    return "\n".join([title, *(f"  {name:<14}{text}" for name, text in summaries.items() if name)])
 
 
 def of_demo(words: Sequence[str]) -> argparse.Namespace:
@@ -308,6 +311,26 @@ def of_export(words: Sequence[str]) -> argparse.Namespace:
 def _add_sessions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="all sessions of the lab")
     parser.add_argument("-o", dest="out", type=Path, metavar="DIR", help="default: beside the session's journal")
+
+
+def of_exchange(verb: str, words: Sequence[str]) -> argparse.Namespace:
+    """`share` or `fetch-shared`. One word that is no folder is the remote."""
+    parser = _parser(verb)
+    _add_lab(parser)
+    default = "a name or an address; default: what the branch tracks, or origin"
+    parser.add_argument("remote", nargs="?", default="", metavar="REMOTE", help=default)
+    if verb == "share":
+        what = "kept, tried, crashed, a number, a session, program, notes (default: kept,tried)"
+        parser.add_argument("--include", action="append", default=[], metavar="WORDS", help=what)
+        parser.add_argument("--exclude", action="append", default=[], metavar="WORDS", help="in the same words")
+        parser.add_argument("--as", dest="who", default="", metavar="NAME", help="who you are; default: as git knows")
+        parser.add_argument("--dry-run", action="store_true", help="push nothing, and show all that would leave")
+        parser.add_argument("--tag", type=_tag, help="default: the latest session")
+        parser.add_argument("--all", action="store_true", help="all sessions of the lab")
+    given = parser.parse_intermixed_args(words)
+    if not given.remote and not os.path.lexists(given.lab):
+        given.lab, given.remote = Path(), str(given.lab)
+    return given
 
 
 def of_doctor(words: Sequence[str]) -> argparse.Namespace:

@@ -115,6 +115,7 @@ def together(others: Others, tag: str, state: State) -> Together:
         heads={front: number + first for front, number in state.heads.items()},
         prior=(),
         prior_left_out=0,
+        shared=(),
     )
     return Together(parts, own, joined, others.left_out)
 

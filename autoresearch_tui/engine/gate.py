@@ -13,6 +13,7 @@ from autoresearch_tui.util import timestamps
 BASELINE = "baseline"
 REPEAT = "repeat"
 JOIN = "join"
+SHARED = "shared"
 HUMAN = "human"
 # Why a proposal is held. Its reader and its answerer are waited for; a hold stands until it is released.
 READ, ANSWER, HOLD = "read", "answer", "hold"

@@ -23,7 +23,7 @@ from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.line_ends import like
 
 # A repository's own configuration must not run anything on our behalf.
-_SAFE = (
+SAFE = (
     "-c", "core.hooksPath=/dev/null",
     "-c", "core.fsmonitor=false",
     "-c", "protocol.ext.allow=never",
@@ -78,6 +78,28 @@ class GitRepo:
             return self._git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").strip()
         except GitError:
             return None
+
+    def branch(self) -> str:
+        """The short name of the branch that is checked out; empty if none is."""
+        try:
+            return self._git("symbolic-ref", "--quiet", "--short", "HEAD").strip()
+        except GitError:
+            return ""
+
+    def user(self) -> str:
+        """The user's name, as they told git; empty if they did not."""
+        try:
+            return self._git("config", "user.name").strip()
+        except GitError:
+            return ""
+
+    def setting_lines(self, *words: str) -> list[tuple[str, str]]:
+        """Settings of this repository's own, files that it includes among them, as `git config` finds them."""
+        try:
+            found = self._git("config", "--local", "--includes", "--null", *words)
+        except GitError:  # none
+            return []
+        return [(key, value) for key, _, value in (each.partition("\n") for each in found.split("\0")) if key]
 
     def branches(self) -> frozenset[str]:
         """Every branch's short name."""
@@ -167,6 +189,10 @@ class GitRepo:
                 mode = self._mode(base, path)
                 self._git("update-index", "--add", "--cacheinfo", f"{mode},{blob},{self._prefix}{path}", env=env)
             tree = self._git("write-tree", env=env).strip()
+        return self.commit_tree(tree, message, when, base)
+
+    def commit_tree(self, tree: str, message: str, when: str, *parents: str) -> str:
+        """A commit of ours; the same call gives the same commit."""
         who = {
             f"GIT_{role}_{key}": value
             for role in ("AUTHOR", "COMMITTER")
@@ -176,7 +202,8 @@ class GitRepo:
                 ("DATE", when),
             )
         }
-        return self._git("commit-tree", tree, "-p", base, "-F", "-", stdin=message.encode(), env=who).strip()
+        on = [word for parent in parents for word in ("-p", parent)]
+        return self._git("commit-tree", tree, *on, "-F", "-", stdin=message.encode(), env=who).strip()
 
     def message(self, commit: str) -> str:
         """What its author said of a commit."""
@@ -396,7 +423,7 @@ class GitRepo:
         clean |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **(env or {})}
         try:
             return subprocess.run(
-                ["git", *_SAFE, *args],
+                ["git", *SAFE, *args],
                 cwd=cwd or self.root,
                 input=stdin,
                 capture_output=True,

@@ -268,6 +268,16 @@ class TransferSettings(Frozen):
     )
 
 
+class ShareSettings(Frozen):
+    """What becomes of what other labs share. `docs/sharing.md` says how labs exchange it."""
+
+    verify: int = _key(
+        0,
+        "How many of other labs' kept changes one session tries by itself at most, the best first: each passes the "
+        "gate, the sandbox and the referee as any proposal. 0: they are only told to the researcher.",
+    )
+
+
 class ReviewSettings(Frozen):
     """The gate: what lets a proposal pass, and what happens without an answer."""
 
@@ -306,6 +316,7 @@ class Settings(Frozen):
     search: SearchSettings = field(default_factory=SearchSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     transfer: TransferSettings = field(default_factory=TransferSettings)
+    share: ShareSettings = field(default_factory=ShareSettings)
     review: ReviewSettings = field(default_factory=ReviewSettings)
     hooks: HookSettings = field(default_factory=HookSettings)
 

@@ -11,6 +11,7 @@ from autoresearch_tui.session.confirmation import progress
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.format import FRONTIER, MARKS, at_best, clock, count, delta, front
 from autoresearch_tui.session.journal import to_fields
+from autoresearch_tui.session.prior_results import verified
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.session.statistics import gaps
 from autoresearch_tui.session.status import COMMANDS, KEYS, Words, approval
@@ -30,6 +31,8 @@ def facts(experiment: Experiment, state: State, words: Words = KEYS) -> list[Lin
     lines = [_headline(experiment, state), [(clean_line(experiment.description), "strong")]]
     if experiment.proposal.hypothesis:
         lines.append([(clean_line(experiment.proposal.hypothesis), "text")])
+    if said := verified(experiment):
+        lines.append([("shared: ", "dim"), (clean_line(said), "accent")])
     lines.append(_origin(experiment))
     if experiment.run is not None:
         lines.append(_run(experiment))

@@ -18,6 +18,7 @@ from autoresearch_tui.session import statistics
 from autoresearch_tui.session.cost import Cost, cost
 from autoresearch_tui.session.ends import SCORED, Outcome
 from autoresearch_tui.session.fold import recorded
+from autoresearch_tui.session.prior_results import verified
 from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.session.transfer import transfer
 from autoresearch_tui.util import timestamps
@@ -111,6 +112,8 @@ def story(state: State, records: tuple[ev.Record, ...], diff: str, svg: str, pag
     if len({e.proposal.program for e in state.experiments}) > 1:
         blocks += [Heading(2, "Versions of the program"), _programs(state)]
     blocks += [Heading(2, "Everything that was tried"), _tried(state)]
+    if state.shared:
+        blocks += [Heading(2, "What other labs shared"), *_shared(state)]
     if state.prior:
         blocks += [Heading(2, "Before this session"), *_earlier(state)]
     if state.notes:
@@ -283,6 +286,25 @@ def _earlier(state: State) -> list[Block]:
         for each in state.prior
     )
     return [Paragraph(said), Grid(("", "", _metric(state), "description", "flags"), rows, frozenset({2}))]
+
+
+def _shared(state: State) -> list[Block]:
+    """What other labs say, and what of it was tried here."""
+    said = f"{len(state.shared)} results of other labs, by their own word. A score here is in the table above alone."
+    if state.shared_left_out:
+        said += f" {state.shared_left_out:,} more are left out."
+    here = {e.proposal.origin: verified(e) for e in state.experiments if e.proposal.origin}
+    rows = tuple(
+        (
+            clean_line(each.name),
+            clean_line(each.status),
+            score(each.value),
+            clean_line(each.description),
+            clean_line("; ".join((*each.flags, *([here[each.name]] if each.name in here else [])))),
+        )
+        for each in state.shared
+    )
+    return [Paragraph(said), Grid(("", "", _metric(state), "description", "here"), rows, frozenset({2}))]
 
 
 def _programs(state: State) -> Block:

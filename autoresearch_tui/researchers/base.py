@@ -44,6 +44,7 @@ class Attempt:
     for the present one and for prior results, which have no number. `front`: which of several frontiers it belongs
     to; `leads`: it was not kept, and is better than where its own front stood. `objection`: why a critic did not agree,
     if it went back for that; `vetoed_by`: who vetoed it, in words. `transfer`: whether its gain holds at another scale.
+    `origin`: who of another lab says so, of a shared result; its number is theirs, and nobody here has verified it.
     """
 
     number: int
@@ -62,10 +63,13 @@ class Attempt:
     objection: str = ""
     vetoed_by: str = "the human"
     transfer: str = ""
+    origin: str = ""
 
     @property
     def name(self) -> str:
-        """`experiment 7`, or `experiment 7 of session nov27`."""
+        """`experiment 7`, or `experiment 7 of session nov27`, or of another lab."""
+        if self.origin:
+            return f"experiment {self.number} of {self.origin}, another lab whose word nobody here has checked"
         return f"experiment {self.number}" + (f" of session {self.session}" if self.session else "")
 
 
@@ -90,7 +94,8 @@ class Brief:
     the answer given just before (empty if there was none); `files_at(commit)` gives the editable files of an attempt.
 
     `prior` are results from before the session, oldest first; others' have no numbers and are only as complete as their
-    table. `tried`: the :attr:`~autoresearch_tui.python_source.setting.Setting.digest` of what of it need not run again.
+    table. `shared` are other labs', what is worth most first. `tried`: the
+    :attr:`~autoresearch_tui.python_source.setting.Setting.digest` of what of `prior` need not run again.
 
     `lessons` is what the experiments taught, as a journal that the human may have edited. `exploratory`: `files` are
     those of this earlier keep, not the frontier's; an exploratory branch is to start there. `continued`: the frontier
@@ -114,6 +119,7 @@ class Brief:
     files_at: Callable[[str], Mapping[str, str]] = field(default=lambda _commit: {}, repr=False)
     lessons: str = ""
     prior: tuple[Attempt, ...] = ()
+    shared: tuple[Attempt, ...] = ()
     exploratory: int | None = None
     fixes: int | None = None
     combines: int | None = None

@@ -120,6 +120,24 @@ def prior(attempts: Sequence[Attempt], goal: Goal, limit: int) -> str:
     return "\n".join([*heads, *note, *(chosen[index] for index in sorted(chosen))])
 
 
+def shared(attempts: Sequence[Attempt], limit: int) -> str:
+    """One line a result of another lab, what is worth most first, as many as fit."""
+    lines: list[str] = []
+    room = limit - _NOTE
+    for attempt in attempts:
+        score = f" {_score(attempt.value)}" if attempt.value is not None else ""
+        line = f"{describe(attempt.origin, 40)} #{attempt.number} {describe(attempt.outcome, 12)}{score}: "
+        line += describe(attempt.description, 100)
+        if attempt.value is None and attempt.reason:
+            line += f" | {describe(attempt.reason, 100)}"
+        if len(line) >= room:
+            break
+        lines.append(line)
+        room -= len(line) + 1
+    left_out = len(attempts) - len(lines)
+    return "\n".join([*lines, *([f"({left_out} more are left out)"] if left_out and lines else [])])
+
+
 def _sessions(attempts: Sequence[Attempt], goal: Goal) -> list[str]:
     """What each of the lab's earlier sessions came to, the newest last, as many as fit a page."""
     found: dict[str, list[Attempt]] = {}

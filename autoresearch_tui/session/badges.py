@@ -10,7 +10,7 @@ from autoresearch_tui.session.transfer import transfer
 from autoresearch_tui.util.frozen import Frozen
 
 DOUBTED, NOISE, REPEAT, OVERRULED, APART, SIDE, EDITED, FRONT = "?", "≈", "↻", "⇄", "Δ", "↳", "✎", "⑂"
-OBJECTED = "¬"
+OBJECTED, SHARED = "¬", "@"
 HOLDS, FADES = "⇑", "⇓"
 NAMES = {
     DOUBTED: "doubted",
@@ -22,6 +22,7 @@ NAMES = {
     EDITED: "edited",
     FRONT: "front",
     OBJECTED: "objected",
+    SHARED: "shared",
     HOLDS: "holds",
     FADES: "fades",
 }
@@ -35,6 +36,7 @@ WORDS = {
     EDITED: "a human edited it by hand before it ran",
     FRONT: "better than where its own front stood, which is not the best one",
     OBJECTED: "the critic did not agree with it",
+    SHARED: "another lab's; the details say whose, and how its score here stands beside theirs",
     HOLDS: "its gain holds at a larger scale",
     FADES: "its gain does not hold at a larger scale",
 }
@@ -63,6 +65,7 @@ class Marking(Frozen):
         found += EDITED if experiment.edited else ""
         found += FRONT if experiment.verdict is not None and experiment.verdict.leads else ""
         found += OBJECTED if experiment.critic and experiment.critic.opinion in _OBJECTIONS else ""
+        found += SHARED if experiment.proposal.origin else ""
         return found + (SIDE if experiment.proposal.exploratory else "")
 
 

@@ -107,6 +107,17 @@ class HistoryRead(Frozen):
     total: int = 0
 
 
+class SharedRead(Frozen):
+    """What other labs had shared, as `fetch-shared` brought it: results that are new, or no longer what they were.
+
+    `rows` as :func:`~autoresearch_tui.session.prior_results.to_rows` makes them, by their names; `left_out` more than a
+    session is told of.
+    """
+
+    rows: tuple[Mapping[str, Any], ...]
+    left_out: int = 0
+
+
 class EngineStarted(Frozen):
     """An engine took the session: first start, attach, take-over and recovery look the same.
 
@@ -208,6 +219,8 @@ class ProposalMade(Frozen):
     `repeat_of`: the experiment whose commit is run once more, under another `seed`; it decides nothing by itself.
     `confirms`: the experiment whose verdict waits for this repeat, of its own commit or of the frontier's.
     `scale`: it is run with so many times the budget (0: an ordinary run), and `scale_env` (`NAME=value`) besides.
+    `origin`: the shared result of another lab that it is, or that it has the change of; `claimed`: the score that
+    they say this very code has, if theirs compare with ours.
     """
 
     number: int
@@ -233,6 +246,8 @@ class ProposalMade(Frozen):
     confirms: int | None = field(default=None, metadata=SPARSE)
     scale: float = field(default=0.0, metadata=SPARSE)
     scale_env: tuple[str, ...] = field(default=(), metadata=SPARSE)
+    origin: str = field(default="", metadata=SPARSE)
+    claimed: float | None = field(default=None, metadata=SPARSE)
 
 
 class CriticAsked(Frozen):
@@ -427,6 +442,7 @@ class TroubleCleared(Frozen):
 Event = (
     SessionBegan
     | HistoryRead
+    | SharedRead
     | EngineStarted
     | EngineStopped
     | SandboxChecked

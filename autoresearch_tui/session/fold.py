@@ -101,6 +101,12 @@ def _(event: ev.HistoryRead, state: State, time: str) -> Changes:
 
 
 @_changes.register
+def _(event: ev.SharedRead, state: State, time: str) -> Changes:
+    known = {one.name: one for one in (*state.shared, *prior_results.from_rows(event.rows))}
+    return {"shared": tuple(known.values()), "shared_left_out": event.left_out}
+
+
+@_changes.register
 def _(event: ev.EngineStarted, state: State, time: str) -> Changes:
     # A proposer that was at work died with its engine. A human who starts again has got the stop that was asked for.
     return {
@@ -165,7 +171,7 @@ def _(event: ev.ProposalMade, state: State, time: str) -> Changes:
 
 
 def _proposed(event: ev.ProposalMade, experiments: tuple[Experiment, ...]) -> Changes:
-    if event.repeat_of is not None or event.combines is not None:  # no answer of the researcher's
+    if event.repeat_of is not None or event.combines is not None or event.origin:  # no answer of the researcher's
         return {"experiments": experiments}
     answered = {"asked": None, "failed": None, "failures": 0, "failing_proposals": Streak()}
     return {"experiments": experiments, **answered}
@@ -279,6 +285,7 @@ def _(event: ev.ProposalRebased, state: State, time: str) -> Changes:
         flags=event.flags,
         low_risk=event.low_risk,
         description=event.description or old.description,
+        claimed=None,  # it is other code than theirs now
     )
     # An approval holds for a diff: where the merge changed it, the gate opens again.
     still_approved = old.stage is Stage.APPROVED and not event.diff_changed

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session.events import HistoryRead
+
+if TYPE_CHECKING:
+    from autoresearch_tui.session.state import Experiment
 
 LIMIT = 5000
 """Rows that are taken over: the newest, and the best; a journal is no archive."""
@@ -24,7 +27,8 @@ class PriorResult:
 
     `value` is None if there is no score, memory is GiB, `flags` say what was wrong with the row. Of an earlier
     session of the lab's own: its tag, the experiment's number, the verdict's reason, such as a veto's, and the commit
-    that it changed.
+    that it changed. Of another lab that shares: `origin` is who says so, `code` the tree of its files and of those that
+    it changed, and `judged_alike` whether our evaluator, metric and budget are theirs. Nothing of it is verified.
     """
 
     name: str
@@ -38,6 +42,15 @@ class PriorResult:
     number: int = -1
     reason: str = ""
     base: str = ""
+    origin: str = ""
+    code: str = ""
+    hypothesis: str = ""
+    judged_alike: bool = False
+
+    @property
+    def comparable(self) -> bool:
+        """Whether another lab's score may stand beside ours, if it is true."""
+        return self.judged_alike and not self.flags and self.value is not None
 
     @property
     def settled(self) -> bool:
@@ -49,12 +62,30 @@ class PriorResult:
         return self.status not in _UNTRIED and (not self.flags or self.status == "vetoed")
 
 
+def verified(experiment: Experiment) -> str:
+    """Whose idea a proposal is that another lab shared, and what became of its score here; empty for one of our own."""
+    made, value = experiment.proposal, experiment.value
+    if not made.origin:
+        return ""
+    if value is None:
+        return f"an idea of {made.origin}, not verified here"
+    if made.claimed is None:
+        return f"an idea of {made.origin}; here, on other code than theirs, {value:.6g}"
+    return f"an idea of {made.origin}; verified here: {value:.6g} against their {made.claimed:.6g}"
+
+
 _FIELDS = tuple(field.name for field in fields(PriorResult))
+_SHARED = {field.name: field.default for field in fields(PriorResult)[_FIELDS.index("origin") :]}
 
 
 def to_rows(earlier: Iterable[PriorResult]) -> tuple[Mapping[str, Any], ...]:
-    """As a journal keeps them."""
-    return tuple({name: getattr(each, name) for name in _FIELDS} | {"flags": list(each.flags)} for each in earlier)
+    """As a journal keeps them; what only shared results have is written for those alone."""
+    return tuple(_row(each) for each in earlier)
+
+
+def _row(each: PriorResult) -> dict[str, Any]:
+    values = {name: getattr(each, name) for name in _FIELDS} | {"flags": list(each.flags)}
+    return {name: value for name, value in values.items() if name not in _SHARED or value != _SHARED[name]}
 
 
 def from_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[PriorResult, ...]:

@@ -259,6 +259,9 @@ class State:
     """How many there are when all of them have been read in."""
     prior_left_out: int = 0
     """Older ones that were not taken over."""
+    shared: tuple[PriorResult, ...] = ()
+    """What other labs say that they tried. Nothing of it is verified, and no figure of the session has any of it."""
+    shared_left_out: int = 0
     engine: ev.EngineStarted | None = None
     last_engine: ev.EngineStarted | None = None
     """As `engine`, also when it has stopped."""

@@ -1,4 +1,4 @@
-"""Recognises secrets by the names of the variables that hold them, and takes their values out of text."""
+"""Recognises secrets by the names of the variables that hold them, and keys by their form; takes them out of text."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ _SECRET = re.compile(r"(?:^|_|[A-Z])(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTI
 _API_KEY = re.compile(
     r"API_?KEY|^(?:ANTHROPIC|AWS|AZURE|CLAUDE|CODEX|COHERE|DEEPSEEK|FIREWORKS|GEMINI|GOOGLE|GROQ|HF|HUGGING_?FACE|MISTRAL"
     r"|NVIDIA|OPENAI|OPENROUTER|REPLICATE|TOGETHER|XAI)_"
+)
+# As the providers of models, code and clouds make them.
+_KEY = re.compile(
+    r"\b(?:sk-[A-Za-z0-9_-]{20,}|(?:ghp|gho|ghs|ghu)_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|hf_[A-Za-z0-9]{30,}"
+    r"|AKIA[0-9A-Z]{16}|AIza[\w-]{35}|xox[abprs]-[\w-]{10,})|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
 # A shorter one would take words out of every text.
 _SHORTEST = 6
@@ -24,6 +29,11 @@ def is_api_key(name: str) -> bool:
     """Whether a variable of this name gives access to a model: any API key, any secret of a provider."""
     name = name.upper()
     return (is_secret(name) or name.endswith("_HEADERS")) and _API_KEY.search(name) is not None
+
+
+def keys_in(text: str) -> list[str]:
+    """What in a text has the form of a key."""
+    return _KEY.findall(text)
 
 
 def passwords(url: str) -> list[str]:

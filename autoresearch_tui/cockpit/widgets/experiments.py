@@ -149,7 +149,8 @@ class ExperimentList(Scroller):
     def show(self, state: State) -> None:
         """Another state; what is in sight stays where it is while rows come in above it."""
         same = state.experiments is self._state.experiments and state.frontier_number == self._state.frontier_number
-        if same and state.session is self._state.session and state.prior is self._state.prior:
+        found = state.session is self._state.session and state.prior is self._state.prior
+        if same and found and state.shared is self._state.shared:
             return
         old = self.cursor
         self._state = state
@@ -396,16 +397,14 @@ class Results(ExperimentList):
 
     @property
     def count(self) -> int:
-        """How many rows there are; earlier results have a heading."""
-        prior = 0 if self.narrowed or not self._state.prior else len(self._state.prior) + 1
-        return len(self._rows) + prior
+        """How many rows there are; results that are none of the session's own have a heading."""
+        return len(self._rows) + (0 if self.narrowed else len(self._table.below))
 
     def paint_row(self, row: int, width: int, head: Row) -> Row:
-        """An experiment; or the heading of earlier results, and those, the newest first."""
+        """An experiment; or what comes under them."""
         if row < len(self._rows):
             return self._table.row(self._rows[row], width, head)
-        before = row - len(self._rows)
-        return self._table.heading(width) if not before else self._table.prior(self._state.prior[-before], width)
+        return self._table.under(row - len(self._rows), width)
 
     def header(self, width: int) -> Sequence[Row]:
         """The columns' names; a click on one sorts by it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 from rich.cells import cell_len
@@ -244,23 +245,50 @@ class Table:
             return text, "warn" if experiment.number in self.marking.gap else "second"
         return text, "dim"
 
-    def heading(self, width: int) -> Row:
-        """Above the results that were there before the session."""
-        shown, left_out = len(self.state.prior), self.state.prior_left_out
-        words = f"── before this session: {shown} results, as they were found "
-        if left_out:
-            words = f"── before this session: the newest {shown} of {shown + left_out:,} "
-        return [(fit(words + "─" * max(0, width - len(words)), width), "dim")]
+    @cached_property
+    def below(self) -> tuple[str | PriorResult, ...]:
+        """What comes under the session's own rows: others' results, then those from before the session, the newest
+        first, each under its heading."""
+        state = self.state
+        return (
+            *((_heading("other labs', unverified", state.shared, state.shared_left_out),) if state.shared else ()),
+            *state.shared,
+            *((_heading("before this session", state.prior, state.prior_left_out),) if state.prior else ()),
+            *reversed(state.prior),
+        )
+
+    def under(self, row: int, width: int) -> Row:
+        """A row of :attr:`below`."""
+        one = self.below[row]
+        if isinstance(one, str):
+            return [(fit(one + "─" * max(0, width - len(one)), width), "dim")]
+        return self.prior(one, width)
 
     def prior(self, one: PriorResult, width: int) -> Row:
-        """A result that was there before the session, in the columns of the scores."""
+        """A result that is none of the session's own, in the columns of the scores."""
         columns = self.columns(width)
         wide = max(len("withdrawn"), columns[0][1] if columns and columns[0][0].id == "score" else 4 + self._digits)
         score = f"{one.value:>{wide}.{self._digits}f}" if one.value is not None else fit(one.status, wide)
         glyph = MARKS[one.status][0] if one.status in MARKS else "·"
         flag = "!" if one.flags else " "
-        head = f"{_prior_name(clean_line(one.name)):>{_PRIOR_NAME}} {glyph} {score} {flag} "
-        return [(f"{head}{clean_line(one.description)}", "dim")]
+        name = f"{one.origin}#{one.number}" if one.origin else one.name
+        head = f"{_prior_name(clean_line(name)):>{_PRIOR_NAME}} {glyph} {score} {flag} "
+        row: list[Cells] = [(f"{head}{clean_line(one.description)}", "dim")]
+        if one.origin and one.flags:
+            row.append((f" — {clean_line('; '.join(one.flags))}", "dim"))
+        if here := self._verified.get(one.name):
+            row.append((f" — #{here.number} here: {here.status}", "accent"))
+        return row
+
+    @cached_property
+    def _verified(self) -> dict[str, Experiment]:
+        """What was tried here of others' results, by their names."""
+        return {e.proposal.origin: e for e in self.state.experiments if e.proposal.origin}
+
+
+def _heading(what: str, results: Sequence[PriorResult], left_out: int) -> str:
+    words = f"── {what}: {len(results)} results, as they were found "
+    return f"── {what}: {len(results)} of {len(results) + left_out:,} results " if left_out else words
 
 
 def _prior_name(name: str) -> str:

@@ -202,6 +202,8 @@ def _root(state: State) -> Node:
     earlier = f" · {len(state.prior)} prior results" if state.prior else ""
     if state.prior_left_out:
         earlier += f", {state.prior_left_out:,} left out"
+    if state.shared:
+        earlier += f" · {len(state.shared)} shared by other labs"
     further = furthest(state.prior, state.goal)
     mine = state.best.value if state.best is not None else None
     if further is not None and further.value is not None and (mine is None or state.goal.better(further.value, mine)):

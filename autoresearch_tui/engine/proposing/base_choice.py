@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autoresearch_tui.engine.gate import BASELINE, REPEAT
+from autoresearch_tui.engine.gate import BASELINE, REPEAT, SHARED
 from autoresearch_tui.engine.proposing import fronts
 from autoresearch_tui.engine.proposing.fronts import RESTART_AFTER
 from autoresearch_tui.lab.settings import SearchSettings
@@ -53,7 +53,7 @@ def crash_to_fix(state: State) -> Experiment | None:
     for experiment in reversed(state.table[-_MENDED_AMONG:]):
         run = experiment.run
         ended = run is not None and run.reason not in _NOT_ITS_FAULT and not run.referee_killed
-        own = experiment.proposal.author not in (BASELINE, REPEAT) and experiment.proposal.fixes is None
+        own = experiment.proposal.author not in (BASELINE, REPEAT, SHARED) and experiment.proposal.fixes is None
         if experiment.status == Outcome.CRASH and ended and own and experiment.number not in answered:
             return experiment
     return None

@@ -23,6 +23,7 @@ from autoresearch_tui.session.format import front as front_name
 from autoresearch_tui.session.prior_results import PriorResult
 from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.session.transfer import transfer
+from autoresearch_tui.sharing.store import Store
 from autoresearch_tui.util.numbers import finite
 
 # One look into git each, beside the first proposal.
@@ -87,6 +88,9 @@ class SourceCache:
                 settings[found.setting] = _earlier(one)
                 if one.base not in ("", one.commit):
                     changes[found.change] = _earlier(one)
+        for one, shared in self._shared_codes(state):
+            settings.setdefault(shared.setting, _earlier(one))
+            changes.setdefault(shared.change, _earlier(one))
         for experiment in reversed(own):
             found = known[experiment.commit]
             codes[found.code] = experiment.number
@@ -98,6 +102,19 @@ class SourceCache:
         others = [one for one in state.prior if not one.session and one.settled]
         yield from others[-_EARLIER_CODES:]
         yield from (one for one in state.prior if one.session and one.settled)
+
+    def _shared_codes(self, state: State) -> list[tuple[PriorResult, Code]]:
+        """What other labs say did not help where they measure as we do, with its code. It is told to a researcher who
+        proposes it, who may insist: what nobody here has seen forbids nothing."""
+        tried = [one for one in state.shared if one.comparable and one.code and one.status == Outcome.DISCARD]
+        store = Store.existing(self._lab.state_folder) if tried else None
+        if store is None:
+            return []
+        tried, known = tried[:_EARLIER_CODES], self._fingerprints.known()
+        self._fingerprints.add(
+            store.codes([one.code for one in tried if one.code not in known], self._lab.settings.lab.editable)
+        )
+        return [(one, known[one.code]) for one in tried if one.code in known]
 
     def _hold(self, commits: Sequence[str]) -> None:
         """Have the texts of these, by one look into git."""
@@ -153,6 +170,7 @@ class SourceCache:
             history=_history(state),
             notes=state.notes,
             prior=tuple(_earlier(each) for each in state.prior),
+            shared=tuple(_earlier(each) for each in state.shared),
             files_at=self.files,
             continued=state.frontier_number if state.frontier is not state.best else None,
             front=_front(state, front, program) if several else None,
@@ -169,8 +187,18 @@ def _front(state: State, front: int, program: str) -> Front:
 
 def _earlier(one: PriorResult) -> Attempt:
     reason = "; ".join((*([one.reason] if one.reason else []), *one.flags))
+    value = one.value if not one.origin or one.comparable else None
     return Attempt(
-        one.number, one.commit, one.base, one.description, "", one.status, one.value, reason, session=one.session
+        number=one.number,
+        commit=one.commit,
+        base=one.base,
+        description=one.description,
+        hypothesis="",
+        outcome=one.status,
+        value=value,
+        reason=reason,
+        session=one.session,
+        origin=one.origin,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from autoresearch_tui.engine.gate import BASELINE, JOIN, REPEAT, flag_text
+from autoresearch_tui.engine.gate import BASELINE, JOIN, REPEAT, SHARED, flag_text
 from autoresearch_tui.engine.proposing import risk
 from autoresearch_tui.engine.proposing.worker import ProposalResult
 from autoresearch_tui.lab.git import GitRepo
@@ -14,6 +14,7 @@ from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.python_source.merge import merge
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.format import front as front_name
+from autoresearch_tui.session.prior_results import PriorResult
 from autoresearch_tui.session.state import Experiment
 from autoresearch_tui.util.atomic import partial, write
 from autoresearch_tui.util.line_ends import like
@@ -116,6 +117,22 @@ class ProposalCommits:
             hypothesis = f"#{won.number} won on {front_name(won.proposal.front)}; it may do so here as well."
         new = self._new(number, best.commit, merged, description, hypothesis, JOIN, program, when)
         return replace(new, combines=won.number, front=best.proposal.front)
+
+    def shared(
+        self,
+        number: int,
+        best: Experiment,
+        one: PriorResult,
+        files: Mapping[str, str],
+        program: str,
+        when: str,
+        *,
+        claimed: bool,
+    ) -> ev.ProposalMade:
+        """Another lab's change as one of the frontier's; `claimed`: it makes the very code that their score is of."""
+        description = f"{one.origin}: {one.description}"
+        new = self._new(number, best.commit, files, description, one.hypothesis, SHARED, program, when)
+        return replace(new, origin=one.name, claimed=one.value if claimed else None, front=best.proposal.front)
 
     def tidy(self, number: int) -> None:
         """Remove what a killed engine had half-written of an attempt, which may never be written again."""

@@ -16,6 +16,7 @@ from autoresearch_tui.engine.proposing.briefing import program_version
 from autoresearch_tui.engine.proposing.smoke_test import SmokeTest
 from autoresearch_tui.engine.proposing.worker import ProposalRequest, ProposalResult, Proposer
 from autoresearch_tui.engine.session import Session
+from autoresearch_tui.engine.shared import SharedResults
 from autoresearch_tui.lab import paths as labs
 from autoresearch_tui.researchers.base import Brief, Researcher
 from autoresearch_tui.session import events as ev
@@ -47,6 +48,7 @@ class ProposalQueue:
         self._noted = -1
         self._history_known = False
         self._clashes: set[tuple[int, str]] = set()
+        self._shared = SharedResults(session)
 
     def take(self, answer: ProposalResult) -> None:
         """What the proposer delivered."""
@@ -79,7 +81,7 @@ class ProposalQueue:
         wanted = max(settings.researcher.queue, len(settings.run.devices))
         if proposals >= wanted or not self._rows_wanted(len(filled)):
             return False
-        if self._join(state):
+        if self._join(state) or self._shared.read() or self._shared.propose():
             return True
         if state.asked:
             return False
@@ -190,7 +192,7 @@ class ProposalQueue:
             told = f"nearly {answer.duplicate_of.name}; its researcher was told, and insists"
             flags = (*flags, flag_text(self._session.lab.settings.lab.editable[0], 1, "repeat", told))
         asked, near = state.asked, answer.duplicate_of
-        repeats = near.number if near is not None and not near.session else None
+        repeats = near.number if near is not None and not (near.session or near.origin) else None
         self._session.append(
             replace(
                 made,

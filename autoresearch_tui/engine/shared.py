@@ -1,0 +1,127 @@
+"""What other labs shared, beside a session: read when `fetch-shared` has brought something, and tried if the lab says
+so. A claim decides only what is tried first; what is kept is what our own referee has scored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from autoresearch_tui.engine.proposing import preflight
+from autoresearch_tui.engine.session import Session
+from autoresearch_tui.lab.git import GitError
+from autoresearch_tui.python_source.merge import merge
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.comparing import measured
+from autoresearch_tui.session.ends import JUDGED, Outcome
+from autoresearch_tui.session.prior_results import RECORD_ROWS, PriorResult, to_rows
+from autoresearch_tui.session.state import Experiment, State, better
+from autoresearch_tui.sharing import incoming
+from autoresearch_tui.sharing.store import Code, Store
+
+
+class SharedResults:
+    """In the engine's thread. Raises OSError, GitError."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._stamp = (0, 0, 0)
+        # What was tried in vain, by its name, on a frontier.
+        self._unfit: set[tuple[str, str]] = set()
+
+    def read(self) -> bool:
+        """Journal what is new; False if nothing is."""
+        lab, state = self._session.lab, self._session.state
+        stamp, now = Store.stamp(lab.state_folder), measured(state)
+        if stamp == self._stamp or now is None:
+            return False
+        self._stamp = stamp
+        store = Store.existing(lab.state_folder)
+        if store is None:
+            return False
+        try:
+            found, left_out = incoming.results(lab, store, now)
+        except (OSError, GitError) as error:
+            self._session.append(ev.CommandRefused("fetch-shared", f"what was fetched cannot be read: {error}"))
+            return True
+        known = {one.name: one for one in state.shared}
+        new = [one for one in found if known.get(one.name) != one]
+        for start in range(0, len(new), RECORD_ROWS):
+            self._session.append(ev.SharedRead(to_rows(new[start : start + RECORD_ROWS]), left_out))
+        return bool(new)
+
+    def propose(self) -> bool:
+        """Propose the best of what is not tried yet, while the lab's number of them is not used up."""
+        state, wanted = self._session.state, self._session.lab.settings.share.verify
+        best = state.frontier
+        tried = [e for e in state.experiments if e.proposal.origin]
+        if best is None or best.value is None or len(tried) >= wanted:
+            return False
+        for one in candidates(state):
+            if (one.name, best.commit) in self._unfit:
+                continue
+            if (made := self._made(one, best)) is not None:
+                self._session.append(made)
+                return True
+            self._unfit.add((one.name, best.commit))
+        return False
+
+    def _made(self, one: PriorResult, best: Experiment) -> ev.ProposalMade | None:
+        """It as a proposal; None if it does not fit the frontier, or is no code that could run, or is tried already."""
+        session, state = self._session, self._session.state
+        store = Store.existing(session.lab.state_folder)
+        if store is None:
+            return None
+        before = session.archive.files(best.commit)
+        theirs, base = store.code(one.code, session.lab.settings.lab.editable)
+        whole = beats(one, state)
+        after = _whole(before, theirs) if whole else _merged(before, theirs, base)
+        if after is None or preflight.check(before, after, tried={}, python_path=session.python_path):
+            return None
+        changed = {path: text for path, text in after.items() if text != before.get(path)}
+        number, when = len(state.experiments), session.now()
+        made = session.commits.shared(number, best, one, changed, state.program, when, claimed=whole)
+        return None if session.archive.reason_to_withdraw(state, number, made.commit) else made
+
+
+def candidates(state: State) -> Iterator[PriorResult]:
+    """Others' keeps that are judged by our rules and were not tried here, in the order in which they are worth a run:
+    first of those whose word held here, then the best of those that beat the frontier, then the rest."""
+    tried = {e.proposal.origin for e in state.experiments}
+    keeps = [
+        one
+        for one in state.shared
+        if one.status == Outcome.KEEP and one.judged_alike and one.code and one.name not in tried and one.number > 0
+    ]
+    wrong = _wrong(state)
+    yield from sorted(
+        keeps,
+        key=lambda one: (wrong[one.origin], not beats(one, state), state.goal.sort_key(one.value or 0.0)),
+    )
+
+
+def _wrong(state: State) -> Counter[str]:
+    """How often what a person shared was not kept here."""
+    origin = {one.name: one.origin for one in state.shared}
+    judged = (e for e in state.experiments if e.proposal.origin and e.outcome in JUDGED)
+    return Counter(origin.get(e.proposal.origin, "") for e in judged if e.outcome != Outcome.KEEP)
+
+
+def beats(one: PriorResult, state: State) -> bool:
+    """Whether it is better than the frontier, by its lab's own word."""
+    return one.comparable and one.value is not None and better(state, one.value)
+
+
+def _whole(before: Mapping[str, str], theirs: Code) -> dict[str, str] | None:
+    """Their code in place of ours; None if they have not all of the files."""
+    return {path: theirs[path] for path in before} if theirs.keys() >= before.keys() else None
+
+
+def _merged(before: Mapping[str, str], theirs: Code, base: Code) -> dict[str, str] | None:
+    """Our code with what they changed; None if both changed the same lines."""
+    after = dict(before)
+    for path, text in theirs.items():
+        merged = merge(base.get(path, ""), before.get(path, ""), text)
+        if merged is None:
+            return None
+        after[path] = merged
+    return after
