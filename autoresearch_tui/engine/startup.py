@@ -116,6 +116,7 @@ def _announce(session: Session, *, headless: bool) -> None:
             accelerator_usd_per_hour=settings.limits.accelerator_usd_per_hour,
             max_usd=settings.limits.max_usd,
             hardware=own_sessions.hardware_of(session.lab),
+            columns=settings.metric.columns,
         )
     )
     session.append(checked)

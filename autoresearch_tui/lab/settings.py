@@ -14,6 +14,7 @@ from autoresearch_tui.util.frozen import Frozen
 FILE_NAME = "autoresearch.toml"
 MOST_WAITING = 8
 MOST_FRONTS = 8
+MOST_COLUMNS = 8
 
 
 def _key(default: Any, doc: str) -> Any:
@@ -147,6 +148,13 @@ class MetricSettings(Frozen):
         "([research](research.md#confirmed-keeps)).",
     )
     baseline_runs: int = _key(1, "Repeats of the baseline, which measure the spread between equal runs.")
+    columns: tuple[str, ...] = _key(
+        (),
+        "Further numbers that are recorded for each run and shown beside the score, such as "
+        '`["latency_ms", "+recall"]`; of those with a `+` more is better. They decide nothing: bound them to let them. '
+        "Each is what is measured from outside (`total_seconds`, `host_memory_mb`, `device_memory_mb`), else what the "
+        "referee's last line in JSON has under that name, else what the run's summary has.",
+    )
     at_most: Mapping[str, float] = _key(
         {},
         "Upper bounds on keys of the run's summary, such as `{ peak_vram_mb = 24000, num_params_M = 60 }`. A run "

@@ -11,11 +11,13 @@ from typing import Any
 
 from autoresearch_tui.lab import devices
 from autoresearch_tui.lab.settings import (
+    MOST_COLUMNS,
     MOST_FRONTS,
     MOST_WAITING,
     CriticSettings,
     HookSettings,
     LabSettings,
+    MetricSettings,
     ResearcherSettings,
     ReviewSettings,
     Settings,
@@ -40,6 +42,7 @@ _POSITIVE = frozenset(
         "review.critic.rounds",
     }
 )
+_NAME = re.compile(r"[A-Za-z_][\w.@/%-]{0,39}")
 
 
 def check(settings: Settings, where: str) -> None:
@@ -47,6 +50,7 @@ def check(settings: Settings, where: str) -> None:
     _check_numbers(settings, where)
     _check_paths(settings.lab, where)
     _check_private(settings, where)
+    _check_columns(settings.metric, where)
     _check_commands(settings, where)
     _check_researcher(settings.researcher, where)
     _check_critic(settings.review, where)
@@ -73,6 +77,18 @@ def _check_private(settings: Settings, where: str) -> None:
         )
     if wrong := [name for name in settings.metric.referee_env if not name or "=" in name or "\0" in name]:
         raise UserError(f"{where}: `metric.referee_env` has {wrong[0]!r}", "name variables, such as ANTHROPIC_API_KEY")
+
+
+def _check_columns(metric: MetricSettings, where: str) -> None:
+    if len(metric.columns) > MOST_COLUMNS:
+        raise UserError(f"{where}: `metric.columns` has {len(metric.columns)} names", f"at most {MOST_COLUMNS}")
+    names = [word.removeprefix("+") for word in metric.columns]
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise UserError(f"{where}: `metric.columns` has {name!r}", "name a number, such as latency_ms or +recall")
+        if name == metric.name or names.count(name) > 1:
+            other = "the metric itself" if name == metric.name else "there twice"
+            raise UserError(f"{where}: `metric.columns` has {name!r}, which is {other}")
 
 
 def _check_commands(settings: Settings, where: str) -> None:

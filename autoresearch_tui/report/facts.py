@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from autoresearch_tui.session import opinions
+from autoresearch_tui.session import columns, opinions
 from autoresearch_tui.session.badges import Marking, marking
 from autoresearch_tui.session.confirmation import progress
 from autoresearch_tui.session.ends import Outcome
@@ -43,6 +43,8 @@ def facts(experiment: Experiment, state: State, words: Words = KEYS) -> list[Lin
         lines.append([(f"{waits}: ", "accent"), (clean_line(experiment.deferred.reason), "text")])
     if its := transfer(state, experiment):
         lines.append([("transfer: ", "dim"), (clean_line(its.words), "good" if its.holds else "warn")])
+    if beside := _columns(experiment, state):
+        lines.append(beside)
     lines += [*_chance(experiment, state, badges, words), *_sealed(experiment, state, badges)]
     if experiment.proposal.flags:
         lines.append([("risks: ", "warn"), (clean_line(" · ".join(experiment.proposal.flags)), "warn")])
@@ -76,6 +78,22 @@ def _headline(experiment: Experiment, state: State) -> Line:
         if other is not None and other.value is not None and other.number != experiment.number:
             text, tone = delta(experiment.value, other.value, state.goal, 6)
             line += [(f"  {text}", tone), (f" vs {name} #{other.number}", "dim")]
+    return line
+
+
+def _columns(experiment: Experiment, state: State) -> Line:
+    """The lab's further numbers, and how far each is from the frontier's."""
+    line: Line = []
+    for column in columns.columns(state):
+        value = column.of(experiment)
+        if value is None:
+            continue
+        line.append((f"{'  ' if line else ''}{clean_line(column.name)} ", "dim"))
+        line.append((f"{value:g}", "strong"))
+        other = column.of(state.frontier) if state.frontier is not None and state.frontier is not experiment else None
+        if other is not None and other != value:
+            gain = column.goal.gain(other, value)
+            line.append((f" {'▼' if value < other else '▲'} {abs(gain):.4g}", "good" if gain > 0 else "warn"))
     return line
 
 

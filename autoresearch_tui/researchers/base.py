@@ -19,7 +19,8 @@ class RunFacts:
     """What a run did, by its own log and the supervisor's clock. None if neither says.
 
     `seconds_before`: imports and compilation, up to its training data; `seconds_after`: from its request to be scored
-    to its end. `losses`: the training loss at each tenth of the budget, as far as it came.
+    to its end. `losses`: the training loss at each tenth of the budget, as far as it came. `columns`: the lab's further
+    numbers, by name.
     """
 
     steps: float | None = None
@@ -29,6 +30,7 @@ class RunFacts:
     seconds_before: float | None = None
     seconds_after: float | None = None
     losses: tuple[float, ...] = ()
+    columns: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

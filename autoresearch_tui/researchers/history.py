@@ -40,6 +40,7 @@ _PRIOR_SHARES: tuple[tuple[Collection[str], float], ...] = (
 )
 """Of the room for results from before the session, by outcome; the last is of all others."""
 _SHORTEST = 20  # characters of a line
+_COLUMN = 40  # those of a column's name
 _NOTE = 30  # those of the line that counts what is left out
 
 FilesAt = Callable[[str], Mapping[str, str]]
@@ -227,8 +228,9 @@ def _run(run: RunFacts) -> list[str]:
         (run.seconds_before, "{:.0f} s before training"),
         (run.seconds_after, "{:.0f} s after it"),
     )
-    told = ", ".join(words.format(number) for number, words in facts if number is not None)
-    lines = [f"  | run: {told}"] if told else []
+    told = [words.format(number) for number, words in facts if number is not None]
+    told += [f"{describe(name, _COLUMN)} {number:g}" for name, number in run.columns.items()]
+    lines = [f"  | run: {', '.join(told)}"] if told else []
     return lines + ([f"  | loss: {_losses(run)}"] if run.losses else [])
 
 

@@ -124,7 +124,8 @@ class EngineStarted(Frozen):
     `successor`: not started by a human; it does what the one before it would have done, also a stop asked for.
     `accelerators`: what the environment of its runs says of them, CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER.
     `devices`: how many run at once. `accelerator_usd_per_hour`, for each of them, and `max_usd`, for all: 0 for none.
-    `hardware`: the models of what runs see (:mod:`~autoresearch_tui.lab.hardware`).
+    `hardware`: the models of what runs see (:mod:`~autoresearch_tui.lab.hardware`). `columns`: the numbers that are
+    recorded beside the score; of those that begin with `+` more is better.
     """
 
     pid: int
@@ -143,6 +144,7 @@ class EngineStarted(Frozen):
     accelerator_usd_per_hour: float = 0.0
     max_usd: float = 0.0
     hardware: str = ""
+    columns: tuple[str, ...] = field(default=(), metadata=SPARSE)
 
 
 class EngineStopped(Frozen):

@@ -239,7 +239,8 @@ def type_name(event: ev.Event) -> str:
 def to_fields(event: ev.Event) -> dict[str, Any]:
     """The event's own fields as JSON values, without sparse ones that say nothing."""
     values = ((f, getattr(event, f.name)) for f in dataclasses.fields(event))
-    return {f.name: _plain(value) for f, value in values if value != f.default or not f.metadata.get("sparse")}
+    told = ((f, value) for f, value in values if not f.metadata.get("sparse") or value not in (f.default, {}))
+    return {f.name: _plain(value) for f, value in told}
 
 
 def from_fields(name: str, values: Mapping[str, Any]) -> ev.Event:

@@ -87,6 +87,7 @@ class RunScored(Frozen):
     `doubts`: what does not go together in the log of a run that scored itself; it decides nothing. `beyond`: the lab's
     bounds that the run does not keep to; it is not kept. `late_seconds`: what single answers took beyond the usual.
     `answer_seconds`: what all of them took. `losses`: the training loss at each tenth of the budget, as the log has it.
+    `columns`: the lab's further numbers by name, without those that nobody told.
     """
 
     number: int
@@ -101,6 +102,7 @@ class RunScored(Frozen):
     late_seconds: float = 0.0
     answer_seconds: float = 0.0
     losses: tuple[float, ...] = ()
+    columns: Mapping[str, float] = field(default_factory=dict, metadata=SPARSE)
 
 
 class VerdictDeferred(Frozen):

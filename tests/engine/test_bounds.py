@@ -52,3 +52,18 @@ def test_what_cannot_be_measured_here_is_beyond_its_bound() -> None:
 )
 def test_a_claim_far_below_what_was_held_does_not_count(claimed: str, held: float | None, far: bool) -> None:
     assert scoring.understated({"peak_vram_mb": claimed}, ended(device=held)) == far
+
+
+def test_columns_are_as_measured_else_as_the_referee_says_else_as_the_run_does() -> None:
+    metric = MetricSettings(columns=("total_seconds", "+depth", "latency_ms", "cost", "device_memory_mb", "worse"))
+    told = {"depth": 9, "latency_ms": 12.5, "cost": True, "worse": 10**400}
+    found = scoring.columns(metric, SUMMARY, ended(device=None), told)
+    assert found == {"total_seconds": 320.04, "depth": 9.0, "latency_ms": 12.5}
+
+
+def test_a_bound_is_held_against_what_the_referee_says() -> None:
+    metric = MetricSettings(at_most={"depth": 8}, at_least={"recall": 0.5})
+    assert scoring.out_of_bounds(metric, SUMMARY, ended(), {"depth": 9, "recall": 0.25}) == (
+        "depth 9 is more than 8",
+        "recall 0.25 is less than 0.5",
+    )

@@ -12,12 +12,11 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from autoresearch_tui.cockpit.widgets.table import COLUMNS, SORTABLE
+from autoresearch_tui.cockpit.widgets.cells import cut
+from autoresearch_tui.cockpit.widgets.table import USUAL, shown, sortable
 
 if TYPE_CHECKING:
     from autoresearch_tui.cockpit.widgets.experiments import Results
-
-_CHOSEN = {column.id for column in COLUMNS}
 
 
 class ColumnsScreen(ModalScreen[None]):
@@ -46,23 +45,28 @@ class ColumnsScreen(ModalScreen[None]):
     def __init__(self, results: Results) -> None:
         super().__init__()
         self._results = results
+        self._shown = [column.id for column in shown(results.state)]
+        self._sortable = sortable(results.state)
+        # The usual ones with the lab's own, as the table has them.
+        usual = [column.id for column in shown(results.state) if column.usual]
+        self._columns = usual if results.columns == USUAL else list(results.columns)
 
     def compose(self) -> ComposeResult:
         """One row for each column."""
         with Vertical() as box:
             box.border_title = Content("Columns")
             box.border_subtitle = Content("Enter: sort · Space: show · Esc: back")
-            yield OptionList(*(Option(self._line(i), id=column.id) for i, column in enumerate(SORTABLE)))
+            yield OptionList(*(Option(self._line(i), id=column.id) for i, column in enumerate(self._sortable)))
 
     def _line(self, index: int) -> Content:
-        column, order = SORTABLE[index], self._results.order
-        shown = "[x]" if column.id in self._results.columns else "[ ]" if column.id in _CHOSEN else "   "
+        column, order = self._sortable[index], self._results.order
+        shown = "[x]" if column.id in self._columns else "[ ]" if column.id in self._shown else "   "
         sorted_by = f"  {order.name}" if column.id == order.column else ""
-        return Content.assemble(f"{shown} {column.title:<9}", (sorted_by, "bold"))
+        return Content.assemble(f"{shown} {cut(column.title, 20):<9}", (sorted_by, "bold"))
 
     def _update(self) -> None:
         options = self.query_one(OptionList)
-        for index in range(len(SORTABLE)):
+        for index in range(len(self._sortable)):
             options.replace_option_prompt_at_index(index, self._line(index))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -78,11 +82,12 @@ class ColumnsScreen(ModalScreen[None]):
     def action_show_or_hide(self) -> None:
         """Shows or hides the column under the cursor."""
         index = self.query_one(OptionList).highlighted
-        if index is None or SORTABLE[index].id not in _CHOSEN:
+        if index is None or self._sortable[index].id not in self._shown:
             return
-        name, columns = SORTABLE[index].id, self._results.columns
+        name, columns = self._sortable[index].id, self._columns
         # The distance to the best has no row of its own here: it comes and goes with the score.
         names = {name, "best"} if name == "score" else {name}
         chosen = set(columns) - names if name in columns else set(columns) | names
-        self._results.choose_columns([column.id for column in COLUMNS if column.id in chosen])
+        self._columns = [column for column in self._shown if column in chosen]
+        self._results.choose_columns(self._columns)
         self._update()

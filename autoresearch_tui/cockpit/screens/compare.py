@@ -20,8 +20,9 @@ from autoresearch_tui.cockpit.session_view import Bridge
 from autoresearch_tui.cockpit.widgets.bars import KeyBar
 from autoresearch_tui.cockpit.widgets.charts import Series
 from autoresearch_tui.cockpit.widgets.diff import DiffPane
-from autoresearch_tui.cockpit.widgets.painted import Canvas, Cells, Row
+from autoresearch_tui.cockpit.widgets.painted import Canvas, Cells, Row, fit
 from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.session.columns import Axis, columns
 from autoresearch_tui.session.format import MARKS, clock, delta
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.session.status import title
@@ -34,9 +35,15 @@ TONES = ("accent", "warn", "good", "second")
 class Scores(Canvas):
     """A row for each; the differences are to the first."""
 
-    def __init__(self, experiments: Sequence[Experiment], goal: Goal) -> None:
+    def __init__(self, experiments: Sequence[Experiment], goal: Goal, columns: Sequence[Axis] = ()) -> None:
         super().__init__(id="scores")
         self._experiments, self._goal = experiments, goal
+        self._columns = [column for column in columns if any(column.of(e) is not None for e in experiments)]
+
+    @property
+    def height(self) -> int:
+        """How many rows it has."""
+        return len(self._experiments) + len(self._columns)
 
     def paint(self, size: Size) -> Sequence[Row]:
         """Tone, mark, score, difference, cost, what it was."""
@@ -52,7 +59,19 @@ class Scores(Canvas):
             if size.width >= 80:
                 cells.append((f" {experiment.memory_gb:6.1f} GiB {seconds:>7}", "dim"))
             rows.append([*cells, (f"  {clean_line(experiment.description)}", "text")])
-        return rows
+        return rows + [self._beside(column) for column in self._columns]
+
+    def _beside(self, column: Axis) -> Row:
+        """One of the lab's columns: a number for each experiment, in its tone, and how far it is from the first's."""
+        values = [column.of(experiment) for experiment in self._experiments]
+        row: list[Cells] = [(f" {fit(clean_line(column.name), 16)}", "dim")]
+        for tone, experiment, value in zip(TONES, self._experiments, values, strict=False):
+            row.append((f"  #{experiment.number} ", tone))
+            row.append(("none" if value is None else f"{value:.6g}", "dim" if value is None else "strong"))
+            if value is not None and values[0] is not None and value != values[0]:
+                gain = column.goal.gain(values[0], value)
+                row.append((f" {'▼' if value < values[0] else '▲'} {abs(gain):.3g}", "good" if gain > 0 else "warn"))
+        return row
 
 
 class CompareScreen(FindingScreen, CurveScreen):
@@ -64,7 +83,7 @@ class CompareScreen(FindingScreen, CurveScreen):
     def __init__(self, bridge: Bridge, state: State, numbers: Sequence[int]) -> None:
         super().__init__(bridge)
         self._experiments = [state.experiments[number] for number in numbers[:MOST]]
-        self._scores = Scores(self._experiments, state.goal)
+        self._scores = Scores(self._experiments, state.goal, columns(state))
         self._feeds: list[RunFeed] = []
         self._diffs = [DiffPane(opens_at_change=True) for _ in self._experiments]
         self._keys = KeyBar(id="compare-keys")
@@ -82,7 +101,7 @@ class CompareScreen(FindingScreen, CurveScreen):
 
     def on_mount(self) -> None:
         """Everything is on disk; nothing of it changes any more."""
-        self._scores.styles.height = len(self._experiments)
+        self._scores.styles.height = self._scores.height
         # On a small terminal the few rows of a pane are the diff's.
         low = self.app.size.height < 30
         for experiment, pane in zip(self._experiments, self._diffs, strict=True):

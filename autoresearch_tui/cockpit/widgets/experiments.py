@@ -391,6 +391,11 @@ class Results(ExperimentList):
         return self.order.name
 
     @property
+    def state(self) -> State:
+        """What is shown."""
+        return self._state
+
+    @property
     def experiments(self) -> tuple[Experiment, ...]:
         """What passes the filter, as sorted."""
         return tuple(self._rows)

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from autoresearch_tui.cockpit.widgets.painted import Cells, Row, cut, fit
 from autoresearch_tui.session.badges import Marking, marking
+from autoresearch_tui.session.columns import columns as columns_of
 from autoresearch_tui.session.confirmation import progress
 from autoresearch_tui.session.ends import TO_EXPLAIN, Outcome
 from autoresearch_tui.session.format import FRONTIER, MARKS, clock, count, delta
@@ -45,6 +46,10 @@ def _fixed(value: float, digits: int) -> str:
     return f"{value:.{digits}f}"
 
 
+def _plainly(value: float, _digits: int) -> str:
+    return f"{value:.6g}"
+
+
 def _word(value: str, _digits: int) -> str:
     return clean_line(value)
 
@@ -64,6 +69,8 @@ COLUMNS = (
 )
 """What can be shown between an experiment's number and its change."""
 USUAL = tuple(column.id for column in COLUMNS if column.usual)
+OF_LAB = "column:"
+"""How the id of one of the lab's own columns begins."""
 _PRIOR_NAME = 10
 # What rows can be sorted by that has no column of its own.
 _NUMBER = Column("number", "number", lambda e: e.number, _fixed)
@@ -86,6 +93,22 @@ _CHANGE_SHARE = 0.4
 _FEWEST_CHANGE = 20
 
 
+def of_lab(state: State) -> tuple[Column, ...]:
+    """The lab's own columns, which are usual ones."""
+    axes = columns_of(state)
+    return tuple(Column(OF_LAB + axis.name, clean_line(axis.name), axis.of, _plainly, True) for axis in axes)
+
+
+def shown(state: State) -> tuple[Column, ...]:
+    """What the results of this session can show; the lab's own columns come after the scores."""
+    return (*COLUMNS[:3], *of_lab(state), *COLUMNS[3:])
+
+
+def sortable(state: State) -> tuple[Column, ...]:
+    """What the results of this session can be sorted by."""
+    return (*SORTABLE[:4], *of_lab(state), *SORTABLE[4:])
+
+
 class Order(Frozen):
     """The column that rows are sorted by, and whether its order is turned round."""
 
@@ -96,7 +119,9 @@ class Order(Frozen):
     def name(self) -> str:
         """In words."""
         arrow = "↓" if self.turned else "↑"
-        return _ORDER_NAMES.get((self.column, self.turned), f"by {_sortable(self.column).title} {arrow}")
+        title = self.column.removeprefix(OF_LAB)
+        title = next((column.title for column in SORTABLE if column.id == self.column), clean_line(title))
+        return _ORDER_NAMES.get((self.column, self.turned), f"by {title} {arrow}")
 
     def then(self) -> Order:
         """The next of the quick ones."""
@@ -109,7 +134,8 @@ class Order(Frozen):
 
     def sort(self, experiments: Iterable[Experiment], state: State) -> list[Experiment]:
         """Sorted; what has no value comes last, of equals the newest first."""
-        value = _sortable(self.column).value
+        column = next((column for column in sortable(state) if column.id == self.column), _NUMBER)
+        value = column.value
         rows = sorted(experiments, key=lambda e: -e.number)
         have = [row for row in rows if value(row) not in (None, "")]
         none = [row for row in rows if value(row) in (None, "")]
@@ -118,10 +144,6 @@ class Order(Frozen):
         else:
             have.sort(key=lambda e: value(e) or 0, reverse=self.turned)
         return have + none
-
-
-def _sortable(id: str) -> Column:  # noqa: A002
-    return next(column for column in SORTABLE if column.id == id)
 
 
 def digits(state: State) -> int:
@@ -140,7 +162,9 @@ class Table:
         self._digits = digits(state)
         self._mark_width = min(2, max((len(self.marking.of(e)) for e in state.experiments), default=0))
         self._number_width = max(3, len(str(len(state.experiments) - 1)))
-        chosen = [(column, self._width(column)) for column in COLUMNS if column.id in columns]
+        every = self.wanted == USUAL
+        asked = (column for column in shown(state) if column.id in columns or (every and column.usual))
+        chosen = [(column, self._width(column)) for column in asked]
         self._columns = [(column, width) for column, width in chosen if width]
 
     def _width(self, column: Column) -> int:
@@ -157,7 +181,7 @@ class Table:
     def _title(self, column: Column) -> str:
         if column.id == "score" and self.state.session is not None:
             return fit(clean_line(self.state.session.metric), 12).rstrip()
-        return column.title
+        return cut(column.title, 12)
 
     def columns(self, width: int) -> list[tuple[Column, int]]:
         """The columns that a row of this width has room for, with their widths."""

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from autoresearch_tui.engine.judging import referee
 from autoresearch_tui.lab.goal import Goal
@@ -33,6 +35,7 @@ SELF_REPORTED = "self-reported"
 REFEREE = "referee"
 # Of what a referee says: [nats, bytes] of each row, for comparing runs pair by pair, and of which data.
 DETAILS = ("rows", "data", "probes")
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 _TAIL = 1 << 20
 _REASON = 300
 _LAST_WORD = 160
@@ -105,7 +108,7 @@ def score(
     if understated(summary, ended):
         held = f"{ended.device_memory_mb or 0:.0f} MB"
         doubts += (f"memory: peak_vram_mb is {summary['peak_vram_mb'][:40]}, the accelerator held {held} for the run",)
-    beyond = out_of_bounds(settings.metric, summary, ended)
+    beyond = out_of_bounds(settings.metric, summary, ended, said.details)
     scored = ev.RunScored(
         ended.number,
         said.value,
@@ -119,6 +122,7 @@ def score(
         late_seconds=said.late_seconds,
         answer_seconds=said.answer_seconds,
         losses=trace.curve.tenths(),
+        columns=columns(settings.metric, summary, ended, said.details),
     )
     if ended.number < len(state.experiments):
         own = replace(state.experiments[ended.number], run=ended, score=scored)
@@ -370,13 +374,24 @@ _NOT_BELOW_ZERO = frozenset({"mse", "rmse", "mae", "error", "seconds"})
 _SHARES = frozenset({"accuracy", "acc"})
 
 
-def out_of_bounds(metric: MetricSettings, summary: Mapping[str, str], ended: ev.RunEnded) -> tuple[str, ...]:
+def columns(
+    metric: MetricSettings, summary: Mapping[str, str], ended: ev.RunEnded, told: Mapping[str, Any]
+) -> dict[str, float]:
+    """The lab's further numbers, by name; `told` is what its referee said beside the score."""
+    names = (word.removeprefix("+") for word in metric.columns)
+    found = {name: _number(name, measured(ended), summary, told) for name in names}
+    return {name: number for name, number in found.items() if number is not None}
+
+
+def out_of_bounds(
+    metric: MetricSettings, summary: Mapping[str, str], ended: ev.RunEnded, told: Mapping[str, Any] = NOTHING
+) -> tuple[str, ...]:
     """The bounds that a run does not keep to; one that does not say is beyond them too."""
     ours = measured(ended)
     found = []
     for bounds, word, sign in ((metric.at_most, "more", 1), (metric.at_least, "less", -1)):
         for key, bound in bounds.items():
-            number = ours[key] if key in ours else finite(summary.get(key, ""))
+            number = _number(key, ours, summary, told)
             name = key
             if key == "peak_vram_mb" and sign > 0 and understated(summary, ended):
                 number = ended.device_memory_mb
@@ -386,6 +401,17 @@ def out_of_bounds(metric: MetricSettings, summary: Mapping[str, str], ended: ev.
             elif sign * (number - bound) > 0:
                 found.append(f"{name} {number:g} is {word} than {bound:g}")
     return tuple(found)
+
+
+def _number(
+    key: str, ours: Mapping[str, float | None], summary: Mapping[str, str], told: Mapping[str, Any]
+) -> float | None:
+    """As measured from outside, else as the referee says, else as the run does."""
+    if key in ours:
+        return ours[key]
+    if isinstance(said := told.get(key), int | float) and not isinstance(said, bool):
+        return finite(str(said))
+    return finite(summary.get(key, ""))
 
 
 def impossible(value: float, metric: MetricSettings) -> str:

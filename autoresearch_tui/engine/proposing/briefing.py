@@ -266,6 +266,7 @@ def _run_facts(experiment: Experiment) -> RunFacts | None:
         seconds_before=run.ready_seconds,
         seconds_after=run.seconds - run.asked_seconds if run.asked_seconds is not None else None,
         losses=score.losses,
+        columns=score.columns,
     )
 
 

@@ -74,6 +74,8 @@ def _row(state: State, experiment: Experiment, redact: Callable[[str], str]) -> 
     for key, text in (experiment.score.summary if experiment.score is not None else {}).items():
         hidden = is_secret(key) and number(text) is None
         row[f"summary_{clean_line(key)}"] = "[key]" if hidden else redact(clean_line(text))
+    for key, value in (experiment.score.columns if experiment.score is not None else {}).items():
+        row[f"column_{clean_line(key)}"] = value
     return row
 
 

@@ -1,0 +1,74 @@
+"""The numbers of a lab beside its score: which there are, what an experiment has, and what no other one beats. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.session.ends import SCORED
+from autoresearch_tui.session.state import Experiment, State
+from autoresearch_tui.util.frozen import Frozen
+
+
+class Axis(Frozen):
+    """The score, where `column` is empty, or one of the lab's columns, and which direction of it is better."""
+
+    name: str
+    goal: Goal
+    column: str = ""
+
+    def of(self, experiment: Experiment) -> float | None:
+        """The experiment's number; None if it has none."""
+        if not self.column:
+            return experiment.value
+        return None if experiment.score is None else experiment.score.columns.get(self.column)
+
+
+class Point(Frozen):
+    """An experiment by two of its numbers; `front`: no other is as good in both and better in one."""
+
+    number: int
+    x: float
+    y: float
+    kept: bool
+    front: bool
+
+
+def columns(state: State) -> tuple[Axis, ...]:
+    """The lab's columns, as the engine was last started with them."""
+    words = state.last_engine.columns if state.last_engine is not None else ()
+    return tuple(
+        Axis(name, Goal.MAXIMIZE if word.startswith("+") else Goal.MINIMIZE, name)
+        for word in words
+        if (name := word.removeprefix("+"))
+    )
+
+
+def axes(state: State) -> tuple[Axis, ...]:
+    """The score, then the columns."""
+    name = state.session.metric if state.session is not None else "score"
+    return (Axis(name, state.goal), *columns(state))
+
+
+def pareto(experiments: Iterable[Experiment], x: Axis, y: Axis) -> tuple[Point, ...]:
+    """Every scored experiment that has both numbers, by number. Repeats and runs at another scale are left out."""
+    found = []
+    for each in experiments:
+        if each.outcome in SCORED and each.proposal.repeat_of is None:
+            at, height = x.of(each), y.of(each)
+            if at is not None and height is not None:
+                found.append((each, at, height))
+    best = _front([(at, height) for _, at, height in found], x.goal, y.goal)
+    return tuple(Point(each.number, at, height, each.advanced, (at, height) in best) for each, at, height in found)
+
+
+def _front(pairs: list[tuple[float, float]], x: Goal, y: Goal) -> set[tuple[float, float]]:
+    """Those that no other pair is as good as in both and better in one."""
+    front: set[tuple[float, float]] = set()
+    least: float | None = None
+    for pair in sorted(set(pairs), key=lambda pair: (x.sort_key(pair[0]), y.sort_key(pair[1]))):
+        height = y.sort_key(pair[1])
+        if least is None or height < least:
+            front.add(pair)
+            least = height
+    return front
