@@ -173,9 +173,9 @@ class Bridge:
 
     def editable_files(self, number: int) -> dict[str, str] | None:
         """The proposal's editable files as they would be trained; None if they cannot be read."""
-        folder = self.files.run(number).folder
+        files = self.files.run(number).as_trained(self.lab.editable.plain)
         try:
-            return {name: (folder / name).read_text("utf-8") for name in self.lab.settings.lab.editable}
+            return {name: path.read_text("utf-8") for name, path in files.items()}
         except (OSError, UnicodeDecodeError):
             return None
 

@@ -36,7 +36,7 @@ def uses_torch(lab: Lab | None) -> bool:
     """Whether the lab's files import it; without a lab, the one to come may."""
     if lab is None:
         return True
-    paths = (*lab.settings.lab.editable, *lab.settings.lab.locked)
+    paths = (*lab.editable_files, *lab.settings.lab.locked)
     return any(_IMPORTS_TORCH.search((lab.root / path).read_text("utf-8", "replace")) for path in paths)
 
 

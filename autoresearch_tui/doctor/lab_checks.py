@@ -17,6 +17,7 @@ from autoresearch_tui.lab.git import GitError, GitRepo
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.paths import Lab, preparer, read_program
 from autoresearch_tui.lab.settings import timeout_problem
+from autoresearch_tui.lab.uncommitted import uncommitted
 from autoresearch_tui.preparing import lab_data, reference_data
 from autoresearch_tui.runs.environment import check_command, environment, training_command
 from autoresearch_tui.sandbox import scored_data, shared
@@ -67,11 +68,10 @@ def command(found: Lab) -> Item:
 def changes(found: Lab) -> Item:
     """Whether the files in the lab's folder are those of the commit."""
     name = "changes"
-    settings = found.settings.lab
     try:
         repo = GitRepo(found.root)
         head = repo.head()
-        changed = repo.dirty((*settings.editable, *settings.locked))
+        changed = uncommitted(found, repo)
         missing = repo.unfiltered(head)
     except UserError as error:
         return from_error(name, error)

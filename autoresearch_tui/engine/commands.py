@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from autoresearch_tui.engine import gate
 from autoresearch_tui.engine.gate import HOLD, HUMAN, REPEAT
 from autoresearch_tui.engine.judging import transferring
-from autoresearch_tui.engine.proposing import preflight
+from autoresearch_tui.engine.proposing import file_checks, preflight
 from autoresearch_tui.engine.researcher_log import human_said
 from autoresearch_tui.engine.session import Session
+from autoresearch_tui.lab.editable import Editable, applied, change_between
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import confirmation, transfer, undo
 from autoresearch_tui.session import events as ev
@@ -117,15 +118,16 @@ class CommandHandler:
         if isinstance(experiment, ev.CommandRefused):
             return experiment
         session = self._session
-        before = session.archive.files(experiment.proposal.base)
-        strangers = sorted(set(command.files) - set(before))
-        problem: str | None = f"{', '.join(strangers)}: not editable" if strangers else None
+        archive, editable = session.archive, session.lab.editable
+        before, proposed = archive.files(experiment.proposal.base), archive.files(experiment.commit)
+        after = applied(proposed, {path: _or_none(path, text, editable) for path, text in command.files.items()})
+        problem = file_checks.check(before, after, editable, lambda: archive.paths(experiment.proposal.base))
         if problem is None:
-            after = {**before, **command.files}
             problem = preflight.check(before, after, tried={}, python_path=session.python_path)
         if problem is not None:
             return ev.CommandRefused("revise", problem, experiment.number)
-        revised = session.commits.revised(experiment, command.files, command.description, session.now())
+        change = change_between(before, after)
+        revised = session.commits.revised(experiment, change, command.description, session.now())
         return replace(revised, approved_by=f"{HUMAN}, edited")
 
     def _attend(self, command: cmd.Attend) -> ev.Event | None:
@@ -199,6 +201,12 @@ _PAST_THE_GATE = {
     **dict.fromkeys(IN_FLIGHT, "it is in training already; s stops it"),
     Stage.CONFIRMING: "it has run and is being confirmed; overrule keeps it now",
 }
+
+
+def _or_none(path: str, text: str | None, editable: Editable) -> str | None:
+    """A file that may go, and in which a human has left nothing, is removed."""
+    keeps = text is None or text.strip() or not editable.covers(path) or path.endswith("__init__.py")
+    return text if keeps else None
 
 
 def _reason(text: str) -> str:

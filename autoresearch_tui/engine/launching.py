@@ -42,7 +42,8 @@ class Launcher:
         _set_aside(files.folder)
         tidy(files)  # a run that is repeated finds nothing of its first try
         self.export(experiment.commit, files)
-        for path in (*self.lab.settings.lab.editable, *self.lab.settings.lab.visible):
+        editable = self.repo.editable_texts(experiment.commit, self.lab.editable)
+        for path in (*editable, *self.lab.settings.lab.visible):
             approved = self.repo.read(experiment.commit, path)
             file = self.cwd(files) / path
             if not file.is_file() or file.is_symlink() or file.read_bytes() != approved:
@@ -54,9 +55,9 @@ class Launcher:
 
     def export(self, commit: str, files: RunFiles) -> None:
         """The commit's tree in `work`, what runs share beside it, and a home. Raises GitError, OSError."""
-        settings = self.lab.settings.lab
-        self.repo.export(commit, files.work, exact=(*settings.editable, *settings.locked))
-        for name in settings.private:
+        editable = self.repo.editable_texts(commit, self.lab.editable)
+        self.repo.export(commit, files.work, exact=(*editable, *self.lab.settings.lab.locked))
+        for name in self.lab.settings.lab.private:
             trees.remove(files.work / self.repo.prefix / name)
         shared.find(self.lab, self.repo).lay_out(files.work, files.scratch / "home")
 
@@ -100,12 +101,16 @@ class Launcher:
         return {**threads, **environment(self.lab, files.scratch, seed), **devices.environment(device)}
 
     def _compare(self, experiment: Experiment) -> None:
-        """The commit differs from its base in editable files alone, and there in nothing but contents."""
-        editable = {f"{self.repo.prefix}{path}" for path in self.lab.settings.lab.editable}
+        """The commit differs from its base in editable files alone, and there in nothing but contents, and in plain
+        files that come and go within patterns and folders."""
+        editable, prefix = self.lab.editable, self.repo.prefix
         for path, (before, after) in self.repo.modes(experiment.proposal.base, experiment.commit).items():
-            if path not in editable:
+            name = path.removeprefix(prefix)
+            free = path.startswith(prefix) and editable.covers(name)
+            if not free and not (path.startswith(prefix) and name in editable.plain):
                 raise LaunchRefused(f"{path} is not editable, and commit {experiment.commit[:7]} changes it; veto it")
-            if before != after:
+            comes_or_goes = free and (before, after) in (("000000", "100644"), ("100644", "000000"))
+            if before != after and not comes_or_goes:
                 raise LaunchRefused(
                     f"commit {experiment.commit[:7]} changes {path} from mode {before} to {after} "
                     "(100644 is a plain file, 120000 a symbolic link, 000000 none); veto it"

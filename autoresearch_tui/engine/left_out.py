@@ -47,7 +47,7 @@ def find(lab: Lab, repo: GitRepo, tag: str, records: Iterable[ev.Record], state:
         if _number(ref.rpartition("/")[2]) >= count or commit not in known
     }
     numbered = {int(ref.rpartition("/")[2]) for ref in refs if ref.rpartition("/")[2].isdigit()}
-    written = _OF_A_PROPOSAL | {Path(name).parts[0] for name in lab.settings.lab.editable}
+    written = _OF_A_PROPOSAL | {Path(name).parts[0] for name in lab.editable.plain} | {"files"}
     expected = written | {partial(name) for name in written}
     runs = [
         number

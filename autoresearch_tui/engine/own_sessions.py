@@ -13,6 +13,7 @@ from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.hardware import hardware
 from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.lab.uncommitted import uncommitted
 from autoresearch_tui.session import comparing, journal
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import SCORED, Outcome
@@ -151,13 +152,13 @@ def further(lab: Lab, tag: str) -> Best | None:
     """Where a new session `tag` would start with `--from best`; None if it starts there, or from the user's own
     uncommitted work, or there is no such place. Raises GitError."""
     repo = GitRepo(lab.root)
-    if repo.dirty((*lab.settings.lab.editable, *lab.settings.lab.locked)):
+    if uncommitted(lab, repo):
         return None
     head = repo.head()
     found, _ = best(lab, comparing.Measured(began(lab, repo, tag, head), hardware_of(lab)), repo.whole_hashes)
     if found is None:
         return None
-    code = repo.read_many([found.commit, head], lab.settings.lab.editable)
+    code = repo.editable_of_many([found.commit, head], lab.editable)
     return found if code[found.commit] != code[head] else None
 
 

@@ -12,6 +12,7 @@ from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab import devices, git_filters, known_labs
 from autoresearch_tui.lab.session_files import STATE_FOLDER
 from autoresearch_tui.lab.settings import critic_as_researcher
+from autoresearch_tui.lab.uncommitted import uncommitted
 from autoresearch_tui.sandbox import for_agents, for_runs, logins
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import inbox
@@ -126,11 +127,11 @@ def _announce(session: Session, *, headless: bool) -> None:
 
 
 def _first(session: Session) -> ev.SessionBegan:
-    settings, repo = session.lab.settings, session.repo
+    repo = session.repo
     base = repo.head()
-    changed = repo.dirty((*settings.lab.editable, *settings.lab.locked))
+    changed = uncommitted(session.lab, repo)
     for name, data in changed.items():
-        if b"\n<<<<<<< " in b"\n" + data:
+        if b"\n<<<<<<< " in b"\n" + (data or b""):
             raise UserError(f"{session.lab.root / name}: has conflict markers", "finish the merge or rebase first")
     if changed:
         # The user's uncommitted work is the start that they mean; their checkout stays as it is.
@@ -142,7 +143,7 @@ def _first(session: Session) -> ev.SessionBegan:
 def _from_best(session: Session, first: ev.SessionBegan) -> ev.SessionBegan:
     """The same session, from the best that the lab's own earlier ones kept. Raises UserError if it cannot be."""
     lab = session.lab
-    if changed := session.repo.dirty(lab.settings.lab.editable):
+    if changed := uncommitted(lab, session.repo, locked=False):
         names = ", ".join(changed)
         raise UserError(f"--from best: {names} has changes that would not be used", "commit them or put them aside")
     best, otherwise = own_sessions.best(lab, Measured(first, own_sessions.hardware_of(lab)), session.repo.whole_hashes)

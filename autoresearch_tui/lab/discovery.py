@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from autoresearch_tui.lab import instructions, settings_reading
+from autoresearch_tui.lab.editable import is_pattern
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.settings import FILE_NAME, LabSettings, MetricSettings, RunSettings, Settings
 from autoresearch_tui.python_source.values import Module, Modules, Unknown
@@ -137,7 +138,7 @@ class _Reader:
         run = self._command(text, lab)
         environ = {**run.env, **self._written.run.env}
         modules = Modules(self._folder, environ, Path.home())
-        places = [self._folder / name for name in (*lab.locked, *lab.editable)]
+        places = [self._folder / name for name in (*lab.locked, *lab.editable) if not is_pattern(name)]
 
         def code() -> Iterator[Module]:
             return modules.reached(places)

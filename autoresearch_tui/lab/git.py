@@ -16,7 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from autoresearch_tui.lab import git_filters
+from autoresearch_tui.lab import git_filters, git_trees
+from autoresearch_tui.lab.editable import Editable, is_pattern
+from autoresearch_tui.lab.git_trees import GitObject
 from autoresearch_tui.lab.reverts import Change
 from autoresearch_tui.util import scratch
 from autoresearch_tui.util.errors import UserError
@@ -124,7 +126,13 @@ class GitRepo:
         return [_change(record) for record in found.split("\x01")[1:]]
 
     def _from_top(self, paths: Sequence[str]) -> list[str]:
-        return [f":(top,literal){self._prefix}{path}" for path in paths]
+        literal = re.sub(r"([*?[\\\]])", r"\\\1", self._prefix)
+        return [
+            f":(top,glob){literal}{path}{'**' if path.endswith('/') else ''}"
+            if is_pattern(path)
+            else f":(top,literal){self._prefix}{path}"
+            for path in paths
+        ]
 
     def valid_branch(self, name: str) -> bool:
         """Whether git accepts `name` as a branch's."""
@@ -151,21 +159,46 @@ class GitRepo:
     def read_many(self, commits: Sequence[str], paths: Sequence[str]) -> dict[str, dict[str, str]]:
         """:meth:`read_texts` of many commits, by one git."""
         asked = [(commit, path) for commit in commits for path in paths]
-        names = "".join(f"{commit}:{self._prefix}{path}\n" for commit, path in asked)
-        data = self._git_bytes("cat-file", "--batch", stdin=names.encode()) if asked else b""
         texts: dict[str, dict[str, str]] = {commit: {} for commit in commits}
-        place = 0
-        for commit, path in asked:
-            end = data.index(b"\n", place)
-            words = data[place:end].split()
-            place = end + 1
-            if words[-2:-1] == [b"blob"]:
-                size = int(words[-1])
-                texts[commit][path] = data[place : place + size].decode("utf-8", "replace")
-                place += size + 1
-            elif words[-1] != b"missing":
-                place += int(words[-1]) + 1  # a folder of that name
+        found = self._objects([f"{commit}:{self._prefix}{path}" for commit, path in asked])
+        for (commit, path), each in zip(asked, found, strict=True):
+            if each is not None and each.kind == "blob":
+                texts[commit][path] = each.data.decode("utf-8", "replace")
         return texts
+
+    def editable_of_many(self, commits: Sequence[str], editable: Editable) -> dict[str, dict[str, str]]:
+        """The texts of every editable file at each of many commits: those that are named, then those of patterns."""
+        texts = self.read_many(commits, editable.plain)
+        if not editable.patterns:
+            return texts
+        more = git_trees.texts(self._objects, git_trees.found(self._objects, commits, self._prefix, editable))
+        return {commit: {**files, **more[commit]} for commit, files in texts.items()}
+
+    def editable_texts(self, commit: str, editable: Editable) -> dict[str, str]:
+        """The texts of every editable file at a commit."""
+        return self.editable_of_many([commit], editable)[commit]
+
+    def paths(self, commit: str) -> tuple[str, ...]:
+        """Every path of the lab's folder at a commit, whatever it is."""
+        names = self._git("ls-tree", "-r", "-z", "--name-only", commit)
+        return tuple(name for name in names.split("\0") if name)
+
+    def _objects(self, names: Sequence[str]) -> list[GitObject | None]:
+        """What git has under these names, by one git; None for what is not there."""
+        data = self._git_bytes("cat-file", "--batch", stdin="".join(f"{n}\n" for n in names).encode()) if names else b""
+        found: list[GitObject | None] = []
+        place = 0
+        for _ in names:
+            end = data.index(b"\n", place)
+            words = data[place:end].decode("utf-8", "replace").split()
+            place = end + 1
+            if words[-1] == "missing":
+                found.append(None)
+                continue
+            size = int(words[-1])
+            found.append(GitObject(words[0], words[-2], data[place : place + size]))
+            place += size + 1
+        return found
 
     def read_texts(self, commit: str, paths: Sequence[str]) -> dict[str, str]:
         """Several files' texts at a commit; what is not there is left out."""
@@ -177,17 +210,22 @@ class GitRepo:
                 continue
         return texts
 
-    def commit(self, base: str, files: Mapping[str, bytes], message: str, when: str) -> str:
-        """A commit on top of `base` with these files' new contents; no ref moves.
+    def commit(self, base: str, files: Mapping[str, bytes | None], message: str, when: str) -> str:
+        """A commit on top of `base` with these files' new contents (None: without the file); no ref moves.
 
         `when` (ISO 8601) dates it, so that the same call gives the same commit.
         """
         with self._private_index() as env:
             self._git("read-tree", base, env=env)
-            for path, data in files.items():
+            # Removals first: a folder may take the place of a file.
+            for path, data in sorted(files.items(), key=lambda item: item[1] is not None):
+                name = f"{self._prefix}{path}"
+                if data is None:
+                    self._git("update-index", "--force-remove", "-z", "--stdin", stdin=f"{name}\0".encode(), env=env)
+                    continue
                 blob = self._git_bytes("hash-object", "-w", "--stdin", stdin=data).decode().strip()
                 mode = self._mode(base, path)
-                self._git("update-index", "--add", "--cacheinfo", f"{mode},{blob},{self._prefix}{path}", env=env)
+                self._git("update-index", "--add", "--cacheinfo", f"{mode},{blob},{name}", env=env)
             tree = self._git("write-tree", env=env).strip()
         return self.commit_tree(tree, message, when, base)
 

@@ -10,13 +10,12 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from autoresearch_tui.lab import discovery, session_files
+from autoresearch_tui.lab.editable import LARGEST_BYTES, Editable, is_pattern, too_much
 from autoresearch_tui.lab.session_files import STATE_FOLDER, SessionFiles
 from autoresearch_tui.lab.settings import FILE_NAME, LabSettings, Settings
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.frozen import Frozen
 
-# Of the program and of each editable file: every request carries them whole.
-LARGEST_BYTES = 1 << 20
 INTERFACE = discovery.INTERFACE
 
 
@@ -26,6 +25,18 @@ class Lab(Frozen):
     root: Path
     settings: Settings
     doubts: tuple[discovery.Doubt, ...] = ()  # what its files leave open
+    locked_folders: tuple[str, ...] = ()  # the folders and patterns of `lab.locked`; `settings` has their files
+
+    @property
+    def editable(self) -> Editable:
+        """What a proposal may change, add and remove."""
+        files = self.settings.lab
+        return Editable(files.editable, (*files.locked, *self.locked_folders))
+
+    @property
+    def editable_files(self) -> tuple[str, ...]:
+        """The editable files that the checkout has, those that git ignores left out."""
+        return (*self.editable.plain, *_of_patterns(self.root, self.editable))
 
     @property
     def program(self) -> Path:
@@ -88,7 +99,15 @@ def find(start: Path) -> Lab:
 def open_lab(root: Path) -> Lab:
     """The lab at `root`, checked: git, its files, its settings. Raises UserError with what to fix."""
     settings, reading = discovery.read(root)
-    lab = Lab(root, replace(settings, lab=_with_files_of_folders(root, settings.lab)), reading.doubts)
+    files = settings.lab
+    # A folder may be written with its slash or without.
+    editable = (f"{name}/" if not name.endswith("/") and _is_folder(root / name) else name for name in files.editable)
+    locked = tuple(name.removesuffix("/") for name in files.locked)
+    private = tuple(name.removesuffix("/") for name in files.private)
+    files = replace(files, editable=tuple(editable), locked=locked, private=private)
+    whole = tuple(name for name in locked if is_pattern(name) or _is_folder(root / name))
+    files = replace(files, locked=_locked_files(root, files, whole))
+    lab = Lab(root, replace(settings, lab=files), reading.doubts, whole)
     _check(lab)
     return lab
 
@@ -124,27 +143,46 @@ def is_lab(folder: Path) -> bool:
     return discovery.files(folder) is not None
 
 
-def _with_files_of_folders(root: Path, lab: LabSettings) -> LabSettings:
-    """With every file that git knows in a locked folder in its place, those that may be edited excepted."""
+def _locked_files(root: Path, files: LabSettings, whole: Sequence[str]) -> tuple[str, ...]:
+    """Every file that git knows in a locked folder, or by a locked pattern, in its place, but for those that may be
+    edited. `whole`: the folders and patterns."""
+    editable = Editable(files.editable, files.locked)
     locked: list[str] = []
-    for name in lab.locked:
-        inside = _known_to_git(root, name) if (root / name).is_dir() and not (root / name).is_symlink() else [name]
-        locked += [path for path in inside if path not in lab.editable]
-    return replace(lab, locked=tuple(dict.fromkeys(locked)))
+    for name in files.locked:
+        inside = [name]
+        if is_pattern(name):
+            inside = [path for path in _known_to_git(root, "") if Editable((name,)).covers(path)]
+        elif name in whole:
+            inside = _known_to_git(root, name)
+        if not inside:
+            raise UserError(f"{root / name}: `lab.locked` has it, and git knows no file there", "commit its files")
+        locked += [path for path in inside if path not in editable.plain and not editable.covers(path)]
+    return tuple(dict.fromkeys(locked))
 
 
-def _known_to_git(root: Path, folder: str) -> list[str]:
-    command = ("git", "-C", str(root), "ls-files", "-z", "--", f":(literal){folder}")
+def _of_patterns(root: Path, editable: Editable) -> tuple[str, ...]:
+    """The plain files in the checkout that patterns and folders find, but for those that git ignores."""
+    if not editable.patterns:
+        return ()
+    known = _known_to_git(root, "", "--cached", "--others", "--exclude-standard")
+    found = dict.fromkeys(path for path in sorted(known) if editable.covers(path))
+    return tuple(path for path in found if (root / path).is_file() and not (root / path).is_symlink())
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _known_to_git(root: Path, folder: str, *options: str) -> list[str]:
+    """The files in a folder of the lab ("": in all of it) that git has in its index, or as the options say."""
+    command = ("git", "-C", str(root), "ls-files", "-z", *options, "--", f":(literal){folder}" if folder else ".")
     try:
         done = subprocess.run(command, capture_output=True, timeout=10, check=False)
     except FileNotFoundError:
         raise UserError("git: not found", "install it (Debian: apt install git)") from None
     except (OSError, subprocess.SubprocessError) as error:
         raise UserError(f"{root / folder}: git cannot list it: {error}") from None
-    names = [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
-    if not names:
-        raise UserError(f"{root / folder}: `lab.locked` has a folder without a file that git knows", "commit its files")
-    return names
+    return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
 
 
 def _check(lab: Lab) -> None:
@@ -166,7 +204,7 @@ def _check(lab: Lab) -> None:
         )
     lists: Sequence[tuple[str, Sequence[str]]] = (
         ("program", (lab.settings.lab.program,)),
-        ("editable", lab.settings.lab.editable),
+        ("editable", lab.editable_files),
         ("locked", lab.settings.lab.locked),
     )
     for key, names in lists:
@@ -182,6 +220,8 @@ def _check(lab: Lab) -> None:
             if key != "locked" and path.stat().st_size > LARGEST_BYTES:
                 raise UserError(f"{path}: larger than {LARGEST_BYTES >> 20} MiB", "a researcher reads the whole of it")
             read_text(path, "a lab's files are UTF-8 text")
+    if problem := too_much({name: (lab.root / name).stat().st_size for name in lab.editable_files}):
+        raise UserError(f"{lab.root}: {problem}", f"`lab.editable` in {FILE_NAME} says which they are")
 
 
 def _way_out(root: Path, key: str, name: str) -> str:

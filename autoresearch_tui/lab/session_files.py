@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from autoresearch_tui.util.errors import UserError
@@ -73,6 +74,18 @@ class RunFiles(Frozen):
     def diff(self) -> Path:
         """The proposal against its base, as a unified diff."""
         return self.folder / "diff.patch"
+
+    @property
+    def found(self) -> Path:
+        """The editable files that patterns and folders found, as trained; those that are named are in `folder`."""
+        return self.folder / "files"
+
+    def as_trained(self, names: Iterable[str]) -> dict[str, Path]:
+        """Where the editable files are, as trained, by path: those of these names, and what patterns found."""
+        there = {name: self.folder / name for name in names}
+        # Nothing of a file that is still being written, and no link.
+        more = (path for path in sorted(self.found.rglob("*")) if path.is_file() and not path.is_symlink())
+        return there | {str(path.relative_to(self.found)): path for path in more if not path.name.startswith(".")}
 
     @property
     def log(self) -> Path:

@@ -28,11 +28,21 @@ class LabSettings(Frozen):
     """What may change and what may not. Paths are relative to the lab's folder."""
 
     program: str = _key("program.md", "The human's standing instructions to the researcher.")
-    editable: tuple[str, ...] = _key(("train.py",), "The only paths that a proposal may change.")
+    editable: tuple[str, ...] = _key(
+        ("train.py",),
+        "The only paths that a proposal may change. A file (`prompt.txt`) is always there; in a folder (`strategies/`) "
+        "or by a pattern (`skills/*.md`) a proposal may add and remove files as well ([labs](labs.md)).",
+    )
     locked: tuple[str, ...] = _key(
         ("prepare.py",),
-        "The fixed evaluation, as files and folders of the commit: hashed at the start of the session and before every "
-        "verdict, read-only for a run.",
+        "The fixed evaluation, as files, folders and patterns of the commit: hashed at the start of the session and "
+        "before every verdict, read-only for a run.",
+    )
+    check: tuple[str, ...] = _key(
+        (),
+        'A command that says what is wrong with a proposal before it may cost a run: `["python", "check.py"]`. '
+        "It runs in the sandbox for a minute at most; exit 0: nothing is; otherwise its last line goes back to the "
+        "researcher.",
     )
     private: tuple[str, ...] = _key(
         (),

@@ -185,7 +185,8 @@ def _check_paths(lab: LabSettings, where: str) -> None:
         for path in paths:
             if path.startswith("/") or ".." in Path(path).parts:
                 raise UserError(f"{where}: `lab.{name}` has {path!r}", "paths are relative to the lab's folder")
-            if path != str(Path(path)) or path == ".":
+            bare = path if name == "program" else path.removesuffix("/")
+            if bare != str(Path(bare)) or bare == "." or not bare.isprintable():
                 raise UserError(
                     f"{where}: `lab.{name}` has {path!r}", "name a file, and plainly, as git does: `a/b.py`"
                 )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autoresearch_tui.lab import session_files
+from autoresearch_tui.lab.editable import Editable
 from autoresearch_tui.lab.engine_lock import LabBusy, held, kept_out, read_holder
 from autoresearch_tui.launch.reading import session
 from autoresearch_tui.session import commands as cmd
@@ -189,7 +190,7 @@ def edit(number: int, commit: str, file: Path, description: str) -> Make:
     text = _text(file)
 
     def make(found: Steered) -> cmd.Command:
-        return cmd.Revise(number, _shown(found, number, commit), {_editable(found, file): text}, description)
+        return cmd.Revise(number, _shown(found, number, commit), {_editable(found, number, file): text}, description)
 
     return make
 
@@ -213,21 +214,26 @@ def _shown(steered: Steered, number: int, commit: str) -> str:
     return found if found.startswith(commit) else commit
 
 
-def _editable(steered: Steered, file: Path) -> str:
-    """The editable file that `file` replaces."""
+def _editable(steered: Steered, number: int, file: Path) -> str:
+    """The file of the proposal that `file` replaces, or the new one that it becomes."""
     began = steered.outline().session
-    names = began.editable if began else ()
-    if len(names) == 1:
-        return names[0]
+    editable = Editable(began.editable if began else ())
+    if len(editable.names) == 1 and editable.plain:
+        return editable.names[0]
+    names = tuple(steered.files.run(number).as_trained(editable.plain))
     path = file.resolve()
     found = [name for name in names if path.match(name)] or [name for name in names if Path(name).name == path.name]
-    if len(found) != 1:
-        raise UserError(f"{file}: is it {', '.join(names[:-1])} or {names[-1]}? give the file that name")
-    return found[0]
+    if len(found) == 1:
+        return found[0]
+    tails = ("/".join(path.parts[at:]) for at in range(1, len(path.parts)))
+    if not found and (new := next((tail for tail in tails if editable.covers(tail)), "")):
+        return new
+    known = (*names, *editable.patterns)
+    raise UserError(f"{file}: is it {', '.join(known[:-1])} or {known[-1]}? give the file that name")
 
 
 def _text(file: Path) -> str:
-    from autoresearch_tui.lab.paths import LARGEST_BYTES
+    from autoresearch_tui.lab.editable import LARGEST_BYTES
 
     try:
         data = file.read_bytes() if file.is_file() else None

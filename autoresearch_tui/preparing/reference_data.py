@@ -169,7 +169,7 @@ def _digest(path: Path) -> str:
 
 def missing_kernels(lab: Lab, environ: Mapping[str, str]) -> tuple[str, ...]:
     """The kernels that the lab's script asks for at its start, where none of them has been downloaded."""
-    names = discovery.kernels("\n".join((lab.root / path).read_text("utf-8") for path in lab.settings.lab.editable))
+    names = discovery.kernels("\n".join((lab.root / path).read_text("utf-8") for path in lab.editable_files))
     have = {name.partition("--")[2].replace("--", "/") for name in home.kernels(environ)}
     return () if have & set(names) else names
 

@@ -7,6 +7,7 @@ of a block of constants are independent of each other. Changes of the same lines
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autoresearch_tui.util.line_ends import like, plain
@@ -26,6 +27,26 @@ def merge(base: str, ours: str, theirs: str) -> str | None:
     ways."""
     merged = _merge(*(plain(text) for text in (base, ours, theirs)))
     return None if merged is None else like(merged, ours)
+
+
+def merge_files(base: Mapping[str, str], ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str] | None:
+    """Our files with what `theirs` changed, added and removed since `base`; None where the two clash: in a text, or
+    where one removes what the other changes, or both add different files of one name."""
+    merged: dict[str, str] = {}
+    for path in dict.fromkeys((*ours, *theirs)):
+        before, our, their = base.get(path), ours.get(path), theirs.get(path)
+        text = our
+        if our == before:
+            text = their
+        elif their not in (before, our):
+            if before is None or our is None or their is None:
+                return None
+            text = merge(before, our, their)
+            if text is None:
+                return None
+        if text is not None:
+            merged[path] = text
+    return merged
 
 
 def _merge(base: str, ours: str, theirs: str) -> str | None:

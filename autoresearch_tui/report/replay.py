@@ -279,8 +279,8 @@ class Replay:
     def _bring_proposal(self, number: int) -> None:
         source, target = self._run(number)
         _copy(source.diff, target.diff)
-        for path in self.lab.settings.lab.editable:
-            _copy(source.folder / path, target.folder / path)
+        for file in source.as_trained(self.lab.editable.plain).values():
+            _copy(file, target.folder / file.relative_to(source.folder))
 
     def _end_log(self, number: int) -> None:
         if (growth := self._growing.pop(number, None)) is not None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch_tui.lab.editable import Editable
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.report import chart as report_chart
@@ -364,9 +365,11 @@ def best_diff(state: State, files: SessionFiles) -> str:
     if first is None or best is None or first.number == best.number or state.session is None:
         return ""
     parts: list[str] = []
-    for path in state.session.editable:
+    plain = Editable(state.session.editable).plain
+    trained = [files.run(e.number).as_trained(plain) for e in (first, best)]
+    for path in dict.fromkeys((*trained[0], *trained[1])):
         try:
-            old, new = ((files.run(e.number).folder / path).read_text("utf-8") for e in (first, best))
+            old, new = (there[path].read_text("utf-8") if path in there else "" for there in trained)
         except (OSError, UnicodeDecodeError):
             continue
         lines = difflib.unified_diff(old.splitlines(), new.splitlines(), f"a/{path}", f"b/{path}", lineterm="")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from autoresearch_tui.lab.editable import Change, Editable
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session.ends import JUDGED, Opinion, Outcome
 
@@ -104,7 +105,8 @@ class Brief:
     is this experiment and not the best one, for a human chose it; what is kept must beat it. `fixes`: `files` are
     those that this experiment crashed with; the task is to fix the mistake. `combines`: for a critic, the experiment
     whose change, which won on its own base, is put on top of another win. `front`: where there are several
-    frontiers, the one that this is for; `program` has no other's section.
+    frontiers, the one that this is for; `program` has no other's section. `editable`: which files may be added, and
+    removed.
     """
 
     number: int
@@ -128,6 +130,7 @@ class Brief:
     continued: int | None = None
     front: Front | None = None
     tried: frozenset[str] = frozenset()
+    editable: Editable = field(default_factory=Editable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +153,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """One change: the new text of every editable file that it changes, by path."""
+    """One change: the new text of every editable file that it changes or adds, by path; None for one it removes."""
 
     description: str
     hypothesis: str
-    files: Mapping[str, str]
+    files: Change
     usage: Usage = Usage()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from autoresearch_tui.lab.editable import applied
 from autoresearch_tui.researchers.base import Brief, Criticism, Proposal
 from autoresearch_tui.researchers.history import diff
 from autoresearch_tui.researchers.prompt import RESULT_NAME, Answer, Block, Prompt, context, editable, fenced, notes
@@ -78,7 +79,7 @@ def _case(brief: Brief, proposal: Proposal, risks: Sequence[str]) -> str:
     if proposal.hypothesis.strip():
         words += f"\nhypothesis: {clean_text(proposal.hypothesis).strip()[:_WORDS_CHARS]}"
     matches = "\n".join(describe(risk) for risk in risks) or "none"
-    change = diff(brief.files, {**brief.files, **proposal.files}, DIFF_CHARS)
+    change = diff(brief.files, applied(brief.files, proposal.files), DIFF_CHARS)
     return (
         f"Judge experiment {brief.number}, which has not run. The score is {brief.metric}; {brief.goal.direction} is "
         f"better. The training budget is {brief.budget_seconds:g} seconds.\n"
@@ -90,7 +91,7 @@ def _case(brief: Brief, proposal: Proposal, risks: Sequence[str]) -> str:
 
 def too_long(brief: Brief, proposal: Proposal) -> str:
     """Why the change cannot be shown in full; empty if it can."""
-    shown = diff(brief.files, {**brief.files, **proposal.files}, DIFF_CHARS)
+    shown = diff(brief.files, applied(brief.files, proposal.files), DIFF_CHARS)
     cut = shown.endswith("(cut here)")
     return f"the change is longer than {DIFF_CHARS:,} characters and was not read" if cut else ""
 

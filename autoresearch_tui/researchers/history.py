@@ -264,9 +264,10 @@ def kept_changes(attempts: Sequence[Attempt], files_at: FilesAt, limit: int) -> 
 def diff(old: Mapping[str, str], new: Mapping[str, str], limit: int) -> str:
     """What changed between two sets of files, each line marked as data, cut at about `limit` characters."""
     lines: list[str] = []
-    for path in sorted(new):
-        before, after = old.get(path, ""), new[path]
-        lines += difflib.unified_diff(before.splitlines(), after.splitlines(), path, path, n=1, lineterm="")
+    for path in sorted(old.keys() | new.keys()):
+        before, after = old.get(path, ""), new.get(path, "")
+        what = " (new file)" if path not in old else " (removed)" if path not in new else ""
+        lines += difflib.unified_diff(before.splitlines(), after.splitlines(), path, f"{path}{what}", n=1, lineterm="")
     text = "\n".join(f"  | {line}" for line in clean_text("\n".join(lines)).split("\n") if line)
     if len(text) > limit:
         text = text[:limit].rsplit("\n", 1)[0] + "\n  | (cut here)"

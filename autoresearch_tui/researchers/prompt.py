@@ -8,11 +8,12 @@ human's notes, and last what was wrong with the answer before.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
+from autoresearch_tui.lab.editable import Change, applied
 from autoresearch_tui.python_source.syntax import parse
 from autoresearch_tui.researchers import history as prompt_history
 from autoresearch_tui.researchers.base import Brief, Front
@@ -76,7 +77,7 @@ _BY_FOLDER = f"""
 How to answer
 - You are in a throw-away folder with the editable files, the locked files (read-only) and program.md.
   Edit the editable files in place, and stop. What you leave in them is the proposal. Add, remove or
-  change nothing else.
+  change nothing else, unless the list of files below says that you may.
 - Write {{"description": "...", "hypothesis": "..."}} as JSON to the file `{RESULT_NAME}` in this folder
   (its path is also in the variable AUTORESEARCH_RESULT). Without it your last line of output is taken
   as the description.
@@ -114,19 +115,21 @@ def build(
     brief: Brief,
     answer: Answer = "tool",
     *,
-    refused: Mapping[str, str] | None = None,
+    refused: Change | None = None,
     remark: str = "",
     history_share: float = 1.0,
 ) -> Prompt:
     """The request for `brief`.
 
-    `refused` are the new files of the answer that the brief complains about, where they are still known; `remark`
+    `refused` is the change of the answer that the brief complains about, where it is still known; `remark`
     says what became of the last answer, whichever experiment it was for;
     `history_share` below 1 shortens the history for a server with less room.
     """
     system = _COMMON + (_BY_TOOL if answer == "tool" else _BY_FOLDER)
     asked = [Block(text) for text in (_plateau(brief), notes(brief.notes), _task(brief, refused or {}, remark)) if text]
-    known = context(brief, answer, editable(brief, answer), system, history_share)
+    files = editable(brief, answer)
+    files = replace(files, text=files.text + _new_files(brief, answer))
+    known = context(brief, answer, files, system, history_share)
     return Prompt(system, (*known, *asked))
 
 
@@ -183,7 +186,7 @@ def _locked(brief: Brief, answer: Answer) -> list[Block]:
 def used(brief: Brief) -> list[str]:
     """The locked files that an editable one imports: of the others only the names are worth their tokens."""
     names: set[str] = set()
-    for text in brief.files.values():
+    for text in (text for path, text in brief.files.items() if path.endswith(".py")):
         try:
             tree = parse(text)
         except SyntaxError:
@@ -205,9 +208,22 @@ def _module_names(path: str) -> set[str]:
 def editable(brief: Brief, answer: Answer) -> Block:
     """The files that a proposal may change."""
     if answer == "folder":
-        return Block(f"Editable files, {_state_of_files(brief)}: {', '.join(sorted(brief.files))}")
+        names = ", ".join(sorted(brief.files)) or "none yet"
+        return Block(f"Editable files, {_state_of_files(brief)}: {names}")
     files = "\n\n".join(fenced("file", plain(brief.files[path]), path=path) for path in sorted(brief.files))
-    return Block(f"The editable files {_state_of_files(brief)}:\n{files}", stable=True)
+    return Block(f"The editable files {_state_of_files(brief)}:\n{files or 'There are none yet.'}", stable=True)
+
+
+def _new_files(brief: Brief, answer: Answer) -> str:
+    """Where files may be added and removed, if anywhere."""
+    if not brief.editable.patterns:
+        return ""
+    how = "in `files`, and name those to go in `remove`" if answer == "tool" else "in place"
+    removable = ", ".join(path for path in sorted(brief.files) if brief.editable.covers(path)) or "none yet"
+    return (
+        f"\n\nFiles may be added and removed too, {how}: new ones within {', '.join(brief.editable.patterns)}, with "
+        f"names of letters, digits and _ . + - only. Those that may go: {removable}"
+    )
 
 
 def _state_of_files(brief: Brief) -> str:
@@ -296,7 +312,7 @@ def notes(texts: Sequence[str]) -> str:
     return "Notes from the human, oldest first; the last one counts most:\n" + "\n".join(kept) if kept else ""
 
 
-def _task(brief: Brief, refused: Mapping[str, str], remark: str) -> str:
+def _task(brief: Brief, refused: Change, remark: str) -> str:
     task = (
         f"Propose experiment {brief.number}. The score is {brief.metric}; {brief.goal.direction} is better. "
         f"The training budget is {brief.budget_seconds:g} seconds."
@@ -318,7 +334,7 @@ def _task(brief: Brief, refused: Mapping[str, str], remark: str) -> str:
         return task
     complaint = clean_text(brief.complaint).strip()[:_COMPLAINT_CHARS]
     task += f"\nYour answer just before could not be used. Why:\n{fenced('complaint', complaint)}"
-    change = prompt_history.diff(brief.files, {**brief.files, **refused}, _COMPLAINT_CHARS)
+    change = prompt_history.diff(brief.files, applied(brief.files, refused), _COMPLAINT_CHARS)
     return f"{task}\nIts change, which is not in the files above:\n{fenced('change', change)}" if change else task
 
 

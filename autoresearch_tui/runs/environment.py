@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autoresearch_tui.lab.paths import Lab
@@ -14,14 +14,6 @@ from autoresearch_tui.runs import compile_cache, run_folder
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.secrets import is_secret
 
-_SECRET_FILE = re.compile(
-    r"\.env(?:\..*)?|.*\.(?:pem|key|p12|pfx|kdbx|gpg|asc|jks|keystore|ovpn)|id_(?:rsa|dsa|ecdsa|ed25519).*|[._]?netrc"
-    r"|\.(?:pypirc|npmrc|pgpass|htpasswd|dockercfg|git-credentials|aws|ssh|gnupg|kube|azure|docker)|kaggle\.json"
-    r"|(?:.*[._-])?(?:credentials?|secrets?|passw(?:or)?ds?|(?:api|private)[._-]?keys?|service[._-]?account)(?:[._-].*)?"
-    r"|\.?(?:.*[._-])?(?:(?:access|auth|hf|refresh|stored|api|bot|github|gh|bearer)[._-]?)?token(?:\.(?:json|txt))?"
-    r"|(?:.*[._-])?(?:access|auth|hf|refresh|stored|api|bot|github|gh|bearer)[._-]tokens(?:\.(?:json|txt))?",
-    re.IGNORECASE,
-)
 _DRIVER = re.compile(
     r"(?:CUDA_VISIBLE_DEVICES|CUDA_DEVICE_ORDER|CUDA_HOME|CUDA_PATH|NVIDIA_\w+|ROCR_\w+|ROCM_PATH"
     r"|HIP_VISIBLE_DEVICES|HSA_OVERRIDE_GFX_VERSION|LD_LIBRARY_PATH)"
@@ -39,11 +31,6 @@ _UV_VALUES = re.compile(r"-p|--(?:python|extra|no-extra|group|no-group|only-grou
 def driver_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What an accelerator's driver needs of the user's environment."""
     return {name: value for name, value in environ.items() if _DRIVER.fullmatch(name)}
-
-
-def is_secret_file(name: str) -> bool:
-    """Whether a file or folder of this name is kept from every run: keys, credentials, `.env`."""
-    return _SECRET_FILE.fullmatch(name) is not None
 
 
 def base_environment(
@@ -105,12 +92,17 @@ def environment(lab: Lab, scratch: Path, seed: int = 0) -> dict[str, str]:
 
 
 def training_command(lab: Lab) -> tuple[str, ...]:
-    """The lab's command, its program named where the user has it.
+    """The lab's command; see :func:`lab_command`."""
+    return lab_command(lab, lab.settings.run.command)
+
+
+def lab_command(lab: Lab, command: Sequence[str]) -> tuple[str, ...]:
+    """A command of the lab's settings, its program named where the user has it.
 
     With a `.venv`, `uv run` becomes what it would start: uv starts a child process, in which a driver that writes to
     /proc cannot start under Landlock alone, and a run has no network to build another environment with.
     """
-    words = tuple(_in_environment(lab, word) for word in lab.settings.run.command)
+    words = tuple(_in_environment(lab, word) for word in command)
     if lab.venv is not None and words[:2] == ("uv", "run") and (started := _started_by_uv(words[2:], lab.venv / "bin")):
         return started
     if "/" in words[0] or shutil.which(words[0], path=environment(lab, lab.state_folder)["PATH"]):

@@ -146,7 +146,7 @@ def _trains_on_accelerator(lab: Lab, env: Mapping[str, str]) -> bool:
         return False
     if (named := lab.settings.run.devices) and all(devices.cpus(name) for name in named):
         return False
-    paths = (lab.root / name for name in (*lab.settings.lab.editable, *lab.settings.lab.locked))
+    paths = (lab.root / name for name in (*lab.editable_files, *lab.settings.lab.locked))
     return any(path.is_file() and _ACCELERATED.search(path.read_text("utf-8", "replace")) for path in paths)
 
 

@@ -51,7 +51,7 @@ class Named:
 def of_lab(lab: Lab) -> Named:
     """What the code of the lab's checkout names, the modules that it imports included. Read again when it changes."""
     settings = lab.settings
-    files, run = (*settings.lab.locked, *settings.lab.editable), settings.run
+    files, run = (*settings.lab.locked, *lab.editable_files), settings.run
     key = hash((lab.root, files, run.command, frozenset(run.env.items()), frozenset(os.environ.items())))
     stamps, found = _KNOWN.get(key, ({}, Named()))
     if not stamps or any(_stamp(path) != stamp for path, stamp in stamps.items()):
@@ -81,9 +81,9 @@ def _read(lab: Lab) -> tuple[list[Path], Named]:
     theirs = Modules(lab.root, {**os.environ, **run_env}, Path.home())
     runs = Modules(lab.root, run_env, _RUN_HOME, like=theirs)
     scripts = [word for word in settings.run.command if word.endswith(".py")]
-    places = [lab.root / name for name in dict.fromkeys((*settings.lab.locked, *settings.lab.editable, *scripts))]
+    places = [lab.root / name for name in dict.fromkeys((*settings.lab.locked, *lab.editable_files, *scripts))]
     locked = {lab.root / name for name in settings.lab.locked}
-    editable = {lab.root / name for name in settings.lab.editable}
+    editable = {lab.root / name for name in lab.editable_files}
     read: set[str] = set()
     written: set[str] = set()
     made: set[str] = set()

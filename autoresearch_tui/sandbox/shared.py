@@ -17,9 +17,10 @@ from autoresearch_tui.lab import home
 from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.session_files import STATE_FOLDER, RunFiles
-from autoresearch_tui.runs.environment import environment, is_secret_file
+from autoresearch_tui.runs.environment import environment
 from autoresearch_tui.sandbox import named_paths, scored_data
 from autoresearch_tui.sandbox.named_paths import Named
+from autoresearch_tui.util.secrets import is_secret_file
 
 EVERYTHING = "*"
 # A folder of more entries is one link, in which a run can make nothing; in others it can, in its own copy.

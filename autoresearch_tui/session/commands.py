@@ -28,14 +28,15 @@ class Veto(Frozen):
 
 
 class Revise(Frozen):
-    """Train this text instead: the new contents of editable files, by path. Approved by being written.
+    """Train this text instead: new contents of the proposal's files, by path (None: without the file); the others are
+    as proposed. Approved by being written.
 
     `description`: what the change is now; empty: as the researcher has it.
     """
 
     number: int
     commit: str
-    files: Mapping[str, str]
+    files: Mapping[str, str | None]
     description: str = ""
 
 

@@ -29,7 +29,7 @@ from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.util.atomic import partial
 from autoresearch_tui.util.frozen import Frozen
 
-# An edit carries whole files; see `lab.paths.LARGEST_BYTES`.
+# An edit carries whole files; see `lab.editable.LARGEST_BYTES`.
 LARGEST_BYTES = 16 << 20
 _LARGEST_NUMBER = 1_000_000_000
 _NAME = re.compile(r"([0-9]{20}-[0-9a-f]{16})\.(request|taken)")
@@ -273,7 +273,9 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
     "bool": lambda value: isinstance(value, bool),
     "int": lambda value: type(value) is int and 0 <= value < _LARGEST_NUMBER,
     "Outcome": lambda value: value in list(Outcome),
-    "Mapping[str, str]": lambda value: isinstance(value, dict) and all(map(_is_text, (*value, *value.values()))),
+    "Mapping[str, str | None]": lambda value: (
+        isinstance(value, dict) and all(_is_text(each) for each in (*value, *value.values()) if each is not None)
+    ),
 }
 # To let go of a session is for its own process.
 _KINDS: Mapping[str, type] = {kind.__name__: kind for kind in typing.get_args(cmd.Command) if kind is not cmd.Detach}

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from autoresearch_tui.lab.editable import LARGEST_BYTES
 from autoresearch_tui.lab.git import SAFE, GitError, GitRepo
-from autoresearch_tui.lab.paths import LARGEST_BYTES
 from autoresearch_tui.sharing import records
 from autoresearch_tui.sharing.records import SharedExperiment, SharedSession, UnusableRecord
 from autoresearch_tui.util import scratch

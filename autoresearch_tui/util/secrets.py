@@ -1,4 +1,5 @@
-"""Recognises secrets by the names of the variables that hold them, and keys by their form; takes them out of text."""
+"""Recognises secrets by the names of the variables and files that hold them, and keys by their form; takes them out of
+text."""
 
 from __future__ import annotations
 
@@ -16,6 +17,14 @@ _KEY = re.compile(
     r"\b(?:sk-[A-Za-z0-9_-]{20,}|(?:ghp|gho|ghs|ghu)_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|hf_[A-Za-z0-9]{30,}"
     r"|AKIA[0-9A-Z]{16}|AIza[\w-]{35}|xox[abprs]-[\w-]{10,})|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 )
+_SECRET_FILE = re.compile(
+    r"\.env(?:\..*)?|.*\.(?:pem|key|p12|pfx|kdbx|gpg|asc|jks|keystore|ovpn)|id_(?:rsa|dsa|ecdsa|ed25519).*|[._]?netrc"
+    r"|\.(?:pypirc|npmrc|pgpass|htpasswd|dockercfg|git-credentials|aws|ssh|gnupg|kube|azure|docker)|kaggle\.json"
+    r"|(?:.*[._-])?(?:credentials?|secrets?|passw(?:or)?ds?|(?:api|private)[._-]?keys?|service[._-]?account)(?:[._-].*)?"
+    r"|\.?(?:.*[._-])?(?:(?:access|auth|hf|refresh|stored|api|bot|github|gh|bearer)[._-]?)?token(?:\.(?:json|txt))?"
+    r"|(?:.*[._-])?(?:access|auth|hf|refresh|stored|api|bot|github|gh|bearer)[._-]tokens(?:\.(?:json|txt))?",
+    re.IGNORECASE,
+)
 # A shorter one would take words out of every text.
 _SHORTEST = 6
 
@@ -23,6 +32,11 @@ _SHORTEST = 6
 def is_secret(name: str) -> bool:
     """Whether a variable of this name holds a key, a token, a secret or a password."""
     return _SECRET.search(name.upper()) is not None
+
+
+def is_secret_file(name: str) -> bool:
+    """Whether a file or folder of this name is kept from every run: keys, credentials, `.env`."""
+    return _SECRET_FILE.fullmatch(name) is not None
 
 
 def is_api_key(name: str) -> bool:

@@ -13,9 +13,9 @@ from autoresearch_tui.engine.launching import Launcher
 from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.lab.paths import Lab, find
 from autoresearch_tui.lab.session_files import RunFiles
-from autoresearch_tui.runs.environment import is_secret_file
 from autoresearch_tui.sandbox import for_runs, policy, shared
 from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.secrets import is_secret_file
 from tests.conftest import git
 
 

@@ -41,10 +41,8 @@ def view(screen: JudgeScreen, experiment: Experiment) -> None:
     """Asks which of its files to read, and in what."""
     files = screen.bridge.files.run(experiment.number)
     there = [("l", "the log", files.log), ("d", "the diff", files.diff)]
-    there += [
-        (str(number), name, files.folder / name)
-        for number, name in enumerate(screen.bridge.lab.settings.lab.editable, 1)
-    ]
+    trained = files.as_trained(screen.bridge.lab.editable.plain)
+    there += [(str(number), name, path) for number, (name, path) in enumerate(trained.items(), 1)]
     paths = {key: (words, path) for key, words, path in there if path.is_file() and path.stat().st_size}
     if not paths:
         screen.say(f"#{experiment.number} has no files yet", warn=True)

@@ -14,7 +14,7 @@ from autoresearch_tui.engine.proposing.preflight import fingerprint
 from autoresearch_tui.lab import paths as labs
 from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.lab.paths import Lab
-from autoresearch_tui.python_source.merge import merge
+from autoresearch_tui.python_source.merge import merge_files
 from autoresearch_tui.python_source.syntax import parses
 from autoresearch_tui.researchers.base import Attempt, Brief, Front, RunFacts
 from autoresearch_tui.session import events as ev
@@ -63,7 +63,7 @@ class SourceCache:
     def files(self, commit: str) -> Mapping[str, str]:
         """The editable files at a commit."""
         if commit not in self._texts:
-            self._texts[commit] = self._repo.read_texts(commit, self._lab.settings.lab.editable)
+            self._texts[commit] = self._repo.editable_texts(commit, self._lab.editable)
         return self._texts[commit]
 
     def tried(self, state: State) -> Tried:
@@ -119,7 +119,7 @@ class SourceCache:
     def _hold(self, commits: Sequence[str]) -> None:
         """Have the texts of these, by one look into git."""
         missing = [commit for commit in dict.fromkeys(commits) if commit and commit not in self._texts]
-        self._texts |= self._repo.read_many(missing, self._lab.settings.lab.editable)
+        self._texts |= self._repo.editable_of_many(missing, self._lab.editable)
 
     def _codes(self, attempts: Sequence[tuple[str, str]]) -> Mapping[str, Code]:
         """What the code of each commit, given with its base, is: of those not known yet by one look into git."""
@@ -127,7 +127,7 @@ class SourceCache:
         new = {commit: base or commit for commit, base in attempts if commit not in known}
         # Thousands of texts from before the session are looked at once, and not held.
         missing = {*new, *new.values()} - self._texts.keys()
-        texts = {**self._repo.read_many(sorted(missing), self._lab.settings.lab.editable), **self._texts}
+        texts = {**self._repo.editable_of_many(sorted(missing), self._lab.editable), **self._texts}
         self._fingerprints.add({commit: (texts[commit], texts[base]) for commit, base in new.items()})
         return known
 
@@ -145,13 +145,12 @@ class SourceCache:
     def draft(self, crashed: Experiment, base: str) -> Mapping[str, str] | None:
         """The files of a crashed experiment on top of `base`; None if they clash with what `base` has."""
         before, theirs, ours = self.files(crashed.proposal.base), self.files(crashed.commit), self.files(base)
-        found: dict[str, str] = {}
-        for path, text in ours.items():
-            merged = merge(before.get(path, ""), text, theirs.get(path, ""))
-            if merged is None:
-                return None
-            found[path] = merged
+        found = merge_files(before, ours, theirs)
         return found if found != ours else None
+
+    def paths(self, commit: str) -> tuple[str, ...]:
+        """Every path of the lab at a commit, in which new files must find their place."""
+        return self._repo.paths(commit) if self._lab.editable.patterns else ()
 
     def brief(self, state: State, number: int, base: str, front: int = 0) -> Brief:
         """What the researcher is told for experiment `number`. Raises UserError for an unreadable program."""
@@ -174,6 +173,7 @@ class SourceCache:
             files_at=self.files,
             continued=state.frontier_number if state.frontier is not state.best else None,
             front=_front(state, front, program) if several else None,
+            editable=self._lab.editable,
         )
 
 
@@ -204,7 +204,7 @@ def _earlier(one: PriorResult) -> Attempt:
 
 def packages(lab: Lab) -> tuple[Path, ...]:
     """Where imports are found beside our own interpreter's: as in a run, the folders of the lab's files come first."""
-    paths = (lab.root / name for name in (*lab.settings.lab.editable, *lab.settings.lab.locked) if name.endswith(".py"))
+    paths = (lab.root / name for name in (*lab.editable_files, *lab.settings.lab.locked) if name.endswith(".py"))
     folders = dict.fromkeys((*(path.parent for path in paths), lab.root))
     folders = {folder: None for folder in folders if not (folder / "__init__.py").exists()}  # not those of packages
     return (*folders, *(lab.venv.glob("lib/python3*/site-packages") if lab.venv else ()))

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from autoresearch_tui.engine.gate import BASELINE, JOIN, REPEAT, SHARED, flag_text
 from autoresearch_tui.engine.proposing import risk
 from autoresearch_tui.engine.proposing.worker import ProposalResult
+from autoresearch_tui.lab.editable import Change, change_between, too_much
 from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.session_files import SessionFiles
-from autoresearch_tui.python_source.merge import merge
+from autoresearch_tui.python_source.merge import merge_files
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.format import front as front_name
 from autoresearch_tui.session.prior_results import PriorResult
 from autoresearch_tui.session.state import Experiment
+from autoresearch_tui.util import trees
 from autoresearch_tui.util.atomic import partial, write
 from autoresearch_tui.util.line_ends import like
 from autoresearch_tui.util.text import DESCRIPTION_LIMIT, clean_text, describe
@@ -81,10 +82,8 @@ class ProposalCommits:
         )
         return replace(new, tokens=usage.input_tokens + usage.output_tokens, usd=usage.usd)
 
-    def revised(
-        self, experiment: Experiment, files: Mapping[str, str], description: str, when: str
-    ) -> ev.ProposalRebased:
-        """The human's text in place of the researcher's, on the same base; its description says so, or is theirs."""
+    def revised(self, experiment: Experiment, files: Change, description: str, when: str) -> ev.ProposalRebased:
+        """The human's change of the same base in place of the researcher's; its description says so, or is theirs."""
         description = describe(description) if description.strip() else experiment.description
         if description == experiment.description and not experiment.edited:
             description = f"{describe(description, DESCRIPTION_LIMIT - len(_EDITED))}{_EDITED}"
@@ -123,7 +122,7 @@ class ProposalCommits:
         number: int,
         best: Experiment,
         one: PriorResult,
-        files: Mapping[str, str],
+        files: Change,
         program: str,
         when: str,
         *,
@@ -137,29 +136,29 @@ class ProposalCommits:
     def tidy(self, number: int) -> None:
         """Remove what a killed engine had half-written of an attempt, which may never be written again."""
         run = self.files.run(number)
-        for path in (run.diff, run.score, *(run.folder / name for name in self.lab.settings.lab.editable)):
+        for path in (run.diff, run.score, *(run.folder / name for name in self.lab.editable.plain)):
             path.with_name(partial(path.name)).unlink(missing_ok=True)
+        for path in run.found.rglob(partial("*")):
+            path.unlink(missing_ok=True)
 
-    def _merged(self, experiment: Experiment, onto: str) -> dict[str, str]:
-        """The files that change where the experiment's change is put on top of another commit; none on a conflict."""
-        merged: dict[str, str] = {}
-        for path in self.repo.changed_paths(experiment.proposal.base, experiment.commit):
-            base, ours, theirs = (
-                self.repo.read(commit, path).decode("utf-8", "replace")
-                for commit in (experiment.proposal.base, onto, experiment.commit)
-            )
-            text = merge(base, ours, theirs)
-            if text is None:
-                return {}
-            if text != ours:
-                merged[path] = text
-        return merged
+    def _merged(self, experiment: Experiment, onto: str) -> Change:
+        """What the experiment's change is on top of another commit; nothing on a conflict."""
+        commits = (experiment.proposal.base, onto, experiment.commit)
+        texts = self.repo.editable_of_many(commits, self.lab.editable)
+        base, ours, theirs = (texts[commit] for commit in commits)
+        merged = merge_files(base, ours, theirs)
+        if merged is None or too_much({path: len(text.encode()) for path, text in merged.items()}):
+            return {}
+        added = merged.keys() - ours.keys()
+        if added and self.lab.editable.refusal(sorted(added), self.repo.paths(onto)):
+            return {}
+        return change_between(ours, merged)
 
     def _new(
         self,
         number: int,
         base: str,
-        files: Mapping[str, str],
+        files: Change,
         description: str,
         hypothesis: str,
         author: str,
@@ -185,10 +184,12 @@ class ProposalCommits:
             low_risk=low_risk,
         )
 
-    def _commit(self, base: str, files: Mapping[str, str], message: str, when: str) -> str:
+    def _commit(self, base: str, files: Change, message: str, when: str) -> str:
         """In the line ends of the base, whatever editor or agent wrote them."""
         old = self.repo.read_texts(base, tuple(files))
-        data = {path: like(text, old.get(path, text)).encode() for path, text in files.items()}
+        data = {
+            path: None if text is None else like(text, old.get(path, text)).encode() for path, text in files.items()
+        }
         return self.repo.commit(base, data, message, when)
 
     def _moved(self, experiment: Experiment, base: str, commit: str, *, changed: bool) -> ev.ProposalRebased:
@@ -199,13 +200,15 @@ class ProposalCommits:
     def _show(self, number: int, base: str, commit: str) -> tuple[int, int]:
         folder = self.files.run(number)
         write(folder.diff, self.repo.diff(base, commit))
-        for path in self.lab.settings.lab.editable:
-            write(folder.folder / path, self.repo.read(commit, path).decode("utf-8", "replace"))
+        texts = self.repo.editable_texts(commit, self.lab.editable)
+        trees.remove(folder.found)  # what an earlier form of the proposal had there
+        for path, text in texts.items():
+            write((folder.folder if path in self.lab.editable.plain else folder.found) / path, text)
         return self.repo.stat(base, commit)
 
     def _risk(self, base: str, commit: str) -> tuple[tuple[str, ...], bool]:
-        editable = self.lab.settings.lab.editable
-        found = risk.flags(self.repo.read_texts(base, editable), self.repo.read_texts(commit, editable))
+        texts = self.repo.editable_of_many([base, commit], self.lab.editable)
+        found = risk.flags(texts[base], texts[commit])
         return tuple(flag_text(f.path, f.line, f.kind, f.why) for f in found), risk.low_risk(found)
 
 

@@ -28,7 +28,8 @@ def check(
     interpreter and in `python_path`, which should name the lab's own folders and then its packages.
     """
     changed = sorted(path for path in after if after[path] != before.get(path))
-    if not changed:
+    removed = sorted(before.keys() - after.keys())
+    if not changed and not removed:
         return f"nothing changes in {', '.join(sorted(after)) or 'any file'}; a proposal must change an editable file"
     for path in changed:
         if path.endswith(".py"):
@@ -36,12 +37,16 @@ def check(
             if problem:
                 return problem
     own = {Path(path).stem for path in after if path.endswith(".py")}
+    gone = {Path(path).stem: path for path in removed if path.endswith(".py") and Path(path).stem not in own}
+    for path in sorted(after) if gone else ():
+        if path.endswith(".py") and (problem := _imports_removed(path, after[path], gone)):
+            return problem
     for path in changed:
         if path.endswith(".py") and (problem := _imports(path, before, after, own, python_path)):
             return problem
     print_ = fingerprint(after)
     if print_ == fingerprint(before):
-        return f"{', '.join(changed)}: only comments, docstrings or layout change; the code stays the same"
+        return f"{', '.join(changed + removed)}: only comments, docstrings or layout change; the code stays the same"
     if print_ in tried:
         return f"the same code as experiment {tried[print_]}; propose something that has not been tried"
     return None
@@ -62,8 +67,8 @@ def fingerprint(files: Mapping[str, str]) -> str:
 def change_print(before: Mapping[str, str], after: Mapping[str, str]) -> str:
     """A sha256 that is the same for the same change of whatever code: the statements that go, and those that come."""
     digest = hashlib.sha256()
-    for path in sorted(after):
-        old, new = _statements(path, before.get(path, "")), _statements(path, after[path])
+    for path in sorted(before.keys() | after.keys()):
+        old, new = _statements(path, before.get(path, "")), _statements(path, after.get(path, ""))
         for sign, statements in (("-", old - new), ("+", new - old)):
             for text in sorted(statements.elements()):
                 digest.update(f"{sign}{len(path)}:{path}{len(text)}:{text}".encode("utf-8", "surrogatepass"))
@@ -112,6 +117,13 @@ def _undefined(text: str) -> list[tuple[int, str]]:
         return []
     kinds = (messages.UndefinedName, messages.UndefinedLocal, messages.UndefinedExport)
     return sorted((m.lineno, str(m.message_args[0])) for m in found if isinstance(m, kinds))
+
+
+def _imports_removed(path: str, text: str, gone: Mapping[str, str]) -> str | None:
+    for line, module, _ in _imported(text):
+        if module.partition(".")[0] in gone:
+            return f"{path}:{line}: imports `{module}`, and {gone[module.partition('.')[0]]} is removed; keep that file"
+    return None
 
 
 def _imports(

@@ -149,6 +149,7 @@ class ProposalQueue:
                 python_path=self._session.python_path,
                 by_words=not self._offline,
                 smoke_test=self._smoke_test,
+                tree=lambda: archive.paths(start.base),
             )
         )
         return True
@@ -184,13 +185,14 @@ class ProposalQueue:
         if answer.proposal is None:
             self._failed(answer)
             return
+        first = min(answer.proposal.files)
         author = self._session.lab.settings.researcher.kind
         answer = replace(answer, number=len(state.experiments))  # a repeat may have taken the number meanwhile
         made = self._session.commits.made(answer, author, state.program, self._session.now())
         flags = made.flags
         if answer.duplicate_of is not None:
             told = f"nearly {answer.duplicate_of.name}; its researcher was told, and insists"
-            flags = (*flags, flag_text(self._session.lab.settings.lab.editable[0], 1, "repeat", told))
+            flags = (*flags, flag_text(first, 1, "repeat", told))
         asked, near = state.asked, answer.duplicate_of
         repeats = near.number if near is not None and not (near.session or near.origin) else None
         self._session.append(

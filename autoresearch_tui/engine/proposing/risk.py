@@ -10,6 +10,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from autoresearch_tui.engine.proposing.file_risks import file_risks
 from autoresearch_tui.engine.proposing.risk_rules import RiskMatch, risk_matches
 from autoresearch_tui.python_source import syntax
 
@@ -41,14 +42,12 @@ def flags(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Flag, ..
     """The risks on the lines that change between two versions of the editable files, in order of path and line."""
     found: dict[tuple[str, int, str], Flag] = {}  # one of a kind on a line is enough to make a human look
     for path in sorted(before.keys() | after.keys()):
-        old, new = before.get(path, ""), after.get(path, "")
+        old, new = before.get(path), after.get(path)
         if old == new:
             continue
-        if path.endswith(".py"):
-            for line, kind, why in _compare(old, new):
-                found.setdefault((path, line, kind), Flag(path, line, kind, why))
-        else:
-            found[path, 1, "files"] = Flag(path, 1, "files", "is not Python, so nothing here can judge it")
+        code = _compare(old or "", new or "") if path.endswith(".py") else ()
+        for line, kind, why in (*file_risks(path, old, new), *code):
+            found.setdefault((path, line, kind), Flag(path, line, kind, why))
     return tuple(found[key] for key in sorted(found))
 
 

@@ -21,9 +21,9 @@ _MODULES = {
     "gc weakref pkgutil site sysconfig dis",
     "metrics": "logging",
 }
-_KIND_OF_MODULE = {module: kind for kind, names in _MODULES.items() for module in names.split()}
+KIND_OF_MODULE = {module: kind for kind, names in _MODULES.items() for module in names.split()}
 # Model and optimiser code may import these freely.
-_PLAIN = frozenset(
+PLAIN = frozenset(
     "torch math dataclasses typing functools itertools collections numpy einops __future__ abc enum".split()
 )
 # Modules of torch's own that are called like others.
@@ -179,12 +179,12 @@ class RiskVisitor(ast.NodeVisitor):
     def _import(self, node: ast.AST, module: str, asname: str | None, name: str = "") -> None:
         top = module.partition(".")[0]
         dotted = f"{module}.{name}" if name else module
-        kind = _dotted_kind(dotted) or _KIND_OF_MODULE.get(top) or _kind_behind(dotted)
+        kind = _dotted_kind(dotted) or KIND_OF_MODULE.get(top) or _kind_behind(dotted)
         if kind:
             self._add(node, kind, f"imports {dotted}")
-        elif top not in _PLAIN or name == "*":
+        elif top not in PLAIN or name == "*":
             self._add(node, "imports", f"imports {dotted}")
-        if (asname in _PLAIN and asname != module) or (asname in _KIND_OF_MODULE and asname != module):
+        if (asname in PLAIN and asname != module) or (asname in KIND_OF_MODULE and asname != module):
             self._add(node, "code", f"passes {module} off as {asname}")
 
     # --- names ---
@@ -222,7 +222,7 @@ class RiskVisitor(ast.NodeVisitor):
         if kind := _ATTRIBUTES.get(node.attr):
             self._add(node, kind, f"uses .{node.attr}")
         elif node.attr in _MODULE_ATTRIBUTES:
-            self._add(node, _KIND_OF_MODULE.get(node.attr, "code"), f"reaches the module `{node.attr}`")
+            self._add(node, KIND_OF_MODULE.get(node.attr, "code"), f"reaches the module `{node.attr}`")
         elif _MAGIC.match(node.attr) and node.attr not in _COMMON_MAGIC:
             self._add(node, "code", f"reaches `.{node.attr}`")
         else:
@@ -257,7 +257,7 @@ class RiskVisitor(ast.NodeVisitor):
             if rest.startswith(("path.join", "path.basename", "cpu_count")):
                 return None
             return _kind_of_os(rest)
-        return _dotted_kind(dotted) or _KIND_OF_MODULE.get(top) or _kind_behind(dotted)
+        return _dotted_kind(dotted) or KIND_OF_MODULE.get(top) or _kind_behind(dotted)
 
     # --- calls, bindings and what stands in front of them ---
 
@@ -365,8 +365,8 @@ def _kind_behind(dotted: str) -> str | None:
         name, path = parts[place], ".".join(parts[: place + 1])
         if name == "os":
             return _kind_of_os(".".join(parts[place + 1 :]))
-        if path not in _NAMESAKES and (name == "sys" or name in _KIND_OF_MODULE):
-            return _KIND_OF_MODULE.get(name, "code")
+        if path not in _NAMESAKES and (name == "sys" or name in KIND_OF_MODULE):
+            return KIND_OF_MODULE.get(name, "code")
     return None
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from autoresearch_tui.engine.gate import BASELINE, REPEAT
 from autoresearch_tui.engine.proposing.asking import Background, check_spend_limits, retry_seconds
 from autoresearch_tui.engine.session import Session
+from autoresearch_tui.lab.editable import change_between
 from autoresearch_tui.lab.git import GitError
 from autoresearch_tui.researchers.base import Brief, Critic, Criticism, Proposal, ResearcherError, Usage
 from autoresearch_tui.session import events as ev
@@ -123,7 +124,7 @@ class SecondOpinions:
         told = archive.brief(state, made.number, made.base, made.front)
         history = tuple(attempt for attempt in told.history if attempt.number != made.number)
         before, after = archive.files(made.base), archive.files(made.commit)
-        files = {path: text for path, text in after.items() if text != before.get(path)}
+        files = change_between(before, after)
         proposal = Proposal(made.description, "" if experiment.edited else made.hypothesis, files)
         start = next((e.number for e in state.experiments if e.commit == made.base), None)
         exploratory = start if made.exploratory else None

@@ -1,26 +1,32 @@
-"""Two steps on the CPU before a proposal may cost time on the accelerator, for labs that offer them.
+"""What is tried of a proposal before it may cost a run: the lab's own check, and two steps on the CPU.
+
+The check is the command in `lab.check`, run on the proposal's files; the last line that it prints goes back to the
+researcher if it fails. The steps are for labs that offer them.
 
 A lab offers them by reading AUTORESEARCH_PREFLIGHT in its files: set to 1, its training command builds the model,
 takes two small steps on the CPU and exits. It runs in the same sandbox as a run, without the accelerator, with
-the lowest priority; where nothing could confine it, and where the CPU is what trains, there is none.
+the lowest priority; where nothing could confine it, and where the CPU is what trains, there is none. The check runs in
+the same way; where nothing could confine it, there is none either.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoresearch_tui.engine.launching import Launcher
+from autoresearch_tui.lab.editable import Change
 from autoresearch_tui.lab.session_files import RunFiles
 from autoresearch_tui.runs import child_job, runner
-from autoresearch_tui.runs.environment import training_command
+from autoresearch_tui.runs.environment import lab_command, training_command
 from autoresearch_tui.sandbox import for_runs, policy
 from autoresearch_tui.sandbox.policy import Kind
 from autoresearch_tui.session.ends import RunEnd
 from autoresearch_tui.util import trees
 from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.text import describe
 
 VARIABLE = "AUTORESEARCH_PREFLIGHT"
 SECONDS = 60.0
@@ -54,36 +60,70 @@ class SmokeTest:
             return "nothing here can confine a smoke test"
         return ""
 
-    def run(self, base: str, files: Mapping[str, str], cancelled: threading.Event) -> str | None:
+    def run(self, base: str, change: Change, cancelled: threading.Event) -> str | None:
         """What went wrong, in the last lines of the log; None if nothing did, or it took too long to tell.
 
         Raises OSError, GitError.
         """
+        ended, lines = self._ran(base, change, training_command(self.launcher.lab), cancelled)
+        if ended is None or ended.reason not in (RunEnd.CRASHED, RunEnd.OUT_OF_MEMORY):
+            return None
+        cause = "\n".join(lines) or ended.note
+        return f"two small steps on the CPU failed ({ended.reason}):\n{cause}"
+
+    def why_no_check(self) -> str:
+        """Why the lab's own check is not asked; empty if it is."""
+        if not self.launcher.lab.settings.lab.check:
+            return "the lab has no check"
+        if for_runs.mechanism().kind is Kind.NONE:
+            return "nothing here can confine the lab's check"
+        return ""
+
+    def check(self, base: str, change: Change, cancelled: threading.Event) -> str | None:
+        """What the lab's check says of a change, in one line; None if it says nothing, or could not be asked.
+
+        Raises OSError, GitError, UserError.
+        """
+        lab = self.launcher.lab
+        ended, lines = self._ran(base, change, lab_command(lab, lab.settings.lab.check), cancelled)
+        if ended is None or ended.reason == RunEnd.FINISHED:
+            return None
+        if ended.reason == RunEnd.TIMED_OUT:
+            return f"the lab's check did not end within {self.seconds:g} s; make what it reads simpler"
+        said = next((line for line in reversed(lines) if line.strip()), "") or ended.note
+        return f"the lab's check says: {describe(said)}"
+
+    def _ran(
+        self, base: str, change: Change, command: Sequence[str], cancelled: threading.Event
+    ) -> tuple[runner.Exit | None, Sequence[str]]:
+        """How a command ended with the change, and the last lines that it printed."""
         here = RunFiles(self.folder)
         child_job.clear(here.folder, cancelled)
-        self._prepare(here, base, files)
+        self._prepare(here, base, change)
         try:
-            ended = child_job.run(here.folder, self._spec(here), cancelled)
-            if ended is None or ended.reason not in (RunEnd.CRASHED, RunEnd.OUT_OF_MEMORY):
-                return None
-            cause = "\n".join(runner.last_lines(here.folder)) or ended.note
-            return f"two small steps on the CPU failed ({ended.reason}):\n{cause}"
+            ended = child_job.run(here.folder, self._spec(here, command), cancelled)
+            return ended, runner.last_lines(here.folder) if ended is not None else ()
         finally:
             # One that is still ending keeps its folder; the next one clears it away.
             trees.remove(here.work)
 
-    def _prepare(self, here: RunFiles, base: str, files: Mapping[str, str]) -> None:
+    def _prepare(self, here: RunFiles, base: str, change: Change) -> None:
         self.launcher.export(base, here)
-        for path, text in files.items():
-            (self.launcher.cwd(here) / path).write_bytes(text.encode("utf-8", "surrogatepass"))
+        for path, text in change.items():
+            file = self.launcher.cwd(here) / path
+            if text is None:
+                file.unlink()
+            else:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(text.encode("utf-8", "surrogatepass"))
 
-    def _spec(self, here: RunFiles) -> runner.RunSpec:
+    def _spec(self, here: RunFiles, words: Sequence[str]) -> runner.RunSpec:
         cwd = self.launcher.cwd(here)
         try:
             held = for_runs.of_run(self.launcher.sandbox_policy(), self.launcher.lab, here, cwd)
-            command = policy.wrap(training_command(self.launcher.lab), replace(held, devices=()), for_runs.mechanism())
+            command = policy.wrap(words, replace(held, devices=()), for_runs.mechanism())
         except (ValueError, UserError) as error:
-            raise OSError(f"a smoke test cannot be confined: {error}") from None
+            raise OSError(f"it cannot be confined: {error}") from None
         return runner.RunSpec(
             command=tuple(command),
             cwd=str(cwd.relative_to(here.folder)),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autoresearch_tui.engine.proposing import duplicates, preflight
+from autoresearch_tui.engine.proposing import duplicates, file_checks, preflight
 from autoresearch_tui.engine.proposing.asking import Background
 from autoresearch_tui.engine.proposing.briefing import Tried
 from autoresearch_tui.engine.proposing.smoke_test import SmokeTest
 from autoresearch_tui.engine.researcher_log import Voices
+from autoresearch_tui.lab.editable import applied, change_between
 from autoresearch_tui.lab.git import GitError
 from autoresearch_tui.python_source import setting
 from autoresearch_tui.researchers.base import Attempt, Brief, Proposal, Researcher, ResearcherError, Usage
@@ -47,6 +48,7 @@ class ProposalRequest:
     """One request; `brief` and `tried` are made in the proposer's thread, for they read the repository.
 
     `before` are the editable files at `base`; the brief's may differ from them (a crash to fix).
+    `tree`: every path at `base`, among which new files must find their place.
     `by_words`: descriptions are compared as well, and not only settings. `smoke_test`: runs before the answer.
     """
 
@@ -58,6 +60,7 @@ class ProposalRequest:
     python_path: tuple[Path, ...]
     by_words: bool = True
     smoke_test: SmokeTest | None = None
+    tree: Callable[[], Collection[str]] = tuple
 
 
 class Proposer:
@@ -119,15 +122,26 @@ class Proposer:
         return replace(_failed(question, refused, usage=usage), refused=problem or "")
 
     def _try(self, question: ProposalRequest, brief: Brief, made: Proposal, cancelled: threading.Event) -> str | None:
-        """Two steps on the CPU, where the lab and the machine allow it; what fails here for our own reasons passes."""
-        after = {**question.before, **made.files}
-        if question.smoke_test is None or question.smoke_test.why_not({**brief.locked, **after}):
+        """The lab's check, and two steps on the CPU, where the lab and the machine allow it; what fails for our own
+        reasons passes."""
+        test = question.smoke_test
+        if test is None:
             return None
-        self._say("preflight: two small steps on the CPU\n")
+        problem: str | None = None
+        if not test.why_no_check():
+            self._say("preflight: the lab's check\n")
+            problem = self._tried("check", lambda: test.check(question.base, made.files, cancelled))
+        after = applied(question.before, made.files)
+        if problem is None and not test.why_not({**brief.locked, **after}):
+            self._say("preflight: two small steps on the CPU\n")
+            problem = self._tried("smoke test", lambda: test.run(question.base, made.files, cancelled))
+        return problem
+
+    def _tried(self, what: str, run: Callable[[], str | None]) -> str | None:
         try:
-            return question.smoke_test.run(question.base, after, cancelled)
+            return run()
         except (OSError, GitError) as error:
-            self._say(f"preflight: no smoke test: {error}\n")
+            self._say(f"preflight: no {what}: {error}\n")
             return None
 
     def _say(self, text: str) -> None:
@@ -135,27 +149,27 @@ class Proposer:
 
 
 def _check(question: ProposalRequest, brief: Brief, proposal: Proposal, tried: Tried) -> str | None:
-    strangers = sorted(set(proposal.files) - set(brief.files))
-    if strangers:
-        return f"{', '.join(strangers)}: not editable; a proposal may change {', '.join(brief.files)} only"
-    after = {**brief.files, **proposal.files}
+    after = applied(brief.files, proposal.files)
+    problem = file_checks.check(question.before, after, brief.editable, question.tree)
+    if problem is not None:
+        return problem
     return preflight.check(question.before, after, tried=tried.codes, python_path=question.python_path)
 
 
 def _on_base(question: ProposalRequest, brief: Brief, proposal: Proposal) -> Proposal:
     """The proposal as a change of the base's files, whatever files the researcher was given."""
-    after = {**brief.files, **proposal.files}
-    return replace(proposal, files={path: text for path, text in after.items() if text != question.before.get(path)})
+    return replace(proposal, files=change_between(question.before, applied(brief.files, proposal.files)))
 
 
 def _repeats(question: ProposalRequest, brief: Brief, made: Proposal, tried: Tried) -> tuple[Attempt | None, str]:
     """An earlier experiment that this is nearly the same as, and in what."""
-    same = tried.settings.get(setting.read({**question.before, **made.files}).digest)
+    after = applied(question.before, made.files)
+    same = tried.settings.get(setting.read(after).digest)
     if same is not None:
         return same, "the same values, only written in another way, as"
     if not question.by_words:
         return None, ""
-    changed = tried.changes.get(preflight.change_print(question.before, {**question.before, **made.files}))
+    changed = tried.changes.get(preflight.change_print(question.before, after))
     if changed is not None:
         return changed, "the same change, of other code, as"
     skip = {brief.fixes} if brief.fixes is not None else set()

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from autoresearch_tui.lab.editable import applied
 from autoresearch_tui.researchers import critic_prompt
 from autoresearch_tui.researchers.agents.files import read_text
 from autoresearch_tui.researchers.agents.program import Program
@@ -39,7 +40,7 @@ class CommandCritic:
         redact = self._program.redact
         with self._program.folder() as root:
             work = root / "work"
-            lay_out(work, {"program.md": brief.program, **brief.locked, **brief.files, **proposal.files})
+            lay_out(work, {"program.md": brief.program, **brief.locked, **applied(brief.files, proposal.files)})
             result, stream = work / RESULT_NAME, _Stream(str(work.resolve()))
             if not self._program.run(work, result, request.text, stream, lambda text: say(redact(text)), cancelled):
                 return None

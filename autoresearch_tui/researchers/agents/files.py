@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch_tui.lab.editable import Editable
+
 IGNORED = (
     "__pycache__", ".aider", ".cache", ".claude", ".codex", ".gemini", ".git", ".gitignore", ".mypy_cache",
     ".opencode", ".pytest_cache", ".ruff_cache", ".DS_Store",
@@ -77,21 +79,37 @@ def _entry(path: Path, info: os.stat_result) -> Entry:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What changed beside the text of the editable files: `added` by name, `refused` in words."""
+    """What changed beside the text of the editable files: `added` by name, `refused` in words.
+
+    `new` and `gone`: the files that came and went where they may.
+    """
 
     added: tuple[str, ...]
     refused: tuple[str, ...]
+    new: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
-def compare(before: Manifest, after: Manifest, editable: frozenset[str], ignored: frozenset[str]) -> Changes:
-    """What was added, and what changed of the files that were there."""
+def compare(
+    before: Manifest, after: Manifest, editable: frozenset[str], ignored: frozenset[str], free: Editable
+) -> Changes:
+    """What was added, and what changed of the files that were there. `free`: where files may come and go."""
     added: list[str] = []
     refused: list[str] = []
+    came: list[str] = []
+    went: list[str] = []
     for name in sorted({*before, *after} - ignored):
         old, new = before.get(name), after.get(name)
         shown = ascii(name)[1:-1]
-        if old is None:
+        if old is None and new is not None and free.covers(name):
+            if new.kind == "file":
+                came.append(name)
+            else:
+                refused.append(f"{shown} was added, as a {new.kind}")
+        elif old is None:
             added.append(shown)
+        elif new is None and name in editable and free.covers(name):
+            went.append(name)
         elif new is None:
             refused.append(f"{shown} was removed")
         elif new.kind != "file":
@@ -102,7 +120,7 @@ def compare(before: Manifest, after: Manifest, editable: frozenset[str], ignored
             refused.append(f"{shown} was changed")
         else:
             refused.append(f"the mode of {shown} became {new.mode:03o}")
-    return Changes(tuple(added), tuple(refused))
+    return Changes(tuple(added), tuple(refused), tuple(came), tuple(went))
 
 
 def needed_by(files: Mapping[str, str], before: Mapping[str, str], added: Sequence[str]) -> tuple[str, ...]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch_tui.lab.editable import Change
 from autoresearch_tui.researchers import prompt
 from autoresearch_tui.researchers.agents.files import Changes, Manifest, compare, needed_by, read_text, take
 from autoresearch_tui.researchers.agents.program import Program
@@ -40,7 +41,7 @@ class Command:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._last: tuple[int, Mapping[str, str]] = (-1, {})
+        self._last: tuple[int, Change] = (-1, {})
         # what became of its last answer, for its next request
         self._remark = ""
 
@@ -85,7 +86,7 @@ class Command:
             outage=found.outage,
         )
 
-    def _collected(self, folder: _Folder, brief: Brief) -> tuple[dict[str, str], str]:
+    def _collected(self, folder: _Folder, brief: Brief) -> tuple[Change, str]:
         """The editable files that changed, and what else it left, in words. Raises ResearcherError, and remembers why
         for the next request, if something else changed that a run would need."""
         self._remark = ""
@@ -107,14 +108,18 @@ def _lay_out(path: Path, brief: Brief) -> _Folder:
     return _Folder(path, take(path))
 
 
-def _collect(folder: _Folder, brief: Brief) -> tuple[dict[str, str], str]:
-    """The editable files that changed, and, in words, what was added beside them, which stays behind.
+def _collect(folder: _Folder, brief: Brief) -> tuple[Change, str]:
+    """The editable files that changed, came and went, and, in words, what was added beside them, which stays behind.
 
     Raises ResearcherError if anything else changed, if a change needs what was added, or if nothing else is left.
     """
-    found = compare(folder.before, take(folder.path), frozenset(brief.files), frozenset({prompt.RESULT_NAME}))
-    files = _changed(folder, brief) if not found.refused else {}
-    needed = needed_by(files, brief.files, found.added)
+    ignored = frozenset({prompt.RESULT_NAME})
+    found = compare(folder.before, take(folder.path), frozenset(brief.files), ignored, brief.editable)
+    if found.new and (why := brief.editable.refusal(found.new, folder.before)):
+        raise ResearcherError(f"refused: {why}")
+    texts = _changed(folder, brief, found) if not found.refused else {}
+    files: Change = {**texts, **dict.fromkeys(found.gone)}
+    needed = needed_by(texts, brief.files, found.added)
     if found.refused or needed or (found.added and not files):
         raise ResearcherError(
             f"refused: only {_names(brief)} may change, but {_few(found.refused + (needed or _added(found)))}"
@@ -122,13 +127,16 @@ def _collect(folder: _Folder, brief: Brief) -> tuple[dict[str, str], str]:
     return files, _few(_added(found)) if found.added else ""
 
 
-def _changed(folder: _Folder, brief: Brief) -> dict[str, str]:
+def _changed(folder: _Folder, brief: Brief, found: Changes) -> dict[str, str]:
     files: dict[str, str] = {}
-    for name, old in brief.files.items():
+    known = {**dict.fromkeys(found.new, ""), **brief.files}
+    for name, old in ((name, old) for name, old in known.items() if name not in found.gone):
         text = read_text(folder.path / name, _TEXT_LIMIT)
         if text is None:
             raise ResearcherError(f"refused: {name} is no longer a readable file of UTF-8 text")
-        if plain(text) != plain(old):
+        if name in found.new:
+            files[name] = text
+        elif plain(text) != plain(old):
             files[name] = like(text, old)
     return files
 
@@ -138,7 +146,7 @@ def _only(brief: Brief) -> str:
 
 
 def _names(brief: Brief) -> str:
-    return ", ".join(sorted(brief.files))
+    return ", ".join((*sorted(brief.files), *brief.editable.patterns))
 
 
 def _added(found: Changes) -> tuple[str, ...]:

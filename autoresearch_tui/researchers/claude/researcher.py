@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
 
+from autoresearch_tui.lab.editable import Change
 from autoresearch_tui.researchers.base import Brief, Proposal
 from autoresearch_tui.researchers.claude import tool
 from autoresearch_tui.researchers.claude.api import SHORTER, Api, Question
@@ -18,7 +19,7 @@ class Claude:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._last: tuple[int, Mapping[str, str]] = (-1, {})
+        self._last: tuple[int, Change] = (-1, {})
 
     def propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
         """Returns one proposal, or None if cancelled. Raises ResearcherError, with its cost."""
@@ -28,8 +29,12 @@ class Claude:
         brief = replace(brief, files_at=cache(brief.files_at))
         number, files = self._last
         ask = partial(build, brief, refused=files if number == brief.number else {})
+        definition = tool.definition(brief.editable)
         question = Question(
-            ask(), partial(ask, history_share=SHORTER), tool.TOOL, lambda given: tool.read(given, brief.files)
+            ask(),
+            partial(ask, history_share=SHORTER),
+            definition,
+            lambda given: tool.read(given, brief.files, brief.editable),
         )
         answered = self._api.ask(question, say, cancelled)
         if answered is None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from autoresearch_tui.lab.editable import Change, Editable
 from autoresearch_tui.researchers.base import Proposal
 from autoresearch_tui.researchers.prompt import TOOL_NAME
 from autoresearch_tui.util.line_ends import like, plain
 from autoresearch_tui.util.text import clean_text, describe
 
 _TEXT = {"type": "string"}
+NO_PATTERNS = Editable()
 
-TOOL: dict[str, Any] = {
+_TOOL: dict[str, Any] = {
     "name": TOOL_NAME,
     "description": (
         "Propose one experiment: one change of the editable files. Give `edits` for local changes, `files` for a "
@@ -47,29 +49,49 @@ TOOL: dict[str, Any] = {
 }
 
 
+# Where files may come and go.
+_REMOVE = {"type": "array", "description": "Paths of files to remove.", "items": _TEXT}
+
+
+def definition(editable: Editable) -> Mapping[str, Any]:
+    """The tool, for a lab with these editable files."""
+    if not editable.patterns:
+        return _TOOL
+    schema = _TOOL["input_schema"]
+    files = {**schema["properties"]["files"], "description": "Whole texts of new files, or whole new texts of files."}
+    properties = {**schema["properties"], "files": files, "remove": _REMOVE}
+    return {**_TOOL, "input_schema": {**schema, "properties": properties}}
+
+
 class RefusedInput(Exception):
     """The tool's input cannot be used; the text says why, so that the model can fix it."""
 
 
-def read(value: object, files: Mapping[str, str]) -> Proposal:
-    """The proposal in a tool's input, against the editable `files`. Raises RefusedInput."""
+def read(value: object, files: Mapping[str, str], editable: Editable = NO_PATTERNS) -> Proposal:
+    """The proposal in a tool's input, against the editable `files`; `editable` says which others may be added, and
+    which removed. Raises RefusedInput."""
     if not isinstance(value, dict):
         raise RefusedInput("the input is not an object")
     description, hypothesis = _text(value, "description", ""), _text(value, "hypothesis", "")
     if not description.strip():
         raise RefusedInput("`description` is empty")
-    changed = _whole(_items(value, "files"), files)
+    changed = _whole(_items(value, "files"), files, editable)
+    removed = _removed(value, files, editable)
     edited = _edited(_items(value, "edits"), files)
     both = sorted(set(changed) & set(edited))
     if both:
         raise RefusedInput(f"{both[0]} is in `edits` and in `files`; give it in one of them")
-    after = {path: text for path, text in {**changed, **edited}.items() if plain(text) != plain(files[path])}
-    if not after:
+    if again := sorted(removed & {*changed, *edited}):
+        raise RefusedInput(f"{again[0]} is in `remove`, and is changed as well; do one of the two")
+    texts = {**changed, **edited}
+    after = {path: text for path, text in texts.items() if path not in files or plain(text) != plain(files[path])}
+    if not after and not removed:
         given = "the new text is the same as the old" if changed or edited else "there are no `edits` and no `files`"
         raise RefusedInput(f"nothing changes: {given}")
     for path, text in after.items():
         _usable(path, text)
-    return Proposal(describe(description), clean_text(hypothesis).strip()[:2_000], after)
+    change: Change = {**after, **dict.fromkeys(sorted(removed))}
+    return Proposal(describe(description), clean_text(hypothesis).strip()[:2_000], change)
 
 
 def _items(value: Mapping[str, object], key: str) -> list[tuple[str, Mapping[str, object]]]:
@@ -93,27 +115,48 @@ def _text(item: Mapping[str, object], key: str, where: str) -> str:
     return value
 
 
-def _path(item: Mapping[str, object], where: str, files: Mapping[str, str]) -> str:
+def _path(item: Mapping[str, object], where: str, files: Mapping[str, str], editable: Editable) -> str:
     path = _text(item, "path", where).removeprefix("./")
-    if path not in files:
-        raise RefusedInput(f"`{where}path` is {describe(path)!r}; only {', '.join(sorted(files))} may change")
+    if path in files:
+        return path
+    if not editable.covers(path):
+        allowed = ", ".join((*sorted(files), *editable.patterns))
+        raise RefusedInput(f"`{where}path` is {describe(path)!r}; only {allowed} may change")
+    if why := editable.refusal([path], files):
+        raise RefusedInput(f"`{where}path`: {why}")
     return path
 
 
-def _whole(items: list[tuple[str, Mapping[str, object]]], files: Mapping[str, str]) -> dict[str, str]:
+def _whole(
+    items: list[tuple[str, Mapping[str, object]]], files: Mapping[str, str], editable: Editable
+) -> dict[str, str]:
     texts: dict[str, str] = {}
     for where, item in items:
-        path = _path(item, where, files)
+        path = _path(item, where, files, editable)
         if path in texts:
             raise RefusedInput(f"`files` has {path} twice")
-        texts[path] = like(_text(item, "text", where), files[path])
+        text = _text(item, "text", where)
+        texts[path] = like(text, files.get(path, text))
     return texts
+
+
+def _removed(value: Mapping[str, object], files: Mapping[str, str], editable: Editable) -> set[str]:
+    given = value.get("remove") or []
+    if not isinstance(given, list) or not all(isinstance(path, str) for path in given):
+        raise RefusedInput("`remove` is not a list of paths")
+    paths = {str(path).removeprefix("./") for path in given}
+    for path in sorted(paths):
+        if path not in files:
+            raise RefusedInput(f"`remove` has {describe(path)!r}, which is no editable file")
+        if not editable.covers(path):
+            raise RefusedInput(f"`remove` has {path}, which the lab always has; change it, or leave it as it is")
+    return paths
 
 
 def _edited(items: list[tuple[str, Mapping[str, object]]], files: Mapping[str, str]) -> dict[str, str]:
     places: dict[str, list[tuple[int, int, str]]] = {}
     for where, item in items:
-        path = _path(item, where, files)
+        path = _path(item, where, files, NO_PATTERNS)
         old, new = _text(item, "old", where), _text(item, "new", where)
         # Whatever the file's line ends are, the model writes its own.
         old, new = plain(old), plain(new)

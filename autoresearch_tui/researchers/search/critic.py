@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from autoresearch_tui.lab.editable import applied
 from autoresearch_tui.python_source import constants
 from autoresearch_tui.python_source.constants import Value
 from autoresearch_tui.researchers.base import Attempt, Brief, Criticism, Proposal
@@ -41,7 +42,7 @@ class RuleCritic:
 def _opinion(brief: Brief, proposal: Proposal, risks: Sequence[str]) -> Criticism:
     if risks:
         return Criticism(Opinion.DISAGREE, f"it matches a risk rule: {'; '.join(risks)}")
-    now = step(brief.files, {**brief.files, **proposal.files})
+    now = step(brief.files, applied(brief.files, proposal.files))
     if now is None:
         return Criticism(Opinion.UNSURE, "it changes code, which rules cannot judge")
     for attempt, before in _refuted(brief):
