@@ -36,6 +36,11 @@ class Situation(Frozen):
         return self.commands and self.proposal is not None and self.proposal.stage is Stage.REVIEW
 
     @property
+    def sent_back(self) -> bool:
+        """Whether the experiment under the cursor was vetoed on the critic's word alone."""
+        return self.commands and self.selected is not None and self.selected.sent_back
+
+    @property
     def unlaunched(self) -> bool:
         """Whether the proposal on the screen can still be vetoed."""
         stages = (Stage.REVIEW, Stage.APPROVED)
@@ -152,7 +157,8 @@ _MAIN = (
     Action(
         "approve", "a", "Approve the proposal",
         "Trains exactly the diff on screen. Ignored for half a second after the diff appears.",
-        "Decide", lambda now: now.open_gate, 1, "approve", "no proposal waits for your review",
+        "Decide", lambda now: now.open_gate, 1, "approve",
+        "no proposal waits for your review; one that the critic sent back is approved in its details",
     ),
     Action(
         "veto", "v", "Veto the proposal", "It is neither trained nor proposed again; the researcher gets your reason.",
@@ -378,6 +384,9 @@ _DETAILS = (
            bar=2, short="others", more="l", first=True),
     Action("details.other", "tab", "Diff or run", "Switches between the two.", "Details",
            place="details", run="other", bar=3, short="diff/run", first=True),
+    Action("details.approve", "a", "Approve all the same", "Runs what the policy vetoed on the critic's word.",
+           "Details", lambda now: now.sent_back, 4, "approve", "the critic did not send this one back",
+           place="details", run="approve"),
     Action("details.compare", "c", "Compare with the best", "Scores, curves and diffs.", "Details", place="details",
            run="compare", bar=10, short="compare"),
     Action("details.copy", "y", "Copy the row", "As in results.tsv, to your clipboard (OSC 52).", "Details",

@@ -101,11 +101,9 @@ class CommandHandler:
         """What the policy vetoed on the critic's word: a human may approve it all the same."""
         number, experiments = command.number, self._session.state.experiments
         experiment = experiments[number] if 0 <= number < len(experiments) else None
-        if experiment is None or experiment.commit != command.commit or experiment.critic is None:
+        if experiment is None or experiment.commit != command.commit:
             return None
-        dropped = experiment.dropped
-        by_policy = isinstance(dropped, ev.ProposalVetoed) and dropped.by != HUMAN and experiment.critic.goes_back
-        return experiment if by_policy else None
+        return experiment if experiment.sent_back else None
 
     def _veto(self, command: cmd.Veto) -> ev.Event:
         experiment = self._asked_about(command.number, command.commit, "veto")

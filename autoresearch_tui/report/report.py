@@ -14,8 +14,8 @@ from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.report import chart as report_chart
 from autoresearch_tui.report.page import Block, Bullets, Code, Grid, Heading, Image, Paragraph, markdown, page
+from autoresearch_tui.session import confirmation, statistics
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session import statistics
 from autoresearch_tui.session.cost import Cost, cost
 from autoresearch_tui.session.ends import SCORED, Outcome
 from autoresearch_tui.session.fold import recorded
@@ -183,6 +183,7 @@ def look_at_first(state: State) -> list[str]:
         by = f"{measured:.6f}, measured here" if measured is not None else "about 0.03 %, as is usual"
         names = ", ".join(e.name for e in doubtful)
         items.append(f"Kept within the noise of equal runs ({by}); worth another run: {names}")
+    items += _unconfirmed(state)
     items += _risky(state)
     items += [
         f"{e.name} was kept by a score that does not go with its own log: {clean_line('; '.join(e.score.doubts))}"
@@ -202,6 +203,23 @@ def _transfers(state: State) -> list[str]:
         for e, its in kept
         if its is not None and (not its.holds or e is state.best)
     ]
+
+
+def _unconfirmed(state: State) -> list[str]:
+    """What lies before the frontier by all that is known, and was not kept, for no run was left to confirm it."""
+    best, found = state.frontier, []
+    for e in state.experiments:
+        discarded = e.outcome == Outcome.DISCARD and e.verdict is not None and e.verdict.error is not None
+        if best is None or e.commit == best.commit or not (discarded or e.stage is Stage.CONFIRMING):
+            continue
+        known = confirmation.against_frontier(state, e)
+        # What a human decided, a bound forbids, or another seed spoilt is decided.
+        settled = e.overruled or e.decided or (e.score and e.score.beyond) or confirmation.failed(state, e)
+        if known.gain > 0 and not settled:
+            found.append(f"{e.name} by {known.gain:.6f} ± {known.error:.6f}")
+    if best is None or not found:
+        return []
+    return [f"Better than {best.name}, but not confirmed; worth another run: {', '.join(found)}"]
 
 
 def _risky(state: State) -> list[str]:

@@ -158,6 +158,12 @@ class Experiment:
         return self.critic is not None and self.critic.goes_back and self.stage is Stage.REVIEW
 
     @property
+    def sent_back(self) -> bool:
+        """Whether a policy vetoed it on the critic's word: a human may approve it all the same."""
+        dropped = isinstance(self.dropped, ev.ProposalVetoed) and self.dropped.by != "human"
+        return dropped and self.critic is not None and self.critic.goes_back
+
+    @property
     def outcome(self) -> Outcome | None:
         """None while it is open."""
         if self.verdict is not None:

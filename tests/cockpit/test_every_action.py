@@ -12,6 +12,7 @@ from autoresearch_tui.cockpit.actions import ACTIONS, REPLAY, by_id
 from autoresearch_tui.cockpit.screens.review import ReviewScreen
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.ends import Opinion
 from tests.cockpit.driving import Driver, drive
 from tests.cockpit.fakes import DIFF, FakeHost, FakeSession, commit_of, night
 
@@ -147,6 +148,7 @@ CASES: dict[str, Case] = {
     "details.earlier": Case(DETAILS, shows="⊘ #5 vetoed"),
     "details.later": Case(DETAILS, shows="▶ #7 running"),
     "details.other": Case(DETAILS, check=pane("experiment-run")),
+    "details.approve": Case(DETAILS, says="the critic did not send this one back"),
     "details.compare": Case((*BELOW, "end", "enter"), check=screen("CompareScreen")),
     "details.copy": Case(DETAILS, copied="0a3f106\t0.986800\t44.0\tkeep\tWARMDOWN_RATIO 0.5→0.7"),
     "details.copy_diff": Case(DETAILS, copied=DIFF),
@@ -234,6 +236,27 @@ def test_the_details_judge_as_well(session: FakeSession, host: FakeHost, name: s
     drive(session, host, story, size=(80, 24))
     assert [type(command).__name__ for command in host.sent] == [name.title().replace("_F", "F").replace("_", "")]
     assert {command.number for command in host.sent} == {0}
+
+
+def test_what_the_policy_vetoed_on_the_critics_word_is_approved_in_the_details(
+    session: FakeSession, host: FakeHost
+) -> None:
+    night(session)
+    number = session.propose("SCALAR_LR 0.5→0.7")
+    session.review(number, "approve-if-critic-agrees")
+    session.add(ev.CriticAsked(number, commit_of(number)))
+    session.add(ev.CriticAnswered(number, commit_of(number), Opinion.DISAGREE, "it was tried", True))
+    session.add(ev.ProposalVetoed(number, commit_of(number), "policy", "it was tried"))
+
+    async def story(driver: Driver) -> None:
+        await driver.press("4", "home", "enter")
+        assert "it was tried" in driver.text()
+        assert "a approve" in driver.row(-1)
+        await driver.press("a")
+        assert f"#{number} is approved, against the critic" in driver.said()
+
+    drive(session, host, story, size=SIZE)
+    assert host.sent == [cmd.Approve(number, commit_of(number))]
 
 
 @pytest.mark.parametrize("key", ["R", "O", "C"])

@@ -24,6 +24,7 @@ from autoresearch_tui.cockpit.widgets.diff import DiffPane
 from autoresearch_tui.cockpit.widgets.log import RunLog
 from autoresearch_tui.engine import results_table
 from autoresearch_tui.report.facts import Line, facts
+from autoresearch_tui.session.commands import Approve
 from autoresearch_tui.session.state import State
 from autoresearch_tui.util.text import clean_line
 
@@ -105,6 +106,13 @@ class ExperimentScreen(FindingScreen, JudgeScreen):
         self.query_one("#experiment-diff").set_class(to_run, "-behind")
         (self._log if to_run else self._diff).focus()
 
+    def action_approve(self) -> None:
+        """What the policy vetoed on the critic's word runs after all; what and why are on the screen."""
+        experiment = self.bridge.state.experiments[self._number]
+        if self.may("details.approve"):
+            self.bridge.send(Approve(experiment.number, experiment.commit))
+            self.say(f"#{experiment.number} is approved, against the critic")
+
     def action_copy(self) -> None:
         """The row, as in results.tsv, to the clipboard of the terminal."""
         self.app.copy_to_clipboard(results_table.row(self.bridge.state.experiments[self._number]))
@@ -161,6 +169,7 @@ _STYLES = {
     "dim": "$quiet",
     "good": "$success",
     "warn": "$warning",
+    "warn-strong": "bold $warning",
     "bad": "$error",
     "accent": "$primary",
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch_tui.report.report import look_at_first
 from autoresearch_tui.researchers.base import Brief, Proposal
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import confirmation
@@ -134,6 +135,9 @@ def test_a_table_without_room_decides_on_what_is_known(folder: Path) -> None:
     assert len(state.experiments) == 4
     assert (state.experiments[3].outcome, state.frontier_number) == ("discard", 0)
     assert state.experiments[3].reason.startswith("not confirmed: 0.990000 against")
+    first = [line for line in look_at_first(state) if "not confirmed" in line]
+    assert len(first) == 1
+    assert first[0].startswith("Better than 0000, but not confirmed; worth another run: 0003 by 0.010000 ± ")
 
 
 def test_strict_keeps_the_same_gain_at_once(folder: Path) -> None:
