@@ -182,8 +182,12 @@ def of_demo(words: Sequence[str]) -> argparse.Namespace:
 def of_init(words: Sequence[str]) -> argparse.Namespace:
     parser = _parser("init")
     parser.add_argument("dir", type=Path, metavar="DIR", help="a folder that is made")
-    what = "a small language model (default), a polynomial for a sine, a sorting function, or a kernel to speed up"
-    parser.add_argument("--template", choices=("gpt", "sine", "sort", "kernel"), default="gpt", help=what)
+    what = (
+        "a small language model (default), a polynomial for a sine, a sorting function or a kernel to speed up, "
+        "a prompt that sorts messages, or a folder of skills that complete tasks"
+    )
+    names = ("gpt", "sine", "sort", "kernel", "prompt", "skill")
+    parser.add_argument("--template", choices=names, default="gpt", help=what)
     return parser.parse_args(words)
 
 

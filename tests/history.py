@@ -220,7 +220,7 @@ def _keeps(state: State) -> list[str]:
         assert older.value is not None
         assert newer.value is not None
         confirmed = newer.verdict is not None and newer.verdict.error is not None  # by means, which later runs change
-        if not newer.value < older.value and not confirmed:
+        if not state.goal.better(newer.value, older.value) and not confirmed:
             found.append(f"#{newer.number} was kept with {newer.value} after {older.value}")
         beside = newer.proposal.base in bases  # others were judged while it ran, or it clashed with them
         if newer.proposal.base != older.commit and not newer.proposal.exploratory and not beside:
@@ -230,7 +230,7 @@ def _keeps(state: State) -> list[str]:
         for older, newer in pairwise(own):
             assert older.value is not None
             assert newer.value is not None
-            if not newer.value < older.value:
+            if not state.goal.better(newer.value, older.value):
                 found.append(f"#{newer.number} leads its front with {newer.value} after {older.value}")
     return found
 

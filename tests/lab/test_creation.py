@@ -47,15 +47,16 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-@pytest.mark.parametrize("template", ["sine", "sort", "kernel"])
+@pytest.mark.parametrize("template", ["sine", "sort", "kernel", "prompt", "skill"])
 def test_a_new_lab_is_whole_and_committed(tmp_path: Path, template: str) -> None:
     done = command("init", "lab", "--template", template, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lab = open_lab(tmp_path / "lab")
     committed = git(lab.root, "ls-files").splitlines()
     settings = lab.settings.lab
+    editable = [str(path.relative_to(lab.root)) for name in settings.editable for path in lab.root.glob(name)]
     assert sorted(committed) == sorted(
-        [".gitignore", "autoresearch.toml", settings.program, *settings.editable, *settings.locked]
+        [".gitignore", "autoresearch.toml", settings.program, *editable, *settings.locked]
     )
     assert git(lab.root, "status", "--porcelain") == ""
     assert lab.settings.metric.name in lab.program.read_text()
