@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from autoresearch_tui.python_source import constants
-from autoresearch_tui.python_source.constants import Value
+from autoresearch_tui.python_source import constants, plain_text
+from autoresearch_tui.python_source.constants import Knob, Reading, Value
 
 _EXACT = 1 << 53
 """Up to here an integer is a float."""
@@ -32,12 +32,22 @@ class Setting:
         return found.hexdigest()
 
 
+def reading(path: str, text: str) -> Reading | None:
+    """What a file says, as Python or as plain text; None for Python that does not parse."""
+    return plain_text.read(path, text) if plain_text.is_text(path) else constants.read(path, text)
+
+
+def edited(path: str, text: str, changes: Mapping[Knob, Value]) -> str:
+    """The file's text with these of its literals changed."""
+    return plain_text.edit(text, changes) if plain_text.is_text(path) else constants.edit(text, changes)
+
+
 def read(files: Mapping[str, str]) -> Setting:
-    """The setting of these files; one that is no Python is its text."""
+    """The setting of these files; one that does not parse is its text."""
     rest = hashlib.sha256()
     values: dict[str, Value] = {}
     for path, text in sorted(files.items()):
-        reading = constants.read(path, text) if path.endswith(".py") else None
-        rest.update(f"{path}\0{reading.skeleton if reading else text.rstrip()}\0".encode("utf-8", "surrogatepass"))
-        values.update(reading.values if reading else {})
+        found = reading(path, text)
+        rest.update(f"{path}\0{found.skeleton if found else text.rstrip()}\0".encode("utf-8", "surrogatepass"))
+        values.update(found.values if found else {})
     return Setting(rest.hexdigest(), values)

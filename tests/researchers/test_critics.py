@@ -117,7 +117,9 @@ def test_nearness_is_mutual(start: float, one: float, two: float) -> None:
 def test_a_step_needs_the_same_code() -> None:
     assert step({"a.py": "X = 1\n"}, {"a.py": "X = 2\n"}) == {"a.py:X": (1, 2)}
     assert step({"a.py": "X = 1\n"}, {"a.py": "X = 1\nY = 2\n"}) is None
-    assert step({"a.txt": "1"}, {"a.txt": "2"}) is None
+    assert step({"a.txt": "1"}, {"a.txt": "2"}) == {"a.txt:number": (1, 2)}
+    assert step({"a.txt": "one"}, {"a.txt": "two"}) is None
+    assert step({"a.txt": "1"}, {}) is None
 
 
 # Claude

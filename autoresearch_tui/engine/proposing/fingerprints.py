@@ -20,7 +20,7 @@ from autoresearch_tui.util.atomic import write
 
 _LINE = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64}) ([0-9a-f]{64}) ([0-9a-f]{64}) ([0-9a-f]{64})", re.ASCII)
 # A change of how either is worked out needs another number; Python's own parser has a say as well.
-_METHOD = f"1 {sys.version_info.major}.{sys.version_info.minor}"
+_METHOD = f"2 {sys.version_info.major}.{sys.version_info.minor}"
 
 
 class Code(NamedTuple):

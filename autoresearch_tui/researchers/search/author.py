@@ -6,7 +6,9 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
-from autoresearch_tui.python_source import constants
+from autoresearch_tui.python_source.constants import MODULE, Knob
+from autoresearch_tui.python_source.plain_text import STATED
+from autoresearch_tui.python_source.setting import reading
 from autoresearch_tui.researchers.base import Attempt, Brief, Page
 from autoresearch_tui.researchers.history import best, near_misses, since_keep
 from autoresearch_tui.researchers.search.critic import Step, step
@@ -15,6 +17,7 @@ from autoresearch_tui.util.text import describe
 
 _MOST_LINES = 12
 _MOST_NAMES = 8
+_MEANT = (MODULE, STATED)  # to be turned
 
 
 class TemplateAuthor:
@@ -96,10 +99,10 @@ def _steps(brief: Brief) -> Iterator[tuple[int, Step]]:
                 yield attempt.number, found
 
 
-def _knobs(brief: Brief) -> Iterator[constants.Knob]:
+def _knobs(brief: Brief) -> Iterator[Knob]:
     for path, text in sorted(brief.files.items()):
-        reading = constants.read(path, text) if path.endswith(".py") else None
-        yield from (knob for knob in reading.knobs if knob.reach == constants.MODULE) if reading else ()
+        found = reading(path, text)
+        yield from (knob for knob in found.knobs if knob.reach in _MEANT) if found else ()
 
 
 def _short(key: str) -> str:

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from autoresearch_tui.lab.editable import applied
-from autoresearch_tui.python_source import constants
 from autoresearch_tui.python_source.constants import Value
+from autoresearch_tui.python_source.setting import reading
 from autoresearch_tui.researchers.base import Attempt, Brief, Criticism, Proposal
 from autoresearch_tui.session.ends import FAILED, Opinion, Outcome
 from autoresearch_tui.session.stream_marks import TEXT, part
@@ -72,7 +72,7 @@ def step(before: Mapping[str, str], after: Mapping[str, str]) -> Step | None:
         old, new = before.get(path, ""), after.get(path, "")
         if old == new:
             continue
-        one, two = (constants.read(path, text) if path.endswith(".py") else None for text in (old, new))
+        one, two = (reading(path, files[path]) if path in files else None for files in (before, after))
         if one is None or two is None or one.skeleton != two.skeleton or one.values.keys() != two.values.keys():
             return None
         values = two.values

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from autoresearch_tui.python_source.constants import BARE, LOCAL, MODULE, Knob, Value
+from autoresearch_tui.python_source.plain_text import SAID, STATED
 from autoresearch_tui.researchers.search import facts
 from autoresearch_tui.util.text import word_set
 
@@ -79,6 +80,8 @@ def usable(knobs: Iterable[Knob], texts: Mapping[str, str]) -> list[list[Knob]]:
                 groups[2].append(knob)
             elif not isinstance(knob.value, str | bool):
                 unnamed.append(knob)
+        elif knob.reach in (STATED, SAID):
+            groups[0 if knob.reach == STATED else 1].append(knob)
         elif knob.reach == BARE:
             groups[3].append(knob)
     if not any(groups):
@@ -103,7 +106,7 @@ def scale(knob: Knob, choices: Iterable[str]) -> str | None:
         return "beta"
     if parts & _FRACTIONS and 0 <= value <= 1:
         return "fraction"
-    return "rate" if parts & _RATES or (value > 0 and knob.reach == MODULE) else "coefficient"
+    return "rate" if parts & _RATES or (value > 0 and knob.reach in (MODULE, STATED, SAID)) else "coefficient"
 
 
 def _telling(knob: Knob) -> bool:

@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from autoresearch_tui.lab.goal import Goal
-from autoresearch_tui.python_source import constants
 from autoresearch_tui.python_source.constants import Knob, Value
-from autoresearch_tui.python_source.setting import Setting
+from autoresearch_tui.python_source.setting import Setting, edited, reading
 from autoresearch_tui.python_source.setting import read as read_setting
 from autoresearch_tui.researchers.base import RAN, Attempt, Brief, Proposal, ResearcherError
-from autoresearch_tui.researchers.search import breadth, facts, moves, structure, wording
+from autoresearch_tui.researchers.search import breadth, facts, lines, moves, structure, wording
 from autoresearch_tui.researchers.search.breadth import Shaping
 from autoresearch_tui.researchers.search.moves import LEVELS, Step
 from autoresearch_tui.researchers.search.steering import (
@@ -42,6 +41,7 @@ _PLATEAU = 8  # experiments without a keep
 _PAIR_ON_PLATEAU = 0.25
 _FEW = 3  # knobs
 _WANDERINGS = 200
+_EARLIER = 40  # attempts whose lines may come back
 _BEFORE = 200  # attempts of earlier sessions that the search learns from
 _TELLING = RAN | {Outcome.VETOED}
 
@@ -118,10 +118,10 @@ class _Plan:
             *refused,
             *(s.digest for n, s in settings.items() if s and n not in never_run),
         }
-        texts = {**brief.locked, **brief.files}
+        texts = {path: text for path, text in {**brief.locked, **brief.files}.items() if path.endswith(".py")}
         self._choices = facts.choices(texts)
         self._rules = facts.Rules(texts)
-        found = [k for path, text in brief.files.items() if (r := _read(path, text)) for k in r.knobs]
+        found = [k for path, text in brief.files.items() if (r := reading(path, text)) for k in r.knobs]
         self._groups = moves.usable(found, texts)
         self.kinds = kinds(found, self._choices)
         self._front = {a.number for a in brief.history if brief.front is None or a.front == brief.front.number}
@@ -129,13 +129,13 @@ class _Plan:
         self._known = [*_trials_before(brief, search), *self.trials]
         self.shapings = list(_shapings(brief, settings, search))
         self._edits = list(search.shapes(brief, brief.base).values()) if brief.files else []
+        self._edits += _line_edits(brief)
         self._dead = breadth.dead(self._known)
         self._bounds = Bounds(self._known, self.kinds)
         if not any(self._groups) and not self._edits:
-            raise ResearcherError(
-                f"nothing to turn in {', '.join(brief.files)}: the offline search needs a constant, such as RATE = 0.1",
-                fatal=True,
-            )
+            names = ", ".join(brief.files) or "no file at all"
+            needs = "the offline search needs a constant, such as RATE = 0.1, or lines of text"
+            raise ResearcherError(f"nothing to turn in {names}: {needs}", fatal=True)
 
     def best(self, cancelled: threading.Event) -> tuple[Idea, str, dict[str, str]] | None:
         """What the table speaks for, its setting and its files; None when cancelled."""
@@ -338,6 +338,7 @@ def _shapings(brief: Brief, settings: Mapping[int, Setting | None], search: Sear
         if after is None or before is None or after.skeleton == before.skeleton:
             continue
         edit = search.shapes(brief, attempt.base).get(after.digest)
+        edit = edit or lines.between(brief.files_at(attempt.base), brief.files_at(attempt.commit))
         if edit is not None:
             old, new = scores.get(attempt.base), scores.get(attempt.commit)
             yield Shaping(attempt.number, _outcome(attempt), edit, _gain(old, new, brief.goal))
@@ -359,14 +360,29 @@ def _trial(
     return PastTrial(attempt.number, _outcome(attempt), changes, _gain(old, new, goal), old, new)
 
 
-def _read(path: str, text: str) -> constants.Reading | None:
-    return constants.read(path, text) if path.endswith(".py") else None
+def _line_edits(brief: Brief) -> list[Edit]:
+    """Edits of lines of the files that are no code, with lines of their earlier versions, the newest first."""
+    newest = [a.commit for a in reversed(brief.history[-_EARLIER:]) if a.commit != brief.base]
+    versions = list(_versions(brief, newest))
+    found: list[Edit] = []
+    for path, text in brief.files.items():
+        if not path.endswith(".py"):
+            found += lines.edits(path, text, lines.earlier(text, (v[path] for v in versions if path in v)))
+    return found
+
+
+def _versions(brief: Brief, commits: Sequence[str]) -> Iterator[Mapping[str, str]]:
+    for commit in commits:
+        try:
+            yield brief.files_at(commit)
+        except (KeyError, OSError):
+            continue
 
 
 def _edited(files: Mapping[str, str], move: Move) -> dict[str, str] | None:
     result = {}
     for path in {step.knob.path for step in move}:
-        result[path] = constants.edit(files[path], {s.knob: s.after for s in move if s.knob.path == path})
+        result[path] = edited(path, files[path], {s.knob: s.after for s in move if s.knob.path == path})
     return result
 
 

@@ -26,7 +26,8 @@ _MOST = 400  # edits of one file
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One edit. `site` is the same from one version of the file to the next; `text` is the whole new file."""
+    """One edit. `site` is the same from one version of the file to the next; `text` is the whole new file; `words` its
+    description, where the other fields do not say it well."""
 
     path: str
     site: str
@@ -35,6 +36,7 @@ class Edit:
     after: str
     why: str
     text: str
+    words: str = ""
 
     @property
     def key(self) -> str:
@@ -44,6 +46,8 @@ class Edit:
     @property
     def description(self) -> str:
         """In words, for the table."""
+        if self.words:
+            return self.words
         where = self.site.partition(" / ")[0]
         return f"{where}: {self.before} → {self.after}"
 
