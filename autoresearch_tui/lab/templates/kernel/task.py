@@ -11,8 +11,8 @@ Words = list[str]
 
 FILE, FUNCTION, ARGUMENT = "kernel.py", "distances", "words"
 WRONG = "the answer is not the edit distances"
-SIZE = 48  # letters in a timed word
-OTHERS = 4  # words that the first one is compared with
+SIZE = 32  # letters in a timed word
+OTHERS = 3  # words that the first one is compared with
 SEED = 20240711  # of the words that are only checked
 DNA = "acgt"
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -95,7 +95,7 @@ def _shifted(rng: random.Random, size: int) -> Words:
 
 
 def _ragged(rng: random.Random, size: int) -> Words:
-    """Words of two letters, the others from none to half as long again."""
+    """Words of two letters, the others from none to as long as the first."""
     return [_word(rng, "ab", size), *(_word(rng, "ab", size * k // 2) for k in range(OTHERS))]
 
 
