@@ -221,31 +221,40 @@ class Night:
 
     def play(self, runs: int) -> str:
         """The text of the best that is kept after so many runs."""
+        self.begin()
+        while self.runs < runs and self.step():
+            pass
+        assert self.state.best is not None
+        return self.texts[self.state.best.commit]
+
+    def begin(self) -> None:
+        """Up to the baseline's verdict."""
         began = ev.SessionBegan("t", "t", self._commit(self.text), "val_bpb", "minimize", 0.0, 300, ("train.py",), {})
         self._fold(began)
         for record in prior_results.records("", self.earlier):
             self._fold(record)
-        archive, search = SourceCache(self.lab, self), Search(self.seed)  # type: ignore[arg-type]
+        self._archive, self._search = SourceCache(self.lab, self), Search(self.seed)  # type: ignore[arg-type]
         self._run(self._propose(self.text, began.base, "baseline", author=gate.BASELINE))
-        while self.runs < runs:
-            if crossed := self._cross():
-                self._run(crossed)
-                continue
-            start = base_choice.choose(self.state, can_fix=False, search=self.policy.search)
-            brief = archive.brief(self.state, len(self.state.experiments), start.base, start.front)
-            brief = replace(brief, tried=self.tried)
-            try:
-                made = search.propose(brief, lambda _: None, threading.Event())
-            except ResearcherError:
-                break
-            assert made is not None
-            text = made.files["train.py"]
-            fields = {"exploratory": start.exploratory, "front": start.front}
-            proposed = self._propose(text, start.base, made.description, **fields)
-            if not (self.policy.critic and self._refused(brief, made, proposed)):
-                self._run(proposed)
-        assert self.state.best is not None
-        return self.texts[self.state.best.commit]
+
+    def step(self) -> bool:
+        """One more proposal, to its verdict; False if there is nothing left to try."""
+        if crossed := self._cross():
+            self._run(crossed)
+            return True
+        start = base_choice.choose(self.state, can_fix=False, search=self.policy.search)
+        brief = self._archive.brief(self.state, len(self.state.experiments), start.base, start.front)
+        brief = replace(brief, tried=self.tried)
+        try:
+            made = self._search.propose(brief, lambda _: None, threading.Event())
+        except ResearcherError:
+            return False
+        assert made is not None
+        text = made.files["train.py"]
+        fields = {"exploratory": start.exploratory, "front": start.front}
+        proposed = self._propose(text, start.base, made.description, **fields)
+        if not (self.policy.critic and self._refused(brief, made, proposed)):
+            self._run(proposed)
+        return True
 
     def _refused(self, brief: Brief, made: Proposal, proposed: Experiment) -> bool:
         """Whether the critic of rules disagrees; then it is vetoed, as the policy would."""

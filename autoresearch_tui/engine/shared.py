@@ -14,7 +14,7 @@ from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.comparing import measured
 from autoresearch_tui.session.ends import JUDGED, Outcome
 from autoresearch_tui.session.prior_results import RECORD_ROWS, PriorResult, to_rows
-from autoresearch_tui.session.state import Experiment, State, better
+from autoresearch_tui.session.state import Experiment, Stage, State, better
 from autoresearch_tui.sharing import incoming
 from autoresearch_tui.sharing.store import Code, Store
 
@@ -53,8 +53,9 @@ class SharedResults:
         """Propose the best of what is not tried yet, while the lab's number of them is not used up."""
         state, wanted = self._session.state, self._session.lab.settings.share.verify
         best = state.frontier
-        tried = [e for e in state.experiments if e.proposal.origin]
-        if best is None or best.value is None or len(tried) >= wanted:
+        tried = [e for e in state.experiments if e.proposal.origin and e.outcome != Outcome.WITHDRAWN]
+        # One after the other: the next would be put onto a frontier that this one may move.
+        if best is None or best.value is None or len(tried) >= wanted or any(e.stage is not Stage.DONE for e in tried):
             return False
         for one in candidates(state):
             if (one.name, best.commit) in self._unfit:
@@ -73,13 +74,12 @@ class SharedResults:
             return None
         before = session.archive.files(best.commit)
         theirs, base = store.code(one.code, session.lab.settings.lab.editable)
-        whole = beats(one, state)
-        after = _whole(before, theirs) if whole else _merged(before, theirs, base)
+        after = proposed(one, state, before, theirs, base)
         if after is None or preflight.check(before, after, tried={}, python_path=session.python_path):
             return None
         changed = {path: text for path, text in after.items() if text != before.get(path)}
         number, when = len(state.experiments), session.now()
-        made = session.commits.shared(number, best, one, changed, state.program, when, claimed=whole)
+        made = session.commits.shared(number, best, one, changed, state.program, when, claimed=beats(one, state))
         return None if session.archive.reason_to_withdraw(state, number, made.commit) else made
 
 
@@ -111,9 +111,14 @@ def beats(one: PriorResult, state: State) -> bool:
     return one.comparable and one.value is not None and better(state, one.value)
 
 
-def _whole(before: Mapping[str, str], theirs: Code) -> dict[str, str] | None:
-    """Their code in place of ours; None if they have not all of the files."""
-    return {path: theirs[path] for path in before} if theirs.keys() >= before.keys() else None
+def proposed(
+    one: PriorResult, state: State, before: Mapping[str, str], theirs: Code, base: Code
+) -> dict[str, str] | None:
+    """What to try of it in place of our files: theirs as they are if they beat the frontier by their lab's word, else
+    ours with what they changed of their base. None if they have not all of the files, or the changes clash."""
+    if beats(one, state):
+        return {path: theirs[path] for path in before} if theirs.keys() >= before.keys() else None
+    return _merged(before, theirs, base)
 
 
 def _merged(before: Mapping[str, str], theirs: Code, base: Code) -> dict[str, str] | None:

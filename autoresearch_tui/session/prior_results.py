@@ -70,8 +70,8 @@ def verified(experiment: Experiment) -> str:
     if value is None:
         return f"an idea of {made.origin}, not verified here"
     if made.claimed is None:
-        return f"an idea of {made.origin}; here, on other code than theirs, {value:.6g}"
-    return f"an idea of {made.origin}; verified here: {value:.6g} against their {made.claimed:.6g}"
+        return f"an idea of {made.origin}; here, on other code than theirs, {value:.6f}"
+    return f"an idea of {made.origin}; verified here: {value:.6f} against their {made.claimed:.6f}"
 
 
 _FIELDS = tuple(field.name for field in fields(PriorResult))

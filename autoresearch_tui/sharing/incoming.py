@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -125,12 +126,17 @@ def _of_one(each: Shared, now: comparing.Measured, possible: Sequence[float]) ->
             value=None if impossible else one.value,
             memory_gb=one.memory_gb,
             status=one.outcome,
-            description=one.description,
+            description=_numbered(one.description, each.who),
             flags=(*otherwise, "its score is none that this lab can have") if impossible else otherwise,
             number=one.number,
-            reason=one.reason,
+            reason=_numbered(one.reason, each.who),
             origin=each.who,
             code=each.codes.get(one.number, ""),
-            hypothesis=one.hypothesis,
+            hypothesis=_numbered(one.hypothesis, each.who),
             judged_alike=alike and not impossible,
         )
+
+
+def _numbered(text: str, who: str) -> str:
+    """Their #3 is not ours."""
+    return re.sub(r"(?<![\w.-])#(?=[0-9])", f"{who}#", text)

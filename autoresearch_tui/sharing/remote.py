@@ -58,10 +58,14 @@ def find(repo: GitRepo, named: str) -> Remote:
         url = str(path.resolve())
     elif name in names and "://" not in url and not re.match(r"[^/]+:", url) and not url.startswith("/"):
         url = str((repo.top() / url).resolve())
-    shown = url
+    return Remote(url, describe(_shown(url, url), 200), tuple(repo.setting_lines("--get-regexp", _CONFIGURED)))
+
+
+def _shown(text: str, url: str) -> str:
+    """A text without the password that is in an address."""
     for password in passwords(url):
-        shown = shown.replace(password, "…")
-    return Remote(url, describe(shown, 200), tuple(repo.setting_lines("--get-regexp", _CONFIGURED)))
+        text = text.replace(password, "…")
+    return text
 
 
 def _default(repo: GitRepo, names: Sequence[str]) -> str:
@@ -79,7 +83,7 @@ def shared_refs(remote: Remote, store: Store) -> tuple[dict[str, str], bool]:
     code, out, errors = _git(remote, store, words, LIST_SECONDS, LIST_BYTES)
     cut = len(out) >= LIST_BYTES
     if code and not cut:
-        raise Refused(f"{remote.shown}: {_why(errors)}")
+        raise Refused(f"{remote.shown}: {_why(errors, remote)}")
     found = (_LINE.fullmatch(line) for line in out.decode("utf-8", "replace").splitlines())
     return {line[2]: line[1] for line in found if line}, cut
 
@@ -97,7 +101,7 @@ def push(remote: Remote, store: Store, moves: Mapping[str, tuple[str, str]]) -> 
     lines = [line.split("\t") for line in out.decode("utf-8", "replace").splitlines()]
     refused = {w[1].rpartition(":")[2]: describe(w[2], 200) for w in lines if len(w) == 3 and w[0] == "!"}
     if code and not refused:
-        raise Refused(f"{remote.shown}: {_why(errors)}")
+        raise Refused(f"{remote.shown}: {_why(errors, remote)}")
     return refused
 
 
@@ -125,7 +129,7 @@ def _fetch(remote: Remote, store: Store, refs: Sequence[str]) -> str:
     plain = ("--quiet", "--no-tags", "--no-recurse-submodules", "--no-prune", "--refmap=")
     words = (*bounds, "fetch", *plain, "--", remote.url, *(f"+{ref}:{ref}" for ref in refs))
     code, _, errors = _git(remote, store, words, EXCHANGE_SECONDS, PACK_BYTES)
-    return _why(errors) if code else ""
+    return _why(errors, remote) if code else ""
 
 
 def _git(remote: Remote, store: Store, words: Sequence[str], seconds: float, largest: int) -> tuple[int, bytes, bytes]:
@@ -181,8 +185,8 @@ def _environment(remote: Remote) -> dict[str, str]:
     return env
 
 
-def _why(errors: bytes) -> str:
-    """What git, or what it started, complains of, in one line."""
+def _why(errors: bytes, remote: Remote) -> str:
+    """What git, or what it started, complains of, in one line without a password."""
     lines = [line.strip() for line in errors.decode("utf-8", "replace").splitlines() if line.strip()]
     told = [line for line in lines if line.startswith(("fatal:", "error:", "ssh:", "remote: error", "remote: fatal"))]
     first = next((line for line in told if "Could not read from remote" not in line), (told or lines or [""])[0])
@@ -190,4 +194,8 @@ def _why(errors: bytes) -> str:
         return "wants a password, and there is nobody to ask; set up a credential helper or a key"
     if "Permission denied (publickey" in " ".join(lines):
         return "does not know this user's ssh key; `ssh-add` it, or set one up"
-    return describe(first.removeprefix("fatal: ").removeprefix("error: "), 200) if first else "git failed"
+    return (
+        describe(_shown(first, remote.url).removeprefix("fatal: ").removeprefix("error: "), 200)
+        if first
+        else "git failed"
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session.prior_results import to_rows
+from autoresearch_tui.session.prior_results import PriorResult, to_rows
 from autoresearch_tui.session.prior_tables import parse
 from tests.cockpit.driving import Driver, drive
 from tests.cockpit.fakes import FakeHost, FakeSession
@@ -55,6 +57,33 @@ def test_the_number_in_an_earlier_session_is_whole(session: FakeSession, host: F
         assert "nov29-…#15 ↶ withdrawn " in driver.text()
 
     drive(session, host, story, size=(80, 24))
+
+
+def test_what_other_labs_shared_has_its_origin_and_what_became_of_it_here(session: FakeSession, host: FakeHost) -> None:
+    session.begin()
+    session.add(ev.HistoryRead("results.tsv", to_rows(parse(TABLE, "val_bpb")), 1))
+    theirs = PriorResult("ada/s#7", 1.05, 2.0, "keep", "an \x1b[31midea", number=7, origin="ada", judged_alike=True)
+    other = replace(theirs, name="bob/s#2", number=2, origin="bob", flags=("it ran on a toaster",))
+    session.add(ev.SharedRead(to_rows((theirs, other)), left_out=3))
+    session.whole("baseline", 1.1, "keep")
+    made = session.proposal("ada: an idea", author="shared", origin="ada/s#7", claimed=1.05)
+    session.launch(made)
+    session.end(made, 1.06, "keep")
+
+    async def story(driver: Driver) -> None:
+        await driver.tick()
+        text = driver.text()
+        assert "from other labs, unverified: 2 of 5 results" in text
+        assert "ada#7 ✓" in text
+        assert "#1 here: keep" in text
+        assert "it ran on a toaster" in text
+        assert "2 shared by other labs" in text
+        assert driver.app.main.results.count == 2 + 3 + 3
+        driver.app.main.results.focus()
+        await driver.press("enter")
+        assert "an idea of ada/s#7; verified here: 1.060000 against their 1.050000" in driver.text()
+
+    drive(session, host, story, size=(200, 50))
 
 
 def test_without_them_nothing_is_shown(session: FakeSession, host: FakeHost) -> None:

@@ -52,7 +52,7 @@ def test_a_keep_from_elsewhere_is_scored_here_and_a_lie_is_not_kept(
     assert truth.value == truth.proposal.claimed == pytest.approx(1.019625)
     assert truth.proposal.author == "shared"
     assert truth.description == "ada: WIDTH to 14"
-    assert "verified here: 1.01963 against their 1.01963" in "\n".join(as_lines(truth, after, 100))
+    assert "verified here: 1.019625 against their 1.019625" in "\n".join(as_lines(truth, after, 100))
     assert "@" in marking(after).of(truth)
     assert after.best is truth
     assert problems(ours, "t") == []

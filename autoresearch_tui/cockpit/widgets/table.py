@@ -275,7 +275,7 @@ class Table:
         first, each under its heading."""
         state = self.state
         return (
-            *((_heading("other labs', unverified", state.shared, state.shared_left_out),) if state.shared else ()),
+            *((_heading("from other labs, unverified", state.shared, state.shared_left_out),) if state.shared else ()),
             *state.shared,
             *((_heading("before this session", state.prior, state.prior_left_out),) if state.prior else ()),
             *reversed(state.prior),
