@@ -36,7 +36,7 @@ from autoresearch_tui.session.prior_results import PriorResult, to_rows
 
 EVERY = 5
 """Runs between two fetches."""
-TARGETS = (0.8, 0.7, 0.6)
+TARGETS = (0.9, 0.8, 0.7)
 
 
 @dataclass
@@ -123,7 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labs", type=int, default=100)
     parser.add_argument("--peers", type=int, default=4, help="from whose remote each fetches")
-    parser.add_argument("--runs", type=int, default=30, help="of each lab")
+    parser.add_argument("--runs", type=int, default=24, help="of each lab")
     parser.add_argument("--verify", type=int, default=10, help="of others' changes that each tries at most")
     parser.add_argument("--liars", type=int, default=0, help="labs that claim what is not so")
     parser.add_argument("--seed", type=int, default=0, help="of the landscape")

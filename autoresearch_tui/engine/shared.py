@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 
-from autoresearch_tui.engine.proposing import preflight
+from autoresearch_tui.engine.proposing import file_checks, preflight
 from autoresearch_tui.engine.session import Session
+from autoresearch_tui.lab.editable import change_between
 from autoresearch_tui.lab.git import GitError
-from autoresearch_tui.python_source.merge import merge
+from autoresearch_tui.python_source.merge import merge_files
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.comparing import measured
 from autoresearch_tui.session.ends import JUDGED, Outcome
@@ -73,11 +75,14 @@ class SharedResults:
         if store is None:
             return None
         before = session.archive.files(best.commit)
-        theirs, base = store.code(one.code, session.lab.settings.lab.editable)
+        editable = session.lab.editable
+        theirs, base = store.codes([one.code], editable)[one.code]
         after = proposed(one, state, before, theirs, base)
-        if after is None or preflight.check(before, after, tried={}, python_path=session.python_path):
+        if after is None or file_checks.check(before, after, editable, partial(session.archive.paths, best.commit)):
             return None
-        changed = {path: text for path, text in after.items() if text != before.get(path)}
+        if preflight.check(before, after, tried={}, python_path=session.python_path):
+            return None
+        changed = change_between(before, after)
         number, when = len(state.experiments), session.now()
         made = session.commits.shared(number, best, one, changed, state.program, when, claimed=beats(one, state))
         return None if session.archive.reason_to_withdraw(state, number, made.commit) else made
@@ -115,18 +120,5 @@ def proposed(
     one: PriorResult, state: State, before: Mapping[str, str], theirs: Code, base: Code
 ) -> dict[str, str] | None:
     """What to try of it in place of our files: theirs as they are if they beat the frontier by their lab's word, else
-    ours with what they changed of their base. None if they have not all of the files, or the changes clash."""
-    if beats(one, state):
-        return {path: theirs[path] for path in before} if theirs.keys() >= before.keys() else None
-    return _merged(before, theirs, base)
-
-
-def _merged(before: Mapping[str, str], theirs: Code, base: Code) -> dict[str, str] | None:
-    """Our code with what they changed; None if both changed the same lines."""
-    after = dict(before)
-    for path, text in theirs.items():
-        merged = merge(base.get(path, ""), before.get(path, ""), text)
-        if merged is None:
-            return None
-        after[path] = merged
-    return after
+    ours with what they changed of their base. None if the changes clash."""
+    return dict(theirs) if beats(one, state) else merge_files(base, before, theirs)

@@ -45,7 +45,7 @@ def _fetch(lab: Lab, store: Store, where: remote.Remote) -> list[str]:
     known = store.refs(records.PREFIX)
     new = [ref for ref in wanted if known.get(ref) != there[ref]]
     refused = remote.fetch(where, store, new) if new else {}
-    sessions, unusable = store.sessions(lab.settings.lab.editable)
+    sessions, unusable = store.sessions(lab.editable)
     came = [each for each in sessions if records.ref_of(each.who, each.name) in new and each.who not in refused]
     left_out += unusable
     for each in came:
@@ -100,7 +100,7 @@ def results(lab: Lab, store: Store, now: comparing.Measured) -> tuple[tuple[Prio
     """
     own = own_names(lab)
     by_who: dict[str, list[PriorResult]] = {}
-    for each in store.sessions(now.session.editable)[0]:
+    for each in store.sessions(lab.editable)[0]:
         if each.name not in own:
             by_who.setdefault(each.who, []).extend(_of_one(each, now, lab.settings.metric.range))
     goal = Goal(now.session.goal)

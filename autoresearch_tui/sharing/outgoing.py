@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from autoresearch_tui.lab.editable import Editable
 from autoresearch_tui.lab.git import GitError, GitRepo
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.session_files import SessionFiles
@@ -106,7 +107,7 @@ def pack(lab: Lab, repo: GitRepo, tag: str, selection: Selection, who: str) -> P
     cleaner = Cleaner(os.environ, lab.root)
     held_back: Counter[str] = Counter()
     chosen = selection.experiments(tag, state)
-    texts = _texts(repo, chosen, began.editable)
+    texts = _texts(repo, chosen, lab.editable)
     sent: list[SharedExperiment] = []
     pushed: dict[str, str] = {}
     for experiment in chosen:
@@ -134,9 +135,9 @@ def pack(lab: Lab, repo: GitRepo, tag: str, selection: Selection, who: str) -> P
     return Parcel(ref, pushed, tuple(sent), when, held_back)
 
 
-def _texts(repo: GitRepo, chosen: Sequence[Experiment], paths: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+def _texts(repo: GitRepo, chosen: Sequence[Experiment], editable: Editable) -> Mapping[str, Mapping[str, str]]:
     commits = dict.fromkeys(commit for e in chosen for commit in (e.commit, e.proposal.base))
-    return repo.read_many(list(commits), paths)
+    return repo.editable_of_many(list(commits), editable)
 
 
 def _problem(cleaner: Cleaner, code: Mapping[str, str], base: Mapping[str, str]) -> str:

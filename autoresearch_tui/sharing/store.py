@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import subprocess
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from autoresearch_tui.lab.editable import LARGEST_BYTES
+from autoresearch_tui.lab import git_trees
+from autoresearch_tui.lab.editable import LARGEST_BYTES, MOST_FILES, Editable
 from autoresearch_tui.lab.git import SAFE, GitError, GitRepo
 from autoresearch_tui.sharing import records
 from autoresearch_tui.sharing.records import SharedExperiment, SharedSession, UnusableRecord
@@ -27,6 +29,9 @@ FOLDER = "shared.git"
 _PLAIN, _TREE = ("100644", "100755"), "40000"
 # Folders of experiments, of at most five digits, in a tree of as many entries as a session may have.
 _TREE_BYTES = 64 * (records.MOST_EXPERIMENTS + 2)
+_CODE, _BASE = "files/", "base/"
+# In the folder of one experiment: what is there is looked at up to here.
+_MOST_ENTRIES = 4 * MOST_FILES
 _SESSIONS_AT_ONCE = 50
 
 Code = Mapping[str, str]
@@ -126,8 +131,8 @@ class Store(GitRepo):
 
     # ── others' ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def sessions(self, paths: Sequence[str]) -> tuple[list[Shared], Counter[str]]:
-        """Every session that can be read, with the code at `paths`; and what cannot, counted by the reason.
+    def sessions(self, editable: Editable) -> tuple[list[Shared], Counter[str]]:
+        """Every session that can be read, with the code at editable paths; and what cannot, counted by the reason.
 
         A few calls of git, however many sessions there are.
         """
@@ -135,11 +140,11 @@ class Store(GitRepo):
         left_out: Counter[str] = Counter()
         refs = sorted(self.refs(records.PREFIX).items())
         for start in range(0, len(refs), _SESSIONS_AT_ONCE):
-            self._read_sessions(refs[start : start + _SESSIONS_AT_ONCE], paths, found, left_out)
+            self._read_sessions(refs[start : start + _SESSIONS_AT_ONCE], editable, found, left_out)
         return found, left_out
 
     def _read_sessions(
-        self, refs: Sequence[tuple[str, str]], paths: Sequence[str], found: list[Shared], left_out: Counter[str]
+        self, refs: Sequence[tuple[str, str]], editable: Editable, found: list[Shared], left_out: Counter[str]
     ) -> None:
         trees = self._trees([f"{commit}^{{tree}}" for _, commit in refs], _TREE_BYTES)
         names = {records.SESSION: records.SESSION_BYTES, records.EXPERIMENTS: records.EXPERIMENTS_BYTES}
@@ -152,7 +157,7 @@ class Store(GitRepo):
             except UnusableRecord as error:
                 left_out[f"{error!s} in a session"] += 1
         folders = {tree: None for each in some for tree in each.codes.values()}
-        problems = self._problems(list(folders), paths)
+        problems = self._problems(list(folders), editable)
         for each in some:
             bad = {number: problems[tree] for number, tree in each.codes.items() if tree in problems}
             each.left_out.update(bad.values())
@@ -182,37 +187,45 @@ class Store(GitRepo):
             raise UnusableRecord("records that are too long")
         return text
 
-    def _problems(self, trees: Sequence[str], paths: Sequence[str]) -> dict[str, str]:
+    def _problems(self, trees: Sequence[str], editable: Editable) -> dict[str, str]:
         """What is wrong with the code in folders of experiments: links, submodules, giants, nothing of ours in it."""
-        asked = [(tree, f"{part}/{path}") for tree in trees for part in ("files", "base") for path in paths]
-        entries = self._walk(asked)
-        blobs = list({entry.object: None for entry in entries.values() if entry.mode in _PLAIN})
+        found, too_many = self._files(trees, editable)
+        blobs = list({entry.object: None for files in found.values() for entry in files.values()})
         sizes = dict(zip(blobs, self._sizes(blobs), strict=True))
-        with_files = {tree for tree, path in entries if path.startswith("files/")}
-        found = {tree: "no code of this lab's files" for tree in trees if tree not in with_files}
-        for (tree, _), entry in entries.items():
-            kind, size = sizes.get(entry.object) or ("", 0)
-            if entry.mode not in _PLAIN or kind != "blob":
-                found[tree] = "a link or a folder in place of code"
-            elif size > LARGEST_BYTES:
-                found[tree] = f"a file of more than {LARGEST_BYTES >> 20} MiB"
-        return found
+        problems: dict[str, str] = dict.fromkeys(too_many, "too many files")
+        for tree, files in found.items():
+            if not any(path.startswith(_CODE) for path in files):
+                problems.setdefault(tree, "no code of this lab's files")
+            for entry in files.values():
+                kind, size = sizes.get(entry.object) or ("", 0)
+                if entry.mode not in _PLAIN or kind != "blob":
+                    problems[tree] = "a link or a folder in place of code"
+                elif size > LARGEST_BYTES:
+                    problems[tree] = f"a file of more than {LARGEST_BYTES >> 20} MiB"
+        return problems
 
-    def _walk(self, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Entry]:
-        """What is at each path under each tree, as far as there is something: a step down is one look for all."""
-        found: dict[tuple[str, str], Entry] = {}
-        open_ = {(tree, path): (tree, path.split("/")) for tree, path in asked}
-        while open_:
-            trees = self._trees(list({tree: None for tree, _ in open_.values()}), _TREE_BYTES)
-            deeper = {}
-            for key, (tree, parts) in open_.items():
-                entry = trees.get(tree, {}).get(parts[0])
-                if entry is not None and len(parts) > 1 and entry.mode == _TREE:
-                    deeper[key] = (entry.object, parts[1:])
-                elif entry is not None:
-                    found[key] = entry if len(parts) == 1 else Entry("", entry.object)
-            open_ = deeper
-        return found
+    def _files(self, trees: Sequence[str], editable: Editable) -> tuple[dict[str, dict[str, Entry]], frozenset[str]]:
+        """What is at editable paths in folders of experiments, by `files/<path>` and `base/<path>`: a step down is one
+        look for all. And the folders that have more than a lab may have, where not all was looked at."""
+        found: dict[str, dict[str, Entry]] = {tree: {} for tree in trees}
+        seen: Counter[str] = Counter()
+        level: dict[str, list[tuple[str, str]]] = {tree: [(tree, "")] for tree in trees}
+        while level:
+            entries = self._trees(list(level), _TREE_BYTES)
+            deeper: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+            for each, places in level.items():
+                for (tree, folder), (name, entry) in itertools.product(places, entries.get(each, {}).items()):
+                    path = f"{folder}{name}"
+                    part, _, inside = path.partition("/")
+                    seen[tree] += 1
+                    if seen[tree] > _MOST_ENTRIES or f"{part}/" not in (_CODE, _BASE):
+                        continue
+                    if inside in editable.plain or (inside and editable.covers(inside)):
+                        found[tree][path] = entry
+                    elif entry.mode == _TREE and (not inside or _leads(inside, editable)):
+                        deeper[entry.object].append((tree, f"{path}/"))
+            level = deeper
+        return found, frozenset(tree for tree, count in seen.items() if count > _MOST_ENTRIES)
 
     # ── objects ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -237,27 +250,29 @@ class Store(GitRepo):
         return [(w[0], int(w[1])) if len(w) == 2 and w[1].isdigit() else None for w in words]
 
     def _contents(self, names: Sequence[str]) -> list[bytes]:
-        """The bytes of each object; all of them are there."""
-        asked = "".join(f"{name}\n" for name in names).encode()
-        data = self._git_bytes("cat-file", "--batch=%(objectsize)", stdin=asked) if names else b""
-        found: list[bytes] = []
-        place = 0
-        for _ in names:
-            end = data.index(b"\n", place)
-            size = int(data[place:end])
-            found.append(data[end + 1 : end + 1 + size])
-            place = end + size + 2
-        return found
+        """The bytes of each object."""
+        return [each.data if each is not None else b"" for each in self._objects(names)]
 
-    def codes(self, trees: Sequence[str], paths: Sequence[str]) -> dict[str, tuple[Code, Code]]:
-        """:meth:`code` of many, by one git."""
-        asked = [f"{part}/{path}" for part in ("files", "base") for path in paths]
-        found = self.read_many(list(dict.fromkeys(trees)), asked)
-        return {tree: (_under("files/", texts), _under("base/", texts)) for tree, texts in found.items()}
+    def codes(self, trees: Sequence[str], editable: Editable) -> dict[str, tuple[Code, Code]]:
+        """The texts of experiments whose trees :class:`Shared` has, and those at their bases."""
+        trees = list(dict.fromkeys(trees))
+        files, base = (self._texts(trees, part, editable) for part in (_CODE, _BASE))
+        return {tree: (files[tree], base[tree]) for tree in trees}
 
-    def code(self, tree: str, paths: Sequence[str]) -> tuple[Code, Code]:
-        """The texts of an experiment whose tree :class:`Shared` has, and those at its base."""
-        return self.codes([tree], paths)[tree]
+    def _texts(self, trees: Sequence[str], part: str, editable: Editable) -> dict[str, dict[str, str]]:
+        named = self.read_many(trees, [f"{part}{path}" for path in editable.plain])
+        more: Mapping[str, Mapping[str, str]] = {}
+        if editable.patterns:
+            more = git_trees.texts(self._objects, git_trees.found(self._objects, trees, part, editable))
+        return {
+            tree: {**{path.removeprefix(part): text for path, text in texts.items()}, **more.get(tree, {})}
+            for tree, texts in named.items()
+        }
+
+
+def _leads(folder: str, editable: Editable) -> bool:
+    """Whether editable files may be below it."""
+    return editable.reaches(folder) or any(path.startswith(f"{folder}/") for path in editable.plain)
 
 
 def _entries(tree: bytes, width: int) -> dict[str, Entry]:
@@ -271,10 +286,6 @@ def _entries(tree: bytes, width: int) -> dict[str, Entry]:
         found[name.decode("utf-8", "replace")] = Entry(mode.decode("ascii", "replace"), digest.hex())
         place = end + 1 + width
     return found
-
-
-def _under(folder: str, texts: Code) -> Code:
-    return {path.removeprefix(folder): text for path, text in texts.items() if path.startswith(folder)}
 
 
 def _plain_environment() -> dict[str, str]:

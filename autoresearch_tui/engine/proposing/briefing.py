@@ -111,9 +111,7 @@ class SourceCache:
         if store is None:
             return []
         tried, known = tried[:_EARLIER_CODES], self._fingerprints.known()
-        self._fingerprints.add(
-            store.codes([one.code for one in tried if one.code not in known], self._lab.settings.lab.editable)
-        )
+        self._fingerprints.add(store.codes([one.code for one in tried if one.code not in known], self._lab.editable))
         return [(one, known[one.code]) for one in tried if one.code in known]
 
     def _hold(self, commits: Sequence[str]) -> None:
