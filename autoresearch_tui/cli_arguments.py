@@ -168,7 +168,7 @@ def of_open(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _table(title: str, summaries: Mapping[str, str]) -> str:
-    return "\n".join([title, *(f"  {name:<14}{text}" for name, text in summaries.items() if name)])
+    return "\n".join([title, *(f"  {name:<13}{text}" for name, text in summaries.items() if name)])
 
 
 def of_demo(words: Sequence[str]) -> argparse.Namespace:

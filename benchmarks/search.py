@@ -36,6 +36,7 @@ from autoresearch_tui.engine import gate
 from autoresearch_tui.engine.judging import scoring
 from autoresearch_tui.engine.proposing import base_choice, fronts
 from autoresearch_tui.engine.proposing.briefing import SourceCache
+from autoresearch_tui.lab.editable import Editable
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.settings import SearchSettings, Settings
 from autoresearch_tui.python_source import constants, setting
@@ -348,8 +349,11 @@ class Night:
 
     # What a researcher's brief reads of a repository.
 
-    def read_texts(self, commit: str, paths: Iterable[str]) -> dict[str, str]:
-        return {path: self.texts[commit] for path in paths if path == "train.py"}
+    def editable_texts(self, commit: str, _editable: Editable) -> dict[str, str]:
+        return {"train.py": self.texts[commit]}
+
+    def read_texts(self, _commit: str, _paths: Iterable[str]) -> dict[str, str]:
+        return {}
 
 
 @dataclass
