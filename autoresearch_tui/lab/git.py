@@ -251,6 +251,7 @@ class GitRepo:
         """Unified diff between two commits, of the lab's folder."""
         names = [*paths] or ["."]
         return self._git(
+            "-c", "core.quotePath=false",
             "diff", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--relative",
             base, commit, "--", *names,
         )  # fmt: skip

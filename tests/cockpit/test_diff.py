@@ -68,9 +68,19 @@ def test_several_files_and_what_git_says_beside_hunks() -> None:
     )
     diff = model.parse(text)
     assert [file.path for file in diff.files] == ["train.py", "a b.txt", "c.md"]
-    assert kept(diff, Kind.NOTE) == ["new file mode 100644", "Binary files differ"]
-    captions = [row.left.text for row in model.lay_out(diff).rows if row.left and row.left.kind is Kind.FILE]
-    assert captions == ["train.py", "a b.txt", "c.md"]
+    assert kept(diff, Kind.NOTE) == ["Binary files differ"]
+    layout = model.lay_out(diff)
+    captions = [row.left.text for row in layout.rows if row.left and row.left.kind is Kind.FILE]
+    assert captions == ["3 files  +5 −4", "train.py  +4 −3", "a b.txt  new", "c.md  +1 −1"]
+    assert [line.text for row in layout.files if (line := layout.rows[row].left)] == captions[1:]
+
+
+def test_a_file_that_comes_or_goes_has_a_header_of_its_own() -> None:
+    new = "diff --git a/x.md b/x.md\nnew file mode 100644\n--- /dev/null\n+++ b/x.md\n@@ -0,0 +1,2 @@\n+one\n+two\n"
+    old = "diff --git a/y.md b/y.md\ndeleted file mode 100644\n--- a/y.md\n+++ /dev/null\n@@ -1 +0,0 @@\n-gone\n"
+    assert [file.headline for file in model.parse(new + old).files] == ["x.md  new  +2", "y.md  removed  −1"]
+    first = model.lay_out(model.parse(new)).rows[0].left
+    assert first is not None and first.text == "x.md  new  +2"
 
 
 def test_plain_unified_diffs_without_git_headers_split_at_their_headers() -> None:
@@ -245,6 +255,19 @@ async def test_hunks_flags_and_the_way_back() -> None:
         assert "⚑ import os why" in app.lines()[0]
         app.pane.show("")
         assert app.lines()[0].startswith("no changes")
+
+
+@pilot_test
+async def test_from_file_to_file() -> None:
+    app = PaneApp()
+    async with app.run_test(size=(80, 10)) as pilot:
+        app.pane.show(DIFF + unified(["a"], [*"bcdefghijklm"], "c.md") + unified(["a"], [*"nopqrstuvw"], "d.md"))
+        app.pane.focus()
+        await pilot.pause()
+        assert app.lines()[0].startswith("── 3 files  +26 −5")
+        for key, shown in (("}", "train.py"), ("}", "c.md"), ("}", "d.md"), ("{", "c.md")):
+            await pilot.press(key)
+            assert app.lines()[0].startswith(f"── {shown}")
 
 
 @pilot_test

@@ -130,6 +130,14 @@ class DiffPane(ScrollView, can_focus=True):
         """The hunk before to the top."""
         self._jump(self._plan.hunks, -1)
 
+    def action_next_file(self) -> None:
+        """The next file's header to the top."""
+        self._jump(self._plan.files, 1)
+
+    def action_previous_file(self) -> None:
+        """The header of the file before to the top."""
+        self._jump(self._plan.files, -1)
+
     def action_next_flag(self) -> None:
         """The next risk flag; after the last one the first again."""
         if not self._plan.flags:

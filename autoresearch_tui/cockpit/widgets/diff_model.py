@@ -58,10 +58,19 @@ class Flag(Frozen):
 
 
 class FileDiff(Frozen):
-    """What happens to one file. `parts` holds hunks' headers and lines in the order of the diff."""
+    """What happens to one file. `parts` holds hunks' headers and lines in the order of the diff; `fate` is "new" or
+    "removed", or empty for a file that changes."""
 
     path: str
     parts: tuple[Line, ...]
+    fate: str = ""
+
+    @property
+    def headline(self) -> str:
+        """Its name, what becomes of it, and how many lines come and go."""
+        added, removed = (sum(1 for part in self.parts if part.kind is kind) for kind in (Kind.ADDED, Kind.REMOVED))
+        counts = [f"{sign}{count}" for sign, count in (("+", added), ("−", removed)) if count]
+        return "  ".join(word for word in (self.path or "(no name)", self.fate, " ".join(counts)) if word)
 
 
 class Diff(Frozen):
@@ -73,17 +82,19 @@ class Diff(Frozen):
 
 
 class Layout(Frozen):
-    """Rows, and where the reader may jump to: the rows of hunks and of risk flags."""
+    """Rows, and where the reader may jump to: the rows of hunks, of risk flags and of files' headers."""
 
     rows: tuple[Row, ...] = ()
     hunks: tuple[int, ...] = ()
     flags: tuple[int, ...] = ()
+    files: tuple[int, ...] = ()
 
 
 _HUNK = re.compile(r"@@ -(\d{1,9})(?:,(\d{1,9}))? \+(\d{1,9})(?:,(\d{1,9}))? @@(.*)", re.DOTALL)
 _FLAG = re.compile(r"(.+?):(\d{1,9})\s+(\S.*)", re.DOTALL)
 _QUOTES = re.compile(r'"""|\'\'\'|#')
 _NOISE = ("index ", "--- ", "similarity index", "dissimilarity index")
+_FATES = (("new file mode ", "new"), ("deleted file mode ", "removed"))
 
 
 def parse(text: str) -> Diff:
@@ -103,6 +114,7 @@ class _Reader:
 
     files: list[FileDiff] = field(default_factory=list)
     path: str = ""
+    fate: str = ""
     parts: list[Line] = field(default_factory=list)
     old: int = 0
     new: int = 0
@@ -159,13 +171,15 @@ class _Reader:
             name = line[4:].partition("\t")[0].strip()
             if name != "/dev/null":
                 self.path = clean_line(name.removeprefix("b/"))
+        elif fate := next((word for mark, word in _FATES if line.startswith(mark)), ""):
+            self.fate = fate
         elif line.strip() and not line.startswith(_NOISE):
             self.parts.append(Line(Kind.NOTE, clean_line(line)))
 
     def _close(self) -> None:
         if self.path or self.parts:
-            self.files.append(FileDiff(self.path, tuple(_with_mates(_with_strings(self.parts)))))
-        self.path, self.parts = "", []
+            self.files.append(FileDiff(self.path, tuple(_with_mates(_with_strings(self.parts))), self.fate))
+        self.path, self.fate, self.parts = "", "", []
         self.old_left = self.new_left = 0
 
 
@@ -298,8 +312,10 @@ def parse_flag(text: str) -> Flag:
 def lay_out(diff: Diff, flags: Sequence[str] = (), split: bool = False, title: str = "") -> Layout:
     """All rows, unified or side by side, with each flag under its line; flags without a line come first."""
     builder = _Builder(split)
-    if title:
-        builder.across(Line(Kind.FILE, f"{clean_line(title)}  +{diff.added} −{diff.removed}"))
+    several = len(diff.files) > 1
+    files = f"  {len(diff.files)} files" if several else ""
+    if title or several:
+        builder.across(Line(Kind.FILE, f"{clean_line(title)}{files}  +{diff.added} −{diff.removed}".lstrip()))
     here: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
     shown = {
         (file.path, line.number)
@@ -313,10 +329,9 @@ def lay_out(diff: Diff, flags: Sequence[str] = (), split: bool = False, title: s
         else:
             place = f"{flag.path}:{flag.line} " if flag.path else ""
             builder.flag(place + flag.text)
-    several = len(diff.files) > 1
     for file in diff.files:
-        if several or (file.path and not any(line.kind is Kind.HUNK for line in file.parts)):
-            builder.across(Line(Kind.FILE, file.path or "(no name)"))
+        if several or file.fate or (file.path and not any(line.kind is Kind.HUNK for line in file.parts)):
+            builder.file(file.headline)
         for line in file.parts:
             builder.add(line)
             if line.kind in (Kind.ADDED, Kind.CONTEXT):
@@ -334,6 +349,7 @@ class _Builder:
         self._rows: list[Row] = []
         self._hunks: list[int] = []
         self._flags: list[int] = []
+        self._files: list[int] = []
         self._removed: list[Line] = []
         self._added: list[Line] = []
         self._late: list[str] = []
@@ -358,6 +374,11 @@ class _Builder:
             self._hunks.append(len(self._rows))
         self._rows.append(Row(line))
 
+    def file(self, headline: str) -> None:
+        self.flush()
+        self._files.append(len(self._rows))
+        self._rows.append(Row(Line(Kind.FILE, headline)))
+
     def flag(self, text: str) -> None:
         if self._added:
             self._late.append(text)
@@ -374,7 +395,7 @@ class _Builder:
 
     def done(self) -> Layout:
         self.flush()
-        return Layout(tuple(self._rows), tuple(self._hunks), tuple(self._flags))
+        return Layout(tuple(self._rows), tuple(self._hunks), tuple(self._flags), tuple(self._files))
 
 
 def _side_by_side(removed: list[Line], added: list[Line]) -> Iterator[tuple[Line | None, Line | None]]:
