@@ -209,6 +209,11 @@ def _steer(given: argparse.Namespace) -> int:
     from autoresearch_tui.launch import verbs
     from autoresearch_tui.session import commands as cmd
 
+    alone: dict[str, cmd.OpenHoldout | cmd.RenewBudget]
+    alone = {"holdout": cmd.OpenHoldout(), "renew": cmd.RenewBudget()}
+    if given.verb in alone:
+        print(verbs.evaluation(given.lab, given.tag or "", alone[given.verb]))
+        return DONE
     make: dict[str, Callable[[], verbs.Make]] = {
         "approve": lambda: verbs.approve(given.number, given.commit or ""),
         "veto": lambda: verbs.veto(given.number, given.commit or "", given.message),

@@ -14,7 +14,7 @@ from autoresearch_tui.lab import devices
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.nearest import nearest
 
-# The first command is the one without a name. `STEERING` has those that need an engine.
+# The first command is the one without a name. `STEERING` has those that an engine obeys.
 SUMMARIES = {
     "": "A terminal cockpit for autonomous research.",
     "demo": "Opens a small lab of its own: no key, no GPU, nothing to download.",
@@ -42,6 +42,8 @@ STEERING = {
     "stop": "Ends the session after the present run, or now.",
     "repeat": "Runs the experiment's commit again under another seed.",
     "transfer": "Runs it and the baseline once with a larger budget.",
+    "renew": "Renews the testing budget, so that more looks may follow.",
+    "holdout": "Opens the holdout: best against baseline, once for a session.",
     "overrule": "Keeps what was not kept, or discards what was.",
     "continue": "Starts the next proposals from this experiment.",
 }

@@ -20,6 +20,7 @@ from autoresearch_tui.engine.results_table import render
 from autoresearch_tui.lab.engine_lock import held
 from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.runs import runner
+from autoresearch_tui.session import draws
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import JUDGED
 from autoresearch_tui.session.fold import fold, fold_all
@@ -44,7 +45,9 @@ _STAGES: dict[type, frozenset[Stage]] = {
     ev.RunGivenUp: frozenset({Stage.RUNNING}),
     ev.RunEnded: frozenset({Stage.RUNNING}),
     ev.RunRequeued: frozenset({Stage.ENDED}),
+    ev.DataDrawn: frozenset({Stage.ENDED}),
     ev.RunScored: frozenset({Stage.ENDED}),
+    ev.Rescored: frozenset({Stage.SCORED, Stage.CONFIRMING, Stage.DONE}),
     ev.VerdictDeferred: frozenset({Stage.SCORED}),
     ev.VerdictGiven: frozenset({Stage.ENDED, Stage.SCORED, Stage.CONFIRMING}),
     ev.VerdictOverruled: frozenset({Stage.CONFIRMING, Stage.DONE}),
@@ -210,7 +213,7 @@ def _git(lab: Path, tag: str, state: State) -> list[str]:
 
 def _keeps(state: State) -> list[str]:
     """Each keep is better than the one before it and starts there, unless a human chose where the search goes on."""
-    best = best_keep(state.experiments, state.goal)
+    best = state.best_number if draws.fresh(state) else best_keep(state.experiments, state.goal)
     if any(e.overruled for e in state.experiments) or state.frontier_number != best:
         return []
     found = []
@@ -219,13 +222,16 @@ def _keeps(state: State) -> list[str]:
     for older, newer in pairwise(keeps):
         assert older.value is not None
         assert newer.value is not None
+        if draws.fresh(state):  # whose scores are of different draws
+            found += _paired(newer)
+            continue
         confirmed = newer.verdict is not None and newer.verdict.error is not None  # by means, which later runs change
         if not state.goal.better(newer.value, older.value) and not confirmed:
             found.append(f"#{newer.number} was kept with {newer.value} after {older.value}")
         beside = newer.proposal.base in bases  # others were judged while it ran, or it clashed with them
         if newer.proposal.base != older.commit and not newer.proposal.exploratory and not beside:
             found.append(f"#{newer.number} was kept but does not start from the keep before it")
-    for front in state.heads:
+    for front in () if draws.fresh(state) else state.heads:
         own = [e for e in state.table if e.advanced and e.proposal.front == front]
         for older, newer in pairwise(own):
             assert older.value is not None
@@ -235,12 +241,20 @@ def _keeps(state: State) -> list[str]:
     return found
 
 
+def _paired(newer: Experiment) -> list[str]:
+    """What is wrong with a keep that was compared on a draw of its own."""
+    verdict = newer.verdict
+    if newer.draw is None or verdict is None or verdict.value is None or verdict.against is None:
+        return [f"#{newer.number} was kept without a comparison on its draw"]
+    return [] if verdict.value < verdict.against else [f"#{newer.number} was kept for {verdict.reason}"]
+
+
 def _runs(folder: Path, state: State, records: tuple[ev.Record, ...]) -> list[str]:
     found = []
     started = {r.event.number for r in records if isinstance(r.event, ev.RunStarted)}
     for experiment in state.experiments:
         run = folder / "runs" / experiment.name
-        if experiment.stage is Stage.DONE and (run / "work").exists():
+        if experiment.stage is Stage.DONE and (run / "work").exists() and not draws.scored_again(state, experiment):
             found.append(f"{experiment.name}/work was left behind")
         if experiment.status in ("keep", "discard") and not (run / "score.json").exists():
             found.append(f"{experiment.name} has a verdict and no score.json")

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 
 from autoresearch_tui.engine import gate
 from autoresearch_tui.engine.gate import HOLD, HUMAN, REPEAT
-from autoresearch_tui.engine.judging import transferring
+from autoresearch_tui.engine.judging import holdout, transferring
 from autoresearch_tui.engine.proposing import file_checks, preflight
 from autoresearch_tui.engine.researcher_log import human_said
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab.editable import Editable, applied, change_between
 from autoresearch_tui.session import commands as cmd
-from autoresearch_tui.session import confirmation, transfer, undo
+from autoresearch_tui.session import confirmation, looks, transfer, undo
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import JUDGED, SCORED, Outcome
 from autoresearch_tui.session.state import IN_FLIGHT, WAITING, Experiment, Stage
@@ -81,6 +81,10 @@ class CommandHandler:
             case cmd.WriteDigest():
                 asked = self._session.state.digest_asked
                 return ev.DigestAsked(HUMAN) if asked is None else ev.CommandRedundant("digest", "it is being written")
+            case cmd.RenewBudget():
+                return self._renew()
+            case cmd.OpenHoldout():
+                return holdout.ask(self._session.state, HUMAN)
             case cmd.WithdrawNote():
                 return self._withdraw_note(command)
             case cmd.Stop():
@@ -147,7 +151,17 @@ class CommandHandler:
         if self._session.state.stopping == "now":
             # Its run is being stopped to be put back: without the stop it would count as a crash.
             return ev.CommandRefused("resume", "the session is ending; start it again to resume")
+        if spent := looks.budget_spent(self._session.state):
+            return ev.CommandRefused("resume", f"{spent}; renew it to go on")
         return ev.Resumed(HUMAN)
+
+    def _renew(self) -> ev.Event:
+        state = self._session.state
+        if looks.left(state) is None:
+            return ev.CommandRefused("renew", "there is no testing budget: set `metric.testing_budget`")
+        if state.renewed == looks.spent(state):
+            return ev.CommandRedundant("renew", "the testing budget is whole")
+        return ev.BudgetRenewed(HUMAN, looks.spent(state))
 
     def _stop_run(self, command: cmd.StopRun) -> ev.Event:
         number, experiments = command.number, self._session.state.experiments

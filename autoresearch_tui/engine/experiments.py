@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from autoresearch_tui.engine import kept
 from autoresearch_tui.engine.gate import BASELINE
-from autoresearch_tui.engine.judging import referee, scoring, transferring
+from autoresearch_tui.engine.judging import drawing, referee, rescoring, score_file, scoring, transferring
 from autoresearch_tui.engine.judging.curve_watch import CurveWatch
 from autoresearch_tui.engine.launching import Launcher, LaunchRefused, tidy
 from autoresearch_tui.engine.preconditions import Preconditions
@@ -23,6 +24,7 @@ from autoresearch_tui.logs.trace import read_trace
 from autoresearch_tui.runs import compile_cache, runner
 from autoresearch_tui.runs.environment import environment
 from autoresearch_tui.sandbox import for_runs, shared
+from autoresearch_tui.session import draws
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.clock import since
 from autoresearch_tui.session.ends import SCORED, Outcome, RunEnd
@@ -51,6 +53,10 @@ class ScoringFailed(OSError):
         self.number = number
 
 
+Scored = ev.RunScored | ev.Rescored | ScoringFailed
+"""What a scoring thread delivers."""
+
+
 class Runs:
     """Launches, follows and judges; one step at a time, in the engine's thread. Raises OSError, GitError.
 
@@ -58,11 +64,12 @@ class Runs:
     frontier of its moment.
     """
 
-    def __init__(self, session: Session, deliver: Callable[[ev.RunScored | ScoringFailed], None]) -> None:
+    def __init__(self, session: Session, deliver: Callable[[Scored], None]) -> None:
         """`deliver` takes a score, or why there is none yet, from the scoring thread to the engine's."""
         self._session = session
         self._deliver = deliver
         self._scoring: dict[int, threading.Thread] = {}
+        self._rescoring: int | None = None  # one at a time: they may work in the same copy
         self._closed = threading.Event()
         self._copies: set[int] = set()  # experiments that have a working copy, as far as this engine knows
         self._curves = CurveWatch(session)
@@ -128,12 +135,13 @@ class Runs:
             return self._look(running)
         if running.stage is Stage.ENDED:
             return self._after_end(running)
-        self.judge(running)
-        return True
+        return self.judge(running)
 
-    def take_score(self, scored: ev.RunScored | ScoringFailed) -> None:
+    def take_score(self, scored: Scored) -> None:
         """What a scoring thread delivered. Raises what it met: it is tried again."""
         self._scoring.pop(scored.number, None)
+        if scored.number == self._rescoring:
+            self._rescoring = None
         if isinstance(scored, ScoringFailed):
             raise scored
         self._session.append(scored)
@@ -147,10 +155,11 @@ class Runs:
 
     def tidy(self) -> None:
         """Remove working copies that no run needs any more; after the next launch, for they may be large."""
-        experiments = self._session.state.experiments
-        for number in sorted(n for n in self._copies if experiments[n].stage not in NEEDS_COPY):
-            tidy(self._session.files.run(number))
-            self._copies.remove(number)
+        state = self._session.state
+        over = (state.experiments[number] for number in self._copies)
+        for experiment in sorted((e for e in over if e.stage not in NEEDS_COPY), key=lambda e: e.number):
+            tidy(self._session.files.run(experiment.number), work=not draws.scored_again(state, experiment))
+            self._copies.remove(experiment.number)
 
     def _start(self, experiment: Experiment, device: str) -> None:
         files, launcher = self._session.files.run(experiment.number), self._launcher(experiment)
@@ -215,6 +224,8 @@ class Runs:
             self.judge(ended)
         elif unwanted or (ended.infrastructure_retries < LOST_AGAIN and self._machine_failed(ended)):
             self._session.append(ev.RunRequeued(ended.number))
+        elif ended.run.reason == RunEnd.FINISHED and (drawn := drawing.due(self._session.state, ended)):
+            self._session.append(drawn)
         elif ended.run.reason == RunEnd.FINISHED:
             return self._score(ended)
         else:
@@ -248,39 +259,64 @@ class Runs:
         if ended.proposal.scale:
             state = replaced(state, experiments=())  # nothing of an ordinary scale is to be compared with it
         files, baseline = self._session.files.run(ended.number), self._session.files.run(0)
+        drawn = ended.draw.seed if ended.draw is not None else None
         if not files.work.exists():
-            self._session.append(scoring.recorded(ended.number, files) or ev.RunRequeued(ended.number))
+            self._session.append(scoring.recorded(ended.number, files, drawn) or ev.RunRequeued(ended.number))
             return True
         assert session is not None and ended.run is not None
         end = ended.run
 
-        def work() -> None:
-            try:
-                cwd, env = launcher.cwd(files), launcher.environment(files, ended.proposal.seed, ended.device)
-                settings = launcher.lab.settings
-                self._deliver(
-                    scoring.score(end, files, cwd, settings, session.locked, env, self._closed, state, baseline)
-                )
-            except (OSError, MemoryError, GitError) as error:
-                self._deliver(ScoringFailed(ended.number, error))
-            except Exception as error:  # the next try would meet it again, and the loop wait for a score for ever
-                self._deliver(scoring.unscorable(ended.number, error))
+        def score() -> ev.RunScored:
+            cwd, env = launcher.cwd(files), launcher.environment(files, ended.proposal.seed, ended.device)
+            env |= drawing.environment(ended)
+            settings = launcher.lab.settings
+            return scoring.score(end, files, cwd, settings, session.locked, env, self._closed, state, baseline)
 
-        thread = threading.Thread(target=work, name=f"scoring {ended.number}", daemon=True)
-        self._scoring[ended.number] = thread
-        thread.start()
+        self._in_thread(ended.number, score, partial(scoring.unscorable, ended.number))
         return False
 
-    def judge(self, experiment: Experiment) -> None:
-        """Give the verdict on a run that is over, or put it off until other runs confirm its gain."""
+    def _in_thread(self, number: int, work: Callable[[], Scored], failed: Callable[[Exception], Scored]) -> None:
+        """`failed`: what a fault of ours is instead of a score. The next try would meet it again, and the loop wait for
+        a score for ever."""
+
+        def run() -> None:
+            try:
+                self._deliver(work())
+            except (OSError, MemoryError, GitError) as error:
+                self._deliver(ScoringFailed(number, error))
+            except Exception as error:
+                self._deliver(failed(error))
+
+        thread = threading.Thread(target=run, name=f"scoring {number}", daemon=True)
+        self._scoring[number] = thread
+        thread.start()
+
+    def _rescore(self, run: Experiment, other: Experiment) -> None:
+        """Score `other` once more, on the draw of `run`."""
+        if self._rescoring is not None or run.number in self._scoring:
+            return
+        self._rescoring = run.number
+        session = self._session
+        work = partial(rescoring.on_draw, session.launcher, session.files, session.state, run, other, self._closed)
+        self._in_thread(run.number, work, partial(rescoring.failed, run, other))
+
+    def judge(self, experiment: Experiment) -> bool:
+        """Give the verdict on a run that is over, or put it off until other runs confirm its gain.
+
+        False while what it is compared with is being scored on the same draw.
+        """
         self._copies.add(experiment.number)
         state = self._session.state
+        if wanted := draws.missing(state, experiment):
+            self._rescore(*wanted)
+            return False
         confirmed = self._session.lab.settings.metric.keep == CONFIRMED
         given = self._verdict(experiment, confirmed=confirmed or experiment.stage is Stage.CONFIRMING)
         if confirmed and (deferred := scoring.deferral(given, experiment, state)) is not None:
             self._session.append(deferred)
         else:
             self._conclude(experiment, given)
+        return True
 
     def _verdict(self, experiment: Experiment, *, confirmed: bool) -> ev.VerdictGiven:
         state = self._session.state
@@ -296,6 +332,7 @@ class Runs:
             self._keep_compiled(experiment)
         if verdict.verdict == Outcome.KEEP:
             self._keep_files(experiment)
+        before = self._session.state
         self._session.append(verdict)
         self._prune_files()
         first = experiment.proposal.author == BASELINE and self._session.state.frontier is None
@@ -305,6 +342,8 @@ class Runs:
             files = self._session.files.run(experiment.number)
             unseen = shared.hint(self._session.lab, log, files, self._session.launcher.cwd(files))
             self._session.append(ev.PauseAsked("engine", _no_baseline(experiment, verdict.reason, log, unseen)))
+        elif (pause := drawing.pause(before, experiment, verdict)) is not None:
+            self._session.append(pause)
 
     def _keep_compiled(self, experiment: Experiment) -> None:
         """The next runs differ little from this one, and need not compile what it has compiled."""
@@ -320,7 +359,10 @@ class Runs:
         run, files = self._session.lab.settings.run, self._session.files.run(experiment.number)
         if not run.keep or not files.work.exists():
             return
-        problem = kept.save(files, self._session.launcher.cwd(files), run.keep, run.keep_max_gb * 2**30)
+        cwd = self._session.launcher.cwd(files)
+        problem = kept.save(files, cwd, run.keep, run.keep_max_gb * 2**30)
+        if draws.keeps_copies(self._session.state):
+            rescoring.lend(files, cwd)
         if problem:
             self._session.append(ev.CommandRefused("run.keep", f"#{experiment.number}: {problem}"))
 
@@ -335,7 +377,7 @@ class Runs:
         if best is None or experiment.score is None or experiment.score.value is None:
             return (), ()
         (mine, rows), (theirs, others) = (
-            scoring.scored_rows(self._session.files.run(number).score) for number in (experiment.number, best.number)
+            score_file.scored_rows(self._session.files.run(number).score) for number in (experiment.number, best.number)
         )
         return (rows, others) if mine == theirs else ((), ())
 

@@ -117,10 +117,14 @@ class Launcher:
                 )
 
 
-def tidy(files: RunFiles) -> None:
-    """Remove the run's working copy, whatever it has made of it; log, diff, score and the files as trained stay."""
+def tidy(files: RunFiles, *, work: bool = True) -> None:
+    """Remove the run's working copy, whatever it has made of it; log, diff, score and the files as trained stay.
+
+    Without `work` the copy stays as the run left it, and what was around it goes.
+    """
     # `work` last: it says that there is something to remove.
-    for folder in (files.scratch, files.compiled, files.referee, files.scoring, files.work):
+    folders = (files.scratch, files.compiled, files.referee, files.scoring, files.again.folder, files.work)
+    for folder in folders if work else folders[:-1]:
         trees.remove(folder)
 
 

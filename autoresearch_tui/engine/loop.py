@@ -18,9 +18,10 @@ from autoresearch_tui.engine import gate, startup
 from autoresearch_tui.engine.backoff import Backoff, TroubleError, message, remedy
 from autoresearch_tui.engine.commands import CommandHandler, repeat
 from autoresearch_tui.engine.digest import Authors, DigestResult, Digests
-from autoresearch_tui.engine.experiments import Runs, ScoringFailed
+from autoresearch_tui.engine.experiments import Runs, Scored, ScoringFailed
 from autoresearch_tui.engine.gate import BASELINE, REPEAT
 from autoresearch_tui.engine.judging import confirming, transferring
+from autoresearch_tui.engine.judging.holdout import Opening, OpeningFailed
 from autoresearch_tui.engine.presence import Presence
 from autoresearch_tui.engine.proposing.queue import ProposalQueue
 from autoresearch_tui.engine.proposing.second_opinion import CriticResult, SecondOpinions
@@ -30,7 +31,7 @@ from autoresearch_tui.lab.git import GitError
 from autoresearch_tui.researchers.base import Critic, Researcher
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session import limits
+from autoresearch_tui.session import limits, looks
 from autoresearch_tui.session.clock import ClockWatch
 from autoresearch_tui.session.ends import JUDGED, EngineEnd
 from autoresearch_tui.session.inbox import Inbox, Request
@@ -40,7 +41,7 @@ from autoresearch_tui.util.text import clean_line
 POLL_SECONDS = 0.05
 IDLE_SECONDS = 0.25
 
-Message = cmd.Command | ProposalResult | CriticResult | DigestResult | ev.RunScored | ScoringFailed
+Message = cmd.Command | ProposalResult | CriticResult | DigestResult | Scored | ev.HoldoutOpened | OpeningFailed
 
 
 class Engine:
@@ -72,6 +73,7 @@ class Engine:
         self._asking = ProposalQueue(session, researcher, self._arrived.put, self._wanted)
         self._opinions = SecondOpinions(session, critic, self._arrived.put, self._may_run)
         self._digests = Digests(session, authors, self._arrived.put)
+        self._holdout = Opening(self._arrived.put)
         self._human = CommandHandler(session, self._runs.stop)
         self._end: EngineEnd | None = None
         self._now = now
@@ -133,6 +135,7 @@ class Engine:
         self._runs.close()
         self._opinions.cancel()
         self._digests.cancel()
+        self._holdout.cancel()
         self._asking.cancel()
 
     def _work(self) -> None:
@@ -198,17 +201,27 @@ class Engine:
                     self._opinions.take(message)
                 case DigestResult():
                     self._digests.take(message)
-                case ev.RunScored() | ScoringFailed():
+                case ev.RunScored() | ev.Rescored() | ScoringFailed():
                     self._runs.take_score(message)
+                case ev.HoldoutOpened() | OpeningFailed():
+                    self._take_holdout(message)
                 case cmd.Detach():
                     self._end = EngineEnd.DETACHED
                 case _:
                     self._human.handle(message)
         except (OSError, GitError):
             # Nothing that a human or a referee said is lost to a full disk; a failed scoring is done again.
-            if not isinstance(message, ScoringFailed):
+            if not isinstance(message, ScoringFailed | OpeningFailed):
                 self._arrived.put(message)
             raise
+
+    def _take_holdout(self, opened: ev.HoldoutOpened | OpeningFailed) -> None:
+        if isinstance(opened, OpeningFailed):
+            self._holdout.over()
+            raise opened
+        self._session.append(opened)
+        self._holdout.over()
+        startup.tidy_runs(self._session)
 
     # ── one step ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -219,6 +232,8 @@ class Engine:
             or self._digests.step()
             or self._break_circuit()
             or self._keep_to_hour()
+            or self._keep_to_testing_budget()
+            or self._holdout.step(self._session.launcher, self._session.files, self.state)
             or confirming.step(self._session, self._runs.judge, self._may_run)
             or transferring.step(self._session, self._now(), idle=self._runs.free_device() is not None)
             or self._end_session()
@@ -251,6 +266,14 @@ class Engine:
         self._human.handle(cmd.Stop(now=True))
         return True
 
+    def _keep_to_testing_budget(self) -> bool:
+        """Pause when no look at the evaluation is left: what comes next would be kept by luck."""
+        why = looks.budget_spent(self.state)
+        if not why or self.state.paused is not None or self.state.stopping or self.state.confirming:
+            return False
+        self._session.append(ev.PauseAsked("engine", why, limit=looks.TESTING_BUDGET))
+        return True
+
     def _over(self) -> bool:
         """Whether nothing that could still be launched would end in time. What waits is kept for the next start."""
         state, now = self.state, self._now()
@@ -264,7 +287,7 @@ class Engine:
 
     def _end_session(self) -> bool:
         state = self.state
-        if state.in_flight:
+        if state.in_flight or self._holdout.at_work:
             return False
         if self._over():
             limit = limits.end(state, self._now())
@@ -278,6 +301,9 @@ class Engine:
             self._end = self._finished()
         elif state.stopping:
             self._end = EngineEnd.STOPPED
+        elif self._headless and state.paused is not None and state.paused.limit:
+            self._limit, self._limit_reason = state.paused.limit, f"{state.paused.reason}; `renew` gives as many again"
+            self._end = self._finished()
         elif self._headless and (full or (state.paused is not None and state.paused.by == "engine")):
             # No human is there to help.
             self._end = EngineEnd.FAILED
@@ -356,7 +382,7 @@ class Engine:
         may = (e for e in approved if state.frontier is not None or e.proposal.author == BASELINE)
         # A verdict that waits comes first: what is proposed meanwhile starts from the old frontier.
         first = sorted(may, key=lambda e: (e.proposal.confirms is None, not e.proposal.scale))
-        ready = next((e for e in first if limits.fits(state, now, e)), None)
+        ready = next((e for e in first if limits.fits(state, now, e) and looks.room(state, e)), None)
         return (ready, device) if ready is not None else None
 
     def _may_run(self, experiment: Experiment) -> bool:
@@ -432,7 +458,7 @@ class Engine:
                     self._unwritten_stop = ""
                     held.append(arrived)
                     break
-                case ev.RunScored() | ScoringFailed() if self._stopping:
+                case ev.RunScored() | ev.Rescored() | ScoringFailed() if self._stopping:
                     self._take_last_score(arrived)
                 case _:
                     held.append(arrived)
@@ -475,7 +501,7 @@ class Engine:
         """Whether a stop was asked for, journalled or not: "now", "after" or nothing."""
         return self._unwritten_stop or self.state.stopping
 
-    def _take_last_score(self, scored: ev.RunScored | ScoringFailed) -> None:
+    def _take_last_score(self, scored: Scored) -> None:
         """What cannot be scored, or journalled, is scored by the next start: the run's folder has all that it takes."""
         try:
             self._runs.take_score(scored)

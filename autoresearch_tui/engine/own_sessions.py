@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from autoresearch_tui.engine.proposing import lessons
-from autoresearch_tui.lab import devices
+from autoresearch_tui.lab import devices, evaluator
 from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.hardware import hardware
@@ -145,6 +145,8 @@ def began(lab: Lab, repo: GitRepo, tag: str, base: str) -> ev.SessionBegan:
         editable=settings.lab.editable,
         # Of the bytes that a run gets, which line-end settings and filters may change in the checkout.
         locked={name: hashlib.sha256(repo.read(base, name)).hexdigest() for name in settings.lab.locked},
+        evaluator=settings.metric.evaluator,
+        holdout=evaluator.has_holdout(lab),
     )
 
 

@@ -124,6 +124,11 @@ class Session:
             self.tell_of_hooks()
         self._journal.close()
 
+    def release(self) -> None:
+        """Let go of a session that no engine was started for: nothing of it is journalled."""
+        self._hooks.close(LIMIT_SECONDS)
+        self._journal.close()
+
     def tell_of_hooks(self) -> None:
         """Journal what went wrong with the human's own commands: of each kind once, until it works again."""
         for kind, why in self._hooks.failures():

@@ -14,8 +14,8 @@ from autoresearch_tui.lab.session_files import STATE_FOLDER
 from autoresearch_tui.lab.settings import critic_as_researcher
 from autoresearch_tui.lab.uncommitted import uncommitted
 from autoresearch_tui.sandbox import for_agents, for_runs, logins
+from autoresearch_tui.session import draws, inbox
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session import inbox
 from autoresearch_tui.session.comparing import Measured
 from autoresearch_tui.session.state import NEEDS_COPY
 from autoresearch_tui.util import scratch
@@ -37,7 +37,7 @@ def start(session: Session, *, headless: bool) -> None:
     _put_aside_unjournalled(session)
     session.compare_git()
     session.sync_git()
-    _tidy_runs(session)
+    tidy_runs(session)
     _open_inbox(session)
     _announce(session, headless=headless)
 
@@ -55,6 +55,12 @@ def _ignore_own_files(session: Session) -> None:
 def _begin(session: Session) -> None:
     """The first record, if there is none."""
     if session.state.session is not None:
+        began, now = session.state.session.evaluator, session.lab.settings.metric.evaluator
+        if began != now:
+            raise UserError(
+                f"session {session.tag} began with `metric.evaluator` {began}, and it is {now} now",
+                "start another with --new, or set it back",
+            )
         return
     first = _first(session)
     if session.overrides.get("from") == BEST:
@@ -75,7 +81,7 @@ def _put_aside_unjournalled(session: Session) -> None:
     session.warn(found)
 
 
-def _tidy_runs(session: Session) -> None:
+def tidy_runs(session: Session) -> None:
     """Remove what a killed engine left: working copies, and half-written files."""
     half, table = partial("*"), session.lab.results
     ours = (*session.files.folder.glob(half), *session.lab.state_folder.glob(half))
@@ -86,8 +92,10 @@ def _tidy_runs(session: Session) -> None:
         session.commits.tidy(number)
     for work in (session.files.folder / "runs").glob("*/work"):
         number = int(work.parent.name)
-        if number >= len(session.state.experiments) or session.state.experiments[number].stage not in NEEDS_COPY:
-            launching.tidy(session.files.run(number))
+        known = session.state.experiments[number] if number < len(session.state.experiments) else None
+        if known is None or known.stage not in NEEDS_COPY:
+            again = known is not None and draws.scored_again(session.state, known)
+            launching.tidy(session.files.run(number), work=not again)
 
 
 def _open_inbox(session: Session) -> None:
@@ -118,6 +126,7 @@ def _announce(session: Session, *, headless: bool) -> None:
             max_usd=settings.limits.max_usd,
             hardware=own_sessions.hardware_of(session.lab),
             columns=settings.metric.columns,
+            testing_budget=settings.metric.testing_budget,
         )
     )
     session.append(checked)

@@ -123,8 +123,13 @@ class RunFiles(Frozen):
         return self.folder / "scoring"
 
     @property
+    def again(self) -> RunFiles:
+        """Where another run, or this one, is scored again after its end; removed with `work`."""
+        return RunFiles(self.folder / "again")
+
+    @property
     def work(self) -> Path:
-        """The run's own copy of the lab's tree; removed after the verdict."""
+        """The run's own copy of the lab's tree; removed after the verdict, unless it may have to be scored again."""
         return self.folder / "work"
 
     @property

@@ -157,6 +157,26 @@ class MetricSettings(Frozen):
         "explain is run again under other seeds, two runs at most, and decided on the means "
         "([research](research.md#confirmed-keeps)).",
     )
+    evaluator: Literal["fixed", "fresh"] = _key(
+        "fixed",
+        "`fixed`: every verdict is on the same data, which wears out; each look at it is counted. `fresh`: every "
+        "verdict draws new data. When a run has ended, the lab's own `referee` gets a seed in `AUTORESEARCH_DRAW` (a "
+        "whole number below 2^31, as text) that nothing knew before, scores the run on data of that seed, and then the "
+        "frontier, from the files that its run has left, on the same; a locked file must read the variable "
+        "([verdicts](verdicts.md#an-evaluator-that-wears-out)).",
+    )
+    testing_budget: int = _key(
+        0,
+        "With a `fixed` evaluator: after so many looks no keep is given, and the loop pauses until a human renews it "
+        "(`autoresearch-tui renew`); 0: no limit.",
+    )
+    sealed: Literal["shown", "embargoed"] = _key(
+        "shown",
+        "The score of a sealed split that a referee gives with each run, as the language model's does (`sealed` in its "
+        "line of JSON). `shown`: to the human, beside each score. `embargoed`: nowhere, before the holdout is opened "
+        "(`autoresearch-tui holdout`). A referee that is started after the run has a holdout if a locked file reads "
+        "`AUTORESEARCH_SPLIT`: unset in every verdict, `holdout` at the opening.",
+    )
     baseline_runs: int = _key(1, "Repeats of the baseline, which measure the spread between equal runs.")
     columns: tuple[str, ...] = _key(
         (),

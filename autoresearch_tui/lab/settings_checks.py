@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from autoresearch_tui.lab import devices
+from autoresearch_tui.lab.evaluator import DRAW, FRESH, SPLIT
 from autoresearch_tui.lab.settings import (
     MOST_COLUMNS,
     MOST_FRONTS,
@@ -54,6 +55,7 @@ def check(settings: Settings, where: str) -> None:
     _check_commands(settings, where)
     _check_researcher(settings.researcher, where)
     _check_critic(settings.review, where)
+    _check_evaluator(settings, where)
     _check_transfer(settings.transfer, where)
     _check_keep(settings.run.keep, where)
     if problem := devices.problem(settings.run.devices):
@@ -135,6 +137,20 @@ def _numbers(table: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
             yield from _numbers(value, f"{name}.")
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield name, value
+
+
+def _check_evaluator(settings: Settings, where: str) -> None:
+    metric = settings.metric
+    if metric.evaluator == FRESH and not metric.referee:
+        raise UserError(
+            f"{where}: `metric.evaluator` is {FRESH!r}, and there is no `metric.referee`",
+            "a run that scores itself would have to know the data that it is scored on",
+        )
+    if metric.evaluator == FRESH and metric.testing_budget:
+        raise UserError(f"{where}: `metric.testing_budget` counts looks at a fixed evaluation, and this one is fresh")
+    for name, env in (("run.env", settings.run.env), ("transfer.env", settings.transfer.env)):
+        if shown := next((each for each in (DRAW, SPLIT) if each in env), None):
+            raise UserError(f"{where}: `{name}` has {shown}, which is the referee's alone; no run sees it")
 
 
 def _check_transfer(transfer: TransferSettings, where: str) -> None:

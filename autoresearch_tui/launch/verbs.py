@@ -56,6 +56,50 @@ def steer(start: Path, tag: str, make: Make) -> str:
     return said.text
 
 
+class NoEngine(Refused):
+    """The session has no engine to obey."""
+
+
+def evaluation(start: Path, tag: str, command: cmd.OpenHoldout | cmd.RenewBudget) -> str:
+    """As :func:`steer`, also for a session without an engine. Of the holdout, the answer is what it says."""
+    found = Steered(*session(start, tag), given=bool(tag))
+    try:
+        said = steer(start, tag, lambda _: command)
+        if isinstance(command, cmd.RenewBudget):
+            return said
+        return _result(_await_holdout(found.root, found.tag))
+    except NoEngine:
+        from autoresearch_tui.launch import alone
+
+        return _result(alone.obey(found.root, found.tag, command))
+
+
+def _result(said: Answer) -> str:
+    if not said.done:
+        raise Refused(said.text)
+    return said.text
+
+
+def _await_holdout(root: Path, tag: str) -> Answer:
+    """What the engine journals of the holdout that it is opening. Raises NoEngine if it goes before."""
+    from autoresearch_tui.launch.alone import holdout_answer
+    from autoresearch_tui.session.fold import recorded
+
+    files, lock = session_files.of(root, tag), session_files.lock(root)
+    began = time.monotonic()
+    while True:
+        alive = held(lock)
+        state = recorded(files.journal)[1]
+        if state.holdout is not None:
+            return holdout_answer(state)
+        if not alive:
+            raise NoEngine(f"{root}: the engine of session {tag} has ended")
+        longest = state.last_engine.timeout_seconds if state.last_engine is not None else 0.0
+        if time.monotonic() - began > 4 * longest + ANSWER_SECONDS:
+            raise Refused("the holdout is still being opened", "`status` says when it is")
+        time.sleep(_NOBODY_SECONDS)
+
+
 class _Answers:
     """Finds the answers to requests in what is added to a journal from here on."""
 
@@ -117,7 +161,7 @@ class Steered:
                 return
             late = time.monotonic() - deadline
             if not busy and (late >= 0 or self.over):
-                raise Refused(self.no_engine)
+                raise NoEngine(self.no_engine)
             if late >= ANSWER_SECONDS:
                 raise Refused(f"{self.root}: the engine of session {self.tag} does not listen", "is it still starting?")
             time.sleep(_NOBODY_SECONDS)

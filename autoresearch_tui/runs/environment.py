@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from autoresearch_tui.lab import evaluator
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.runs import compile_cache, run_folder
 from autoresearch_tui.util.errors import UserError
@@ -145,7 +146,8 @@ def _started_by_uv(words: tuple[str, ...], programs: Path) -> tuple[str, ...]:
 
 
 def _check_referee(lab: Lab) -> None:
-    """A referee that is not there would be found out after the first run only."""
+    """A referee that is not there, or draws no data, would be found out after the first run only."""
+    evaluator.check(lab)
     word = next(iter(lab.settings.metric.referee), "")
     if not word or word in lab.settings.lab.locked or ("/" in word and not word.startswith("/")):
         return

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoresearch_tui.lab import home
+from autoresearch_tui.lab import evaluator, home
 from autoresearch_tui.lab.paths import Lab, preparer
 from autoresearch_tui.runs.referee_channel import HANDOVER
 from autoresearch_tui.sandbox import copies
@@ -44,8 +44,7 @@ def folders(lab: Lab, env: Mapping[str, str]) -> tuple[Path, ...]:
 def hands_over(lab: Lab) -> bool:
     """Whether the lab's referee hands the training data over. A lab offers it by reading AUTORESEARCH_HANDOVER in a
     locked file."""
-    files = (lab.root / name for name in lab.settings.lab.locked) if lab.settings.metric.referee else ()
-    return any(HANDOVER in path.read_text("utf-8", "replace") for path in files if path.is_file())
+    return evaluator.reads(lab, HANDOVER)
 
 
 def training(lab: Lab, env: Mapping[str, str]) -> tuple[Path, ...]:

@@ -44,6 +44,8 @@ _DONE: Mapping[type, Callable[[Any], str]] = {
     ev.NoteGiven: lambda _: "the next request to the researcher has your note",
     ev.NoteWithdrawn: lambda _: "the note is taken back",
     ev.DigestAsked: lambda _: "the digest is being written",
+    ev.BudgetRenewed: lambda event: f"the testing budget is renewed, after {event.looks} looks",
+    ev.HoldoutAsked: lambda _: "the holdout is being opened",
     ev.PauseAsked: lambda event: f"paused; the present run {'is put back' if event.stop_run else 'continues'}",
     ev.Resumed: lambda _: "resumed",
     ev.StopAsked: lambda event: f"the session stops {'now' if event.when == 'now' else 'after the present run'}",

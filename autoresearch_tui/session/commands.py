@@ -105,6 +105,14 @@ class WriteDigest(Frozen):
     """Write the page about the session so far."""
 
 
+class RenewBudget(Frozen):
+    """Let as many looks at the evaluation follow as the testing budget has, counted from now."""
+
+
+class OpenHoldout(Frozen):
+    """Score the best and the baseline on the holdout, once and for all."""
+
+
 class WithdrawNote(Frozen):
     """Take back the note that record `seq` of the journal gave; refused once a request had it."""
 
@@ -146,6 +154,8 @@ Command = (
     | Note
     | WithdrawNote
     | WriteDigest
+    | RenewBudget
+    | OpenHoldout
     | Stop
     | CancelStop
     | Undo

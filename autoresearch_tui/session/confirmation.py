@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from autoresearch_tui.lab.goal import Goal
-from autoresearch_tui.session import statistics
+from autoresearch_tui.session import draws, statistics
 from autoresearch_tui.session.ends import FAILED, Outcome
 from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.util.frozen import Frozen
@@ -24,7 +24,8 @@ ENOUGH = 1.0
 class Comparison(Frozen):
     """The mean of `runs` runs against that of `other_runs` of the frontier's.
 
-    `gain`: positive is better. `error`: its standard error, by the typical spread unless `measured`.
+    `gain`: positive is better. `error`: its standard error, by the typical spread unless `measured`. `paired`: each run
+    is compared on its own draw.
     """
 
     mean: float
@@ -34,12 +35,17 @@ class Comparison(Frozen):
     gain: float
     error: float
     measured: bool
+    paired: bool = False
 
     def in_words(self, frontier: int) -> str:
         """Both means, and the difference with its error where either is one of several runs."""
         if self.runs == self.other_runs == 1:
-            return f"{self.mean:.6f} against {self.other:.6f} (#{frontier})"
+            same = " on the same draw" if self.paired else ""
+            return f"{self.mean:.6f} against {self.other:.6f}{same} (#{frontier})"
         word = "better" if self.gain > 0 else "worse"
+        if self.paired:
+            means = f"{self.mean:.6f} against {self.other:.6f} (#{frontier}), the means of {self.runs} draws"
+            return f"{means}, {word} by {abs(self.gain):.6f} ± {self.error:.6f}"
         return (
             f"{_mean(self.mean, self.runs, ',')} against {_mean(self.other, self.other_runs)} (#{frontier}), "
             f"{word} by {abs(self.gain):.6f} ± {self.error:.6f}"
@@ -71,8 +77,22 @@ def compared(
 def against_frontier(state: State, experiment: Experiment, stderr: float | None = None) -> Comparison:
     """A scored experiment and every known run of its commit against the frontier's."""
     assert state.frontier is not None and experiment.score is not None and experiment.score.value is not None
+    if draws.fresh(state) and (pairs := draws.pairs(state, experiment)):
+        return _on_draws(pairs, state.goal, statistics.spread(state))
     mine = [experiment.score.value, *scores(state, experiment.commit, but=experiment.number)]
     return compared(mine, scores(state, state.frontier.commit), state.goal, statistics.spread(state), stderr)
+
+
+def _on_draws(pairs: Sequence[draws.Pair], goal: Goal, spread: float | None) -> Comparison:
+    """Every draw is new, so that both kinds of chance grow less with their number."""
+    count = len(pairs)
+    mean, other = (math.fsum(each) / count for each in zip(*((p.value, p.other) for p in pairs), strict=True))
+    known = [each.stderr**2 for each in pairs if each.stderr is not None]
+    measured = bool(known) or spread is not None
+    each = spread if spread is not None else 0.0 if known else statistics.TYPICAL_SPREAD * abs(other)
+    square = math.fsum(known) / len(known) if known else 0.0
+    error = math.sqrt((square + 2 * each**2) / count)
+    return Comparison(mean, other, count, count, goal.gain(other, mean), error, measured, paired=True)
 
 
 def scores(state: State, commit: str, but: int | None = None) -> list[float]:

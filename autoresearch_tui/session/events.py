@@ -11,6 +11,13 @@ from dataclasses import field
 from typing import Any
 
 from autoresearch_tui.session.ends import EngineEnd, Opinion
+from autoresearch_tui.session.evaluation_events import (
+    BudgetRenewed,
+    DataDrawn,
+    HoldoutAsked,
+    HoldoutOpened,
+    Rescored,
+)
 from autoresearch_tui.session.run_events import (
     SPARSE,
     FrontierMoved,
@@ -28,12 +35,14 @@ from autoresearch_tui.session.run_events import (
 )
 from autoresearch_tui.util.frozen import Frozen
 
-# The events of runs have a file of their own; whoever makes or reads one finds all of them here.
+# The events of runs and of the evaluation have files of their own; whoever makes or reads one finds all of them here.
 __all__ = [
+    "BudgetRenewed",
     "CommandRedundant",
     "CommandRefused",
     "CriticAnswered",
     "CriticAsked",
+    "DataDrawn",
     "DigestAsked",
     "DigestWritten",
     "EngineStarted",
@@ -41,6 +50,8 @@ __all__ = [
     "Event",
     "FrontierMoved",
     "HistoryRead",
+    "HoldoutAsked",
+    "HoldoutOpened",
     "JudgementUndone",
     "NoteGiven",
     "NoteWithdrawn",
@@ -56,6 +67,7 @@ __all__ = [
     "ProposalWithdrawn",
     "Record",
     "RecordLost",
+    "Rescored",
     "Resumed",
     "ReviewOpened",
     "RunEnded",
@@ -78,7 +90,10 @@ __all__ = [
 
 
 class SessionBegan(Frozen):
-    """A tag, a branch, a table. `locked` maps each locked path to the sha256 of its bytes."""
+    """A tag, a branch, a table. `locked` maps each locked path to the sha256 of its bytes.
+
+    `evaluator`: fixed, or fresh where each verdict draws new data. `holdout`: there is a split to open at the end.
+    """
 
     tag: str
     branch: str
@@ -89,6 +104,8 @@ class SessionBegan(Frozen):
     budget_seconds: float
     editable: tuple[str, ...]
     locked: Mapping[str, str]
+    evaluator: str = field(default="fixed", metadata=SPARSE)
+    holdout: bool = field(default=False, metadata=SPARSE)
 
 
 class HistoryRead(Frozen):
@@ -125,7 +142,8 @@ class EngineStarted(Frozen):
     `accelerators`: what the environment of its runs says of them, CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER.
     `devices`: how many run at once. `accelerator_usd_per_hour`, for each of them, and `max_usd`, for all: 0 for none.
     `hardware`: the models of what runs see (:mod:`~autoresearch_tui.lab.hardware`). `columns`: the numbers that are
-    recorded beside the score; of those that begin with `+` more is better.
+    recorded beside the score; of those that begin with `+` more is better. `testing_budget`: looks at a fixed
+    evaluation after which nothing is kept before a human renews it; 0: no limit.
     """
 
     pid: int
@@ -145,6 +163,7 @@ class EngineStarted(Frozen):
     max_usd: float = 0.0
     hardware: str = ""
     columns: tuple[str, ...] = field(default=(), metadata=SPARSE)
+    testing_budget: int = field(default=0, metadata=SPARSE)
 
 
 class EngineStopped(Frozen):
@@ -359,11 +378,15 @@ class NoteWithdrawn(Frozen):
 
 
 class PauseAsked(Frozen):
-    """Nothing new is launched. `by`: human or engine (with the reason). `stop_run`: the present run is put back."""
+    """Nothing new is launched. `by`: human or engine (with the reason). `stop_run`: the present run is put back.
+
+    `limit`: what has run out, if that is the reason (testing_budget); only renewing it ends the pause then.
+    """
 
     by: str
     reason: str = ""
     stop_run: bool = False
+    limit: str = field(default="", metadata=SPARSE)
 
 
 class Resumed(Frozen):
@@ -466,7 +489,9 @@ Event = (
     | RunGivenUp
     | RunInvalidated
     | RunEnded
+    | DataDrawn
     | RunScored
+    | Rescored
     | VerdictDeferred
     | VerdictGiven
     | VerdictOverruled
@@ -478,6 +503,9 @@ Event = (
     | Resumed
     | StopAsked
     | StopCancelled
+    | BudgetRenewed
+    | HoldoutAsked
+    | HoldoutOpened
     | DigestAsked
     | DigestWritten
     | CommandRefused

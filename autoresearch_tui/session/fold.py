@@ -9,8 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from autoresearch_tui.session import draws, looks, prior_results
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session import prior_results
 from autoresearch_tui.session.ends import FAILED, JUDGED, Opinion, Outcome, RunEnd
 from autoresearch_tui.session.failures import Streak
 from autoresearch_tui.session.journal import JournalDamaged, Scan, scan
@@ -23,7 +23,7 @@ from autoresearch_tui.util.frozen import replaced
 Changes = dict[str, Any]
 
 _RELEASED: Changes = {"held": "", "held_until": ""}
-_NOT_RUN: Changes = {"run": None, "stop": None, "given_up": None, "invalidated": ""}
+_NOT_RUN: Changes = {"run": None, "stop": None, "given_up": None, "invalidated": "", "draw": None, "rescored": ()}
 _UNCRITICISED: Changes = {"critic": None, "criticised_at": "", "critic_attempts": 0}
 _UNDECIDED: Changes = {"dropped": None, "ended_at": "", "approved_by": "", "review": None}
 
@@ -269,8 +269,16 @@ def _(event: ev.JudgementUndone, state: State, time: str) -> Changes:
     if back.outcome in JUDGED:
         changes |= {"frontier_number": last.frontier_number, "frontier_history": last.frontier_history}
         changes["heads"] = MappingProxyType({**state.heads, **last.heads})
-        changes["best_number"] = best_keep(experiments, state.goal)
+        changes["best_number"] = _best(state, experiments)
     return changes
+
+
+def _best(state: State, experiments: Iterable[Experiment]) -> int | None:
+    """The best keep. Of fresh draws the newest: it has beaten the one before it on one draw."""
+    if not draws.fresh(state):
+        return best_keep(experiments, state.goal)
+    kept = [e for e in experiments if e.outcome == Outcome.KEEP and e.value is not None]
+    return max(kept, key=lambda e: e.judged_after).number if kept else None
 
 
 @_changes.register
@@ -345,6 +353,21 @@ def _(event: ev.RunEnded, state: State, time: str) -> Changes:
 
 
 @_changes.register
+def _(event: ev.DataDrawn, state: State, time: str) -> Changes:
+    if state.experiments[event.number].stage is not Stage.ENDED:
+        raise ValueError(f"the run of #{event.number} has not ended, or is scored already")
+    return _update(state, event.number, draw=event)
+
+
+@_changes.register
+def _(event: ev.Rescored, state: State, time: str) -> Changes:
+    if not 0 <= event.other < len(state.experiments):
+        raise ValueError(f"there is no experiment {event.other}")
+    known = (each for each in state.experiments[event.number].rescored if each.other != event.other)
+    return _update(state, event.number, rescored=(*known, event))
+
+
+@_changes.register
 def _(event: ev.RunScored, state: State, time: str) -> Changes:
     return _update(state, event.number, stage=Stage.SCORED, score=event)
 
@@ -382,7 +405,7 @@ def _(event: ev.VerdictGiven, state: State, time: str) -> Changes:
         }
         # What beat the best is the best, also where later runs of that one were worse than the score it has.
         beaten = () if state.best is None or state.best is state.frontier else (state.best,)
-        changes["best_number"] = best_keep((*beaten, changes["experiments"][event.number]), state.goal)
+        changes["best_number"] = _best(state, (*beaten, changes["experiments"][event.number]))
     elif event.leads:
         changes["heads"] = _stands(state, judged.proposal.front, event.number)
     return changes
@@ -414,7 +437,7 @@ def _(event: ev.VerdictOverruled, state: State, time: str) -> Changes:
         reason=f"{event.reason} (by {event.by}, in place of {old.outcome}: {old.reason})",
     )
     changes = _update(state, event.number, verdict=verdict, overruled=old.overruled or old.outcome)
-    changes["best_number"] = best_keep(changes["experiments"], state.goal)
+    changes["best_number"] = _best(state, changes["experiments"])
     changes |= _judged(state, event.number, "kept" if event.verdict == Outcome.KEEP else "discarded")
     if event.verdict == Outcome.KEEP:
         return changes | _moved(state, event.number)
@@ -473,6 +496,28 @@ def _(event: ev.StopAsked, state: State, time: str) -> Changes:
 @_changes.register
 def _(event: ev.StopCancelled, state: State, time: str) -> Changes:
     return {"stopping": ""}
+
+
+@_changes.register
+def _(event: ev.BudgetRenewed, state: State, time: str) -> Changes:
+    paused = state.paused
+    return {"renewed": event.looks, "paused": None if paused is not None and paused.limit else paused}
+
+
+@_changes.register
+def _(event: ev.HoldoutAsked, state: State, time: str) -> Changes:
+    if state.holdout_asked is not None and (state.holdout is None or looks.seen(state.holdout)):
+        raise ValueError("the holdout is opened once")
+    if not all(0 <= number < len(state.experiments) for number in (event.best, event.baseline)):
+        raise ValueError("there is nothing to score on the holdout")
+    return {"holdout_asked": event, "holdout": None, "holdout_at": ""}
+
+
+@_changes.register
+def _(event: ev.HoldoutOpened, state: State, time: str) -> Changes:
+    if state.holdout_asked is None or state.holdout is not None:
+        raise ValueError("nobody has asked for the holdout")
+    return {"holdout": event, "holdout_at": time}
 
 
 @_changes.register

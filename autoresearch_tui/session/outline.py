@@ -218,7 +218,7 @@ def _field(value: Any) -> Any:
     """An experiment's own fields are plain, tuples or events."""
     if isinstance(value, dict):
         return _event(value)
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(map(_field, value)) if isinstance(value, list) else value
 
 
 # ── on disk ─────────────────────────────────────────────────────────────────────────────────────────────────────

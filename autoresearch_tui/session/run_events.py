@@ -126,6 +126,8 @@ class VerdictGiven(Frozen):
 
     Where gains are confirmed, `value` is the mean of the `runs` of its commit, and `error` the standard error of the
     difference between that and the mean of the frontier's runs.
+
+    `against`: what the frontier scored on the same draw, where the evaluator is fresh.
     """
 
     number: int
@@ -139,6 +141,7 @@ class VerdictGiven(Frozen):
     leads: bool = field(default=False, metadata=SPARSE)
     runs: int = field(default=1, metadata=SPARSE)
     error: float | None = field(default=None, metadata=SPARSE)
+    against: float | None = field(default=None, metadata=SPARSE)
 
 
 class VerdictOverruled(Frozen):

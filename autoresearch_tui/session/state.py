@@ -96,7 +96,11 @@ class Experiment:
     given_up: ev.RunGivenUp | None = None
     """The engine's, for it is hopelessly behind."""
     run: ev.RunEnded | None = None
+    draw: ev.DataDrawn | None = None
+    """Of which data its score is, where the evaluator is fresh."""
     score: ev.RunScored | None = None
+    rescored: tuple[ev.Rescored, ...] = ()
+    """What others scored on the same draw."""
     deferred: ev.VerdictDeferred | None = None
     """Why its verdict waited, if it did."""
     decided: ev.VerdictOverruled | None = None
@@ -296,6 +300,11 @@ class State:
     critic_usd: float = 0.0
     critic_tokens: int = 0
     """What second opinions have cost, also those that gave none or were about an older diff."""
+    renewed: int = 0
+    """The looks that were spent when the testing budget was renewed last."""
+    holdout_asked: ev.HoldoutAsked | None = None
+    holdout: ev.HoldoutOpened | None = None
+    holdout_at: str = ""
     digest_asked: ev.DigestAsked | None = None
     digest: ev.DigestWritten | None = None
     """The last one."""
@@ -434,12 +443,15 @@ def gained(state: State, value: float) -> float:
     return state.goal.gain(state.frontier.value, value)
 
 
-def leads(state: State, front: int, value: float) -> bool:
-    """Whether a score that is not kept is better, by more than the lab's margin, than where its own front stands."""
+def leads(state: State, front: int, value: float, stands: float | None = None) -> bool:
+    """Whether a score that is not kept is better, by more than the lab's margin, than where its own front stands.
+
+    `stands`: what that scores on the same draw, where each verdict has its own.
+    """
     head = state.head(front)
     if head is None or head is state.frontier or head.value is None or state.session is None:
         return False
-    return state.goal.gain(head.value, value) > state.session.keep_margin
+    return state.goal.gain(head.value if stands is None else stands, value) > state.session.keep_margin
 
 
 def best_keep(experiments: Iterable[Experiment], goal: Goal) -> int | None:

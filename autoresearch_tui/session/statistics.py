@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from autoresearch_tui.session import draws
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.frozen import Frozen
@@ -36,7 +37,13 @@ def paired_error(rows: Sequence[Row], others: Sequence[Row]) -> float | None:
 
 
 def spread(state: State) -> float | None:
-    """Standard deviation between runs of one commit, pooled over all that ran more than once; None: none did."""
+    """Standard deviation between runs of one commit, pooled over all that ran more than once; None: none did.
+
+    Where each run is scored on a draw of its own, of pairs on one draw: what the draws differ by is not in it.
+    """
+    if draws.fresh(state):
+        apart = [each.value - each.other for each in draws.equals(state)]
+        return math.sqrt(math.fsum(d * d for d in apart) / (2 * len(apart))) if apart else None
     groups: defaultdict[str, list[float]] = defaultdict(list)
     for experiment in state.experiments:
         if experiment.measured is not None:
@@ -134,7 +141,10 @@ def gains(state: State) -> dict[int, float]:
         base = scored.get(experiment.proposal.base)
         if experiment.value is None:
             continue
-        if base is not None:
+        if draws.fresh(state):
+            if (pair := draws.against_base(state, experiment)) is not None:
+                found[experiment.number] = state.goal.gain(pair.other, pair.value)
+        elif base is not None:
             found[experiment.number] = state.goal.gain(base, experiment.value)
         scored.setdefault(experiment.commit, experiment.value)
     return found

@@ -7,15 +7,16 @@ from collections.abc import Callable
 from autoresearch_tui.engine.commands import repeat
 from autoresearch_tui.engine.experiments import CONFIRMED
 from autoresearch_tui.engine.session import Session
-from autoresearch_tui.session import confirmation
+from autoresearch_tui.session import confirmation, draws
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.state import WAITING, Experiment, Stage
 
 
-def step(session: Session, judge: Callable[[Experiment], None], may_run: Callable[[Experiment], bool]) -> bool:
+def step(session: Session, judge: Callable[[Experiment], bool], may_run: Callable[[Experiment], bool]) -> bool:
     """Do what is due for verdicts that wait for other runs; False if nothing is.
 
-    `judge` decides on what is known; `may_run`: whether the session's limits leave room for one more run of a commit.
+    `judge` decides on what is known, and returns False where that has to wait. `may_run`: whether the session's limits
+    leave room for one more run of a commit.
     """
     state = session.state
     for run in state.waiting:
@@ -26,8 +27,8 @@ def step(session: Session, judge: Callable[[Experiment], None], may_run: Callabl
                 return True
     for experiment in state.confirming:
         others = confirmation.of(state, experiment.number)
-        if experiment.decided is not None or all(run.stage is Stage.DONE for run in others):
-            _decide(session, experiment, judge, may_run)
+        known = experiment.decided is not None or all(run.stage is Stage.DONE for run in others)
+        if known and _decide(session, experiment, judge, may_run):
             return True
     return False
 
@@ -45,13 +46,15 @@ def _before_launch(run: Experiment, waits: Experiment, may_run: Callable[[Experi
 def _decide(
     session: Session,
     experiment: Experiment,
-    judge: Callable[[Experiment], None],
+    judge: Callable[[Experiment], bool],
     may_run: Callable[[Experiment], bool],
-) -> None:
+) -> bool:
     state, wanted = session.state, session.lab.settings.metric.keep == CONFIRMED
+    if draws.missing(state, experiment):
+        return judge(experiment)
     left = confirmation.runs_left(state, experiment.number)
     again = confirmation.next_run(state, experiment) if wanted and left else None
     if again is not None and may_run(again):
         session.append(repeat(session, again, confirms=experiment))
-    else:
-        judge(experiment)
+        return True
+    return judge(experiment)

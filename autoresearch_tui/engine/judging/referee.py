@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autoresearch_tui.lab.evaluator import FRESH
 from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.session_files import RunFiles
@@ -85,10 +86,13 @@ def export(lab: Lab, repo: GitRepo, commit: str, files: RunFiles) -> None:
 def spec(lab: Lab, files: RunFiles, env: Mapping[str, str]) -> runner.RefereeSpec | None:
     """What the supervisor starts for the run; `env` is the run's own environment."""
     settings = lab.settings
-    if not settings.metric.referee:
+    if not settings.metric.referee or settings.metric.evaluator == FRESH:  # whose data are drawn when the run is over
         return None
     return runner.RefereeSpec(
-        _command(settings, files), _environment(env, files), str(files.referee), hands_over=scored_data.hands_over(lab)
+        _command(settings, files),
+        _environment(env, files, files),
+        str(files.referee),
+        hands_over=scored_data.hands_over(lab),
     )
 
 
@@ -101,7 +105,7 @@ def read_or_run(
     """
     ended = runner.look(files.folder).exit
     if ended is None or ended.asked_seconds is None:
-        return _start(settings, files, cwd, env, cancelled)
+        return start(settings, files, files, cwd, env, cancelled)
     with files.referee_log.open("rb") as file:
         text = file.read(LOG_BYTES).decode("utf-8", "replace")
     if ended.referee_exit is None or ended.referee_exit < 0:
@@ -117,12 +121,13 @@ def refusal(ended: runner.Exit, files: RunFiles) -> str:
     return next((clean_line(line)[:_REASON] for line in reversed(text.splitlines()) if line.strip()), "")
 
 
-def _start(
-    settings: Settings, files: RunFiles, cwd: Path, env: Mapping[str, str], cancelled: threading.Event
+def start(
+    settings: Settings, files: RunFiles, run: RunFiles, cwd: Path, env: Mapping[str, str], cancelled: threading.Event
 ) -> RefereeResult:
-    """It ends with the engine; if something else ended it, it is asked once more.
+    """Start the referee that was written out in `files`, and works there, for a `run` that has ended.
 
-    Raises OSError as well if it asks to be asked again.
+    It ends with the engine; if something else ended it, it is asked once more. Raises OSError, also if it was
+    cancelled, and if it asks to be asked again.
     """
     for cache in trees.named("__pycache__", cwd):
         trees.remove(cache)
@@ -134,7 +139,7 @@ def _start(
     spec = runner.RunSpec(
         # What it prints and what it complains of are read apart.
         ("/bin/sh", "-c", 'exec "$@" 2>"$0"', str(errors), *command),
-        _environment(env, files),
+        _environment(env, files, run),
         str(cwd),
         timeout_seconds=settings.run.timeout_seconds,
         min_free_bytes=0,
@@ -196,7 +201,7 @@ def _command(settings: Settings, files: RunFiles) -> tuple[str, ...]:
     return tuple(str(files.referee / word) if word in locked else word for word in settings.metric.referee)
 
 
-def _environment(env: Mapping[str, str], files: RunFiles) -> dict[str, str]:
+def _environment(env: Mapping[str, str], files: RunFiles, run: RunFiles) -> dict[str, str]:
     """The run's, without the folders that it can write."""
     own = {"HOME": str(files.referee), "TMPDIR": tempfile.gettempdir(), "PYTHONNOUSERSITE": "1"}
-    return {**env, **own, "AUTORESEARCH_RUN": str(files.folder), "AUTORESEARCH_TOKEN_LOSSES": str(files.token_losses)}
+    return {**env, **own, "AUTORESEARCH_RUN": str(run.folder), "AUTORESEARCH_TOKEN_LOSSES": str(run.token_losses)}

@@ -13,18 +13,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from autoresearch_tui.engine.judging import referee
+from autoresearch_tui.engine.judging import referee, score_file
+from autoresearch_tui.lab.evaluator import DRAW, EMBARGOED
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.session_files import RunFiles
 from autoresearch_tui.lab.settings import MetricSettings, RunSettings, Settings
 from autoresearch_tui.logs import encoding, lines, plausibility, score_search
 from autoresearch_tui.logs.trace import Trace, read_trace
 from autoresearch_tui.runs import runner
-from autoresearch_tui.session import confirmation, journal, statistics
+from autoresearch_tui.session import confirmation, draws, journal, looks, statistics
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import Outcome, RunEnd
 from autoresearch_tui.session.format import front as front_name
-from autoresearch_tui.session.state import Experiment, Stage, State, better, gained
+from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.session.state import leads as leads_front
 from autoresearch_tui.session.statistics import Row
 from autoresearch_tui.util.atomic import write
@@ -33,8 +34,6 @@ from autoresearch_tui.util.text import clean_line, describe
 
 SELF_REPORTED = "self-reported"
 REFEREE = "referee"
-# Of what a referee says: [nats, bytes] of each row, for comparing runs pair by pair, and of which data.
-DETAILS = ("rows", "data", "probes")
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 _TAIL = 1 << 20
 _REASON = 300
@@ -76,15 +75,8 @@ def score(
     found = _printed(files.log, settings.metric) if not settings.metric.referee else score_search.Found(None)
     summary = dict(lines.parse_summary(encoding.piece(files.log, _TAIL, found.at)))
     trace = read_trace(files.log)
-    linked = [path for path in (cwd, *cwd.parents) if path.is_relative_to(files.work) and path.is_symlink()]
-    visible = tuple(path for path in locked if path in settings.lab.visible)
-    touched = [path for path, digest in hashes(cwd, visible).items() if digest != locked[path]]
-    if linked:  # a referee would be started wherever it leads
-        source = SELF_REPORTED
-        said = referee.RefereeResult(None, "the run put a link in place of its own folder", {})
-    elif touched:
-        source = SELF_REPORTED
-        said = referee.RefereeResult(None, f"{', '.join(touched)} was changed during the run", {})
+    if problem := tampered(files, cwd, locked, settings):
+        source, said = SELF_REPORTED, referee.RefereeResult(None, problem, {})
     elif settings.metric.referee:
         source, said = REFEREE, referee.read_or_run(settings, files, cwd, env, cancelled)
     else:
@@ -109,6 +101,7 @@ def score(
         held = f"{ended.device_memory_mb or 0:.0f} MB"
         doubts += (f"memory: peak_vram_mb is {summary['peak_vram_mb'][:40]}, the accelerator held {held} for the run",)
     beyond = out_of_bounds(settings.metric, summary, ended, said.details)
+    embargoed = settings.metric.sealed == EMBARGOED
     scored = ev.RunScored(
         ended.number,
         said.value,
@@ -116,7 +109,7 @@ def score(
         source,
         said.problem,
         summary,
-        sealed=said.sealed,
+        sealed=None if embargoed else said.sealed,
         doubts=doubts,
         beyond=beyond,
         late_seconds=said.late_seconds,
@@ -129,9 +122,20 @@ def score(
         checks = (clock_mark, prepared_long)
         marks = tuple(mark for check in checks if (mark := check(own, state, settings.run)))
         scored = replace(scored, doubts=scored.doubts + marks)
-    details = {name: said.details[name] for name in DETAILS if name in said.details}
+    details = {name: said.details[name] for name in score_file.DETAILS if name in said.details}
+    details |= {"draw": int(env[DRAW])} if DRAW in env else {}
+    details |= {EMBARGOED: said.sealed} if embargoed else {}
     write(files.score, json.dumps({"metric": settings.metric.name, **journal.to_fields(scored), **details}) + "\n")
     return scored
+
+
+def tampered(files: RunFiles, cwd: Path, locked: Mapping[str, str], settings: Settings) -> str:
+    """What a run did to the folder that it ran in, so that no referee is to look at it; empty if nothing."""
+    if any(path.is_relative_to(files.work) and path.is_symlink() for path in (cwd, *cwd.parents)):
+        return "the run put a link in place of its own folder"  # a referee would be started wherever it leads
+    visible = tuple(path for path in locked if path in settings.lab.visible)
+    touched = [path for path, digest in hashes(cwd, visible).items() if digest != locked[path]]
+    return f"{', '.join(touched)} was changed during the run" if touched else ""
 
 
 def unscorable(number: int, error: Exception) -> ev.RunScored:
@@ -178,13 +182,15 @@ def _trained(run: ev.RunEnded) -> float:
     return (run.asked_seconds or run.seconds) - (run.ready_seconds or 0.0)
 
 
-def recorded(number: int, files: RunFiles) -> ev.RunScored | None:
-    """The score that was given to a run before; None if its folder has none."""
+def recorded(number: int, files: RunFiles, draw: int | None) -> ev.RunScored | None:
+    """The score that was given to a run before, on that draw; None if its folder has none."""
+    written = score_file.read(files.score)
     try:
-        scored = journal.from_fields("run_scored", json.loads(files.score.read_text("utf-8")))
-    except (OSError, ValueError):
+        scored = journal.from_fields("run_scored", written)
+    except ValueError:
         return None
-    return scored if isinstance(scored, ev.RunScored) and scored.number == number else None
+    same = isinstance(scored, ev.RunScored) and scored.number == number and written.get("draw") == draw
+    return scored if same and isinstance(scored, ev.RunScored) else None
 
 
 def verdict(
@@ -225,11 +231,17 @@ def verdict(
     if state.frontier is None or state.frontier.value is None:
         reason = f"the baseline, though {'; '.join(scored.beyond)}" if scored.beyond else "the baseline"
         return ev.VerdictGiven(number, Outcome.KEEP, scored.value, scored.memory_gb, reason)
-    stderr = statistics.paired_error(rows, best)
+    against, stderr = state.frontier.value, statistics.paired_error(rows, best)
+    if draws.fresh(state):
+        again = draws.rescored(experiment, state.frontier)
+        if again is None or again.value is None:
+            why = f"#{state.frontier.number} has no score on the same draw{f': {again.problem}' if again else ''}"
+            return ev.VerdictGiven(number, Outcome.DISCARD, scored.value, scored.memory_gb, f"not compared: {why}")
+        against, stderr = again.value, again.stderr
     decides = experiment.proposal.repeat_of is None and experiment.commit != state.frontier.commit
     if confirmed and decides and not scored.beyond:
         return _means_compared(experiment, state, stderr)
-    return _compared(experiment, scored.value, state.frontier.value, state, stderr)
+    return _compared(experiment, scored.value, against, state, stderr)
 
 
 def deferral(verdict: ev.VerdictGiven, experiment: Experiment, state: State) -> ev.VerdictDeferred | None:
@@ -254,6 +266,8 @@ def _means_compared(experiment: Experiment, state: State, stderr: float | None) 
         kind, reason = human.verdict, f"{human.reason} (by {human.by}, before it was confirmed: {reason})"
     elif failed is not None:
         reason = f"#{failed.number}, its run under another seed, ended as {failed.outcome}: {failed.reason} ({reason})"
+    elif kind is Outcome.KEEP and (why := looks.budget_spent(state, but=experiment)):
+        kind, reason = Outcome.DISCARD, f"{reason}; not kept: {why}"
     elif kind is Outcome.DISCARD and known.gain > margin:
         reason = f"not confirmed: {reason}"
     elif 0 < known.gain <= margin:
@@ -265,7 +279,7 @@ def _means_compared(experiment: Experiment, state: State, stderr: float | None) 
         reason = f"{reason}; {apart}"
     front = experiment.proposal.front
     counts = kind != Outcome.KEEP and failed is None and human is None
-    leads = counts and leads_front(state, front, known.mean)
+    leads = counts and _leads(experiment, state, known.mean)
     if leads:
         reason = f"{reason}; {front_name(front)} stands here now"
     return ev.VerdictGiven(
@@ -280,6 +294,7 @@ def _means_compared(experiment: Experiment, state: State, stderr: float | None) 
         leads=leads,
         runs=known.runs,
         error=known.error,
+        against=known.other if known.paired else None,
     )
 
 
@@ -287,7 +302,9 @@ def _compared(experiment: Experiment, value: float, best: float, state: State, s
     assert experiment.score is not None
     assert state.frontier is not None and state.session is not None
     spread = statistics.spread(state)
-    reason, kind = f"{value:.6f} against {best:.6f} (#{state.frontier.number})", Outcome.DISCARD
+    fresh, gain = draws.fresh(state), state.goal.gain(best, value)
+    same = " on the same draw" if fresh else ""
+    reason, kind = f"{value:.6f} against {best:.6f}{same} (#{state.frontier.number})", Outcome.DISCARD
     repeat_of = experiment.proposal.repeat_of
     if repeat_of is None and experiment.commit == state.frontier.commit:
         reason = f"a repeat: {reason}"
@@ -297,9 +314,11 @@ def _compared(experiment: Experiment, value: float, best: float, state: State, s
         reason = f"a repeat under seed {experiment.proposal.seed}: {value:.6f} against {before}"
     elif experiment.score.beyond:
         reason = f"{'; '.join(experiment.score.beyond)} ({reason})"
-    elif better(state, value):
+    elif gain > state.session.keep_margin and (why := looks.budget_spent(state, but=experiment)):
+        reason = f"{reason}; not kept: {why}"
+    elif gain > state.session.keep_margin:
         kind = Outcome.KEEP
-    elif (gain := gained(state, value)) > 0:
+    elif gain > 0:
         reason = (
             f"{reason}: better by {_plainly(gain)}, no more than `keep_margin` {_plainly(state.session.keep_margin)}"
         )
@@ -309,10 +328,30 @@ def _compared(experiment: Experiment, value: float, best: float, state: State, s
     memory = experiment.score.memory_gb
     front = experiment.proposal.front
     counts = kind != Outcome.KEEP and repeat_of is None and not experiment.score.beyond
-    leads = counts and leads_front(state, front, value)
+    leads = counts and _leads(experiment, state, value)
     if leads:
         reason = f"{reason}; {front_name(front)} stands here now"
-    return ev.VerdictGiven(experiment.number, kind, value, memory, reason, stderr, spread, inside_noise, leads)
+    return ev.VerdictGiven(
+        experiment.number,
+        kind,
+        value,
+        memory,
+        reason,
+        stderr,
+        spread,
+        inside_noise,
+        leads,
+        against=best if fresh else None,
+    )
+
+
+def _leads(experiment: Experiment, state: State, value: float) -> bool:
+    """Whether one that is not kept is better than where its front stands; of one draw, where each has its own."""
+    front = experiment.proposal.front
+    if not draws.fresh(state):
+        return leads_front(state, front, value)
+    pair = draws.pair(experiment, state.head(front))
+    return pair is not None and leads_front(state, front, pair.value, pair.other)
 
 
 def _given_up(event: ev.RunGivenUp) -> str:
@@ -326,15 +365,6 @@ def _given_up(event: ev.RunGivenUp) -> str:
 def _plainly(number: float) -> str:
     """Without an exponent, to three figures: `0.00001`."""
     return f"{Decimal(f'{number:.3g}'):f}"
-
-
-def scored_rows(path: Path) -> tuple[str, tuple[Row, ...]]:
-    """What the rows of a score.json are of, and each row's nats and bytes; nothing if no referee kept them."""
-    try:
-        written = json.loads(path.read_text("utf-8"))
-        return str(written.get("data", "")), tuple((float(nats), float(size)) for nats, size in written.get("rows", ()))
-    except (OSError, ValueError, TypeError, AttributeError, OverflowError):
-        return "", ()
 
 
 def _locked_refused(run: ev.RunEnded, state: State) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine.judging import scoring
+from autoresearch_tui.engine.judging import score_file, scoring
 from autoresearch_tui.engine.loop import Engine
 from autoresearch_tui.engine.proposing import lessons
 from autoresearch_tui.engine.session import Session
@@ -337,7 +337,7 @@ def test_numbers_of_a_referee_that_fit_no_float_are_none(new_lab: NewLab) -> Non
     (baseline,) = play(folder).table
     assert (baseline.outcome, baseline.value) == ("keep", 0.5)
     assert baseline.score is not None and baseline.score.sealed is None
-    assert scoring.scored_rows(folder / ".autoresearch/t/runs/0000/score.json") == ("", ())
+    assert score_file.scored_rows(folder / ".autoresearch/t/runs/0000/score.json") == ("", ())
 
 
 def test_a_locked_file_that_the_run_has_shut_away_was_changed(tmp_path: Path) -> None:

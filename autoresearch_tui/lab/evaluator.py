@@ -1,0 +1,43 @@
+"""What a lab's evaluation offers beyond one score: new data for each verdict, and a split that is held out.
+
+A lab offers either by reading a variable in a locked file. Both are the referee's alone: no run ever sees one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from autoresearch_tui.util.errors import UserError
+
+if TYPE_CHECKING:
+    from autoresearch_tui.lab.paths import Lab
+
+DRAW = "AUTORESEARCH_DRAW"
+"""The seed of the data that a verdict is about, as a decimal number below :data:`MOST_DRAWS`."""
+SPLIT = "AUTORESEARCH_SPLIT"
+"""`holdout`, when the holdout is opened; not set before."""
+HOLDOUT = "holdout"
+FRESH, FIXED = "fresh", "fixed"
+EMBARGOED = "embargoed"
+MOST_DRAWS = 2**31
+"""So that every generator of random numbers takes it as a seed."""
+
+
+def reads(lab: Lab, variable: str) -> bool:
+    """Whether a locked file of the lab's checkout names the variable, and the lab has a referee."""
+    files = (lab.root / name for name in lab.settings.lab.locked) if lab.settings.metric.referee else ()
+    return any(variable in path.read_text("utf-8", "replace") for path in files if path.is_file())
+
+
+def has_holdout(lab: Lab) -> bool:
+    """Whether there is a split to open: one that the referee scores when asked, or embargoed scores of a sealed one."""
+    return reads(lab, SPLIT) or lab.settings.metric.sealed == EMBARGOED
+
+
+def check(lab: Lab) -> None:
+    """Raises UserError for a fresh evaluator whose referee would score the same data again and again."""
+    if lab.settings.metric.evaluator == FRESH and not reads(lab, DRAW):
+        raise UserError(
+            f"{lab.root}: `metric.evaluator` is fresh, and no locked file reads {DRAW}",
+            "let the referee draw its data from that seed, or set `metric.evaluator` to fixed",
+        )

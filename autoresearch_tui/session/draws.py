@@ -1,0 +1,105 @@
+"""Pure: comparisons on the same draw (`metric.evaluator = "fresh"`).
+
+Every run is scored on data of its own draw, and those that it is compared with are scored again there. So two scores
+are compared only where they are of one draw; scores of different draws differ by the draw as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autoresearch_tui.lab.evaluator import FRESH
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.state import Experiment, Stage, State
+from autoresearch_tui.util.frozen import Frozen
+
+
+class Pair(Frozen):
+    """Two scores on one draw, and the standard error of their difference where it is known."""
+
+    value: float
+    other: float
+    stderr: float | None
+
+
+def fresh(state: State) -> bool:
+    """Whether each verdict of the session draws new data."""
+    return state.session is not None and state.session.evaluator == FRESH
+
+
+def rescored(experiment: Experiment, other: Experiment | None) -> ev.Rescored | None:
+    """What `other` scored on the draw of an experiment; None if it was not scored there."""
+    if other is None:
+        return None
+    return next((each for each in experiment.rescored if each.other == other.number), None)
+
+
+def missing(state: State, experiment: Experiment) -> tuple[Experiment, Experiment] | None:
+    """What a verdict on an experiment still needs: the run whose draw it is, and who is to be scored on it.
+
+    Each run of it that has a score is compared with the frontier; its own also with its base, and with where its front
+    stands.
+    """
+    if not fresh(state) or state.frontier is None or experiment.proposal.scale:
+        return None
+    others = [state.frontier]
+    if experiment.proposal.repeat_of is None:
+        others += [each for each in (_base(state, experiment), state.head(experiment.proposal.front)) if each]
+    wanted = [(experiment, other) for other in others]
+    wanted += [(run, state.frontier) for run in _confirming(state, experiment)]
+    for run, other in wanted:
+        scored = run.draw is not None and run.score is not None and run.score.value is not None
+        if scored and other.number != run.number and other.value is not None and rescored(run, other) is None:
+            return run, other
+    return None
+
+
+def pair(experiment: Experiment, other: Experiment | None) -> Pair | None:
+    """The scores of both on the draw of the first; None if either has none there."""
+    again = rescored(experiment, other)
+    if again is None or again.value is None or experiment.score is None or experiment.score.value is None:
+        return None
+    return Pair(experiment.score.value, again.value, again.stderr)
+
+
+def pairs(state: State, experiment: Experiment) -> tuple[Pair, ...]:
+    """An experiment, and the runs that confirm it, against the frontier: one pair for each draw."""
+    runs = (experiment, *_confirming(state, experiment))
+    return tuple(found for run in runs if (found := pair(run, state.frontier)) is not None)
+
+
+def against_base(state: State, experiment: Experiment) -> Pair | None:
+    """An experiment against its base, on its draw."""
+    return pair(experiment, _base(state, experiment))
+
+
+def equals(state: State) -> Iterator[Pair]:
+    """Two runs of one commit, on one draw."""
+    for experiment in state.experiments:
+        for again in experiment.rescored:
+            other = state.experiments[again.other]
+            if other.commit == experiment.commit and (found := pair(experiment, other)) is not None:
+                yield found
+
+
+def keeps_copies(state: State) -> bool:
+    """Whether working copies outlive their verdicts: for the next draws, or for a holdout that is not opened."""
+    held_out = state.session is not None and state.session.holdout and state.holdout is None
+    return held_out or fresh(state)
+
+
+def scored_again(state: State, experiment: Experiment) -> bool:
+    """Whether a run that is over may have to be scored again: on a later draw, or on the holdout."""
+    return keeps_copies(state) and experiment.value is not None and experiment.advanced
+
+
+def _base(state: State, experiment: Experiment) -> Experiment | None:
+    """The first experiment that has run the commit which this one changes."""
+    same = (e for e in state.experiments if e.commit == experiment.proposal.base and e.value is not None)
+    return next((e for e in same if e.number != experiment.number), None)
+
+
+def _confirming(state: State, experiment: Experiment) -> Iterator[Experiment]:
+    for run in state.experiments:
+        if run.proposal.confirms == experiment.number and run.commit == experiment.commit and run.stage is Stage.DONE:
+            yield run

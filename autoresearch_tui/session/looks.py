@@ -1,0 +1,170 @@
+"""Pure: how often a fixed evaluation was looked at, and what the best of so many looks gains by luck alone.
+
+A look is a score that was compared with the frontier, one for each candidate. A repeat is none: it cannot be kept, so
+nothing is selected by it; it makes the noise known. Nor is a baseline, or a run at another scale.
+"""
+
+from __future__ import annotations
+
+import math
+
+from autoresearch_tui.lab.evaluator import FIXED
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session import statistics
+from autoresearch_tui.session.state import Experiment, State
+from autoresearch_tui.util.frozen import Frozen
+
+TESTING_BUDGET = "testing_budget"
+"""The limit of a pause that only renewing the budget ends."""
+_EULER = 0.5772156649015329
+
+
+class Wear(Frozen):
+    """What looking has done to a fixed evaluation. Gains are in the score's unit, positive is better.
+
+    `spent`: looks so far. `left`: before the testing budget is spent; None without one. `noise`: standard deviation of
+    one score; None if it is not measured, and then so is `luck`, what the best of so many looks gains by luck alone.
+    `gain`: of the best over the baseline; None before there are two.
+    """
+
+    spent: int
+    left: int | None
+    noise: float | None
+    luck: float | None
+    gain: float | None
+
+    @property
+    def deflated(self) -> float | None:
+        """The gain without what luck alone would show; below 0, luck explains all of it."""
+        return None if self.gain is None or self.luck is None else self.gain - self.luck
+
+
+def seen(opened: ev.HoldoutOpened) -> bool:
+    """Whether an opening showed anything: one that gave no score at all may be tried again."""
+    return opened.value is not None or opened.baseline is not None
+
+
+def baseline(state: State) -> Experiment | None:
+    """The first experiment with a score."""
+    return next((e for e in state.experiments if e.value is not None), None)
+
+
+def once(state: State) -> str:
+    """That the holdout was opened, when, and after how much looking; empty before."""
+    asked, opened = state.holdout_asked, state.holdout
+    if asked is None or opened is None or not seen(opened):
+        return ""
+    when = state.holdout_at[:16].replace("T", " ")
+    return f"the holdout was opened after {_looks(asked.looks)}, at {when} UTC; it opens once for a session"
+
+
+def after(state: State) -> str:
+    """`the holdout was opened after 40 looks`: said wherever its scores are shown."""
+    return once(state).partition(", at ")[0]
+
+
+def result(state: State) -> str:
+    """The holdout's scores in words; empty before it was opened."""
+    asked, opened = state.holdout_asked, state.holdout
+    if asked is None or opened is None:
+        return ""
+    if opened.value is None or opened.baseline is None:
+        return f"no comparison on the holdout: {opened.problem or 'a score is missing'}"
+    both = f"#{asked.best} {opened.value:.6f}, the baseline {opened.baseline:.6f}"
+    if asked.best == asked.baseline:
+        return f"the baseline {opened.baseline:.6f}; nothing better was kept"
+    gain = state.goal.gain(opened.baseline, opened.value)
+    error = f" ± {opened.stderr:.6f}" if opened.stderr is not None else ""
+    return f"{both}: {'better' if gain > 0 else 'worse'} by {abs(gain):.6f}{error}"
+
+
+def pending(state: State) -> int:
+    """How many runs in flight, or waiting to be confirmed, will be looks."""
+    going = (*state.in_flight, *(e for e in state.confirming if e.measured is None))
+    return sum(_candidate(each, state) for each in going)
+
+
+def room(state: State, experiment: Experiment) -> bool:
+    """Whether the testing budget lets an experiment run: what is no look always may."""
+    remaining = left(state)
+    return remaining is None or not _candidate(experiment, state) or remaining > pending(state)
+
+
+def budget_spent(state: State, but: Experiment | None = None) -> str:
+    """Why nothing more is kept; empty while the testing budget is not spent, or there is none. `but` as in left."""
+    if left(state, but) != 0:
+        return ""
+    return f"the testing budget is spent: {_looks(spent(state))} at a fixed evaluation"
+
+
+def _looks(count: int) -> str:
+    return f"{count} look{'' if count == 1 else 's'}"
+
+
+def _candidate(experiment: Experiment, state: State) -> bool:
+    """Whether it could be kept, once it has a score."""
+    made = experiment.proposal
+    if made.repeat_of is not None or made.scale or not state.experiments:
+        return False
+    return experiment.number > 0 and experiment.commit != state.experiments[0].commit
+
+
+def is_look(experiment: Experiment, state: State) -> bool:
+    """Whether its score was compared with the frontier, and could have been kept."""
+    return experiment.measured is not None and _candidate(experiment, state)
+
+
+def spent(state: State) -> int:
+    """How many looks the session has taken; 0 where every verdict draws new data."""
+    if state.session is None or state.session.evaluator != FIXED:
+        return 0
+    return sum(is_look(each, state) for each in state.experiments)
+
+
+def left(state: State, but: Experiment | None = None) -> int | None:
+    """How many looks the testing budget leaves; None without one. `but`: whose own look is not to count."""
+    budget = state.last_engine.testing_budget if state.last_engine is not None else 0
+    if not budget or state.session is None or state.session.evaluator != FIXED:
+        return None
+    own = but is not None and is_look(but, state)
+    return max(0, state.renewed + budget - spent(state) + own)
+
+
+def wear(state: State) -> Wear:
+    """How a fixed evaluation stands."""
+    count, noise = spent(state), noise_of(state)
+    first, best = baseline(state), state.best
+    gain = None
+    if first is not None and best is not None and first.value is not None and best.value is not None and count:
+        gain = state.goal.gain(first.value, best.value)
+    luck = None if noise is None else noise * expected_maximum(count + 1)
+    return Wear(count, left(state), noise, luck, gain)
+
+
+def noise_of(state: State) -> float | None:
+    """Standard deviation of one score about what it would be without chance; None if nothing measures it.
+
+    Of both kinds of chance: `spread` is one run's, and `stderr`, the median of the session's, a difference's, whose
+    variance is that of two scores.
+    """
+    import statistics as medians  # not needed by those who only read what was worked out
+
+    spread = statistics.spread(state)
+    squares = [e.verdict.stderr**2 for e in state.experiments if e.verdict is not None and e.verdict.stderr is not None]
+    if spread is None and not squares:
+        return None
+    noise = math.sqrt((spread or 0.0) ** 2 + (medians.median(squares) if squares else 0.0) / 2)
+    return noise or None  # equal runs that are equal say nothing about the data
+
+
+def expected_maximum(count: int) -> float:
+    """Of so many independent standard normal numbers, to within 0.05; 0 for one.
+
+    The approximation in Bailey and López de Prado, "The Deflated Sharpe Ratio" (2014).
+    """
+    if count < 2:
+        return 0.0
+    from statistics import NormalDist
+
+    quantile = NormalDist().inv_cdf
+    return (1 - _EULER) * quantile(1 - 1 / count) + _EULER * quantile(1 - 1 / (count * math.e))

@@ -1,0 +1,160 @@
+"""`metric.evaluator = "fresh"`: each verdict draws new data, and what it compares is scored on the same draw."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from autoresearch_tui.lab import paths as labs
+from autoresearch_tui.lab.settings_reading import from_table, table
+from autoresearch_tui.researchers.base import Brief, Proposal
+from autoresearch_tui.runs.environment import check_command
+from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session import statistics
+from autoresearch_tui.session.ends import Outcome
+from autoresearch_tui.session.state import State
+from autoresearch_tui.util.errors import UserError
+from tests.conftest import SETTINGS, git, make_lab
+from tests.engine.test_loop import Move, Script, rows, running
+from tests.history import problems, state_of
+
+# What a run leaves is a number; the score is that number, moved by far more than any change of it on each draw.
+TRAIN = """\
+import os
+PART_1 = 5.0
+PART_2 = 0.0
+PART_3 = 0.0
+PART_4 = 0.0
+SKILL = PART_1 + PART_2 + PART_3 + PART_4
+assert not {"AUTORESEARCH_DRAW", "AUTORESEARCH_SPLIT"} & set(os.environ)
+seed = int(os.environ.get("AUTORESEARCH_SEED", "0"))
+with open("left.txt", "w") as file:
+    file.write(repr(SKILL + seed / 1000))
+"""
+JUDGE = """\
+import json, os
+draw = os.environ["AUTORESEARCH_DRAW"]
+assert draw == str(int(draw)) and "AUTORESEARCH_SPLIT" not in os.environ
+left = float(open("left.txt").read())
+cases = [left + int(draw) % 997 + case for case in (-0.5, 0.5)]
+print(json.dumps({"scores": cases}))
+print(f"val_bpb: {sum(cases) / 2:.6f}")
+"""
+FRESH = (
+    SETTINGS.replace('["python", "train.py"]', '["python", "-I", "-S", "train.py"]')
+    + f"""
+[lab]
+locked = ["prepare.py", "judge.py"]
+
+[metric]
+referee = ["{sys.executable}", "-I", "-S", "judge.py"]
+evaluator = "fresh"
+range = [-inf, inf]
+"""
+)
+
+
+def lab(folder: Path, settings: str = FRESH, judge: str = JUDGE) -> Path:
+    made = make_lab(folder, settings, TRAIN)
+    (made / "judge.py").write_text(judge)
+    git(made, "add", "judge.py")
+    git(made, "commit", "--quiet", "--message=judge")
+    return made
+
+
+def part(number: int, value: float) -> Move:
+    """One of the constants that add up; each has a line of its own, so that proposals can be merged."""
+
+    def move(brief: Brief) -> Proposal:
+        line, text = rf"^PART_{number} = .*$", brief.files["train.py"]
+        text = re.sub(line, f"PART_{number} = {value!r}", text, flags=re.MULTILINE)
+        return Proposal(f"part {number} to {value}", "because", {"train.py": text})
+
+    return move
+
+
+def night(folder: Path, *moves: Move, wanted: int) -> State:
+    with running(folder, Script(*moves), rows=wanted) as driver:
+        assert driver.join() == "finished"
+    assert problems(folder, "t") == []
+    return state_of(folder, "t")
+
+
+def test_each_verdict_is_on_new_data_and_compares_on_the_same(tmp_path: Path) -> None:
+    folder = lab(tmp_path / "lab")
+    state = night(folder, part(2, -1.0), part(3, 0.5), part(4, -1.0), wanted=4)
+    assert [e.outcome for e in state.experiments[:4]] == ["keep", "keep", "discard", "keep"]
+    seeds = [e.draw.seed for e in state.experiments[:4] if e.draw is not None]
+    assert len(set(seeds)) == 4
+    told = zip(state.experiments[1:4], (4.0, 4.5, 3.0), (5.0, 4.0, 4.0), (0, 1, 1), strict=True)
+    for experiment, own, other, beaten in told:
+        assert experiment.draw is not None and experiment.verdict is not None
+        moved = experiment.draw.seed % 997
+        assert (experiment.value, experiment.verdict.against) == (own + moved, other + moved)
+        assert experiment.verdict.stderr == pytest.approx(0)
+        assert experiment.reason == (f"{own + moved:.6f} against {other + moved:.6f} on the same draw (#{beaten})")
+    assert (state.frontier_number, state.best_number) == (3, 3)
+    # One value an experiment: its own score at its verdict.
+    assert [row[1] for row in rows(folder)[1:]] == [f"{e.value:.6f}" for e in state.table]
+    assert statistics.gains(state) == pytest.approx({1: 1.0, 2: -0.5, 3: 1.0})
+
+
+def test_only_what_may_be_scored_again_keeps_its_copy(tmp_path: Path) -> None:
+    folder = lab(tmp_path / "lab", FRESH.replace("[researcher]", 'keep = ["left.txt"]\n\n[researcher]'))
+    state = night(folder, part(2, -1.0), part(3, 0.5), part(4, -1.0), wanted=4)
+    runs = folder / ".autoresearch/t/runs"
+    assert [e.outcome for e in state.table] == ["keep", "keep", "discard", "keep"]
+    assert sorted(path.parent.name for path in runs.glob("*/work")) == ["0000", "0001", "0003"]
+    assert (runs / "0003/kept/left.txt").read_text() == (runs / "0003/work/left.txt").read_text() == "3.0"
+    assert not [path for path in runs.glob("*/*") if path.name in ("again", "scoring", "referee", "scratch")]
+
+
+def test_equal_runs_on_one_draw_show_the_noise_and_nothing_of_the_draws(tmp_path: Path) -> None:
+    folder = lab(tmp_path / "lab", FRESH + "baseline_runs = 2\n")
+    state = night(folder, wanted=2)
+    first, second = state.experiments
+    assert first.value != second.value
+    assert second.outcome == "discard" and second.reason.startswith("a repeat")
+    assert statistics.spread(state) == pytest.approx(0.001 / 2**0.5 if second.proposal.seed else 0, abs=1e-6)
+
+
+def test_a_discard_that_a_human_keeps_is_scored_again_from_its_commit(tmp_path: Path) -> None:
+    """Its copy is gone; what its run left, and this referee reads, is not in the commit: nothing can be compared."""
+    folder = lab(tmp_path / "lab")
+    with running(folder, Script(part(2, 1.0), part(3, -0.5)), rows=0) as driver:
+        driver.wait(lambda state: len(state.table) >= 2)
+        driver.engine.send(cmd.Overrule(1, Outcome.KEEP, "simpler"))
+        driver.wait(lambda state: state.paused is not None)
+        state = driver.state
+    last = state.experiments[2]
+    assert last.outcome == "discard" and last.reason.startswith("not compared: #1 has no score on the same draw: ")
+    assert state.paused is not None and state.paused.reason.startswith("the frontier, #1, has no score on new data")
+
+
+def test_one_whose_score_comes_from_its_code_needs_no_copy(tmp_path: Path) -> None:
+    sums = 'sum(float(line.split()[2]) for line in open("train.py") if line.startswith("PART_"))'
+    code = JUDGE.replace('float(open("left.txt").read())', sums)
+    folder = lab(tmp_path / "lab", judge=code)
+    with running(folder, Script(part(2, 1.0), part(3, -0.5)), rows=0) as driver:
+        driver.wait(lambda state: len(state.table) >= 2)
+        driver.engine.send(cmd.Overrule(1, Outcome.KEEP, "simpler"))
+        state = driver.wait(lambda state: len(state.table) >= 3)
+    assert state.experiments[2].verdict is not None and state.experiments[2].rescored
+    assert state.experiments[2].outcome in ("keep", "discard")
+    assert not state.experiments[2].reason.startswith("not compared")
+
+
+def test_a_fresh_evaluator_needs_a_referee_that_draws(tmp_path: Path) -> None:
+    folder = lab(tmp_path / "lab", judge="print('val_bpb: 1.0')")
+    with pytest.raises(UserError, match="no locked file reads AUTORESEARCH_DRAW"):
+        check_command(labs.find(folder))
+    (folder / "autoresearch.toml").write_text('[metric]\nevaluator = "fresh"\n')
+    with pytest.raises(UserError, match=r"there is no `metric\.referee`"):
+        from_table(*table(folder))
+    for name in ("run", "transfer"):
+        (folder / "autoresearch.toml").write_text(f'[{name}]\nenv = {{ AUTORESEARCH_SPLIT = "holdout" }}\n')
+        with pytest.raises(UserError, match=rf"`{name}.env` has AUTORESEARCH_SPLIT, which is the referee's alone"):
+            from_table(*table(folder))
