@@ -43,7 +43,7 @@ STEERING = {
     "repeat": "Runs the experiment's commit again under another seed.",
     "transfer": "Runs it and the baseline once with a larger budget.",
     "renew": "Renews the testing budget, so that more looks may follow.",
-    "holdout": "Opens the holdout: best against baseline, once for a session.",
+    "holdout": "Opens the holdout, once: best against baseline.",
     "overrule": "Keeps what was not kept, or discards what was.",
     "continue": "Starts the next proposals from this experiment.",
 }
