@@ -186,9 +186,9 @@ def of_init(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("dir", type=Path, metavar="DIR", help="a folder that is made")
     what = (
         "a small language model (default), a polynomial for a sine, a sorting function or a kernel to speed up, "
-        "a prompt that sorts messages, or a folder of skills that complete tasks"
+        "a rule of trading, a prompt that sorts messages, or a folder of skills that complete tasks"
     )
-    names = ("gpt", "sine", "sort", "kernel", "prompt", "skill")
+    names = ("gpt", "sine", "sort", "kernel", "strategy", "prompt", "skill")
     parser.add_argument("--template", choices=names, default="gpt", help=what)
     return parser.parse_args(words)
 

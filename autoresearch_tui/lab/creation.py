@@ -10,7 +10,7 @@ from pathlib import Path
 from autoresearch_tui.lab import profiles
 from autoresearch_tui.util.errors import UserError
 
-NAMES = ("gpt", "sine", "sort", "kernel", "prompt", "skill")
+NAMES = ("gpt", "sine", "sort", "kernel", "strategy", "prompt", "skill")
 _SHARED = {"sort": ("judge.py",), "kernel": ("judge.py",)}
 """What several templates have in common."""
 DEMO_PROFILE = "demo"

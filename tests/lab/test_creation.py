@@ -47,7 +47,7 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-@pytest.mark.parametrize("template", ["sine", "sort", "kernel", "prompt", "skill"])
+@pytest.mark.parametrize("template", ["sine", "sort", "kernel", "strategy", "prompt", "skill"])
 def test_a_new_lab_is_whole_and_committed(tmp_path: Path, template: str) -> None:
     done = command("init", "lab", "--template", template, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
