@@ -167,11 +167,11 @@ def test_a_night(tmp_path: Path, evaluator: str) -> None:
         return done.stdout
 
     command("prepare", ".")
-    command(".", "--headless", "--review", "auto", "--experiments", "4")
+    command(".", "--headless", "--review", "auto", "--experiments", "3")
     (tag,) = open_lab(lab).tags()
     state = state_of(lab, tag)
     assert {each.outcome for each in state.table} <= {Outcome.KEEP, Outcome.DISCARD}
-    assert len(state.table) == 4
+    assert len(state.table) == 3
     assert (state.table[0].value == pytest.approx(2.366094, abs=1e-5)) == (evaluator == "fixed")
     assert "the baseline" in command("holdout", ".")
     assert problems(lab, tag) == []
