@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch_tui.python_source.merge import merge
+from autoresearch_tui.python_source.merge import merge, merge_files
 
 LINES = st.lists(st.sampled_from(["a\n", "b\n", "c\n", "d\n", "e\n"]), max_size=8)
 TEXT = st.builds("".join, LINES)
@@ -42,3 +42,29 @@ def test_the_same_line_changed_in_two_ways_is_a_conflict() -> None:
     assert merge("a\nb\nc\n", "a\n1\nc\n", "a\n2\nc\n") is None
     assert merge("a\nc\n", "a\nx\nc\n", "a\ny\nc\n") is None
     assert merge("a\nb\n", "a\n", "a\nB\n") is None
+
+
+FILES = st.dictionaries(st.sampled_from(["one", "two", "three"]), TEXT)
+
+
+@given(FILES, FILES)
+def test_files_that_one_side_adds_or_removes_come_or_go(base: dict[str, str], other: dict[str, str]) -> None:
+    assert merge_files(base, base, other) == other
+    assert merge_files(base, other, base) == other
+    assert merge_files(base, other, other) == other
+
+
+@given(FILES, FILES, FILES)
+def test_of_files_the_order_of_the_sides_does_not_matter(
+    base: dict[str, str], one: dict[str, str], two: dict[str, str]
+) -> None:
+    assert merge_files(base, one, two) == merge_files(base, two, one)
+
+
+def test_where_files_clash() -> None:
+    assert merge_files({"a": "x\n"}, {}, {"a": "y\n"}) is None
+    assert merge_files({}, {"a": "x\n"}, {"a": "y\n"}) is None
+    assert merge_files({"a": "x\n", "b": ""}, {"b": ""}, {"a": "x\n", "b": "z\n", "c": "n\n"}) == {
+        "b": "z\n",
+        "c": "n\n",
+    }

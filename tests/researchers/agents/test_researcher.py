@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
+from autoresearch_tui.lab.editable import Editable
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.settings import ResearcherSettings, Settings
 from autoresearch_tui.researchers import factory
@@ -287,6 +288,47 @@ def test_what_was_refused_is_told_in_the_next_request(tmp_path: Path, script: st
     assert why in str(caught.value) and "refused" in str(caught.value)
     assert agent.propose(BRIEF, lambda _: None, threading.Event()) is None
     assert why in prompts.read_text()
+
+
+SKILLS = replace(
+    BRIEF,
+    files={"prompt.txt": "be kind\n", "skills/wash.md": "# wash\n"},
+    editable=Editable(("prompt.txt", "skills/*.md"), ("prepare.py",)),
+)
+
+
+def skilled(script: str) -> Proposal | None:
+    agent = agent_of(["sh", "-c", script], environ=os.environ, limits=QUICK)
+    return agent.propose(SKILLS, lambda _: None, threading.Event())
+
+
+def test_files_that_come_and_go_where_they_may_are_taken() -> None:
+    made = skilled(
+        "rm skills/wash.md; printf '# dry' > skills/dry.md; echo x > notes.txt; echo firm > prompt.txt; echo ok"
+    )
+    assert made == Proposal("ok", "", {"prompt.txt": "firm\n", "skills/dry.md": "# dry", "skills/wash.md": None})
+    renamed = skilled("mv skills/wash.md skills/wash-all.md; echo ok")
+    assert renamed == Proposal("ok", "", {"skills/wash.md": None, "skills/wash-all.md": "# wash\n"})
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("rm prompt.txt", "prompt.txt was removed"),
+        ("ln -s /etc/passwd skills/a.md", "skills/a.md was added, as a link"),
+        ("mkfifo skills/a.md", "skills/a.md was added, as a special file"),
+        ("rm skills/wash.md; ln -s ../prepare.py skills/wash.md", "skills/wash.md became a link"),
+        ("echo x > skills/Wash.md", "skills/wash.md differs from it only in how it is written"),
+        ("echo x > ./skills/-rf.md", "begins with a dash"),
+        ("echo x > skills/wаsh.md", "the name of a new file is at most"),
+        ("head -c 5000000 /dev/zero > skills/a.md", "skills/a.md is no longer a readable file"),
+        ("echo x > skills/a.md; echo 'SEED = 2' > new.py; rm -f prepare.py", "prepare.py was removed"),
+        ("mkdir skills/more; echo x > skills/more/a.md", "skills/more/a.md was added"),
+    ],
+)
+def test_what_comes_and_goes_otherwise_is_refused_by_its_name(script: str, why: str) -> None:
+    with pytest.raises(ResearcherError, match=re.escape(why)):
+        skilled(script)
 
 
 def test_three_thousand_nested_folders_are_named_and_removed(run: Run) -> None:

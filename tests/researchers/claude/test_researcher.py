@@ -18,6 +18,7 @@ from typing import Any
 import anthropic  # noqa: F401 (its import takes seconds, which no limit here should count)
 import pytest
 
+from autoresearch_tui.lab.editable import Editable
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.settings import ResearcherSettings, Settings
 from autoresearch_tui.researchers import factory
@@ -291,6 +292,45 @@ def test_edits_of_two_files_and_a_whole_file_apply_together() -> None:
     assert files == {"train.py": "LR = 0.02\nDEPTH = 6\nx = 1\nx = 1\n", "model.py": "WIDTH = 96\n"}
 
 
+SKILLS = {"prompt.txt": "be kind\n", "skills/wash.md": "# wash\n"}
+FREE = Editable(("prompt.txt", "skills/*.md"), ("prepare.py",))
+
+
+def test_files_are_added_and_removed_where_the_lab_allows_it(bench: MakeBench) -> None:
+    value = {
+        **WORDS,
+        "files": [{"path": "skills/dry.md", "text": "# dry\n"}],
+        "remove": ["./skills/wash.md"],
+        "edits": [edit("kind", "firm", "prompt.txt")],
+    }
+    b = bench(fake.propose(value))
+    made = b.ask(brief=dataclasses.replace(BRIEF, files=SKILLS, editable=FREE))
+    assert made is not None
+    assert made.files == {"prompt.txt": "be firm\n", "skills/dry.md": "# dry\n", "skills/wash.md": None}
+    request = b.server.requests[0]
+    assert "remove" in request["tools"][0]["input_schema"]["properties"]
+    assert "new ones within skills/*.md" in json.dumps(request["messages"])
+    assert "remove" not in tool.definition(Editable(("train.py",)))["input_schema"]["properties"]
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"remove": ["prompt.txt"]}, "which the lab always has"),
+        ({"remove": ["skills/dry.md"]}, "which is no editable file"),
+        ({"remove": "skills/wash.md"}, "not a list of paths"),
+        ({"remove": ["skills/wash.md"], "files": [{"path": "skills/wash.md", "text": "x"}]}, "do one of the two"),
+        ({"files": [{"path": "skills/../prepare.py", "text": "x"}]}, "may change"),
+        ({"files": [{"path": "skills/Wash.md", "text": "x"}]}, "differs from it only"),
+        ({"files": [{"path": "skills/a.md", "text": ""}]}, "is empty"),
+        ({"edits": [edit("a", "b", "skills/a.md")]}, "may change"),
+    ],
+)
+def test_what_may_not_come_or_go_is_refused_with_the_reason(given: dict[str, object], reason: str) -> None:
+    with pytest.raises(tool.RefusedInput, match=reason):
+        tool.read({**WORDS, **given}, SKILLS, FREE)
+
+
 def test_an_unusable_answer_goes_back_with_the_reason(bench: MakeBench) -> None:
     bad = {**WORDS, "edits": [edit("LR = 0.05", "x")]}
     b = bench(fake.propose(bad), fake.says("Shall I go on?"), fake.propose(GOOD))
@@ -314,7 +354,7 @@ def test_a_complaint_of_the_loop_goes_back_with_the_refused_change(bench: MakeBe
     b.ask(claude)
     b.ask(claude, dataclasses.replace(BRIEF, complaint="the same code as #1"))
     b.ask(claude, dataclasses.replace(BRIEF, number=4, complaint="of another one"))
-    mended, other = (fake.prompt_of(request) for request in b.server.requests[1:])
+    mended, other = (json.dumps(request["messages"]) for request in b.server.requests[1:])
     assert "the same code as #1" in mended and "| +LR = 0.02" in mended and "| +LR = 0.02" not in other
 
 
@@ -506,7 +546,7 @@ def test_too_long_is_asked_once_more_with_less_history(bench: MakeBench, step: f
     brief = dataclasses.replace(BRIEF, history=LONG)
     claude = b.claude()
     assert b.ask(claude, brief) is not None
-    first, second = (fake.prompt_of(request) for request in b.server.requests)
+    first, second = (json.dumps(request["messages"]) for request in b.server.requests)
     assert len(second) < 0.7 * len(first) and "#299 " in second
     error = b.fails(claude, brief)
     assert error.fatal and len(b.server.requests) == 4
