@@ -59,6 +59,7 @@ def _lab_checks(lab: Lab, environ: Mapping[str, str]) -> list[tuple[str, Check]]
         ("settings", lambda: lab_checks.doubts(lab)),
         ("command", lambda: lab_checks.command(lab)),
         ("changes", lambda: lab_checks.changes(lab)),
+        ("editable", lambda: lab_checks.editable(lab)),
         ("engine", lambda: lab_checks.engine(lab)),
         ("session", lambda: lab_checks.sessions(lab)),
         ("kept files", lambda: lab_checks.kept_files(lab)),

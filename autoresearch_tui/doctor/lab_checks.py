@@ -12,6 +12,7 @@ from autoresearch_tui.doctor.item import Item, from_error, ok, problem, warning
 from autoresearch_tui.doctor.repair import look
 from autoresearch_tui.engine import kept, left_out
 from autoresearch_tui.lab import creation, git_filters, home
+from autoresearch_tui.lab.editable import Editable
 from autoresearch_tui.lab.engine_lock import held, read_holder
 from autoresearch_tui.lab.git import GitError, GitRepo
 from autoresearch_tui.lab.goal import Goal
@@ -85,6 +86,26 @@ def changes(found: Lab) -> Item:
         remedy = "commit them: a new session starts from them as they are, one that exists does not see them"
         return warning(name, f"not as in commit {head[:7]}: {', '.join(changed)}", remedy)
     return ok(name, f"editable and locked files are as in commit {head[:7]}")
+
+
+def editable(found: Lab) -> list[Item]:
+    """Of a lab whose files come and go, or are checked by a command of its own: what patterns find, what checks."""
+    name, files = "editable", found.settings.lab
+    loose = [word for word in files.check if (found.root / word).is_file() and word not in files.locked]
+    if loose:
+        text = f"{', '.join(loose)}, which checks proposals, is not locked"
+        return [problem(name, text, "add it to `lab.locked`: a proposal could change it")]
+    patterns = found.editable.patterns
+    if not patterns:
+        return []
+    there = found.editable_files
+    empty = [each for each in patterns if not any(Editable((each,), found.editable.locked).covers(f) for f in there)]
+    if empty:
+        remedy = "right if the first is to come from a proposal; otherwise look at the spelling in `lab.editable`"
+        return [warning(name, f"{', '.join(empty)} finds no file", remedy)]
+    checked = f", checked by `{' '.join(files.check)}`" if files.check else ""
+    count = "1 file" if len(there) == 1 else f"{len(there)} files"
+    return [ok(name, f"{count} by {', '.join(files.editable)}{checked}")]
 
 
 def engine(found: Lab) -> Item:

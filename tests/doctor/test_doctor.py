@@ -595,6 +595,25 @@ def test_the_referee(new_lab: NewLab, examine: Look, locked: str, referee: str, 
     assert words in item.found
 
 
+@pytest.mark.parametrize(
+    ("lab", "status", "words"),
+    [
+        ('editable = ["train.py", "skills/*.md"]', "warning", "skills/*.md finds no file"),
+        ('editable = ["*.py"]\nlocked = ["prepare.py"]', "ok", "1 file by *.py"),
+        ('check = ["python", "check.py"]', "problem", "check.py, which checks proposals, is not locked"),
+    ],
+)
+@pytest.mark.usefixtures("machine_left_out")
+def test_files_that_come_and_go(new_lab: NewLab, examine: Look, lab: str, status: str, words: str) -> None:
+    folder = new_lab()
+    if "check" in lab:
+        (folder / "check.py").write_text("")
+    (folder / "autoresearch.toml").write_text(f"[lab]\n{lab}\n{SETTINGS}")
+    item = examine(folder)["editable"]
+    assert item.status == status
+    assert words in item.found
+
+
 # ── the researcher ──────────────────────────────────────────────────────────────────────────────────────────────
 
 CLAUDE = SETTINGS.replace('kind = "search"', 'kind = "claude"')

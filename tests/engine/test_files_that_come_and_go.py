@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch_tui.engine.launching import Launcher, LaunchRefused
 from autoresearch_tui.lab.editable import Change
+from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.lab.paths import open_lab
 from autoresearch_tui.researchers.base import Brief, Proposal
 from autoresearch_tui.sandbox import for_runs
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session.state import Stage
 from tests.conftest import git
+from tests.engine.making import experiment
 from tests.engine.test_loop import Move, Script, running
 from tests.history import problems, state_of
 
@@ -115,6 +118,32 @@ def test_a_change_outside_goes_back_with_the_reason(folder: Path) -> None:
     with running(folder, Script(lambda _: Proposal("bad", "because", bad), then, at_last), rows=2) as driver:
         driver.join()
     assert state_of(folder, "t").experiments[1].description == "dry"
+
+
+@pytest.mark.parametrize(
+    ("mode", "path", "why"),
+    [
+        ("120000", "skills/link.md", "from mode 000000 to 120000"),
+        ("100755", "skills/run.md", "from mode 000000 to 100755"),
+        ("100644", "skills/.hidden.md", "is not editable"),
+        ("100644", "more.md", "is not editable"),
+        ("100644", "skills/dry.md", ""),
+    ],
+)
+def test_what_no_launch_takes_whoever_made_the_commit(folder: Path, mode: str, path: str, why: str) -> None:
+    base = git(folder, "rev-parse", "HEAD")
+    (folder / "text").write_text("judge.py")
+    blob = git(folder, "hash-object", "-w", "text")
+    git(folder, "update-index", "--add", "--cacheinfo", f"{mode},{blob},{path}")
+    commit = git(folder, "commit-tree", git(folder, "write-tree"), "-p", base, "-m", "by hand")
+    lab = open_lab(folder)
+    launcher, files = Launcher(lab, GitRepo(folder)), lab.session("t").run(1)
+    if not why:
+        launcher.prepare(experiment(1, commit=commit, base=base), files)
+        assert (launcher.cwd(files) / path).read_text() == "judge.py"
+        return
+    with pytest.raises(LaunchRefused, match=why):
+        launcher.prepare(experiment(1, commit=commit, base=base), files)
 
 
 def test_the_labs_own_check_goes_back_to_the_researcher(folder: Path) -> None:
