@@ -17,7 +17,7 @@ from autoresearch_tui.util.nearest import nearest
 # The first command is the one without a name. `STEERING` has those that an engine obeys.
 SUMMARIES = {
     "": "A terminal cockpit for autonomous research.",
-    "demo": "Opens a small lab of its own: no key, no GPU, nothing to download.",
+    "demo": "Opens a small lab of its own: no key, no GPU, no download.",
     "init": "Makes a new lab: a git repository with its files.",
     "prepare": "Prepares a lab's data and tokenizer, if they are not ready.",
     "doctor": "Checks what works here, with a remedy for each problem.",

@@ -18,7 +18,7 @@ from autoresearch_tui.session.ends import JUDGED, Outcome
 from autoresearch_tui.session.prior_results import RECORD_ROWS, PriorResult, to_rows
 from autoresearch_tui.session.state import Experiment, Stage, State, better
 from autoresearch_tui.sharing import incoming
-from autoresearch_tui.sharing.store import Code, Store
+from autoresearch_tui.sharing.store import FOLDER, Code, Store
 
 
 class SharedResults:
@@ -38,12 +38,13 @@ class SharedResults:
             return False
         self._stamp = stamp
         store = Store.existing(lab.state_folder)
-        if store is None:
-            return False
         try:
+            if store is None:
+                raise GitError("no git repository any more")
             found, left_out = incoming.results(lab, store, now)
         except (OSError, GitError) as error:
-            self._session.append(ev.CommandRefused("fetch-shared", f"what was fetched cannot be read: {error}"))
+            why = f"{lab.state_folder / FOLDER} cannot be read: {error}"
+            self._session.append(ev.CommandRefused("fetch-shared", why))
             return True
         known = {one.name: one for one in state.shared}
         new = [one for one in found if known.get(one.name) != one]
@@ -76,7 +77,10 @@ class SharedResults:
             return None
         before = session.archive.files(best.commit)
         editable = session.lab.editable
-        theirs, base = store.codes([one.code], editable)[one.code]
+        try:
+            theirs, base = store.codes([one.code], editable)[one.code]
+        except GitError:  # a store that is damaged is no reason to wait
+            return None
         after = proposed(one, state, before, theirs, base)
         if after is None or file_checks.check(before, after, editable, partial(session.archive.paths, best.commit)):
             return None

@@ -16,7 +16,7 @@ from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.prior_results import PriorResult
 from autoresearch_tui.sharing import records, remote
 from autoresearch_tui.sharing.outgoing import session_name
-from autoresearch_tui.sharing.store import Shared, Store
+from autoresearch_tui.sharing.store import FOLDER, Shared, Store
 from autoresearch_tui.util.errors import Refused
 
 MOST_SESSIONS, MOST_OF_ONE = 500, 20
@@ -35,7 +35,8 @@ def fetch(lab: Lab, named: str) -> list[str]:
         with store.alone():
             return _fetch(lab, store, where)
     except GitError as error:
-        raise Refused(f"{lab.root}: git refuses: {error}") from None
+        anew = f"if {lab.state_folder / FOLDER} is damaged, remove it: it is made anew"
+        raise Refused(f"{lab.root}: git refuses: {error}", anew) from None
 
 
 def _fetch(lab: Lab, store: Store, where: remote.Remote) -> list[str]:

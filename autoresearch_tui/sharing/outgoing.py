@@ -21,7 +21,7 @@ from autoresearch_tui.sharing import records, remote
 from autoresearch_tui.sharing.cleaning import Cleaner
 from autoresearch_tui.sharing.records import SharedExperiment, SharedSession
 from autoresearch_tui.sharing.selection import Selection
-from autoresearch_tui.sharing.store import Store
+from autoresearch_tui.sharing.store import FOLDER, Store
 from autoresearch_tui.util.errors import Refused
 from autoresearch_tui.util.text import clean_text, describe
 
@@ -46,7 +46,8 @@ def share(lab: Lab, named: str, selection: Selection, who: str, *, dry_run: bool
     try:
         return _share(lab, named, selection, who, dry_run=dry_run)
     except GitError as error:
-        raise Refused(f"{lab.root}: git refuses: {error}") from None
+        anew = f"if {lab.state_folder / FOLDER} is damaged, remove it: it is made anew"
+        raise Refused(f"{lab.root}: git refuses: {error}", anew) from None
 
 
 def _share(lab: Lab, named: str, selection: Selection, who: str, *, dry_run: bool) -> list[str]:

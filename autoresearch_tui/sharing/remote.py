@@ -146,7 +146,7 @@ def _git(remote: Remote, store: Store, words: Sequence[str], seconds: float, lar
         process = subprocess.Popen(
             ["git", *SAFE, *words],
             cwd=store.root,
-            env=_environment(remote),
+            env={**_environment(remote), "GIT_DIR": str(store.root)},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=errors,

@@ -26,6 +26,7 @@ from autoresearch_tui.util import scratch
 from autoresearch_tui.util.errors import Refused
 
 FOLDER = "shared.git"
+_LOCK = "exchange.lock"
 _PLAIN, _TREE = ("100644", "100755"), "40000"
 # Folders of experiments, of at most five digits, in a tree of as many entries as a session may have.
 _TREE_BYTES = 64 * (records.MOST_EXPERIMENTS + 2)
@@ -60,6 +61,11 @@ class Shared:
 class Store(GitRepo):
     """The bare repository in a lab's state folder. Raises GitError, OSError."""
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        if self.git_folder.resolve() != folder.resolve():  # git has looked further up, and found the lab's own
+            raise GitError(f"{folder} is no git repository any more")
+
     @classmethod
     def of(cls, state_folder: Path, like: GitRepo | None = None) -> Store:
         """Made if it is not there, with the object names of `like`."""
@@ -75,9 +81,11 @@ class Store(GitRepo):
 
     @classmethod
     def existing(cls, state_folder: Path) -> Store | None:
-        """The one that is there."""
-        folder = state_folder / FOLDER
-        return cls(folder) if (folder / "HEAD").exists() else None
+        """The one that is there; None if there is none, or it is damaged."""
+        try:
+            return cls(state_folder / FOLDER) if (state_folder / FOLDER / "HEAD").exists() else None
+        except GitError:
+            return None
 
     @staticmethod
     def stamp(state_folder: Path) -> tuple[int, int, int]:
@@ -91,18 +99,23 @@ class Store(GitRepo):
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """No other command exchanges anything meanwhile. Raises Refused."""
-        file = os.open(self.root / "exchange.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        file = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 lab = self.root.parent.parent
                 raise Refused(f"{lab}: another command exchanges something", "try again when it ends") from None
-            for rest in (self.root / "objects" / "pack").glob("tmp_*"):  # of a fetch that was killed
+            for rest in self._left_by_killed():
                 rest.unlink(missing_ok=True)
             yield
         finally:
             os.close(file)
+
+    def _left_by_killed(self) -> list[Path]:
+        """Half a pack, and locks of refs, of a git that was killed: nobody else is here."""
+        locks = (*self.root.glob("*.lock"), *(self.root / "refs").rglob("*.lock"))
+        return [*(self.root / "objects" / "pack").glob("tmp_*"), *(each for each in locks if each.name != _LOCK)]
 
     def has(self, commit: str) -> bool:
         """Whether it was made or fetched here."""

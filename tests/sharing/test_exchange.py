@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,20 +11,34 @@ import pytest
 from autoresearch_tui.lab.paths import open_lab
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.sharing.outgoing import session_name
+from autoresearch_tui.sharing.store import Store
 from autoresearch_tui.util import timestamps
-from tests.conftest import git
+from tests.conftest import SETTINGS, git
 from tests.night import Night
-from tests.sharing.labs import night, peers, shared, tool
+from tests.sharing.labs import Stranger, night, peers, session, shared, tool
+from tests.sharing.labs import line as experiment_line
 
 Capture = pytest.CaptureFixture[str]
 PREFIX = "refs/autoresearch/shared/"
 
 
-def kept(made: Night, value: float, text: str, description: str = "an idea", hypothesis: str = "") -> None:
+def kept(
+    made: Night,
+    value: float,
+    text: str,
+    description: str = "an idea",
+    hypothesis: str = "",
+    skills: Mapping[str, str] | None = None,
+) -> None:
     """One more that is kept, with this for its code."""
     assert made.repo is not None
     number, base = made.count, made.state.frontier_commit
-    commit = made.repo.commit(base, {"train.py": text.encode()}, "x", timestamps.stamp(made.moment))
+    commit = made.repo.commit(
+        base,
+        {path: t.encode() for path, t in {"train.py": text, **(skills or {})}.items()},
+        "x",
+        timestamps.stamp(made.moment),
+    )
     made.add(ev.ProposalMade(number, commit, base, description, hypothesis, "claude", "", 1, 1))
     made.files.run(number).folder.mkdir(parents=True)
     made.launch(number)
@@ -54,6 +69,15 @@ def test_what_one_lab_tried_another_has(labs: tuple[Path, Path, Path], capsys: C
     came = f"{name}: 3 experiments, 2 kept, best 0.97 val_bpb by its own word"
     assert tool(capsys, "fetch-shared", theirs) == (0, [came])
     assert tool(capsys, "fetch-shared", theirs) == (0, [f"nothing new at {remote}"])
+    # What a git that was killed leaves is in nobody's way, and what is damaged is made anew.
+    store = theirs / ".autoresearch" / "shared.git"
+    (store / "packed-refs.lock").touch()
+    (store / "packed-refs").unlink()
+    assert tool(capsys, "fetch-shared", theirs) == (0, [came])
+    (store / "HEAD").write_text("nonsense")
+    code, (line,) = tool(capsys, "fetch-shared", theirs)
+    assert code == 1
+    assert line.endswith(f"if {store} is damaged, remove it: it is made anew")
     # A lab's own come back from no remote.
     assert tool(capsys, "fetch-shared", ours) == (0, [f"nothing new at {remote}"])
 
@@ -169,3 +193,38 @@ def test_a_shallow_clone_shares_as_any_other(labs: tuple[Path, Path, Path], caps
     git(shallow, "fetch", "--quiet", str(theirs), "refs/autoresearch/*:refs/autoresearch/*")
     assert tool(capsys, "share", shallow, remote, "--as", "mia")[0] == 0
     assert tool(capsys, "fetch-shared", ours)[0] == 0
+
+
+def test_files_that_come_and_go_leave_and_arrive(tmp_path: Path, capsys: Capture) -> None:
+    made = night(tmp_path / "ours", ("keep", 0.99))
+    assert made.repo is not None and made.lab is not None
+    for lab in (made.lab.root, night(tmp_path / "theirs", ("keep", 0.99), tag="dec1").files.folder.parents[1]):
+        (lab / "autoresearch.toml").write_text(f'{SETTINGS}\n[lab]\neditable = ["train.py", "skills/**/*.md"]\n')
+    kept(made, 0.98, "A = 2\n", skills={"skills/one.md": "one", "skills/deep/two.md": "two", "other/three.md": "three"})
+    remote = peers(tmp_path, made.lab.root, tmp_path / "theirs")
+    code, lines = tool(capsys, "share", made.lab.root, "--as", "mia", "--dry-run")
+    assert code == 0
+    assert [line.split()[0] for line in lines if line.startswith("  0001/")] == [
+        "0001/base/train.py",
+        "0001/files/skills/deep/two.md",
+        "0001/files/skills/one.md",
+        "0001/files/train.py",
+    ]
+    assert tool(capsys, "share", made.lab.root, "--as", "mia")[0] == 0
+    eve = Stranger(remote)
+    level = eve.tree({f"{n}.md": b"x" for n in range(20)})
+    for _ in range(5):  # 3.2 million files
+        level = eve.tree({f"d{n}": ("40000", level) for n in range(11)})
+    bomb = {"session.json": session(), "experiments.jsonl": experiment_line(1), "0001/files/skills": ("40000", level)}
+    eve.push(f"{PREFIX}eve/s", bomb)
+    code, lines = tool(capsys, "fetch-shared", tmp_path / "theirs")
+    assert code == 0
+    assert lines[-1] == "left out: 1 for too many files"
+    theirs = open_lab(tmp_path / "theirs")
+    store = Store.existing(theirs.state_folder)
+    assert store is not None
+    found = {each.who: each for each in store.sessions(theirs.editable)[0]}
+    tree = found["mia"].codes[1]
+    files, base = store.codes([tree], theirs.editable)[tree]
+    assert files == {"train.py": "A = 2\n", "skills/deep/two.md": "two", "skills/one.md": "one"}
+    assert list(base) == ["train.py"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from autoresearch_tui.engine.proposing import fronts
 from autoresearch_tui.engine.proposing.fingerprints import Code, Fingerprints
 from autoresearch_tui.engine.proposing.preflight import fingerprint
 from autoresearch_tui.lab import paths as labs
-from autoresearch_tui.lab.git import GitRepo
+from autoresearch_tui.lab.git import GitError, GitRepo
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.python_source.merge import merge_files
 from autoresearch_tui.python_source.syntax import parses
@@ -111,7 +112,10 @@ class SourceCache:
         if store is None:
             return []
         tried, known = tried[:_EARLIER_CODES], self._fingerprints.known()
-        self._fingerprints.add(store.codes([one.code for one in tried if one.code not in known], self._lab.editable))
+        new = [one.code for one in tried if one.code not in known]
+        with contextlib.suppress(GitError):  # a store that is damaged costs nobody a proposal
+            codes = store.codes(new, self._lab.editable)
+            self._fingerprints.add({tree: code for tree, code in codes.items() if code[0]})
         return [(one, known[one.code]) for one in tried if one.code in known]
 
     def _hold(self, commits: Sequence[str]) -> None:
