@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from textual.binding import Binding
 
-from autoresearch_tui.session import undo
+from autoresearch_tui.session import columns, undo
 from autoresearch_tui.session.ends import JUDGED
 from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.util.frozen import Frozen
@@ -285,6 +285,11 @@ _MAIN = (
         "Look",
     ),
     Action(
+        "pareto", "F", "Front of two numbers",
+        "The score against time, memory or one of the lab's columns: what was tried, and what nothing else beats.",
+        "Look", lambda now: bool(columns.pairs(now.state)), 0, "", "no experiment has a score yet",
+    ),
+    Action(
         "all_sessions", "A", "All sessions",
         "Tree and chart of all the lab's sessions that measured as this one does. Press again for this one alone.",
         "Look", lambda now: not now.replay, 0, "", "a replay has one session",
@@ -437,6 +442,21 @@ _DIGEST = (
            bar=21, short="back", more="q"),
 )  # fmt: skip
 
+_PARETO = (
+    Action("pareto.left", "left", "Next to the left", "The next point by x.", "Front", place="pareto",
+           run="step(-1)", more="h"),
+    Action("pareto.right", "right", "Next to the right", "The next point by x.", "Front", place="pareto",
+           run="step(1)", bar=2, short="next", more="l"),
+    Action("pareto.front", "tab", "Next on the front", "By x; after the last, the first.", "Front", place="pareto",
+           run="front", bar=3, short="next on the front"),
+    Action("pareto.axes", "m", "Other numbers", "The next two of the score and the columns.", "Front", place="pareto",
+           run="axes", bar=4, short="other numbers"),
+    Action("pareto.open", "enter", "Details", "The chosen experiment: diff, log, score.", "Front", place="pareto",
+           run="open", bar=1, short="details"),
+    Action("pareto.leave", "escape", "Back", "To the session.", "Front", place="pareto", run="dismiss(None)",
+           bar=21, short="back", more="q"),
+)  # fmt: skip
+
 _EDIT = (
     Action("edit.save", "ctrl+s", "Run this version", "Checks the syntax first; again runs it as it is.", "Edit",
            place="edit", run="save", bar=1, short="run this version", first=True),
@@ -472,8 +492,8 @@ REPLAY = (
 )  # fmt: skip
 
 ACTIONS: tuple[Action, ...] = (
-    *_MAIN, *_RESULTS, *_STREAM, *_DIFF, *_REVIEW, *_DETAILS, *_COMPARE, *_PROGRAM, *_VERSION, *_DIGEST, *_EDIT,
-    *_CONFLICT, *REPLAY
+    *_MAIN, *_RESULTS, *_STREAM, *_DIFF, *_REVIEW, *_DETAILS, *_COMPARE, *_PROGRAM, *_VERSION, *_DIGEST, *_PARETO,
+    *_EDIT, *_CONFLICT, *REPLAY
 )  # fmt: skip
 # Actions from this `bar` on stay in the key bar at any width.
 WAYS_OUT = 20

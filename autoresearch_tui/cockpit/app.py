@@ -72,6 +72,7 @@ _PLACES = {
     "ReviewScreen": "review",
     "ExperimentScreen": "details",
     "CompareScreen": "compare",
+    "ParetoScreen": "pareto",
     "ProgramScreen": "program",
     "VersionScreen": "version",
     "EditScreen": "edit",

@@ -13,6 +13,7 @@ from autoresearch_tui.lab.editable import Editable
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.report import chart as report_chart
+from autoresearch_tui.report import pareto
 from autoresearch_tui.report.page import Block, Bullets, Code, Grid, Heading, Image, Paragraph, markdown, page
 from autoresearch_tui.session import confirmation, statistics
 from autoresearch_tui.session import events as ev
@@ -45,11 +46,8 @@ def write_files(folder: Path, title: str, blocks: Sequence[Block], chart: report
     """Writes a report in all its forms. Raises UserError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        texts = {
-            "report.md": markdown(blocks),
-            "report.html": page(title, blocks),
-            "progress.svg": report_chart.to_svg(chart),
-        }
+        texts = {"report.md": markdown(blocks), "report.html": page(title, blocks)}
+        texts |= {block.path: block.svg for block in blocks if isinstance(block, Image)}
         for name, text in texts.items():
             write(folder / name, text)
         png = folder / "progress.png"
@@ -107,6 +105,7 @@ def story(state: State, records: tuple[ev.Record, ...], diff: str, svg: str, pag
         blocks += [Heading(2, "What to look at first"), Bullets(tuple(first))]
     blocks += digest_blocks(page)
     blocks += [Heading(2, "Progress"), Image("progress.svg", headline(state), svg)]
+    blocks += pareto.section(state)
     blocks += [Heading(2, "What was kept"), _kept(state)]
     blocks += [Heading(2, "The best against the baseline"), *_diff(state, diff)]
     blocks += [Heading(2, "Time and cost"), Bullets(tuple(_cost(state, time)))]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
 
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session.ends import SCORED
@@ -10,18 +11,34 @@ from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.frozen import Frozen
 
 
+class Kind(StrEnum):
+    """Where an axis has its numbers from."""
+
+    SCORE = "score"
+    COLUMN = "column"
+    SECONDS = "seconds"
+    """The whole run, by the supervisor's clock."""
+    MEMORY = "memory"
+    """GiB of its accelerators, by the run's own word."""
+
+
 class Axis(Frozen):
-    """The score, where `column` is empty, or one of the lab's columns, and which direction of it is better."""
+    """A number that experiments have, and which direction of it is better. `name` is that of a column."""
 
     name: str
     goal: Goal
-    column: str = ""
+    kind: Kind = Kind.COLUMN
 
     def of(self, experiment: Experiment) -> float | None:
         """The experiment's number; None if it has none."""
-        if not self.column:
-            return experiment.value
-        return None if experiment.score is None else experiment.score.columns.get(self.column)
+        match self.kind:
+            case Kind.SCORE:
+                return experiment.value
+            case Kind.SECONDS:
+                return None if experiment.run is None else experiment.run.seconds
+            case Kind.MEMORY:
+                return experiment.memory_gb or None
+        return None if experiment.score is None else experiment.score.columns.get(self.name)
 
 
 class Point(Frozen):
@@ -38,16 +55,32 @@ def columns(state: State) -> tuple[Axis, ...]:
     """The lab's columns, as the engine was last started with them."""
     words = state.last_engine.columns if state.last_engine is not None else ()
     return tuple(
-        Axis(name, Goal.MAXIMIZE if word.startswith("+") else Goal.MINIMIZE, name)
+        Axis(name, Goal.MAXIMIZE if word.startswith("+") else Goal.MINIMIZE)
         for word in words
         if (name := word.removeprefix("+"))
     )
 
 
 def axes(state: State) -> tuple[Axis, ...]:
-    """The score, then the columns."""
+    """The score, the columns, and what every run has; those alone that some experiment has a number on."""
     name = state.session.metric if state.session is not None else "score"
-    return (Axis(name, state.goal), *columns(state))
+    known = (
+        Axis(name, state.goal, Kind.SCORE),
+        *columns(state),
+        Axis("seconds", Goal.MINIMIZE, Kind.SECONDS),
+        Axis("GiB", Goal.MINIMIZE, Kind.MEMORY),
+    )
+    return tuple(axis for axis in known if any(axis.of(each) is not None for each in _scored(state)))
+
+
+def pairs(state: State) -> tuple[tuple[Axis, Axis], ...]:
+    """What can be drawn, x before y: every other number against the score, then those among themselves."""
+    known = axes(state)
+    return tuple((x, y) for at, y in enumerate(known) for x in known[at + 1 :])
+
+
+def _scored(state: State) -> Iterator[Experiment]:
+    return (each for each in state.experiments if each.outcome in SCORED and each.value is not None)
 
 
 def pareto(experiments: Iterable[Experiment], x: Axis, y: Axis) -> tuple[Point, ...]:

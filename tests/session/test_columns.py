@@ -39,8 +39,13 @@ NIGHT = night(
 
 
 def test_the_front_is_what_no_other_is_as_good_as_in_both() -> None:
-    score, latency, recall = columns.axes(NIGHT)
-    assert [axis.name for axis in (score, latency, recall)] == ["val_bpb", "latency_ms", "recall"]
+    score, latency, recall, seconds = columns.axes(NIGHT)
+    assert [axis.name for axis in (score, latency, recall, seconds)] == ["val_bpb", "latency_ms", "recall", "seconds"]
+    assert [(x.name, y.name) for x, y in columns.pairs(NIGHT)][:3] == [
+        ("latency_ms", "val_bpb"),
+        ("recall", "val_bpb"),
+        ("seconds", "val_bpb"),
+    ]
     assert (latency.goal, recall.goal) == (Goal.MINIMIZE, Goal.MAXIMIZE)
     found = columns.pareto(NIGHT.experiments, latency, score)
     assert [(point.number, point.front) for point in found] == [(0, True), (1, True), (2, True), (3, False)]
@@ -55,7 +60,7 @@ _NUMBERS = st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0])
 @given(st.lists(st.tuples(_NUMBERS, _NUMBERS), max_size=12), _GOALS, _GOALS)
 def test_the_front_is_that_of_comparing_all_with_all(pairs: list[tuple[float, float]], x: Goal, y: Goal) -> None:
     experiments = [scored(i, height, a=at) for i, (at, height) in enumerate(pairs)]
-    found = columns.pareto(experiments, columns.Axis("a", x, "a"), columns.Axis("value", y))
+    found = columns.pareto(experiments, columns.Axis("a", x), columns.Axis("value", y, columns.Kind.SCORE))
 
     def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
         gains = (x.gain(other[0], one[0]), y.gain(other[1], one[1]))
@@ -67,7 +72,8 @@ def test_the_front_is_that_of_comparing_all_with_all(pairs: list[tuple[float, fl
 def test_a_repeat_is_no_point() -> None:
     again = experiment(1, "discard", 0.5, repeat_of=0, score=ev.RunScored(1, 0.5, 0.0, "referee", columns={"a": 1.0}))
     first = scored(0, 1.0, "keep", a=2.0)
-    found = columns.pareto((first, again), columns.Axis("a", Goal.MINIMIZE, "a"), columns.Axis("value", Goal.MINIMIZE))
+    score = columns.Axis("value", Goal.MINIMIZE, columns.Kind.SCORE)
+    found = columns.pareto((first, again), columns.Axis("a", Goal.MINIMIZE), score)
     assert [point.number for point in found] == [0]
 
 

@@ -490,6 +490,13 @@ class MainScreen(PlayingScreen, SteeringScreen):
 
         self.app.push_screen(DigestScreen(self.bridge))
 
+    def action_pareto(self) -> None:
+        """Two of the lab's numbers against each other."""
+        from autoresearch_tui.cockpit.screens.pareto import ParetoScreen
+
+        if self.may("pareto"):
+            self.app.push_screen(ParetoScreen(self.bridge))
+
     def action_all_sessions(self) -> None:
         """The tree and the chart of all the lab's sessions, or of this one alone again."""
         if not self.may("all_sessions"):

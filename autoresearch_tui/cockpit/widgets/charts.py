@@ -155,7 +155,7 @@ def _axis_width(labels: Mapping[int, str]) -> int:
     return max(7, *(len(label) + 3 for label in labels.values()))
 
 
-def _beside_axis(labels: Mapping[int, str], axis: int, dots: Dots) -> list[Row]:
+def beside_axis(labels: Mapping[int, str], axis: int, dots: Dots) -> list[Row]:
     return [
         [(f"{labels.get(y, ''):>{axis - 2}} ", "dim"), ("┤" if y in labels else "│", "faint"), *cells]
         for y, cells in enumerate(dots.rows())
@@ -199,7 +199,7 @@ class LossPlot(Canvas):
         dots = Dots(max(1, width - axis), plot_height)
         for one in reversed(self._series):
             _draw(dots, self._points(one), scale, one.tone)
-        return [self._legend(width), *_beside_axis(labels, axis, dots), _x_axis(axis, dots.width)]
+        return [self._legend(width), *beside_axis(labels, axis, dots), _x_axis(axis, dots.width)]
 
     def _points(self, series: Series) -> list[tuple[float, float]]:
         points = series.curve.points
@@ -311,7 +311,7 @@ class ProgressChart(Canvas):
         axis = _axis_width(labels)
         dots = Dots(max(1, width - axis), max(1, height - 1))
         moved = [_draw_part(dots, part, scale, last) for part in parts]
-        rows = _beside_axis(labels, axis, dots)
+        rows = beside_axis(labels, axis, dots)
         if off := sum(scale.off(e.value or 0.0) for e in scored):
             # In the corner where they lie: above the frontier, or below it.
             edge = 0 if self._state.goal is Goal.MINIMIZE else len(rows) - 1
