@@ -19,6 +19,7 @@ from pathlib import Path
 from autoresearch_tui.engine.results_table import render
 from autoresearch_tui.lab.engine_lock import held
 from autoresearch_tui.lab.git import GitRepo
+from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.runs import runner
 from autoresearch_tui.session import draws
 from autoresearch_tui.session import events as ev
@@ -223,7 +224,7 @@ def _keeps(state: State) -> list[str]:
         assert older.value is not None
         assert newer.value is not None
         if draws.fresh(state):  # whose scores are of different draws
-            found += _paired(newer)
+            found += _paired(newer, state.goal)
             continue
         confirmed = newer.verdict is not None and newer.verdict.error is not None  # by means, which later runs change
         if not state.goal.better(newer.value, older.value) and not confirmed:
@@ -241,12 +242,12 @@ def _keeps(state: State) -> list[str]:
     return found
 
 
-def _paired(newer: Experiment) -> list[str]:
+def _paired(newer: Experiment, goal: Goal) -> list[str]:
     """What is wrong with a keep that was compared on a draw of its own."""
     verdict = newer.verdict
     if newer.draw is None or verdict is None or verdict.value is None or verdict.against is None:
         return [f"#{newer.number} was kept without a comparison on its draw"]
-    return [] if verdict.value < verdict.against else [f"#{newer.number} was kept for {verdict.reason}"]
+    return [] if goal.better(verdict.value, verdict.against) else [f"#{newer.number} was kept for {verdict.reason}"]
 
 
 def _runs(folder: Path, state: State, records: tuple[ev.Record, ...]) -> list[str]:

@@ -5,7 +5,9 @@ said by its environment, which no run ever sees:
 
 - AUTORESEARCH_DRAW, a whole number: markets that this number draws. They have the same laws as every other.
 - AUTORESEARCH_SPLIT=holdout: many years of other markets, for the end.
-- neither: HISTORY, two years of one market, the same each time.
+- neither: the history, two years of one market, the same each time.
+
+The last two are drawn by the numbers in years.json, which only the referee gets.
 """
 
 import json
@@ -24,11 +26,11 @@ Market = list[list[float]]
 ASSETS, DAYS = 6, 504  # two years of trading
 FIRST = 20  # the first day with a position: before, volatility is not known
 COST = 0.0005  # of what is bought or sold
-HISTORY = 2020  # the seed of the one market that has really been
 DRAWN, HELD_OUT = 16, 48  # markets a draw, and in the holdout
 BLOCK = 121  # days that are one row of the score's error
 YEAR = 252
 AVERSION = 8.0  # with it, earning 10 % a year at 10 % volatility is worth 6 %, and at 20 % less than nothing
+YEARS = Path(__file__).with_name("years.json")
 ANSWER = Path("rule.json")
 ANSWER_BYTES = 10_000
 SIGNALS = 6
@@ -61,14 +63,18 @@ def market(seed: str) -> Market:
 
 
 def markets(environment: Mapping[str, str]) -> tuple[str, list[Market]]:
-    """The markets that the environment asks for, and their name."""
+    """The markets that the environment asks for, and their name. Raises OSError where years.json is not there."""
     if split := environment.get("AUTORESEARCH_SPLIT"):
         if split != "holdout":
             raise ValueError(f"AUTORESEARCH_SPLIT is {split[:20]!r}, and there is only a holdout")
-        return "holdout", [market(f"holdout/{HISTORY}/{each}") for each in range(HELD_OUT)]
+        return "holdout", [market(f"holdout/{_seed('holdout')}/{each}") for each in range(HELD_OUT)]
     if draw := environment.get("AUTORESEARCH_DRAW"):
         return f"draw {int(draw)}", [market(f"draw/{int(draw)}/{each}") for each in range(DRAWN)]
-    return "history", [market(f"history/{HISTORY}")]
+    return "history", [market(f"history/{_seed('history')}")]
+
+
+def _seed(years: str) -> int:
+    return int(json.loads(YEARS.read_text("utf-8"))[years])
 
 
 # ── a rule ──────────────────────────────────────────────────────────────────────────────────────────────────────────
