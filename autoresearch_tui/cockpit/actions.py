@@ -460,6 +460,8 @@ _PARETO = (
 _EDIT = (
     Action("edit.save", "ctrl+s", "Run this version", "Checks the syntax first; again runs it as it is.", "Edit",
            place="edit", run="save", bar=1, short="run this version", first=True),
+    Action("edit.add", "ctrl+n", "New file", "Where `lab.editable` has a folder or a pattern. An emptied one goes.",
+           "Edit", place="edit", run="add", first=True),
     Action("edit.leave", "escape", "Back", "Press twice after a change; your edit is kept.", "Edit", place="edit",
            run="leave", bar=21, short="back", first=True),
 )  # fmt: skip

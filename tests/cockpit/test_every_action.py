@@ -183,6 +183,7 @@ CASES: dict[str, Case] = {
             cmd.Revise(8, commit_of(8), {"train.py": "MATRIX_LR = 0.02\nx"}, "ADAM_BETAS (0.8, 0.95)→(0.9, 0.95)"),
         ),
     ),
+    "edit.add": Case(EDITING, sent=(READ, AT_IT), shows="this lab takes no new files"),
     "edit.leave": Case(EDITING, sent=(READ, AT_IT, READ), check=screen("ReviewScreen")),
     "conflict.merge": Case(("e", "Z"), disk=f"{PROGRAM}New.\n", check=on_disk(f"Z{PROGRAM}New.\n")),
     "conflict.both": Case(("e", "Z"), disk="New.\n", shows="resolve the conflict markers", check=on_disk("New.\n")),

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -450,6 +451,30 @@ async def test_editing_in_place_runs_the_edited_version() -> None:
         assert isinstance(app.screen, EditScreen), "nothing changed, nothing sent"
         await pilot.press("end", *"0", "ctrl+s", "enter")
     assert app.answers == [revised(night, number, {"train.py": "LR = 20\nx = 1\n"})]
+
+
+@pilot_test
+async def test_a_file_comes_and_another_goes_where_the_lab_allows_it() -> None:
+    night, number = at_gate()
+    app = Gate(night, number)
+    files = Settings().lab
+    app.view.lab = labs.Lab(
+        app.view.lab.root, replace(Settings(), lab=replace(files, editable=("train.py", "skills/*.md")))
+    )
+    skill = app.view.files.run(number).found / "skills" / "wash.md"
+    skill.parent.mkdir(parents=True)
+    skill.write_text("# wash")
+    async with app.run_test(size=(100, 24)) as pilot:
+        await pilot.press("e")
+        assert "skills/wash.md" in app.picture() and "ctrl+n: a new file" in app.picture()
+        await pilot.press("ctrl+n", *"skills/Wash.md", "enter")
+        assert "differs from it only in how it is written" in app.picture()
+        await pilot.press("ctrl+n", *"skills/dry.md", "enter", *"# dry")
+        app.screen.query(TextEditor)[1].clear()
+        await pilot.press("ctrl+s", "enter")
+    assert app.answers == [
+        revised(night, number, {"train.py": FILES["train.py"], "skills/wash.md": "", "skills/dry.md": "# dry"})
+    ]
 
 
 @pilot_test

@@ -10,10 +10,11 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Static, TabbedContent, TabPane, TextArea
+from textual.widgets import Static, TabbedContent, TabPane
 
 from autoresearch_tui.cockpit import actions
 from autoresearch_tui.cockpit.actions import Situation
+from autoresearch_tui.cockpit.screens.dialogs import Dialog
 from autoresearch_tui.cockpit.session_view import Bridge
 from autoresearch_tui.cockpit.widgets.bars import KeyBar
 from autoresearch_tui.cockpit.widgets.diff_model import Kind, parse
@@ -44,6 +45,7 @@ class EditScreen(Screen[dict[str, str] | None]):
         """`lines`: where to begin in each file. An edit that is left unsent is kept in the view, for the next time."""
         super().__init__()
         self._edits, self._key = view.edits, (proposal.number, proposal.commit)
+        self._editable = view.lab.editable
         self._before = dict(files)
         self._draft = {**files, **self._edits.get(self._key, {})}
         self._lines = lines or {}
@@ -53,23 +55,30 @@ class EditScreen(Screen[dict[str, str] | None]):
 
     def compose(self) -> ComposeResult:
         """One file fills the screen; several have tabs."""
-        names = f" {next(iter(self._before))}" if len(self._before) == 1 else ""
+        names = f" {next(iter(self._before))}" if self._alone else ""
         draft = " · your earlier edit; ctrl+z: as proposed" if self._draft != self._before else ""
-        yield Static(Content(f"#{self._key[0]}{clean_line(names)} · ctrl+s runs exactly this{draft}"))
+        free = " · ctrl+n: a new file; one that is left empty goes" if self._editable.patterns else ""
+        yield Static(Content(f"#{self._key[0]}{clean_line(names)} · ctrl+s runs exactly this{free}{draft}"))
         yield Static("", classes="trouble")
-        if len(self._before) == 1:
-            yield from (self._area(path, text) for path, text in self._before.items())
+        self._areas = {path: self._area(path, self._before.get(path, "")) for path in self._draft}
+        if self._alone:
+            yield from self._areas.values()
         else:
             with TabbedContent():
-                for path, text in self._before.items():
-                    with TabPane(path):
-                        yield self._area(path, text)
+                for path, area in self._areas.items():
+                    with TabPane(Content(clean_line(path))):
+                        yield area
         yield KeyBar(id="edit-keys")
+
+    @property
+    def _alone(self) -> bool:
+        """Whether there is one file, and can be no other."""
+        return len(self._draft) == 1 and not self._editable.patterns
 
     def on_mount(self) -> None:
         """At the first change of each file."""
         self.query_one(KeyBar).show(actions.bar(Situation(State()), ("edit",)), ("edit.save",))
-        for path, area in zip(self._before, self.query(TextEditor), strict=True):
+        for path, area in self._areas.items():
             if self._draft[path] != area.text:
                 # As an edit, so that it can be undone.
                 area.replace(self._draft[path], (0, 0), area.document.end)
@@ -92,6 +101,27 @@ class EditScreen(Screen[dict[str, str] | None]):
             return
         self.dismiss(files)
 
+    def action_add(self) -> None:
+        """Asks for the path of a new file."""
+        if not self._editable.patterns:
+            self._say("this lab takes no new files: `lab.editable` names each one")
+            return
+        hint = f"its path, within {', '.join(self._editable.patterns)}"
+        self.app.push_screen(Dialog("A new file", line=hint, enter="begin it"), self._added)
+
+    async def _added(self, path: str | None) -> None:
+        if path is None or not (path := path.strip()):
+            return
+        if problem := self._editable.refusal([path], self._areas):
+            self._say(problem)
+            return
+        area = self._areas[path] = self._area(path, "")
+        tabs = self.query_one(TabbedContent)
+        pane = TabPane(Content(path), area)
+        await tabs.add_pane(pane)
+        tabs.active = pane.id or ""
+        area.focus()
+
     def action_leave(self) -> None:
         """Back; what was changed is kept, and leaving it unsent is asked about once."""
         files = self._texts()
@@ -106,8 +136,9 @@ class EditScreen(Screen[dict[str, str] | None]):
         self.dismiss(None)
 
     def _texts(self) -> dict[str, str]:
-        areas = self.query(TextArea)
-        return {path: area.text for path, area in zip(self._before, areas, strict=True)}
+        """Without new files in which there is nothing."""
+        texts = {path: area.text for path, area in self._areas.items()}
+        return {path: text for path, text in texts.items() if path in self._before or text.strip()}
 
     def _say(self, text: str) -> None:
         line = self.query_one(".trouble", Static)
