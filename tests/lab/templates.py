@@ -46,16 +46,18 @@ def metric(done: subprocess.CompletedProcess[str], name: str) -> float:
 def night(
     folder: Path, template: str, agent: str, experiments: int, *, settings: tuple[str, str] = ("", ""), **env: str
 ) -> tuple[Path, State]:
-    """A new lab in `folder`, a session of a command-line agent in it to its end, and its report.
+    """A new lab in `folder`, a session in it to its end, and its report.
 
-    `settings`: what in the template's settings is put in place of what.
+    `agent`: the code of a command-line agent; empty for the offline search. `settings`: what in the template's settings
+    is put in place of what.
     """
     lab = creation.init(folder / "lab", template)
     table = lab / "autoresearch.toml"
     command = json.dumps([sys.executable, "-c", agent])
     text = table.read_text().replace("[researcher]\n", f"[researcher]\ncommand = {command}\n")
     table.write_text(text.replace(*settings) if settings[0] else text)
-    words = ["--headless", "--researcher", "command", "--review", "auto", "--experiments", str(experiments)]
+    researcher = "command" if agent else "search"
+    words = ["--headless", "--researcher", researcher, "--review", "auto", "--experiments", str(experiments)]
     for call in ([str(lab), *words], ["report", str(lab)]):
         program = [sys.executable, "-m", "autoresearch_tui", *call]
         done = subprocess.run(program, env={**os.environ, **env}, capture_output=True, text=True, check=False)

@@ -145,6 +145,8 @@ def test_better_and_further_skills_complete_more_up_to_everything(lab: Path) -> 
     """Two kinds have no skill at the start, and five one that is wrong in some way."""
     scores = [completed(lab)]
     assert scores[0] == pytest.approx(0.22, abs=0.05)
+    draws = [evaluate("skill", lab, "--referee", AUTORESEARCH_DRAW=draw).stdout for draw in ("7", "7", "8")]
+    assert draws[0] == draws[1] != draws[2]
     for name in ("order", "celsius"):
         write(lab, name)
         scores.append(completed(lab))
@@ -204,11 +206,11 @@ if not os.path.exists("skills/celsius.md"):
     when = 'Use when the request says "fahrenheit" or "to celsius".'
     open("skills/celsius.md", "w").write("# Celsius\\n\\n" + when + "\\n\\n" + steps)
     print("a skill for Celsius")
-elif "as numbers" not in open("skills/order.md").read():
+elif "3. Sort it." in open("skills/order.md").read():
     text = open("skills/order.md").read()
-    open("skills/order.md", "w").write(text.replace("Sort it.", "Sort it as numbers."))
+    open("skills/order.md", "w").write(text.replace("3. Sort it.\\n", ""))
     os.remove("skills/due.md")
-    print("numbers are sorted as numbers; an idle skill goes")
+    print("numbers stay sorted as numbers; a skill that is wrong goes")
 """
 
 
@@ -221,6 +223,12 @@ def test_a_night_of_an_agent_adds_changes_and_removes_skills(tmp_path: Path) -> 
     assert "skills/due.md" not in names
     assert state.frontier.score is not None
     assert state.frontier.score.columns == {"num_skill_steps": 24}
+
+
+def test_a_night_of_the_offline_search_completes_more(tmp_path: Path) -> None:
+    _, state = night(tmp_path, "skill", "", 3)
+    outcomes = [experiment.outcome for experiment in state.table]
+    assert (outcomes[0], outcomes.count("keep"), outcomes.count("discard")) == ("keep", 2, 1)
 
 
 def test_a_skill_with_an_unknown_step_is_named_before_it_runs(lab: Path) -> None:

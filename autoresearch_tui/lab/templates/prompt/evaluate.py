@@ -14,7 +14,6 @@ import stat
 import sys
 import time
 from collections import Counter
-from hashlib import sha256
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -101,10 +100,9 @@ def show() -> int:
 
 
 def referee() -> int:
-    """Scores the prompt on both hidden splits and prints the accuracy on the first. Returns the exit code."""
+    """Scores the prompt on the test set, or on the holdout where that is opened. Returns the exit code."""
     text = read_prompt()
-    splits = {name: read_rows("test.tsv", name) for name in ("test", "sealed")}
-    labels, messages = zip(*splits["test"], *splits["sealed"], strict=True)
+    labels, messages = zip(*read_rows("test.tsv", os.environ.get("AUTORESEARCH_SPLIT") or "test"), strict=True)
     began, told = time.monotonic(), {"prompt_words": len(text.split())}
     if os.environ.get("PROMPT_MODEL"):
         from model import Model, Unanswered
@@ -119,13 +117,10 @@ def referee() -> int:
         told["latency_ms"] = round(1000 * (time.monotonic() - began) / len(messages), 1)
     else:
         answers = [Prompt(text, LABELS).classify(message) for message in messages]
-    right = [answer == label for answer, label in zip(answers, labels, strict=True)]
-    test, sealed = right[: len(splits["test"])], right[len(splits["test"]) :]
-    print(f"METRIC:accuracy={sum(test) / len(test):.6f}")
-    # A row is [nats, bytes] where the metric is bits per byte; a mistake of one bit on one byte compares as a share.
-    rows = [[0.0 if each else math.log(2), 1] for each in test]
-    data = sha256((HERE / "test.tsv").read_bytes()).hexdigest()[:16]
-    print(json.dumps({"sealed": sum(sealed) / len(sealed), "rows": rows, "data": data, **told}))
+    scores = [int(answer == label) for answer, label in zip(answers, labels, strict=True)]
+    print(f"METRIC:accuracy={sum(scores) / len(scores):.6f}")
+    # One for each message, so that two prompts are compared message by message.
+    print(json.dumps({"scores": scores, **told}))
     return 0
 
 

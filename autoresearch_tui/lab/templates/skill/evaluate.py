@@ -126,10 +126,12 @@ def show() -> None:
 def referee() -> None:
     """The share of new tasks that the skills complete."""
     skills = read_skills()
-    drawn = tasks.draw(secrets.randbits(64), SCORED_EACH)
-    done = sum(not attempt(skills, task) for task in drawn)
-    print(f"METRIC:completed={done / len(drawn):.6f}")
-    print(json.dumps({"num_skills": len(skills), "num_skill_steps": sum(len(skill.steps) for skill in skills)}))
+    drawn = tasks.draw(int(os.environ.get("AUTORESEARCH_DRAW") or secrets.randbits(31)), SCORED_EACH)
+    scores = [int(not attempt(skills, task)) for task in drawn]
+    print(f"METRIC:completed={sum(scores) / len(scores):.6f}")
+    # One for each task, so that two sets of skills are compared task by task.
+    steps = sum(len(skill.steps) for skill in skills)
+    print(json.dumps({"scores": scores, "num_skills": len(skills), "num_skill_steps": steps}))
 
 
 def main() -> int:
