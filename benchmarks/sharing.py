@@ -1,6 +1,6 @@
 """What it is worth to share, on a made-up landscape: no training, no process, no remote.
 
-    python benchmarks/sharing.py            # 100 labs that share against 100 that do not: about a minute
+    python benchmarks/sharing.py            # 100 labs that share against 100 that do not: 75 s
     python benchmarks/sharing.py --liars 20 # the same, and 20 of the labs claim what is not so
 
 All labs work at the same thing, on the landscape of `benchmarks/search.py`, each with a search and with noise of its

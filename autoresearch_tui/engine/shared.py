@@ -36,7 +36,6 @@ class SharedResults:
         stamp, now = Store.stamp(lab.state_folder), measured(state)
         if stamp == self._stamp or now is None:
             return False
-        self._stamp = stamp
         store = Store.existing(lab.state_folder)
         try:
             if store is None:
@@ -45,11 +44,13 @@ class SharedResults:
         except (OSError, GitError) as error:
             why = f"{lab.state_folder / FOLDER} cannot be read: {error}"
             self._session.append(ev.CommandRefused("fetch-shared", why))
+            self._stamp = stamp
             return True
         known = {one.name: one for one in state.shared}
         new = [one for one in found if known.get(one.name) != one]
         for start in range(0, len(new), RECORD_ROWS):
             self._session.append(ev.SharedRead(to_rows(new[start : start + RECORD_ROWS]), left_out))
+        self._stamp = stamp
         return bool(new)
 
     def propose(self) -> bool:

@@ -223,7 +223,7 @@ TABLE_COMMANDS: dict[str, Callable[[Path], None]] = {
     "… --headless": lambda lab: assert_events(tool(str(lab), "--headless", "--experiments", "4", cwd=lab).stdout),
     "… --tag T --new --researcher claude|command|search --review ask|auto --budget SECONDS --experiments N": options,
     "… --from best": from_best,
-    "autoresearch-tui init DIR [--template gpt|sine|sort]": init,
+    "autoresearch-tui init DIR [--template gpt|sine|sort|kernel|strategy|prompt|skill]": init,
     "autoresearch-tui prepare [LAB] [--data climbmix|embedded|PATH]": prepare,
     "autoresearch-tui status [LAB] [--json|--line]": status,
     "autoresearch-tui experiment N [LAB] [--json|--diff|--log|--files]": experiment,

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine.shared import candidates
+from autoresearch_tui.engine import shared as shared_results
+from autoresearch_tui.engine.session import Session
+from autoresearch_tui.engine.shared import SharedResults, candidates
 from autoresearch_tui.report.facts import as_lines
 from autoresearch_tui.researchers import prompt
 from autoresearch_tui.session.badges import marking
+from autoresearch_tui.session.events import Event
 from autoresearch_tui.session.prior_results import PriorResult
 from tests.conftest import SETTINGS
 from tests.engine.making import experiment, state
 from tests.engine.test_loop import Script, running, turn
 from tests.history import problems, state_of
-from tests.sharing.labs import Stranger, line, peers, session, shared, tool
+from tests.sharing.labs import Stranger, line, night, peers, session, shared, tool
 
 NewLab = Callable[..., Path]
 Capture = pytest.CaptureFixture[str]
@@ -79,6 +82,40 @@ def test_what_others_discarded_is_a_repeat_that_a_researcher_may_insist_on(
     made = state_of(ours, "t").experiments[1]
     assert made.status == "discard"
     assert made.proposal.duplicate_of is None
+
+
+def test_what_is_not_journalled_yet_is_read_again(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = night(tmp_path / "theirs", ("keep", 0.99), ("keep", 0.98), ("discard", 0.985), tag="dec1")
+    ours = night(tmp_path / "ours", ("keep", 0.99))
+    assert theirs.lab is not None and ours.lab is not None
+    peers(tmp_path, theirs.lab.root, ours.lab.root)
+    assert tool(capsys, "share", theirs.lab.root, "--as", "ada")[0] == 0
+    assert tool(capsys, "fetch-shared", ours.lab.root)[0] == 0
+    monkeypatch.setattr(shared_results, "RECORD_ROWS", 1)
+    first = Session(ours.lab, "nov20")
+    append, left = first.append, [None]
+
+    def full(event: Event, request: str = "") -> bytes:
+        if not left:
+            raise OSError(28, "No space left on device")
+        left.pop()
+        return append(event, request)
+
+    monkeypatch.setattr(first, "append", full)
+    reading = SharedResults(first)
+    with pytest.raises(OSError, match="No space"):
+        reading.read()
+    assert len(first.state.shared) == 1
+    monkeypatch.setattr(first, "append", append)
+    assert reading.read()
+    assert not reading.read()
+    # Another engine finds that it has all of it.
+    second = Session(ours.lab, "nov20")
+    assert not SharedResults(second).read()
+    assert [one.name.rpartition("#")[2] for one in second.state.shared] == ["1", "0", "2"]
+    assert second.state.shared[0].flags == ("it does not say what it ran on",)
 
 
 def result(name: str, value: float | None, **fields: object) -> PriorResult:
