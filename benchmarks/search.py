@@ -269,7 +269,7 @@ class Night:
         return True
 
     def _cross(self) -> Experiment | None:
-        best = self.state.frontier
+        best = fronts.best_head(self.state)
         for won in fronts.to_cross(self.state):
             assert best is not None
             before, ours, theirs = (self.texts[c] for c in (won.proposal.base, best.commit, won.commit))
@@ -290,8 +290,9 @@ class Night:
         number, before, confirmed = experiment.number, self.state.frontier, self.policy.confirmed
         self._train(number)
         ran = self.state.experiments[number]
-        verdict = scoring.verdict(ran, self.state, confirmed=confirmed)
-        if confirmed and (deferred := scoring.deferral(verdict, ran, self.state)) is not None:
+        ahead = self.policy.search.several
+        verdict = scoring.verdict(ran, self.state, confirmed=confirmed, ahead=ahead)
+        if confirmed and (deferred := scoring.deferral(verdict, ran, self.state, ahead=ahead)) is not None:
             self._fold(deferred)
             self._confirm(number)
             verdict = scoring.verdict(self.state.experiments[number], self.state, confirmed=True)

@@ -12,7 +12,7 @@ from functools import partial
 
 from autoresearch_tui.engine import kept
 from autoresearch_tui.engine.gate import BASELINE
-from autoresearch_tui.engine.judging import drawing, referee, rescoring, score_file, scoring, transferring
+from autoresearch_tui.engine.judging import clock, drawing, referee, rescoring, score_file, scoring, transferring
 from autoresearch_tui.engine.judging.curve_watch import CurveWatch
 from autoresearch_tui.engine.launching import Launcher, LaunchRefused, tidy
 from autoresearch_tui.engine.preconditions import Preconditions
@@ -310,22 +310,25 @@ class Runs:
         if wanted := draws.missing(state, experiment):
             self._rescore(*wanted)
             return False
-        confirmed = self._session.lab.settings.metric.keep == CONFIRMED
+        settings = self._session.lab.settings
+        confirmed, ahead = settings.metric.keep == CONFIRMED, settings.search.several
         given = self._verdict(experiment, confirmed=confirmed or experiment.stage is Stage.CONFIRMING)
-        if confirmed and (deferred := scoring.deferral(given, experiment, state)) is not None:
+        if confirmed and (deferred := scoring.deferral(given, experiment, state, ahead=ahead)) is not None:
             self._session.append(deferred)
         else:
             self._conclude(experiment, given)
         return True
 
     def _verdict(self, experiment: Experiment, *, confirmed: bool) -> ev.VerdictGiven:
-        state = self._session.state
+        state, settings = self._session.state, self._session.lab.settings
         if experiment.proposal.scale:
             return transferring.verdict(experiment)
-        late = scoring.over_budget(experiment, state, self._session.lab.settings.run)
+        late = clock.over_budget(experiment, state, settings.run)
         if late:
-            late += scoring.explain(experiment, read_trace(self._session.files.run(experiment.number).log))
-        return scoring.verdict(experiment, state, *self._rows(experiment), late=late, confirmed=confirmed)
+            late += clock.explain(experiment, read_trace(self._session.files.run(experiment.number).log))
+        rows, best = self._rows(experiment)
+        ahead = settings.search.several
+        return scoring.verdict(experiment, state, rows, best, late, confirmed=confirmed, ahead=ahead)
 
     def _conclude(self, experiment: Experiment, verdict: ev.VerdictGiven) -> None:
         if experiment.proposal.author == BASELINE or verdict.verdict == Outcome.KEEP:

@@ -154,7 +154,8 @@ class MetricSettings(Frozen):
     keep: Literal["strict", "confirmed"] = _key(
         "strict",
         "`strict`: any gain beyond `keep_margin` is kept, as in the reference. `confirmed`: a gain that chance may "
-        "explain is run again under other seeds, two runs at most, and decided on the means "
+        "explain is run again under other seeds, two runs at most, and decided on the means; with several fronts "
+        "its front goes on from it, and is kept once its whole gain is beyond the noise "
         "([research](research.md#confirmed-keeps)).",
     )
     evaluator: Literal["fixed", "fresh"] = _key(
@@ -246,6 +247,11 @@ class SearchSettings(Frozen):
         "What the loop does after 20 runs without a keep: start every fifth proposal at an earlier keep, or open one "
         "more front there, up to four.",
     )
+
+    @property
+    def several(self) -> bool:
+        """Whether more than one frontier is, or may come, alive."""
+        return self.fronts > 1 or self.plateau == "fronts"
 
 
 class LimitSettings(Frozen):

@@ -20,6 +20,9 @@ MOST = 2
 ENOUGH = 1.0
 """Standard errors that a gain must exceed when no run is left; beyond :data:`statistics.SIGMAS` none is needed."""
 
+KNOWN = 3
+"""Repeats from which the noise is known well enough to go on from a gain within it."""
+
 
 class Comparison(Frozen):
     """The mean of `runs` runs against that of `other_runs` of the frontier's.

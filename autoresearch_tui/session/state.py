@@ -359,8 +359,9 @@ class State:
         return self.session.base if self.session else ""
 
     def head(self, front: int) -> Experiment | None:
-        """Where a front stands; the frontier, if it is the front that leads or has not begun."""
-        if self.frontier is None or front == self.frontier.proposal.front or front not in self.heads:
+        """Where a front stands; the frontier, if it has not begun. The best front may stand before the frontier, on a
+        gain that is not beyond the noise yet."""
+        if self.frontier is None or front not in self.heads:
             return self.frontier
         return self.experiments[self.heads[front]]
 
@@ -443,13 +444,13 @@ def gained(state: State, value: float) -> float:
     return state.goal.gain(state.frontier.value, value)
 
 
-def leads(state: State, front: int, value: float, stands: float | None = None) -> bool:
+def leads(state: State, front: int, value: float, stands: float | None = None, *, ahead: bool = False) -> bool:
     """Whether a score that is not kept is better, by more than the lab's margin, than where its own front stands.
 
-    `stands`: what that scores on the same draw, where each verdict has its own.
+    `stands`: what that scores on the same draw, where each verdict has its own. `ahead`: also if it is the frontier.
     """
     head = state.head(front)
-    if head is None or head is state.frontier or head.value is None or state.session is None:
+    if head is None or head.value is None or state.session is None or (head is state.frontier and not ahead):
         return False
     return state.goal.gain(head.value if stands is None else stands, value) > state.session.keep_margin
 

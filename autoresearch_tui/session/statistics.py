@@ -41,9 +41,20 @@ def spread(state: State) -> float | None:
 
     Where each run is scored on a draw of its own, of pairs on one draw: what the draws differ by is not in it.
     """
+    squares, freedom = _pooled(state)
+    return math.sqrt(squares / freedom) if freedom else None
+
+
+def repeats(state: State) -> int:
+    """How many differences between equal runs the spread is known from."""
+    return _pooled(state)[1]
+
+
+def _pooled(state: State) -> tuple[float, int]:
+    """The sum of squares, and its degrees of freedom."""
     if draws.fresh(state):
         apart = [each.value - each.other for each in draws.equals(state)]
-        return math.sqrt(math.fsum(d * d for d in apart) / (2 * len(apart))) if apart else None
+        return math.fsum(d * d for d in apart) / 2, len(apart)
     groups: defaultdict[str, list[float]] = defaultdict(list)
     for experiment in state.experiments:
         if experiment.measured is not None:
@@ -53,7 +64,7 @@ def spread(state: State) -> float | None:
         mean = math.fsum(values) / len(values)
         squares += math.fsum((value - mean) ** 2 for value in values)
         freedom += len(values) - 1
-    return math.sqrt(squares / freedom) if freedom else None
+    return squares, freedom
 
 
 def inside(difference: float, stderr: float | None, spread: float | None) -> bool:

@@ -110,7 +110,8 @@ def build(
         base = experiments[up].value if up is not None else None
         star = "★" if number == state.best_number else FRONTIER if number == state.frontier_number else ""
         node = _node(experiments[number], prefix, base, state.goal, star)
-        if len(state.heads) > 1 and (names := [front(f) for f, at in sorted(state.heads.items()) if at == number]):
+        told = len(state.heads) > 1 or number != state.frontier_number
+        if told and (names := [front(f) for f, at in sorted(state.heads.items()) if at == number]):
             node = replace(node, star=star or FRONTIER, text=f"{', '.join(names)} · {node.text}")
         marks, matches = marked.of(experiments[number]), shown is None or number in shown
         if marks or number in away or not matches:

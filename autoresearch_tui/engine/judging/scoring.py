@@ -7,19 +7,19 @@ import json
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from autoresearch_tui.engine.judging import referee, score_file
+from autoresearch_tui.engine.judging import clock, referee, score_file
 from autoresearch_tui.lab.evaluator import DRAW, EMBARGOED
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.session_files import RunFiles
-from autoresearch_tui.lab.settings import MetricSettings, RunSettings, Settings
+from autoresearch_tui.lab.settings import MetricSettings, Settings
 from autoresearch_tui.logs import encoding, lines, plausibility, score_search
-from autoresearch_tui.logs.trace import Trace, read_trace
+from autoresearch_tui.logs.trace import read_trace
 from autoresearch_tui.runs import runner
 from autoresearch_tui.session import confirmation, draws, journal, looks, statistics
 from autoresearch_tui.session import events as ev
@@ -119,7 +119,7 @@ def score(
     )
     if ended.number < len(state.experiments):
         own = replace(state.experiments[ended.number], run=ended, score=scored)
-        checks = (clock_mark, prepared_long)
+        checks = (clock.clock_mark, clock.prepared_long)
         marks = tuple(mark for check in checks if (mark := check(own, state, settings.run)))
         scored = replace(scored, doubts=scored.doubts + marks)
     details = {name: said.details[name] for name in score_file.DETAILS if name in said.details}
@@ -201,12 +201,14 @@ def verdict(
     late: str = "",
     *,
     confirmed: bool = False,
+    ahead: bool = False,
 ) -> ev.VerdictGiven:
     """Keep, discard, crash or invalid, with the reason in words. Pure.
 
     `rows` and `best` are the rows as scored of this run and of the frontier's, where a referee kept them. `late`
     says why the run took more time than it had. `confirmed`: means of all known runs are compared, and a gain must
-    exceed its error; :func:`deferral` says whether there should be more of them first.
+    exceed its error; :func:`deferral` says whether there should be more of them first. `ahead`: where the noise is
+    known, its front goes on from a gain within it, and what is built there is kept once the whole is beyond it.
     """
     run, scored = experiment.run, experiment.score
     assert run is not None
@@ -240,28 +242,32 @@ def verdict(
         against, stderr = again.value, again.stderr
     decides = experiment.proposal.repeat_of is None and experiment.commit != state.frontier.commit
     if confirmed and decides and not scored.beyond:
-        return _means_compared(experiment, state, stderr)
+        return _means_compared(experiment, state, stderr, ahead)
     return _compared(experiment, scored.value, against, state, stderr)
 
 
-def deferral(verdict: ev.VerdictGiven, experiment: Experiment, state: State) -> ev.VerdictDeferred | None:
+def deferral(
+    verdict: ev.VerdictGiven, experiment: Experiment, state: State, *, ahead: bool = False
+) -> ev.VerdictDeferred | None:
     """What is journalled in place of a verdict on a gain that chance may explain; None if it is no such gain. Pure."""
     if verdict.error is None or experiment.stage is Stage.CONFIRMING:
         return None
     assert state.session is not None and state.frontier is not None
     known = confirmation.against_frontier(state, experiment, verdict.stderr)
-    if not known.is_unsure(state.session.keep_margin):
+    if not known.is_unsure(state.session.keep_margin) or (ahead and _knows_noise(state)):
         return None
     return ev.VerdictDeferred(experiment.number, known.in_words(state.frontier.number), verdict.stderr)
 
 
-def _means_compared(experiment: Experiment, state: State, stderr: float | None) -> ev.VerdictGiven:
+def _means_compared(experiment: Experiment, state: State, stderr: float | None, ahead: bool) -> ev.VerdictGiven:
     assert experiment.score is not None
     assert state.frontier is not None and state.session is not None
     known = confirmation.against_frontier(state, experiment, stderr)
     margin, reason = state.session.keep_margin, known.in_words(state.frontier.number)
     failed, human = confirmation.failed(state, experiment), experiment.decided
-    kind = Outcome.KEEP if known.holds(margin) and failed is None else Outcome.DISCARD
+    ahead = ahead and _knows_noise(state) and experiment.stage is not Stage.CONFIRMING
+    holds = _beyond(known, experiment, state) if ahead else known.holds(margin)
+    kind = Outcome.KEEP if holds and failed is None else Outcome.DISCARD
     if human is not None:
         kind, reason = human.verdict, f"{human.reason} (by {human.by}, before it was confirmed: {reason})"
     elif failed is not None:
@@ -269,7 +275,7 @@ def _means_compared(experiment: Experiment, state: State, stderr: float | None) 
     elif kind is Outcome.KEEP and (why := looks.budget_spent(state, but=experiment)):
         kind, reason = Outcome.DISCARD, f"{reason}; not kept: {why}"
     elif kind is Outcome.DISCARD and known.gain > margin:
-        reason = f"not confirmed: {reason}"
+        reason = f"{'not kept yet' if ahead else 'not confirmed'}: {reason}"
     elif 0 < known.gain <= margin:
         reason = f"{reason}: no more than `keep_margin` {_plainly(margin)}"
     elif experiment.stage is Stage.CONFIRMING and kind is Outcome.KEEP:
@@ -279,7 +285,7 @@ def _means_compared(experiment: Experiment, state: State, stderr: float | None) 
         reason = f"{reason}; {apart}"
     front = experiment.proposal.front
     counts = kind != Outcome.KEEP and failed is None and human is None
-    leads = counts and _leads(experiment, state, known.mean)
+    leads = counts and _leads(experiment, state, known.mean, ahead=ahead)
     if leads:
         reason = f"{reason}; {front_name(front)} stands here now"
     return ev.VerdictGiven(
@@ -296,6 +302,18 @@ def _means_compared(experiment: Experiment, state: State, stderr: float | None) 
         error=known.error,
         against=known.other if known.paired else None,
     )
+
+
+def _knows_noise(state: State) -> bool:
+    return statistics.repeats(state) >= confirmation.KNOWN
+
+
+def _beyond(known: confirmation.Comparison, experiment: Experiment, state: State) -> bool:
+    """Whether it is beyond the noise, and before where its front stands."""
+    assert state.session is not None
+    margin, head = state.session.keep_margin, state.head(experiment.proposal.front)
+    behind = head is not state.frontier and not _leads(experiment, state, known.mean)
+    return known.gain > margin and not known.is_unsure(margin) and not behind
 
 
 def _compared(experiment: Experiment, value: float, best: float, state: State, stderr: float | None) -> ev.VerdictGiven:
@@ -345,13 +363,13 @@ def _compared(experiment: Experiment, value: float, best: float, state: State, s
     )
 
 
-def _leads(experiment: Experiment, state: State, value: float) -> bool:
+def _leads(experiment: Experiment, state: State, value: float, *, ahead: bool = False) -> bool:
     """Whether one that is not kept is better than where its front stands; of one draw, where each has its own."""
     front = experiment.proposal.front
     if not draws.fresh(state):
-        return leads_front(state, front, value)
+        return leads_front(state, front, value, ahead=ahead)
     pair = draws.pair(experiment, state.head(front))
-    return pair is not None and leads_front(state, front, pair.value, pair.other)
+    return pair is not None and leads_front(state, front, pair.value, pair.other, ahead=ahead)
 
 
 def _given_up(event: ev.RunGivenUp) -> str:
@@ -480,115 +498,3 @@ def understated(summary: Mapping[str, str], ended: ev.RunEnded) -> bool:
 
 def _missing(key: str, ours: Mapping[str, float | None]) -> str:
     return f"{key} cannot be measured here" if key in ours else f"the summary has no {key}"
-
-
-# Beyond the budget and what the baseline itself took beyond it: this much, or this share of the budget.
-SLACK_SECONDS, SLACK_OF_BUDGET = 2.0, 0.05
-# From here on it is said.
-MARK_SECONDS, MARK_OF_BUDGET = 0.5, 0.02
-# A model of several times the size answers more slowly, and may.
-ANSWERS = 3.0
-# Compiling costs nothing, but text that lies elsewhere on the machine could be learned meanwhile.
-PREPARED_SECONDS, PREPARED_OF_BUDGET = 75.0, 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """Seconds that a run took beyond its budget. `handed_over`: counted from its training data, else from its start."""
-
-    trained: float
-    late: float
-    answered: float
-    handed_over: bool
-
-    @property
-    def total(self) -> float:
-        return self.trained + self.late + self.answered
-
-
-def taken(run: ev.RunEnded, late: float, answers: float, usual_answers: float, settings: RunSettings) -> Taken | None:
-    """`late` are the seconds that single answers took beyond the rest, `answers` what all of them took. None if the
-    run has no clock: its budget is none of seconds, or it did not ask a referee."""
-    if settings.budget_tokens or run.asked_seconds is None:
-        return None
-    trained = run.asked_seconds - (run.ready_seconds or 0.0) - settings.budget_seconds
-    beyond = answers - late - ANSWERS * usual_answers if usual_answers else 0.0
-    return Taken(trained, late, max(0.0, beyond), run.ready_seconds is not None)
-
-
-def over_budget(experiment: Experiment, state: State, settings: RunSettings) -> str:
-    """Why a run is over its budget of seconds, or an empty string. The baseline sets the measure and never is."""
-    own, measure = _wall_compared(experiment, state, settings)
-    if own is None or own.total <= measure + max(SLACK_SECONDS, SLACK_OF_BUDGET * settings.budget_seconds):
-        return ""
-    return f"over budget: {_in_words(own, measure, settings)}"
-
-
-def clock_mark(experiment: Experiment, state: State, settings: RunSettings) -> str:
-    """What a run took of the slack, where that is worth a word; else an empty string."""
-    own, measure = _wall_compared(experiment, state, settings)
-    if own is None or own.total <= measure + max(MARK_SECONDS, MARK_OF_BUDGET * settings.budget_seconds):
-        return ""
-    return f"clock: {_in_words(own, measure, settings)}"
-
-
-def prepared_long(experiment: Experiment, state: State, settings: RunSettings) -> str:
-    """What a run did before it took its training data, where that is far more than the baseline did; else empty."""
-    usual = state.experiments[0].run if state.experiments else None
-    run = experiment.run
-    if run is None or usual is None or run.ready_seconds is None or usual.ready_seconds is None:
-        return ""
-    more = run.ready_seconds - usual.ready_seconds
-    if more <= max(PREPARED_SECONDS, PREPARED_OF_BUDGET * settings.budget_seconds):
-        return ""
-    return (
-        f"clock: {run.ready_seconds:.0f} s before it took its training data, the baseline {usual.ready_seconds:.0f} s; "
-        "compiling is free, learning text from elsewhere is not"
-    )
-
-
-def explain(experiment: Experiment, trace: Trace) -> str:
-    """What the run itself says of the time that it took, for a human who wonders where it went; may be empty."""
-    found = []
-    claimed = experiment.score.summary.get("training_seconds") if experiment.score is not None else None
-    if claimed is not None:
-        found.append(f"by its own count it trained for {claimed[:12]} s")
-    if trace.slowest is not None and (trace.slowest.dt_ms or 0.0) >= 1000:
-        found.append(f"its slowest step, number {trace.slowest.step}, took {(trace.slowest.dt_ms or 0.0) / 1000:.1f} s")
-    return "".join(f"; {each}" for each in found)
-
-
-def _wall_compared(experiment: Experiment, state: State, settings: RunSettings) -> tuple[Taken | None, float]:
-    """What a run took beyond its budget, and what the baseline's runs took at most."""
-    if not state.experiments:
-        return None, 0.0
-    first = state.experiments[0].commit
-    usual = [each for each in state.experiments if each.commit == first and each.value is not None]
-    if experiment.commit == first or not usual:
-        return None, 0.0
-    answers = max((each.score.answer_seconds for each in usual if each.score is not None), default=0.0)
-    found = [each for one in usual if (each := _own(one, 0.0, settings)) is not None]
-    if not found:
-        return None, 0.0
-    measure = max(0.0, min(each.total for each in found))  # the first one may have filled caches for the others
-    return _own(experiment, answers, settings), measure
-
-
-def _own(experiment: Experiment, usual_answers: float, settings: RunSettings) -> Taken | None:
-    run, scored = experiment.run, experiment.score
-    if run is None or scored is None:
-        return None
-    return taken(run, scored.late_seconds, scored.answer_seconds, usual_answers, settings)
-
-
-def _in_words(own: Taken, measure: float, settings: RunSettings) -> str:
-    """What took the time, the largest part first."""
-    budget = settings.budget_seconds
-    begun = "its training data" if own.handed_over else "its start, with imports and compilation,"
-    parts = [
-        (own.trained, f"{budget + own.trained:.1f} s from {begun} to its request to be scored"),
-        (own.late, f"{own.late:.1f} s in single answers to the referee"),
-        (own.answered, f"{own.answered:.1f} s of answering beyond {ANSWERS:g} times the baseline's"),
-    ]
-    said = ", ".join(words for seconds, words in sorted(parts, reverse=True) if seconds >= MARK_SECONDS)
-    return f"{said or f'{own.total:.1f} s'}; the budget is {budget:g} s, the baseline took {budget + measure:.1f} s"

@@ -42,7 +42,7 @@ def choose(state: State, *, can_fix: bool, search: SearchSettings = TODAY) -> St
     earlier = restart(state) if search.plateau == "restarts" else None
     if earlier is not None:
         return Start(earlier.commit, exploratory=True, front=front)
-    return Start(state.frontier_commit, front=front)
+    return Start(state.head_commit(front), front=front)
 
 
 def crash_to_fix(state: State) -> Experiment | None:
@@ -71,9 +71,11 @@ def restart(state: State) -> Experiment | None:
 
 
 def since_keep(state: State) -> int:
-    """Verdicts since the last keep, repeats apart."""
-    outcomes = [e.outcome for e in reversed(state.table) if e.proposal.repeat_of is None]
-    return outcomes.index(Outcome.KEEP) if Outcome.KEEP in outcomes else len(outcomes)
+    """Verdicts since the best front last moved, repeats apart."""
+    best = None if state.frontier is None else state.frontier.proposal.front
+    own = [e for e in reversed(state.table) if e.proposal.repeat_of is None]
+    moved = (e.outcome == Outcome.KEEP or (e.advanced and e.proposal.front == best) for e in own)
+    return next((count for count, each in enumerate(moved) if each), len(own))
 
 
 def won_on_stale_base(state: State) -> Experiment | None:

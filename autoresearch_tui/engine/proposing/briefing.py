@@ -174,7 +174,7 @@ class SourceCache:
             shared=tuple(_earlier(each) for each in state.shared),
             files_at=self.files,
             continued=state.frontier_number if state.frontier is not state.best else None,
-            front=_front(state, front, program) if several else None,
+            front=_front(state, front, program) if several or state.head(front) is not state.frontier else None,
             editable=self._lab.editable,
         )
 
@@ -182,9 +182,9 @@ class SourceCache:
 def _front(state: State, front: int, program: str) -> Front:
     """The front that a brief is for, and where each experiment belongs."""
     name, emphasis = front_name(front), fronts.names(program)[front : front + 1]
-    leads = state.frontier is None or front == state.frontier.proposal.front
-    head = None if leads else state.head(front)
-    return Front(front, f"{name} ({emphasis[0]})" if emphasis else name, head.number if head is not None else None)
+    head = state.head(front)
+    stands = head.number if head is not None and head is not state.frontier else None
+    return Front(front, f"{name} ({emphasis[0]})" if emphasis else name, stands)
 
 
 def _earlier(one: PriorResult) -> Attempt:

@@ -33,7 +33,7 @@ _FRONT = re.compile(r"front:[ \t]*(.+)", re.I)
 def choose(state: State, search: SearchSettings, *, stale: int) -> int:
     """The front that the next proposal is for; `stale`: verdicts since the last keep."""
     best = 0 if state.frontier is None else state.frontier.proposal.front
-    if state.frontier is None or (search.fronts == 1 and search.plateau == "restarts"):
+    if state.frontier is None or not search.several:
         return best
     alive = {best, *range(search.fronts)}
     if search.plateau == "fronts":
@@ -107,9 +107,14 @@ def start(state: State, front: int) -> str:
     return kept[0].commit if kept else state.frontier_commit
 
 
+def best_head(state: State) -> Experiment | None:
+    """Where the best front stands: at the frontier, or before it."""
+    return None if state.frontier is None else state.head(state.frontier.proposal.front)
+
+
 def to_cross(state: State) -> list[Experiment]:
-    """What won on other fronts and was not tried on top of the frontier yet, the largest gain first; now and then."""
-    best = state.frontier
+    """What won on other fronts and was not tried on top of the best one yet, the largest gain first; now and then."""
+    best = best_head(state)
     if best is None or len(state.heads) < 2:
         return []
     if any(e.proposal.combines is not None for e in state.experiments[-CROSS_EVERY:]):

@@ -102,7 +102,7 @@ class ProposalQueue:
 
     def _join(self, state: State) -> bool:
         """Put a change that won beside the frontier, or on another front, on top of it, where the two do not clash."""
-        if (best := state.frontier) is None:
+        if (best := fronts.best_head(state)) is None:
             return False
         beside = base_choice.won_on_stale_base(state)
         for won in [*([beside] if beside is not None else []), *fronts.to_cross(state)]:

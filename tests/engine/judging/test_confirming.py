@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch_tui.engine.proposing import base_choice
+from autoresearch_tui.lab.settings import SearchSettings
 from autoresearch_tui.report.report import look_at_first
 from autoresearch_tui.researchers.base import Brief, Proposal
 from autoresearch_tui.session import commands as cmd
@@ -144,6 +146,32 @@ def test_strict_keeps_the_same_gain_at_once(folder: Path) -> None:
     change(folder, "confirmed", "strict")
     state = night(folder, scoring(0.99), rows=4)
     assert (state.frontier_number, state.experiments[3].verdict.error) == (3, None)  # type: ignore[union-attr]
+
+
+def test_with_fronts_the_search_goes_on_from_a_gain_within_the_noise_and_keeps_the_whole(folder: Path) -> None:
+    with (folder / "autoresearch.toml").open("a") as settings:
+        settings.write('\n[search]\nplateau = "fronts"\n')
+    change(folder, "baseline_runs = 3", "baseline_runs = 4")
+    state = night(folder, scoring(0.98), scoring(0.97), scoring(0.975), rows=7)
+    first, second, third = state.experiments[4:7]
+    assert [e.outcome for e in (first, second, third)] == ["discard"] * 3
+    assert [e.advanced for e in (first, second, third)] == [True, True, False]
+    assert first.reason.startswith("not kept yet: 0.980000 against 1.000000, the mean of 4 runs (#0), better by")
+    assert first.reason.endswith("front A stands here now")
+    assert (state.frontier_number, state.heads) == (0, {0: 5})
+    assert base_choice.choose(state, can_fix=False, search=SearchSettings(plateau="fronts")).base == second.commit
+    assert look_at_first(state)[0].startswith("Better than 0000, but not confirmed; worth another run: 0004 by 0.02")
+    state = night(folder, scoring(0.968), scoring(0.9), rows=9)
+    assert [e.outcome for e in state.experiments[7:]] == ["discard", "keep"]
+    assert (state.frontier_number, state.heads) == (8, {0: 8})
+    assert git(folder, "rev-parse", "autoresearch/t") == state.experiments[8].commit
+
+
+def test_before_the_noise_is_known_a_gain_is_run_again_with_fronts_as_well(tmp_path: Path) -> None:
+    settings = CONFIRMED.replace("baseline_runs = 3", "baseline_runs = 1") + "\n[search]\nfronts = 2\n"
+    folder = make_lab(tmp_path / "lab", settings, TRAIN)
+    state = night(folder, scoring(0.97, 0.96), rows=3)
+    assert [e.proposal.confirms for e in state.experiments] == [None, None, 1]
 
 
 def test_the_accelerator_confirms_at_once_and_what_waits_keeps_its_base(folder: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine.judging import scoring
+from autoresearch_tui.engine.judging import clock
 from autoresearch_tui.engine.proposing.briefing import SourceCache
 from autoresearch_tui.lab import paths as labs
 from autoresearch_tui.lab.git import GitRepo
@@ -213,12 +213,12 @@ def ran(number: int, asked: float | None, late: float = 0.0, **more: object) -> 
 )
 def test_the_baseline_sets_the_measure_of_a_start(asked: float | None, late: float, over: bool) -> None:
     first, other = ran(0, 325.0), ran(1, asked, late)
-    found = scoring.over_budget(other, state(first, other), RunSettings(budget_seconds=300))  # type: ignore[arg-type]
+    found = clock.over_budget(other, state(first, other), RunSettings(budget_seconds=300))  # type: ignore[arg-type]
     assert found.startswith("over budget") if over else found == ""
-    assert scoring.over_budget(first, state(first), RunSettings(budget_seconds=300)) == ""  # type: ignore[arg-type]
+    assert clock.over_budget(first, state(first), RunSettings(budget_seconds=300)) == ""  # type: ignore[arg-type]
     assert "from its start, with imports and compilation" in found or late or not over
     tokens = RunSettings(budget_seconds=300, budget_tokens=1000)
-    assert scoring.over_budget(other, state(first, other), tokens) == ""  # type: ignore[arg-type]
+    assert clock.over_budget(other, state(first, other), tokens) == ""  # type: ignore[arg-type]
 
 
 def handed(
@@ -249,9 +249,9 @@ def test_where_data_is_handed_over_the_clock_is_exact(
 ) -> None:
     first, own = handed(0, 20.0, 320.2, 10.0), handed(1, ready, asked, answers, late)
     both, settings = state(first, own), RunSettings(budget_seconds=300)  # type: ignore[arg-type]
-    said = scoring.over_budget(own, both, settings)  # type: ignore[arg-type]
+    said = clock.over_budget(own, both, settings)  # type: ignore[arg-type]
     assert said.startswith("over budget: " + over) if over else said == ""
-    marks = [check(own, both, settings) for check in (scoring.clock_mark, scoring.prepared_long)]  # type: ignore[arg-type]
+    marks = [check(own, both, settings) for check in (clock.clock_mark, clock.prepared_long)]  # type: ignore[arg-type]
     assert any(f"clock: {marked}" in each for each in marks) if marked else marks == ["", ""]
 
 
@@ -259,14 +259,14 @@ def test_where_data_is_handed_over_the_clock_is_exact(
 def test_a_short_budget_has_two_seconds_of_slack(asked: float, over: bool) -> None:
     """A schedule that ends at 55 % of its own clock trains for 18.2 s of 10 s."""
     first, own = handed(0, 20.0, 30.3, 5.0), handed(1, 20.0, asked, 5.0)
-    said = scoring.over_budget(own, state(first, own), RunSettings(budget_seconds=10))  # type: ignore[arg-type]
+    said = clock.over_budget(own, state(first, own), RunSettings(budget_seconds=10))  # type: ignore[arg-type]
     assert bool(said) is over
 
 
 def test_a_run_that_does_not_take_its_data_is_timed_from_its_start() -> None:
     """It has trained on something else, then."""
     first, own = handed(0, 20.0, 320.2, 10.0), ran(1, 380.0)
-    said = scoring.over_budget(own, state(first, own), RunSettings(budget_seconds=300))  # type: ignore[arg-type]
+    said = clock.over_budget(own, state(first, own), RunSettings(budget_seconds=300))  # type: ignore[arg-type]
     assert said.startswith("over budget: 380.0 s from its start")
 
 
@@ -275,6 +275,6 @@ def test_the_reason_names_what_took_the_time() -> None:
     trace = Trace()
     for step, milliseconds in ((0, 21_300.0), (1, 200.0), (2, 210.0)):
         trace.add(Progress(step, 3.0, dt_ms=milliseconds))
-    said = scoring.explain(handed(1, 20.0, 345.0, 10.0), trace)  # type: ignore[arg-type]
+    said = clock.explain(handed(1, 20.0, 345.0, 10.0), trace)  # type: ignore[arg-type]
     assert said == "; by its own count it trained for 300.2 s; its slowest step, number 0, took 21.3 s"
-    assert scoring.explain(ran(1, 345.0), Trace()) == ""  # type: ignore[arg-type]
+    assert clock.explain(ran(1, 345.0), Trace()) == ""  # type: ignore[arg-type]

@@ -1,0 +1,121 @@
+"""Pure: how long a run took beside its budget and the baseline, and what that means for its verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autoresearch_tui.lab.settings import RunSettings
+from autoresearch_tui.logs.trace import Trace
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.state import Experiment, State
+
+# Beyond the budget and what the baseline itself took beyond it: this much, or this share of the budget.
+SLACK_SECONDS, SLACK_OF_BUDGET = 2.0, 0.05
+# From here on it is said.
+MARK_SECONDS, MARK_OF_BUDGET = 0.5, 0.02
+# A model of several times the size answers more slowly, and may.
+ANSWERS = 3.0
+# Compiling costs nothing, but text that lies elsewhere on the machine could be learned meanwhile.
+PREPARED_SECONDS, PREPARED_OF_BUDGET = 75.0, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Seconds that a run took beyond its budget. `handed_over`: counted from its training data, else from its start."""
+
+    trained: float
+    late: float
+    answered: float
+    handed_over: bool
+
+    @property
+    def total(self) -> float:
+        return self.trained + self.late + self.answered
+
+
+def taken(run: ev.RunEnded, late: float, answers: float, usual_answers: float, settings: RunSettings) -> Taken | None:
+    """`late` are the seconds that single answers took beyond the rest, `answers` what all of them took. None if the
+    run has no clock: its budget is none of seconds, or it did not ask a referee."""
+    if settings.budget_tokens or run.asked_seconds is None:
+        return None
+    trained = run.asked_seconds - (run.ready_seconds or 0.0) - settings.budget_seconds
+    beyond = answers - late - ANSWERS * usual_answers if usual_answers else 0.0
+    return Taken(trained, late, max(0.0, beyond), run.ready_seconds is not None)
+
+
+def over_budget(experiment: Experiment, state: State, settings: RunSettings) -> str:
+    """Why a run is over its budget of seconds, or an empty string. The baseline sets the measure and never is."""
+    own, measure = _wall_compared(experiment, state, settings)
+    if own is None or own.total <= measure + max(SLACK_SECONDS, SLACK_OF_BUDGET * settings.budget_seconds):
+        return ""
+    return f"over budget: {_in_words(own, measure, settings)}"
+
+
+def clock_mark(experiment: Experiment, state: State, settings: RunSettings) -> str:
+    """What a run took of the slack, where that is worth a word; else an empty string."""
+    own, measure = _wall_compared(experiment, state, settings)
+    if own is None or own.total <= measure + max(MARK_SECONDS, MARK_OF_BUDGET * settings.budget_seconds):
+        return ""
+    return f"clock: {_in_words(own, measure, settings)}"
+
+
+def prepared_long(experiment: Experiment, state: State, settings: RunSettings) -> str:
+    """What a run did before it took its training data, where that is far more than the baseline did; else empty."""
+    usual = state.experiments[0].run if state.experiments else None
+    run = experiment.run
+    if run is None or usual is None or run.ready_seconds is None or usual.ready_seconds is None:
+        return ""
+    more = run.ready_seconds - usual.ready_seconds
+    if more <= max(PREPARED_SECONDS, PREPARED_OF_BUDGET * settings.budget_seconds):
+        return ""
+    return (
+        f"clock: {run.ready_seconds:.0f} s before it took its training data, the baseline {usual.ready_seconds:.0f} s; "
+        "compiling is free, learning text from elsewhere is not"
+    )
+
+
+def explain(experiment: Experiment, trace: Trace) -> str:
+    """What the run itself says of the time that it took, for a human who wonders where it went; may be empty."""
+    found = []
+    claimed = experiment.score.summary.get("training_seconds") if experiment.score is not None else None
+    if claimed is not None:
+        found.append(f"by its own count it trained for {claimed[:12]} s")
+    if trace.slowest is not None and (trace.slowest.dt_ms or 0.0) >= 1000:
+        found.append(f"its slowest step, number {trace.slowest.step}, took {(trace.slowest.dt_ms or 0.0) / 1000:.1f} s")
+    return "".join(f"; {each}" for each in found)
+
+
+def _wall_compared(experiment: Experiment, state: State, settings: RunSettings) -> tuple[Taken | None, float]:
+    """What a run took beyond its budget, and what the baseline's runs took at most."""
+    if not state.experiments:
+        return None, 0.0
+    first = state.experiments[0].commit
+    usual = [each for each in state.experiments if each.commit == first and each.value is not None]
+    if experiment.commit == first or not usual:
+        return None, 0.0
+    answers = max((each.score.answer_seconds for each in usual if each.score is not None), default=0.0)
+    found = [each for one in usual if (each := _own(one, 0.0, settings)) is not None]
+    if not found:
+        return None, 0.0
+    measure = max(0.0, min(each.total for each in found))  # the first one may have filled caches for the others
+    return _own(experiment, answers, settings), measure
+
+
+def _own(experiment: Experiment, usual_answers: float, settings: RunSettings) -> Taken | None:
+    run, scored = experiment.run, experiment.score
+    if run is None or scored is None:
+        return None
+    return taken(run, scored.late_seconds, scored.answer_seconds, usual_answers, settings)
+
+
+def _in_words(own: Taken, measure: float, settings: RunSettings) -> str:
+    """What took the time, the largest part first."""
+    budget = settings.budget_seconds
+    begun = "its training data" if own.handed_over else "its start, with imports and compilation,"
+    parts = [
+        (own.trained, f"{budget + own.trained:.1f} s from {begun} to its request to be scored"),
+        (own.late, f"{own.late:.1f} s in single answers to the referee"),
+        (own.answered, f"{own.answered:.1f} s of answering beyond {ANSWERS:g} times the baseline's"),
+    ]
+    said = ", ".join(words for seconds, words in sorted(parts, reverse=True) if seconds >= MARK_SECONDS)
+    return f"{said or f'{own.total:.1f} s'}; the budget is {budget:g} s, the baseline took {budget + measure:.1f} s"
