@@ -6,6 +6,7 @@ As with Python (:mod:`constants`), a text is read as a skeleton, the text with i
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -14,6 +15,7 @@ from autoresearch_tui.python_source.constants import Knob, Reading, Value, writt
 
 STATED, SAID = "stated", "said"  # the value of a key; a number within a sentence
 
+_MOST = 100
 _NUMBER = re.compile(
     r"(?<![\w.,:/#-])-?(?:0|[1-9]\d{0,11})(?:\.\d{1,12})?(?:[eE][+-]?\d{1,3})?(?![\w:/]|[.,]\d|-\w)", re.ASCII
 )
@@ -31,8 +33,10 @@ def is_text(path: str) -> bool:
 
 @lru_cache(maxsize=256)
 def read(path: str, text: str) -> Reading:
-    """The skeleton and the knobs of a text."""
-    knobs = tuple(_knobs(path, text))
+    """The skeleton and the knobs of a text; one with very many numbers is data, and has none."""
+    knobs = tuple(itertools.islice(_knobs(path, text), _MOST + 1))
+    if len(knobs) > _MOST:
+        knobs = ()
     return Reading(hashlib.sha256(_hollowed(text, knobs).encode("utf-8", "surrogatepass")).hexdigest(), knobs)
 
 

@@ -32,6 +32,11 @@ def test_numbers_are_named_by_what_stands_before_them(text: str, found: dict[str
     assert knobs(text) == found
 
 
+def test_a_table_of_numbers_is_data() -> None:
+    assert knobs("take 3 " * 100)
+    assert not knobs("take 3 " * 101)
+
+
 def test_what_is_stated_is_told_from_what_is_said() -> None:
     reach = {knob.name: knob.reach for knob in plain_text.read("a.md", "heat: 20\nat most 3 times").knobs}
     assert reach == {"heat": STATED, "at_most": SAID}

@@ -160,7 +160,7 @@ class _Reader:
             self.old, self.new = int(old), int(new)
             self.old_left = 1 if old_count is None else int(old_count)
             self.new_left = 1 if new_count is None else int(new_count)
-            self.parts.append(Line(Kind.HUNK, clean_line(heading.strip()), self.new, self.old))
+            self.parts.append(Line(Kind.HUNK, clean_line(heading.strip()), self.new or self.old, self.old))
         elif line.startswith("diff --git "):
             self._close()
             # Paths with " b/" inside are set right by the +++ line.

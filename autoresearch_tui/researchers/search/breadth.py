@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autoresearch_tui.researchers.base import RAN
+from autoresearch_tui.researchers.search.lines import MOVE, REPEAT, RESTORE
 from autoresearch_tui.researchers.search.steering import PastTrial, spread_of, worthwhile
 from autoresearch_tui.researchers.search.structure import Edit
 from autoresearch_tui.session.ends import SCORED, Outcome
@@ -21,6 +22,8 @@ DEEPER, WIDER, STRUCTURE = "deeper", "wider", "structure"
 _FADES = 0.95  # what worked early need not work late
 # Kept and lost before anything is known: a new structure wins more rarely than another step of what has won.
 _PRIOR: Mapping[str, tuple[float, float]] = {DEEPER: (1.0, 1.0), WIDER: (2.0, 1.0), STRUCTURE: (1.0, 1.5)}
+# Losses that a family of edits begins with: of lines, to leave one out teaches more than to say it twice.
+_LONG_SHOTS: Mapping[str, float] = {REPEAT: 3.0, MOVE: 1.0, RESTORE: 1.0}
 _PLATEAU_BONUS = 2.0  # wins lent to structure once nothing else pays
 _NEAR = 0.7  # of the typical gain: a structure that lost by less is worth a second look elsewhere
 _TELLING = 0.5  # share of runs that changed the score: with fewer, a tie says nothing
@@ -88,7 +91,8 @@ def ranked(edits: Iterable[Edit], shapings: Sequence[Shaping], stale: bool, rng:
             losses[family] = losses.get(family, 0.0) + 1
     offered = [e for e in edits if (e.key, e.after) not in never]
     families = sorted({e.family for e in offered})
-    draw = {name: rng.betavariate(1 + wins.get(name, 0.0), 1 + losses.get(name, 0.0)) for name in families}
+    lost_before = {name: _LONG_SHOTS.get(name, 0.0) + losses.get(name, 0.0) for name in families}
+    draw = {name: rng.betavariate(1 + wins.get(name, 0.0), 1 + lost_before[name]) for name in families}
     again = [e for e in offered if (e.key, e.after) in lost and (stale or lost[e.key, e.after] > -_NEAR * unit)]
     fresh = [e for e in offered if (e.key, e.after) not in lost]
     jitter = {id(e): rng.random() for e in (*fresh, *again)}

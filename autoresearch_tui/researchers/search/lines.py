@@ -14,6 +14,7 @@ from autoresearch_tui.researchers.search.structure import Edit
 from autoresearch_tui.util.text import describe
 
 _MOST = 400  # edits of one file
+_LONGEST = 32_000  # characters: each edit is a whole text
 _MOST_EARLIER = 40
 _WIDTH = 60
 _GONE = "(left out)"
@@ -39,10 +40,11 @@ class Earlier:
     after: str
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=16)
 def edits(path: str, text: str, earlier: tuple[Earlier, ...] = ()) -> tuple[Edit, ...]:
-    """Every edit of one line, or of two neighbours, of a text; none for code, and for data that has no order."""
-    if not is_text(path) or path.endswith(_WHOLE) or not text.strip():
+    """Every edit of one line, or of two neighbours, of a text; none for code, for data that has no
+    order, and for a long text."""
+    if not is_text(path) or path.endswith(_WHOLE) or not text.strip() or len(text) > _LONGEST:
         return ()
     found: dict[str, Edit] = {}
     for each in _edits(path, text, earlier):

@@ -40,6 +40,7 @@ _PAIR = 0.12
 _PLATEAU = 8  # experiments without a keep
 _PAIR_ON_PLATEAU = 0.25
 _FEW = 3  # knobs
+_MOST_KNOBS = 1000  # what is believed of them is a matrix
 _WANDERINGS = 200
 _EARLIER = 40  # attempts whose lines may come back
 _BEFORE = 200  # attempts of earlier sessions that the search learns from
@@ -121,7 +122,8 @@ class _Plan:
         texts = {path: text for path, text in {**brief.locked, **brief.files}.items() if path.endswith(".py")}
         self._choices = facts.choices(texts)
         self._rules = facts.Rules(texts)
-        found = [k for path, text in brief.files.items() if (r := reading(path, text)) for k in r.knobs]
+        everything = (k for path, text in brief.files.items() if (r := reading(path, text)) for k in r.knobs)
+        found = list(itertools.islice(everything, _MOST_KNOBS))
         self._groups = moves.usable(found, texts)
         self.kinds = kinds(found, self._choices)
         self._front = {a.number for a in brief.history if brief.front is None or a.front == brief.front.number}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from autoresearch_tui.python_source.constants import written
+from autoresearch_tui.python_source.plain_text import is_text
 from autoresearch_tui.researchers.base import RAN
 from autoresearch_tui.researchers.search.breadth import Shaping
 from autoresearch_tui.researchers.search.moves import Step, coordinate, direction, words
@@ -34,7 +35,12 @@ _REASONS: tuple[tuple[str, str], ...] = (
 
 def description(steps: Sequence[Step]) -> str:
     """`MATRIX_LR 0.04 → 0.02`, as the file writes it."""
-    return describe(", ".join(f"{s.knob.name} {s.knob.source} → {written(s.knob.source, s.after)}" for s in steps))
+    return describe(", ".join(f"{_place(s)} {s.knob.source} → {written(s.knob.source, s.after)}" for s in steps))
+
+
+def _place(step: Step) -> str:
+    """A number of a text is called by a word or two: they alone do not say where it stands."""
+    return f"{step.knob.path}: {step.knob.name}" if is_text(step.knob.path) else step.knob.name
 
 
 def hypothesis(steps: Sequence[Step], trials: Sequence[PastTrial], kinds: Mapping[str, str], metric: str) -> str:
