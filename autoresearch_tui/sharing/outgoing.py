@@ -31,13 +31,14 @@ _LIBRARIES = ("torch", "numpy")
 @dataclass(frozen=True, slots=True)
 class Parcel:
     """One session as it leaves: `files` are all that is pushed. `held_back`: what does not leave though it was asked
-    for, counted by the reason."""
+    for, counted by the reason. `ended`: when each of the session's experiments did, by its number."""
 
     ref: str
     files: Mapping[str, str]
     experiments: tuple[SharedExperiment, ...]
     when: str
     held_back: Counter[str] = field(default_factory=Counter)
+    ended: Mapping[int, str] = field(default_factory=dict)
 
 
 def share(lab: Lab, named: str, selection: Selection, who: str, *, dry_run: bool) -> list[str]:
@@ -66,11 +67,11 @@ def _share(lab: Lab, named: str, selection: Selection, who: str, *, dry_run: boo
         there, cut = remote.shared_refs(where, store)
         if cut:
             raise Refused(f"{where.shown}: more sessions are shared there than can be listed")
-        moves = _moves(store, parcels, there, where.shown)
+        moves = _moves(lab, store, parcels, there, where)
         refused = remote.push(where, store, moves) if moves else {}
         for ref, (commit, _) in moves.items():
             if ref not in refused:
-                store.set_ref(ref, commit)
+                store.set_ref(records.sent(ref), commit)
         store.settle()
     if refused:
         ref, why = next(iter(refused.items()))
@@ -133,7 +134,7 @@ def pack(lab: Lab, repo: GitRepo, tag: str, selection: Selection, who: str) -> P
     pushed |= dict(_own_texts(lab, state, selection, cleaner))
     ref = records.ref_of(who, session_name(files, tag))
     when = max((e.ended_at for e in chosen), default=state.time)
-    return Parcel(ref, pushed, tuple(sent), when, held_back)
+    return Parcel(ref, pushed, tuple(sent), when, held_back, {e.number: e.ended_at for e in state.experiments})
 
 
 def _texts(repo: GitRepo, chosen: Sequence[Experiment], editable: Editable) -> Mapping[str, Mapping[str, str]]:
@@ -193,7 +194,9 @@ def _own_texts(lab: Lab, state: State, selection: Selection, cleaner: Cleaner) -
         yield "notes.txt", "".join(f"{cleaner.text(describe(note, 2000))}\n" for note in state.notes)
 
 
-def _moves(store: Store, parcels: Sequence[Parcel], there: Mapping[str, str], shown: str) -> dict[str, tuple[str, str]]:
+def _moves(
+    lab: Lab, store: Store, parcels: Sequence[Parcel], there: Mapping[str, str], where: remote.Remote
+) -> dict[str, tuple[str, str]]:
     """What each ref is to be, and what it is at the remote; those that are there already are left out."""
     moves: dict[str, tuple[str, str]] = {}
     for parcel in parcels:
@@ -203,10 +206,21 @@ def _moves(store: Store, parcels: Sequence[Parcel], there: Mapping[str, str], sh
         before = there.get(parcel.ref, "")
         if commit == before:
             continue
-        if before and not store.has(before):
-            raise Refused(f"{shown}: {parcel.ref} is there, and not from this copy of the lab", "--as another name")
+        known = before in ("", store.resolve(records.sent(parcel.ref)))
+        if not known and not _is_older(lab, store, parcel, where):
+            what = f"{parcel.ref} is there, and not from this copy of the lab"
+            raise Refused(f"{where.shown}: {what}", "--as another name")
         moves[parcel.ref] = (commit, before)
     return moves
+
+
+def _is_older(lab: Lab, store: Store, parcel: Parcel, where: remote.Remote) -> bool:
+    """Whether what the remote has is of this very session, and no more than is known here: the store may be new."""
+    if remote.fetch(where, store, [parcel.ref]):
+        return False
+    sessions, _ = store.sessions(lab.editable)
+    found = next((each for each in sessions if records.ref_of(each.who, each.name) == parcel.ref), None)
+    return found is not None and all(parcel.ended.get(e.number) == e.time for e in found.experiments)
 
 
 def _said(parcels: Sequence[Parcel], what: str) -> str:

@@ -22,7 +22,7 @@ from autoresearch_tui.session.ends import JUDGED, Outcome
 from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import describe
 
-PREFIX = "refs/autoresearch/shared/"
+PREFIX, _SENT = "refs/autoresearch/shared/", "refs/autoresearch/sent/"
 SESSION, EXPERIMENTS = "session.json", "experiments.jsonl"
 """The files of a session; beside them, for experiment 7, `0007/files/` has its code, `0007/base/` its base's."""
 SESSION_BYTES, EXPERIMENTS_BYTES, LINE_BYTES = 64 << 10, 2 << 20, 32 << 10
@@ -122,6 +122,11 @@ def safe_name(text: str) -> str:
 def ref_of(who: str, session: str) -> str:
     """Where a session of somebody's is."""
     return f"{PREFIX}{who}/{session}"
+
+
+def sent(ref: str) -> str:
+    """Where what was pushed as this ref last is remembered."""
+    return f"{_SENT}{ref.removeprefix(PREFIX)}"
 
 
 def parts(ref: str) -> tuple[str, str] | None:

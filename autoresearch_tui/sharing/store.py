@@ -117,10 +117,6 @@ class Store(GitRepo):
         locks = (*self.root.glob("*.lock"), *(self.root / "refs").rglob("*.lock"))
         return [*(self.root / "objects" / "pack").glob("tmp_*"), *(each for each in locks if each.name != _LOCK)]
 
-    def has(self, commit: str) -> bool:
-        """Whether it was made or fetched here."""
-        return self.resolve(commit) is not None
-
     def settle(self) -> None:
         """After a fetch: one file has all refs, and readers see by it that something came."""
         self._git("pack-refs", "--all")

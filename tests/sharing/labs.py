@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 from autoresearch_tui import cli
 from tests.conftest import git
-from tests.night import Night
+from tests.night import BEGAN, Night
 
 EVALUATOR = "e" * 64
 Content = bytes | tuple[str, str]
@@ -34,9 +35,9 @@ def peers(folder: Path, *labs: Path) -> Path:
     return remote
 
 
-def night(folder: Path, *verdicts: tuple[str, float | None], tag: str = "nov20") -> Night:
+def night(folder: Path, *verdicts: tuple[str, float | None], tag: str = "nov20", days: int = 0) -> Night:
     """A lab with a session of these experiments, all of them commits."""
-    made = Night(folder, tag=tag, repository=True)
+    made = Night(folder, tag=tag, repository=True, start=BEGAN + timedelta(days=days))
     for verdict, value in verdicts:
         made.experiment(verdict, value)
     made.settle()
