@@ -1,7 +1,9 @@
 """Sessions recorded by an earlier version, before its events were renamed: they open, replay and resume.
 
 `recorded-lab.tar.gz` is a sine lab with a session of six experiments; `every-event.jsonl` has one record of each
-event, every field set. `given-up.jsonl` is a session whose ninth run was hopelessly behind.
+event, every field set. Of what lets nights build on each other there is a session each: `given-up`, `confirmed`,
+`transferred`, `second-opinion`, `went-ahead` (confirmed, with fronts), `own-base` and `digest`; `two-nights` is one
+session that knows another, and `three-fronts` lies beside the tests of fronts.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import pytest
 
 from autoresearch_tui.engine.results_table import render
 from autoresearch_tui.session import journal
+from autoresearch_tui.session.events import DigestWritten
 from autoresearch_tui.session.fold import fold_all
 from autoresearch_tui.session.outline import outline, recall, snapshot
 from tests.history import problems, state_of
@@ -87,3 +90,32 @@ def test_a_session_with_a_critic_and_a_digest_of_an_earlier_version_is_read() ->
     assert state.experiments[3].critic_attempts == 2
     assert (state.critic_usd, state.digest_usd, state.usd) == (2.25, 0.25, 2.5)
     assert state.digest is not None and (state.digest.numbers, state.digest.missing) == (5, 1)
+
+
+def test_a_session_that_went_on_from_gains_within_the_noise() -> None:
+    state = fold_all(journal.read(DATA / "went-ahead.jsonl"))
+    assert [e.outcome for e in state.experiments[4:]] == ["discard"] * 4 + ["keep"]
+    assert [e.advanced for e in state.experiments[4:]] == [True, True, False, True, True]
+    assert (state.frontier_number, state.heads) == (8, {0: 8})
+
+
+def test_a_session_with_a_proposal_that_ran_on_its_own_base() -> None:
+    state = fold_all(journal.read(DATA / "own-base.jsonl"))
+    base, first, second = state.experiments
+    assert (first.outcome, second.outcome, state.frontier_number) == ("keep", "keep", 2)
+    assert (first.proposal.base, second.proposal.base) == (base.commit, base.commit)
+
+
+def test_a_session_with_a_digest_by_template_and_one_by_its_researcher() -> None:
+    records = journal.read(DATA / "digest.jsonl")
+    written = [r.event for r in records if isinstance(r.event, DigestWritten)]
+    assert [(d.author, d.verdicts, d.missing) for d in written] == [("search", 2, 0), ("claude", 3, 1)]
+    assert "HTTP 529" in written[0].why
+    state = fold_all(records)
+    assert (state.digest, state.digest_usd) == (written[1], 0.375)
+
+
+def test_what_the_researcher_is_told_of_a_run_is_in_every_recorded_session() -> None:
+    for name in ("confirmed", "given-up", "transferred", "second-opinion"):
+        state = fold_all(journal.read(DATA / f"{name}.jsonl"))
+        assert any(e.score is not None and e.score.losses is not None for e in state.experiments), name
