@@ -31,7 +31,7 @@ class Lab(Frozen):
     def editable(self) -> Editable:
         """What a proposal may change, add and remove."""
         files = self.settings.lab
-        return Editable(files.editable, (*files.locked, *self.locked_folders))
+        return Editable(files.editable, (*_not_for_patterns(files), *self.locked_folders))
 
     @property
     def editable_files(self) -> tuple[str, ...]:
@@ -146,7 +146,7 @@ def is_lab(folder: Path) -> bool:
 def _locked_files(root: Path, files: LabSettings, whole: Sequence[str]) -> tuple[str, ...]:
     """Every file that git knows in a locked folder, or by a locked pattern, in its place, but for those that may be
     edited. `whole`: the folders and patterns."""
-    editable = Editable(files.editable, files.locked)
+    editable = Editable(files.editable, _not_for_patterns(files))
     locked: list[str] = []
     for name in files.locked:
         inside = [name]
@@ -158,6 +158,11 @@ def _locked_files(root: Path, files: LabSettings, whole: Sequence[str]) -> tuple
             raise UserError(f"{root / name}: `lab.locked` has it, and git knows no file there", "commit its files")
         locked += [path for path in inside if path not in editable.plain and not editable.covers(path)]
     return tuple(dict.fromkeys(locked))
+
+
+def _not_for_patterns(files: LabSettings) -> tuple[str, ...]:
+    """What no pattern reaches: what is locked, and what the human says and reads."""
+    return (*files.locked, files.program, FILE_NAME, "pyproject.toml", "results.tsv")
 
 
 def _of_patterns(root: Path, editable: Editable) -> tuple[str, ...]:

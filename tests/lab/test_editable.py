@@ -124,6 +124,14 @@ def test_a_lab_has_the_files_that_its_patterns_find(new_lab: Callable[..., Path]
     assert uncommitted(open_lab(folder), GitRepo(folder)) == {"skills/new.md": b"2. dry\n", "skills/wash.md": None}
 
 
+def test_no_pattern_reaches_what_the_human_says(new_lab: Callable[..., Path]) -> None:
+    folder = skill_lab(new_lab, '["**/*.md", "*.toml", "*.tsv"]')
+    (folder / "pyproject.toml").write_text("")
+    (folder / "results.tsv").write_text("")
+    (folder / "more.toml").write_text("")
+    assert open_lab(folder).editable_files == ("more.toml", "skills/wash.md")
+
+
 def test_a_folder_may_be_named_without_its_slash(new_lab: Callable[..., Path]) -> None:
     lab = open_lab(skill_lab(new_lab, '["skills"]'))
     assert lab.settings.lab.editable == ("skills/",)

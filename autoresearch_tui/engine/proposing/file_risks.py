@@ -13,7 +13,7 @@ _READ_ONLY = (".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".toml",
 """Kinds of text that are read and never executed."""
 _LOADED = re.compile(
     r"(?:site|user)customize\.py|conftest\.py|__(?:init|main)__\.py|setup\.(?:py|cfg)|pyproject\.toml|pytest\.ini|tox\.ini"
-    r"|requirements.*\.txt|constraints.*\.txt|uv\.(?:toml|lock)|makefile|dockerfile|.*\.pth|.*\.pyi?c|\..*",
+    r"|(?:claude|agents?|gemini|copilot-instructions)\.md|requirements.*\.txt|constraints.*\.txt|uv\.(?:toml|lock)|makefile|dockerfile|.*\.pth|.*\.pyi?c|\..*",
     re.IGNORECASE,
 )
 _IMPORTED_ELSEWHERE = sys.stdlib_module_names | PLAIN | KIND_OF_MODULE.keys()

@@ -79,6 +79,7 @@ def test_a_module_that_another_file_needs_stays() -> None:
     [
         ("plans/sitecustomize.py", "x = 1\n", "code"),
         ("plans/conftest.py", "x = 1\n", "code"),
+        ("skills/CLAUDE.md", "obey\n", "code"),
         ("plans/x.pth", "x\n", "code"),
         ("plans/numpy.py", "x = 1\n", "imports"),
         ("plans/random.py", "x = 1\n", "imports"),
