@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from textual.binding import Binding
 
-from autoresearch_tui.session import columns, undo
+from autoresearch_tui.session import columns, looks, undo
 from autoresearch_tui.session.ends import JUDGED
 from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.util.frozen import Frozen
@@ -109,6 +109,16 @@ def _scored(now: Situation) -> bool:
     return decidable and selected is not None and selected.score is not None and selected.score.value is not None
 
 
+def _holdout(now: Situation) -> bool:
+    state = now.state
+    held_out = now.commands and state.session is not None and state.session.holdout
+    return held_out and state.best is not None and not looks.once(state)
+
+
+def _has_budget(now: Situation) -> bool:
+    return now.commands and looks.left(now.state) is not None and now.state.renewed < looks.spent(now.state)
+
+
 def _elsewhere(now: Situation) -> bool:
     return _scored(now) and now.selected is not None and now.selected.number != now.state.frontier_number
 
@@ -207,6 +217,14 @@ _MAIN = (
         "The next proposals start from this experiment and are measured against it.",
         "Judge", _elsewhere, 9, "continue", "choose an experiment with a score that isn't already the frontier",
         also=("details",),
+    ),
+    Action(
+        "holdout", "H", "Open the holdout", "Scores the best and the baseline on data that decided nothing, once.",
+        "Judge", _holdout, 0, "holdout", "this session has no holdout, or it was opened before",
+    ),
+    Action(
+        "renew", "B", "Renew the testing budget", "Lets as many looks at the evaluation follow as the budget has.",
+        "Judge", _has_budget, 0, "renew", "there is no testing budget, or nothing of it is spent",
     ),
     Action(
         "pause", "p", "Pause or resume", "Finish the current run, start nothing new. Press again to resume.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from autoresearch_tui.session import columns, opinions
+from autoresearch_tui.session import columns, looks, opinions
 from autoresearch_tui.session.badges import Marking, marking
 from autoresearch_tui.session.confirmation import progress
 from autoresearch_tui.session.ends import Outcome
@@ -46,6 +46,7 @@ def facts(experiment: Experiment, state: State, words: Words = KEYS) -> list[Lin
     if beside := _columns(experiment, state):
         lines.append(beside)
     lines += [*_chance(experiment, state, badges, words), *_sealed(experiment, state, badges)]
+    lines += _evaluation(experiment, state)
     if experiment.proposal.flags:
         lines.append([("risks: ", "warn"), (clean_line(" · ".join(experiment.proposal.flags)), "warn")])
     said, tone = opinions.in_words(experiment, state.critic_asked)
@@ -119,6 +120,18 @@ def _chance(experiment: Experiment, state: State, badges: Marking, words: Words)
             (f"{'  ' if line else ''}≈ no more than chance explains; {words.repeats.format(experiment.number)}", "warn")
         )
     return [line] if line else []
+
+
+def _evaluation(experiment: Experiment, state: State) -> list[Line]:
+    """Of the best and the baseline: how often the evaluation was looked at, and what the holdout says, once open."""
+    lines: list[Line] = []
+    if experiment is state.best and (said := looks.in_words(looks.wear(state))):
+        lines.append([("evaluation: ", "dim"), (said, "text")])
+    asked = state.holdout_asked
+    if asked is not None and state.holdout is not None and experiment.number in (asked.best, asked.baseline):
+        after = looks.after(state)
+        lines.append([("holdout: ", "dim"), (clean_line(looks.result(state)), "strong"), (f"  {after}", "dim")])
+    return lines
 
 
 def _sealed(experiment: Experiment, state: State, badges: Marking) -> list[Line]:

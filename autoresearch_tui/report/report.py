@@ -15,7 +15,7 @@ from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.report import chart as report_chart
 from autoresearch_tui.report import pareto
 from autoresearch_tui.report.page import Block, Bullets, Code, Grid, Heading, Image, Paragraph, markdown, page
-from autoresearch_tui.session import confirmation, statistics
+from autoresearch_tui.session import confirmation, looks, statistics
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.cost import Cost, cost
 from autoresearch_tui.session.ends import SCORED, Outcome
@@ -168,6 +168,10 @@ def look_at_first(state: State) -> list[str]:
         for e in state.experiments
         if e.outcome == Outcome.INVALID
     ]
+    if after := looks.after(state):
+        items.append(f"{after[0].upper()}{after[1:]}: {clean_line(looks.result(state))}")
+    if looks.spent(state) and looks.wear(state).gain:
+        items.append(looks.sentence(state))
     if warning := statistics.overfitting(state):
         items.append(clean_line(warning))
     items += _transfers(state)

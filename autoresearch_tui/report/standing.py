@@ -10,7 +10,7 @@ from typing import Any
 from autoresearch_tui.lab import engine_lock, session_files
 from autoresearch_tui.logs.lines import Progress, Splitter
 from autoresearch_tui.logs.tail import FileTail
-from autoresearch_tui.session import limits
+from autoresearch_tui.session import limits, looks
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.format import ago, at_best, clock, count, delta
 from autoresearch_tui.session.outline import Outline, read_outline
@@ -75,6 +75,7 @@ def as_lines(standing: Standing) -> list[str]:
     lines = [_cut_front(name, WIDTH - cells(head)) + head]
     lines += [f"{part.glyph or ' '} {part.text}" for part in (answers.now, answers.next, answers.wait) if part.text]
     facts = {"best": _best(found), "frontier": _frontier(found), "counts": _counts(found)}
+    facts |= {"holdout": _holdout(found)} if found.holdout is not None else {"looks": looks.in_words(found.wear)}
     facts |= {"cost": _cost(standing), "engine": _engine(standing)}
     return [cut(line, WIDTH) for line in (*lines, *(f"{key:<10}{text}" for key, text in facts.items() if text))]
 
@@ -108,6 +109,37 @@ def _frontier(found: Outline) -> str:
 def _counts(found: Outline) -> str:
     ended = [f"{found.counts[name]} {name}" for name in _ENDED if found.counts.get(name)]
     return ": ".join(filter(None, [str(found.experiments), ", ".join(ended)]))
+
+
+def _holdout(found: Outline) -> str:
+    """What the holdout says, and after how much looking it was opened, which is said wherever its scores are."""
+    after = looks.after(found).removeprefix("the holdout was ")
+    return "; ".join(filter(None, (after, looks.result(found))))
+
+
+def _evaluation(found: Outline) -> dict[str, Any]:
+    wear, opened, asked = found.wear, found.holdout, found.holdout_asked
+    return {
+        "evaluator": found.session.evaluator if found.session else None,
+        "looks": {
+            "spent": wear.spent,
+            "left": wear.left,
+            "noise": wear.noise,
+            "luck": wear.luck,
+            "gain": wear.gain,
+            "deflated_gain": wear.deflated,
+        },
+        "holdout": None
+        if opened is None or asked is None
+        else {
+            "opened_at": found.holdout_at,
+            "after_looks": asked.looks,
+            "best": {"number": asked.best, "value": opened.value},
+            "baseline": {"number": asked.baseline, "value": opened.baseline},
+            "stderr": opened.stderr,
+            "problem": opened.problem or None,
+        },
+    }
 
 
 def _cost(standing: Standing) -> str:
@@ -199,6 +231,7 @@ def as_object(standing: Standing) -> dict[str, Any]:
             "projected_usd": cost.projected,
             "max_usd": cost.max_usd or None,
         },
+        "evaluation": _evaluation(found),
         "paused": found.paused is not None,
         "stopping": found.stopping or None,
         "ends_at": found.limit.at if found.limit else None,

@@ -106,7 +106,7 @@ class Brief:
     those that this experiment crashed with; the task is to fix the mistake. `combines`: for a critic, the experiment
     whose change, which won on its own base, is put on top of another win. `front`: where there are several
     frontiers, the one that this is for; `program` has no other's section. `editable`: which files may be added, and
-    removed.
+    removed. `evaluation`: how far its scores can be trusted by now, in a sentence or two; empty: nothing to say.
     """
 
     number: int
@@ -131,6 +131,7 @@ class Brief:
     front: Front | None = None
     tried: frozenset[str] = frozenset()
     editable: Editable = field(default_factory=Editable)
+    evaluation: str = ""
 
 
 @dataclass(frozen=True, slots=True)

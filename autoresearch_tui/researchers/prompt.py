@@ -321,6 +321,8 @@ def _task(brief: Brief, refused: Change, remark: str) -> str:
         task += (
             f" What is kept must beat experiment {brief.continued}, from which the human continues, not the best score."
         )
+    if brief.evaluation:
+        task += f" {brief.evaluation}"
     if brief.front is not None:
         task += _front(brief.front)
     if brief.fixes is not None:

@@ -7,8 +7,10 @@ nothing is selected by it; it makes the noise known. Nor is a baseline, or a run
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 from autoresearch_tui.lab.evaluator import FIXED
+from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import statistics
 from autoresearch_tui.session.state import Experiment, State
@@ -49,7 +51,31 @@ def baseline(state: State) -> Experiment | None:
     return next((e for e in state.experiments if e.value is not None), None)
 
 
-def once(state: State) -> str:
+class Opened(Protocol):
+    """What the words about a holdout are made of: a state, or its outline."""
+
+    @property
+    def holdout_asked(self) -> ev.HoldoutAsked | None:
+        """The intent."""
+        ...
+
+    @property
+    def holdout(self) -> ev.HoldoutOpened | None:
+        """What came of it."""
+        ...
+
+    @property
+    def holdout_at(self) -> str:
+        """When."""
+        ...
+
+    @property
+    def goal(self) -> Goal:
+        """Which direction of the score is better."""
+        ...
+
+
+def once(state: Opened) -> str:
     """That the holdout was opened, when, and after how much looking; empty before."""
     asked, opened = state.holdout_asked, state.holdout
     if asked is None or opened is None or not seen(opened):
@@ -58,12 +84,12 @@ def once(state: State) -> str:
     return f"the holdout was opened after {_looks(asked.looks)}, at {when} UTC; it opens once for a session"
 
 
-def after(state: State) -> str:
+def after(state: Opened) -> str:
     """`the holdout was opened after 40 looks`: said wherever its scores are shown."""
     return once(state).partition(", at ")[0]
 
 
-def result(state: State) -> str:
+def result(state: Opened) -> str:
     """The holdout's scores in words; empty before it was opened."""
     asked, opened = state.holdout_asked, state.holdout
     if asked is None or opened is None:
@@ -76,6 +102,35 @@ def result(state: State) -> str:
     gain = state.goal.gain(opened.baseline, opened.value)
     error = f" ± {opened.stderr:.6f}" if opened.stderr is not None else ""
     return f"{both}: {'better' if gain > 0 else 'worse'} by {abs(gain):.6f}{error}"
+
+
+def in_words(found: Wear) -> str:
+    """`40 looks · luck alone 0.002100 · gain 0.010400, without luck 0.008300`; empty before the first look."""
+    if not found.spent:
+        return ""
+    words = [_looks(found.spent) + (f", {found.left} left" if found.left is not None else "")]
+    words.append(f"luck alone {found.luck:.6f}" if found.luck is not None else "luck unknown, no noise is measured")
+    if found.gain is not None:
+        without = f", without luck {found.deflated:.6f}" if found.deflated is not None else ""
+        words.append(f"gain {found.gain:.6f}{without}")
+    return " · ".join(words)
+
+
+def sentence(state: State) -> str:
+    """The same as sentences, for a report and for the researcher; empty before the first look."""
+    if state.session is not None and state.session.evaluator != FIXED:
+        return "Every verdict is on newly drawn data; scores of different experiments are of different data."
+    found = wear(state)
+    if not found.spent:
+        return ""
+    text = f"The same evaluation was looked at {found.spent} time{'' if found.spent == 1 else 's'}"
+    if found.luck is None:
+        return f"{text}; what luck alone would have gained is not known, for no noise is measured."
+    text += f": the best of so many gains about {found.luck:.6f} by luck alone"
+    if found.gain is None or found.deflated is None:
+        return f"{text}."
+    rest = f"leaves {found.deflated:.6f}" if found.deflated > 0 else "may explain all"
+    return f"{text}. The gain since the baseline is {found.gain:.6f}, of which luck {rest}."
 
 
 def pending(state: State) -> int:

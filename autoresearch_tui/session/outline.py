@@ -24,7 +24,7 @@ from autoresearch_tui.lab import engine_lock, session_files
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session import limits, undo
+from autoresearch_tui.session import limits, looks, undo
 from autoresearch_tui.session.cost import Cost, cost
 from autoresearch_tui.session.ends import JUDGED, Outcome
 from autoresearch_tui.session.journal import from_fields, to_fields, type_name
@@ -32,7 +32,10 @@ from autoresearch_tui.session.state import IN_FLIGHT, WAITING, Experiment, Stage
 from autoresearch_tui.util import atomic, timestamps
 from autoresearch_tui.util.frozen import Frozen
 
-_EVENTS = ("session", "engine", "last_engine", "stopped", "paused", "trouble", "asked", "critic_asked", "failed")
+_EVENTS = (
+    "session", "engine", "last_engine", "stopped", "paused", "trouble", "asked", "critic_asked", "failed",
+    "holdout_asked", "holdout",
+)  # fmt: skip
 _ONE = ("baseline", "best", "frontier", "shown", "judged")
 _MANY = ("in_flight", "waiting")
 # An engine keeps the outline a moment after the record.
@@ -76,6 +79,11 @@ class Outline(Frozen):
     """What a run of a new proposal has to have left before the limit."""
     unsandboxed: bool
     cannot_train: bool
+    wear: looks.Wear
+    """What looking has done to the evaluation."""
+    holdout_asked: ev.HoldoutAsked | None
+    holdout: ev.HoldoutOpened | None
+    holdout_at: str
     undoable: str
     """The human's last decision, `#8 vetoed`, while it can be taken back."""
 
@@ -148,6 +156,10 @@ def outline(state: State) -> Outline:
         needed_seconds=limits.needed_seconds(state),
         unsandboxed=state.unsandboxed,
         cannot_train=state.cannot_train,
+        wear=looks.wear(state),
+        holdout_asked=state.holdout_asked,
+        holdout=state.holdout,
+        holdout_at=state.holdout_at,
         undoable=f"#{last.number} {last.what}" if (last := undo.last(state)) is not None else "",
     )
 
@@ -186,7 +198,7 @@ def recall(kept: bytes, journal: bytes) -> Outline | None:
 
 def _plain(value: object) -> object:
     """What JSON has no word for, by its fields; an event with its type's name."""
-    if isinstance(value, Experiment | Cost | limits.End):
+    if isinstance(value, Experiment | Cost | limits.End | looks.Wear):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, Mapping):
         return dict(value)
@@ -202,7 +214,7 @@ def _outline(values: dict[str, Any]) -> Outline:
     for name in _MANY:
         known[name] = tuple(map(_experiment, values[name]))
     limit = values["limit"] and limits.End(**values["limit"])
-    return Outline(**{**known, "cost": Cost(**values["cost"]), "limit": limit})
+    return Outline(**{**known, "cost": Cost(**values["cost"]), "limit": limit, "wear": looks.Wear(**values["wear"])})
 
 
 def _event(value: Any) -> Any:

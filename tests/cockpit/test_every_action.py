@@ -77,6 +77,8 @@ CASES: dict[str, Case] = {
     "note": Case(after=(*"hm", "enter"), sent=(cmd.Note("hm"),)),
     "notes": Case(says="no note waits to be sent"),
     "repeat": Case(BELOW, sent=(cmd.Repeat(6),), says="#6 will run again"),
+    "holdout": Case(says="this session has no holdout"),
+    "renew": Case(says="there is no testing budget"),
     "transfer": Case(BELOW, sent=(cmd.Transfer(6),), says="#6 and the baseline will run at a larger scale"),
     "overrule": Case(BELOW, ("1",), sent=(cmd.Overrule(6, "discard", "inside the noise of equal runs"),)),
     "continue_from": Case(("5", "end"), ("y",), sent=(cmd.ContinueFrom(0),), says="continues from #0"),

@@ -2,7 +2,8 @@
 
 `recorded-lab.tar.gz` is a sine lab with a session of six experiments; `every-event.jsonl` has one record of each
 event, every field set. Of what lets nights build on each other there is a session each: `given-up`, `confirmed`,
-`transferred`, `second-opinion`, `went-ahead` (confirmed, with fronts), `own-base` and `digest`; `two-nights` is one
+`transferred`, `second-opinion`, `went-ahead` (confirmed, with fronts), `own-base`, `digest`,
+`fresh-draws` and `testing-budget-and-holdout`; `two-nights` is one
 session that knows another, and `three-fronts` lies beside the tests of fronts.
 """
 
@@ -17,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui.engine.results_table import render
-from autoresearch_tui.session import journal
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session import journal, looks, statistics
 from autoresearch_tui.session.events import DigestWritten
 from autoresearch_tui.session.fold import fold_all
 from autoresearch_tui.session.outline import outline, recall, snapshot
@@ -119,3 +121,25 @@ def test_what_the_researcher_is_told_of_a_run_is_in_every_recorded_session() -> 
     for name in ("confirmed", "given-up", "transferred", "second-opinion"):
         state = fold_all(journal.read(DATA / f"{name}.jsonl"))
         assert any(e.score is not None and e.score.losses is not None for e in state.experiments), name
+
+
+def test_a_session_whose_verdicts_were_on_fresh_draws() -> None:
+    state = fold_all(journal.read(DATA / "fresh-draws.jsonl"))
+    assert [e.outcome for e in state.table] == ["keep", "keep", "discard", "keep"]
+    assert len({e.draw.seed for e in state.table if e.draw is not None}) == 4
+    assert statistics.gains(state) == pytest.approx({1: 1.0, 2: -0.5, 3: 1.0})
+    assert (state.frontier_number, state.best_number, looks.spent(state)) == (3, 3, 0)
+    found = outline(state)
+    assert recall(snapshot(found, 0, 0), b"") == found
+
+
+def test_a_session_with_a_testing_budget_that_was_renewed_and_a_holdout_that_was_opened() -> None:
+    """The engine that was to open it was killed, and the verb after it did."""
+    records = journal.read(DATA / "testing-budget-and-holdout.jsonl")
+    state = fold_all(records)
+    assert [r.event.limit for r in records if isinstance(r.event, ev.PauseAsked)] == ["testing_budget"] * 2
+    assert (looks.spent(state), looks.left(state), state.renewed) == (4, 0, 2)
+    assert looks.result(state) == "#4 4.000000, the baseline 7.000000: better by 3.000000 ± 0.000000"
+    assert looks.after(state) == "the holdout was opened after 4 looks"
+    found = outline(state)
+    assert recall(snapshot(found, 0, 0), b"") == found

@@ -9,6 +9,7 @@ from autoresearch_tui.cockpit import actions
 from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.screens.curves import CurveScreen
 from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session import looks
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.state import Experiment
 from autoresearch_tui.session.status import title
@@ -130,6 +131,35 @@ class JudgeScreen(CurveScreen):
         if answer == "y":
             self.bridge.send(cmd.ContinueFrom(number))
             self.say(f"the search continues from #{number}")
+
+    def action_holdout(self) -> None:
+        """Ask, for it can be done once."""
+        if not self.may("holdout"):
+            return
+        from autoresearch_tui.cockpit.screens.dialogs import Dialog
+
+        answers = [("y", "open it, for good"), ("n", "leave it closed")]
+        self.app.push_screen(Dialog("Open the holdout", self._opening(), answers), self._open_holdout)
+
+    def _opening(self) -> str:
+        state = self.bridge.state
+        best, first = state.best, looks.baseline(state)
+        assert best is not None and first is not None
+        return (
+            f"The referee scores #{best.number}, the best, and #{first.number}, the baseline, on data that has decided "
+            "nothing so far. It opens once for this session: the journal keeps when, and after how many looks "
+            f"({looks.spent(state)} by now). What you decide by its scores afterwards makes it worth less."
+        )
+
+    def _open_holdout(self, answer: str | None) -> None:
+        if answer == "y":
+            self.bridge.send(cmd.OpenHoldout())
+            self.say("the holdout is being opened; the details of the best say how it went")
+
+    def action_renew(self) -> None:
+        """As many looks again: said by a human alone."""
+        if self.may("renew") and self.bridge.send(cmd.RenewBudget()):
+            self.say(f"the testing budget is renewed, after {looks.spent(self.bridge.state)} looks")
 
 
 def _given(experiment: Experiment) -> str:

@@ -19,6 +19,7 @@ from autoresearch_tui.python_source.merge import merge_files
 from autoresearch_tui.python_source.syntax import parses
 from autoresearch_tui.researchers.base import Attempt, Brief, Front, RunFacts
 from autoresearch_tui.session import events as ev
+from autoresearch_tui.session import looks
 from autoresearch_tui.session.ends import SCORED, Outcome
 from autoresearch_tui.session.format import front as front_name
 from autoresearch_tui.session.prior_results import PriorResult
@@ -176,6 +177,7 @@ class SourceCache:
             continued=state.frontier_number if state.frontier is not state.best else None,
             front=_front(state, front, program) if several or state.head(front) is not state.frontier else None,
             editable=self._lab.editable,
+            evaluation=looks.sentence(state),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from autoresearch_tui.session.state import State
 from autoresearch_tui.util.errors import UserError
 from tests.conftest import SETTINGS, git, make_lab
 from tests.engine.test_loop import Move, Script, rows, running
+from tests.faults.engines import Engines
 from tests.history import problems, state_of
 
 # What a run leaves is a number; the score is that number, moved by far more than any change of it on each draw.
@@ -158,3 +160,60 @@ def test_a_fresh_evaluator_needs_a_referee_that_draws(tmp_path: Path) -> None:
         (folder / "autoresearch.toml").write_text(f'[{name}]\nenv = {{ AUTORESEARCH_SPLIT = "holdout" }}\n')
         with pytest.raises(UserError, match=rf"`{name}.env` has AUTORESEARCH_SPLIT, which is the referee's alone"):
             from_table(*table(folder))
+
+
+def test_a_gain_within_the_noise_is_confirmed_on_draws_of_its_own(tmp_path: Path) -> None:
+    """The two cases of a draw disagree by more than the gain, so that one draw does not tell."""
+    rough = JUDGE.replace("for case in (-0.5, 0.5)", "for case in (-1.5 + (left != 5.0), 1.5 - (left != 5.0))")
+    folder = lab(tmp_path / "lab", FRESH + 'keep = "confirmed"\n', judge=rough)
+    state = night(folder, part(2, -0.5), wanted=4)
+    candidate = state.experiments[1]
+    runs = [e for e in state.experiments if e.proposal.confirms == 1]
+    assert candidate.deferred is not None and len(runs) == 2
+    assert all(run.commit == candidate.commit for run in runs)  # the frontier is scored on each draw, and runs no more
+    assert len({e.draw.seed for e in (candidate, *runs) if e.draw is not None}) == 3
+    assert candidate.verdict is not None
+    assert (candidate.verdict.runs, candidate.verdict.against is not None) == (3, True)
+    assert "the means of 3 draws, better by 0.499000 ± " in candidate.reason
+
+
+def test_a_run_beside_another_win_is_compared_with_the_new_frontier_on_its_draw(tmp_path: Path) -> None:
+    settings = FRESH.replace("[researcher]", 'devices = ["cpu0", "cpu0-0"]\n\n[researcher]\nqueue = 2')
+    folder = lab(tmp_path / "lab", settings.replace('"cpu0-0"', '"cpu0-1"'))
+    state = night(folder, part(2, -1.0), part(3, -0.5), part(4, -0.25), wanted=5)
+    frontier = None
+    for experiment in state.table:
+        if experiment.number and experiment.verdict is not None and frontier is not None:
+            again = {each.other: each.value for each in experiment.rescored}
+            assert experiment.verdict.against == again[frontier]
+        if experiment.outcome == "keep":
+            frontier = experiment.number
+    assert state.best_number == state.frontier_number == frontier
+
+
+def test_a_front_is_compared_with_where_it_stands(tmp_path: Path) -> None:
+    folder = lab(tmp_path / "lab", FRESH + "\n[search]\nfronts = 2\n")
+    state = night(folder, *(part(1 + number % 3, 5.0 - number / 8) for number in range(1, 7)), wanted=6)
+    for experiment in state.table:
+        if experiment.verdict is not None and experiment.verdict.leads:
+            assert len(experiment.rescored) >= 2
+
+
+@pytest.mark.parametrize(
+    "orders",
+    ["after:data_drawn:2", "before:run_scored:2", "after:run_scored:2", "before:rescored:1", "after:rescored:1"],
+)
+def test_a_kill_and_a_restart_score_on_the_same_draw(tmp_path: Path, orders: str) -> None:
+    folder = lab(tmp_path / "lab")
+    words = [str(folder), "--tag", "t", "--headless", "--experiments", "3"]
+    with Engines() as engines:
+        assert engines.run(words, tmp_path / "errors", orders=orders) == -signal.SIGKILL
+        before = [e.draw for e in state_of(folder, "t").experiments if e.draw is not None]
+        assert engines.run(words, tmp_path / "errors") == 0, (tmp_path / "errors-0").read_text()
+    state = state_of(folder, "t")
+    assert [e.draw for e in state.experiments][: len(before)] == before
+    for experiment in state.table[1:]:
+        assert experiment.draw is not None and experiment.verdict is not None and experiment.value is not None
+        moved = experiment.draw.seed % 997
+        assert 0 < experiment.value - moved < 20 and 0 < (experiment.verdict.against or 0) - moved < 20
+    assert problems(folder, "t") == []
