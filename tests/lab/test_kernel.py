@@ -189,6 +189,13 @@ REFUSED = {
         "    os._exit(0)\nos.wait()\n",
         "kernel.py has started a process",
     ),
+    "keeps a process for one turn": (
+        HONEST + "\n\nimport os, signal\nright, others = distances, []\n\n\ndef distances(words):\n"
+        "    for pid in others:\n        os.kill(pid, signal.SIGKILL)\n        os.waitpid(pid, 0)\n    others.clear()\n"
+        "    if len(words[0]) == 32:\n        pid = os.fork()\n        if not pid:\n            os.setsid()\n"
+        "            signal.pause()\n        others.append(pid)\n    return right(words)\n",
+        "kernel.py has started a process",
+    ),
     "holds the plain one back": (
         HONEST + "\n\nimport os, pathlib\nright = distances\n\n\ndef distances(words):\n"
         "    others = (pathlib.Path(f'/proc/{os.getppid()}/task/{os.getppid()}/children')).read_text().split()\n"

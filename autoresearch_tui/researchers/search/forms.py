@@ -31,7 +31,8 @@ class Form:
 @dataclass(frozen=True, slots=True)
 class Family:
     """Forms of which each may take another's place. `holes` limits what a hole may hold, to patterns; `named` to names
-    that have one of these words in them. `plain`: only in files that do not import torch.
+    that have one of these words in them. `plain`: only in files that do not import torch. `stored`: not of what a
+    call gives, which may be no list.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Family:
     named: Mapping[str, frozenset[str]] = field(default_factory=dict)
     plain: bool = False
     literal: bool = False
+    stored: bool = False
 
 
 _RAMP = ("(1 - _p) / _w", "min(1, (1 - _p) / _w)", "min((1 - _p) / _w, 1)")
@@ -147,6 +149,7 @@ FAMILIES: tuple[Family, ...] = (
         (Form("a slice", ("_a[:]",)), Form("list()", ("list(_a)",)), Form(".copy()", ("_a.copy()",))),
         plain=True,
         literal=True,
+        stored=True,
     ),
     Family(
         "reversal",
@@ -154,6 +157,7 @@ FAMILIES: tuple[Family, ...] = (
         (Form("a slice", ("_a[::-1]",)), Form("reversed()", ("list(reversed(_a))",))),
         plain=True,
         literal=True,
+        stored=True,
     ),
 )
 
@@ -209,6 +213,8 @@ def _allowed(family: Family, holes: Holes) -> bool:
         if hole not in holes or not any(bind(_parsed(each), holes[hole], inner := {}) for each in patterns):
             return False
         holes |= inner
+    if family.stored and isinstance(holes["_a"], ast.Call | ast.GeneratorExp):
+        return False
     if "torch" in (words_of(holes["_n"]) if "_n" in holes else ()):
         return False  # torch.norm gives a number
     return all(hole in holes and words_of(holes[hole]) & wanted for hole, wanted in family.named.items())

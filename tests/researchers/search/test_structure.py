@@ -113,6 +113,8 @@ def test_an_edit_changes_its_place_and_nothing_else(code: str, wanted: str) -> N
         "\ufeffdef f(x):\n    return norm(x)\n",
         "def broken(:\n",
         "",
+        "def rows(n):\n    return list(range(n))\n",
+        "def rows(n):\n    return list(reversed(range(n)))\n",
     ],
 )
 def test_what_is_not_safe_to_edit_is_left_alone(code: str) -> None:

@@ -210,8 +210,10 @@ def _held_back(pid: int) -> tuple[object, ...]:
 
 
 def compare(own: Worker, plain: Worker, kind: str, question: bytes) -> tuple[float, float]:
-    """Both answer, the judged one first. Returns their seconds. Raises Refused if the answers are not the same."""
+    """Both answer, the judged one first. Returns their seconds. Raises Refused if it is not fair, or the answers are
+    not the same."""
     answer, seconds = own.answer(kind, question)
+    check_fair(own, plain)
     expected, plain_seconds = plain.answer(kind, question)
     if not task.same(answer, expected):
         raise Refused(f"{kind}: {task.WRONG}")
@@ -247,7 +249,6 @@ def judge(folder: Path) -> tuple[float, int, float]:
     with Worker(*judged) as own, Worker(*reference) as plain:
         for kind, question in task.checked():
             compare(own, plain, kind, task.pack(question))
-        check_fair(own, plain)
     rng = random.Random(os.urandom(16))
     rounds, started, seconds = 0, time.perf_counter(), 0.0
     for sitting in range(1, SITTINGS + 1):
@@ -255,7 +256,6 @@ def judge(folder: Path) -> tuple[float, int, float]:
             while rounds < sitting or seconds < TIME_BUDGET * sitting / SITTINGS:
                 for kind, make in task.KINDS.items():
                     times[kind].append(compare(own, plain, kind, task.pack(make(rng, task.SIZE))))
-                check_fair(own, plain)
                 rounds += 1
                 seconds = time.perf_counter() - started
                 show(rounds, seconds / TIME_BUDGET, ratio(times), seconds)
