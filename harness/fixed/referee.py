@@ -213,10 +213,12 @@ def ask(line: socket.socket, drawn: Drawn) -> tuple[dict[str, Any], str]:
     problem = probes.find_look_ahead(plan, losses, answers, scored.bytes > 0, baseline.load(first.shape))
     if not problem:
         baseline.save(first)
+    rows = [[round(float(n), 4), int(b)] for n, b in zip(nats, sizes_of_rows, strict=True)]
     details = {
         "val_bpb": bits(nats[: scored.val], sizes_of_rows[: scored.val]),
         "sealed": bits(nats[scored.val :], sizes_of_rows[scored.val :]),
-        "rows": [[round(float(n), 4), int(b)] for n, b in zip(nats, sizes_of_rows, strict=True)][: scored.val],
+        "rows": rows[: scored.val],
+        "sealed_rows": rows[scored.val :],
         "data": data,
         "probes": int((plan.probe >= 0).sum()),
         "answer_seconds": round(sum(took), 3),
