@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Mapping
@@ -262,6 +263,8 @@ def referee(found: Lab) -> Item:
     if loose:
         return problem(name, f"{', '.join(loose)} is not locked", "add it to `lab.locked`: it is started from there")
     said = " ".join(metric.referee)
+    if unset := [variable for variable in metric.referee_env if variable not in os.environ]:
+        said += f"; not set here: {', '.join(unset)}"
     private = scored_data.folders(found, environment(found, found.state_folder))
     return ok(name, f"{said}; what it scores is in {private[0]}, which no run sees" if private else said)
 

@@ -170,7 +170,12 @@ def _of(experiment: Experiment, others: Iterable[Experiment | None], changed: st
     if run is not None:
         measured += [run.seconds, run.ready_seconds, run.asked_seconds, run.memory_mb, run.device_memory_mb]
     if score is not None:
-        measured += [score.memory_gb, *score.losses, *(finite(text) for text in score.summary.values())]
+        measured += [
+            score.memory_gb,
+            *score.losses,
+            *score.columns.values(),
+            *(finite(text) for text in score.summary.values()),
+        ]
         percents += [value for key, text in score.summary.items() if "percent" in key and (value := finite(text))]
     if verdict is not None:
         measured += [verdict.stderr, verdict.spread]

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from textual.geometry import Size
 
+from autoresearch_tui.cockpit.screens.compare import Scores
 from autoresearch_tui.cockpit.widgets.pareto import ParetoPlot
 from autoresearch_tui.report import pareto as reported
 from autoresearch_tui.report.page import Grid, Image, markdown
@@ -42,6 +43,16 @@ def test_every_point_of_the_front_is_marked_and_lies_where_its_numbers_say() -> 
     places = [(row.index("◆"), n) for n, row in enumerate(rows) if n and "◆" in row]
     assert places == sorted(places)  # the better the score, the higher the latency: further down is further right
     assert any("·" in row for row in rows[1:])
+
+
+def test_a_comparison_has_a_row_for_each_column() -> None:
+    four = NIGHT.experiments[:4]
+    scores = Scores(four, NIGHT.goal, columns.columns(NIGHT))
+    rows = ["".join(text for text, _ in row) for row in scores.paint(Size(80, scores.height))]
+    assert scores.height == len(rows) == 6
+    assert rows[4].split() == "latency_ms #0 10 #1 20 ▲ 10 #2 5 ▼ 5 #3 25 ▲ 15".split()
+    assert rows[5].split() == "recall #0 0.5 #1 0.5 #2 none #3 0.9 ▲ 0.4".split()
+    assert Scores(four[:2], NIGHT.goal).height == 2
 
 
 def test_a_report_has_a_picture_and_the_front_for_each_column() -> None:

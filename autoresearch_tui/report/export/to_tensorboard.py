@@ -43,6 +43,7 @@ def _scores(rows: Iterable[Row]) -> Iterable[Event]:
         if row["outcome"] == Outcome.KEEP:
             best = value
         found = {str(row["metric"]): value, "frontier": best, "memory_gb": row["memory_gb"], "gain": row["gain"]}
+        found |= {key.removeprefix("column_"): each for key, each in row.items() if key.startswith("column_")}
         numbers = {key: each for key, each in found.items() if isinstance(each, float)}
         yield _event(timestamps.seconds(str(row["ended_at"])), number, numbers)
 

@@ -27,7 +27,7 @@ from autoresearch_tui.util import timestamps
 # Messages are made when it is imported: no type checker knows them.
 proto: Any = importlib.import_module("wandb.proto.wandb_internal_pb2")
 # What comes of an experiment; all else is what it was.
-_RESULTS = ("outcome", "value", "memory_gb", "gain", "took_", "run_", "score_", "summary_", "verdict_")
+_RESULTS = ("outcome", "value", "memory_gb", "gain", "took_", "run_", "score_", "summary_", "column_", "verdict_")
 _MAGIC = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
 _BLOCK, _HEADER = 1 << 15, struct.Struct("<IHB")
 _LONGEST_RUN = 2**31 - 1
