@@ -433,9 +433,13 @@ def _row(name: str, found: list[Result], today: list[Result]) -> None:
     gap = statistics.fmean(each.gap for each in found)
     apart = [each.gap - other.gap for each, other in zip(found, today, strict=True)]
     error = statistics.stdev(apart) / math.sqrt(len(apart)) if len(apart) > 1 else 0.0
+    before = statistics.fmean(each.gap for each in today)
+    ratio = gap / before
+    off = [(each.gap - ratio * other.gap) / before for each, other in zip(found, today, strict=True)]
+    ratio_error = statistics.stdev(off) / math.sqrt(len(off)) if len(off) > 1 else 0.0
     keeps, false, small = (statistics.fmean(getattr(r, key) for r in found) for key in ("keeps", "false", "small"))
     two = statistics.fmean(each.two for each in found)
-    against = f"{statistics.fmean(apart):+.3f} ± {error:.3f}"
+    against = f"{statistics.fmean(apart):+.3f} ± {error:.3f}, times {ratio:.2f} ± {ratio_error:.2f}"
     print(f"| {name} | {gap:.3f} | {against} | {keeps:.1f} | {false:.2f} | {small:.1f} | {two:.0%} |", flush=True)
 
 

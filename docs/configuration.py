@@ -39,6 +39,8 @@ def _sections(name: str, kind: type) -> Iterator[str]:
     for key, hint in typing.get_type_hints(kind).items():
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
             yield from _sections(f"{name}.{key}", hint)
+        elif dataclasses.is_dataclass(named := (typing.get_args(hint) or (None, None))[-1]) and isinstance(named, type):
+            yield from _sections(f"{name}.{key}.B", named)
 
 
 def _table(kind: type) -> str:
@@ -60,6 +62,8 @@ def _type(hint: Any) -> str:
     if dataclasses.is_dataclass(hint):
         return "table"
     if typing.get_origin(hint) is not None:
+        if dataclasses.is_dataclass(typing.get_args(hint)[1]):
+            return "table of tables"
         return "table of numbers" if typing.get_args(hint)[1] is float else "table of strings"
     return {str: "string", int: "whole number", float: "number", bool: "true or false"}[hint]
 

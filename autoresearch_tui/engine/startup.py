@@ -11,7 +11,7 @@ from autoresearch_tui.engine import launching, left_out, own_sessions
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab import devices, git_filters, known_labs
 from autoresearch_tui.lab.session_files import STATE_FOLDER
-from autoresearch_tui.lab.settings import critic_as_researcher
+from autoresearch_tui.lab.settings import critic_as_researcher, front_as_researcher, fronts_with_their_own
 from autoresearch_tui.lab.uncommitted import uncommitted
 from autoresearch_tui.sandbox import for_agents, for_runs, logins
 from autoresearch_tui.session import draws, inbox
@@ -172,6 +172,8 @@ def _checked(session: Session) -> ev.SandboxChecked:
     settings = session.lab.settings
     agents = [settings.researcher] if settings.researcher.kind == "command" else []
     agents += [critic_as_researcher(settings)] if settings.review.critic.kind == "command" else []
+    own = (front_as_researcher(settings, front) for front in fronts_with_their_own(settings))
+    agents += [each for each in own if each.kind == "command"]
     if not agents:
         return checked
     fails: dict[str, None] = {}

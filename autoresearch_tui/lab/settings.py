@@ -233,6 +233,15 @@ class ResearcherSettings(Frozen):
     queue: int = _key(1, "How many proposals may wait during a run; at most 8.")
 
 
+class FrontSettings(Frozen):
+    """Another researcher or model for one front, such as `[search.front.B]`. What is empty is as in `[researcher]`."""
+
+    kind: Literal["", "claude", "command", "search"] = _key("", "As `researcher.kind`.")
+    model: str = _key("", "For `claude`.")
+    effort: Literal["", "low", "medium", "high", "xhigh", "max"] = _key("", "For `claude`.")
+    command: tuple[str, ...] = _key((), "For `command`.")
+
+
 class SearchSettings(Frozen):
     """How broadly a session searches. `docs/research.md` has what each costs and gains, as measured."""
 
@@ -246,6 +255,9 @@ class SearchSettings(Frozen):
         "restarts",
         "What the loop does after 20 runs without a keep: start every fifth proposal at an earlier keep, or open one "
         "more front there, up to four.",
+    )
+    front: Mapping[str, FrontSettings] = _key(
+        {}, "Who proposes for a front, by its letter; for one that is not named here, `[researcher]` does."
     )
 
     @property
@@ -377,6 +389,32 @@ def critic_as_researcher(settings: Settings) -> ResearcherSettings:
         command=critic.command,
         timeout_seconds=critic.timeout_seconds,
     )
+
+
+def front_as_researcher(settings: Settings, front: int) -> ResearcherSettings:
+    """Who proposes for a front, from 0 (A)."""
+    own = settings.search.front.get(front_letter(front))
+    if own is None:
+        return settings.researcher
+    usual = settings.researcher
+    return dataclasses.replace(
+        usual,
+        kind=own.kind or usual.kind,
+        model=own.model or usual.model,
+        effort=own.effort or usual.effort,
+        command=own.command or usual.command,
+    )
+
+
+def fronts_with_their_own(settings: Settings) -> tuple[int, ...]:
+    """The fronts whose researcher is not the usual one."""
+    named = (front for front in range(MOST_FRONTS) if front_letter(front) in settings.search.front)
+    return tuple(front for front in named if front_as_researcher(settings, front) != settings.researcher)
+
+
+def front_letter(front: int) -> str:
+    """What a front is called: A for 0."""
+    return chr(ord("A") + front)
 
 
 def timeout_problem(run: RunSettings) -> str:

@@ -23,6 +23,8 @@ from autoresearch_tui.lab.settings import (
     ReviewSettings,
     Settings,
     TransferSettings,
+    front_as_researcher,
+    front_letter,
 )
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.secrets import is_secret
@@ -55,6 +57,7 @@ def check(settings: Settings, where: str) -> None:
     _check_commands(settings, where)
     _check_researcher(settings.researcher, where)
     _check_critic(settings.review, where)
+    _check_fronts(settings, where)
     _check_evaluator(settings, where)
     _check_transfer(settings.transfer, where)
     _check_keep(settings.run.keep, where)
@@ -102,6 +105,7 @@ def _check_commands(settings: Settings, where: str) -> None:
         "metric.referee": settings.metric.referee,
         "researcher.command": settings.researcher.command,
         "review.critic.command": settings.review.critic.command,
+        **{f"search.front.{front}.command": own.command for front, own in settings.search.front.items()},
         **hooks,
     }
     for name, words in commands.items():
@@ -170,6 +174,17 @@ def _check_researcher(researcher: ResearcherSettings, where: str) -> None:
     for name in researcher.home:
         if name.startswith(("/", "~")) or not Path(name).parts or ".." in Path(name).parts:
             raise UserError(f"{where}: `researcher.home` has {name!r}", "names are relative to your home folder")
+
+
+def _check_fronts(settings: Settings, where: str) -> None:
+    letters = [front_letter(front) for front in range(MOST_FRONTS)]
+    for front, own in settings.search.front.items():
+        if front not in letters:
+            raise UserError(f"{where}: `search.front.{front}`: fronts are {letters[0]} to {letters[-1]}")
+        if front_as_researcher(settings, letters.index(front)).kind == "command" and not (
+            own.command or settings.researcher.command
+        ):
+            raise UserError(f"{where}: `search.front.{front}.command` is empty", 'for example ["claude", "-p"]')
 
 
 def _check_critic(review: ReviewSettings, where: str) -> None:

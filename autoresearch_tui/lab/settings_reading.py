@@ -73,11 +73,26 @@ def _fill(base: object, table: object, where: str, keys: tuple[str, ...]) -> obj
         if dataclasses.is_dataclass(hint):
             values[key] = _fill(getattr(base, key), value, where, (*keys, key))
             continue
+        if origin := _of_tables(hint):
+            if not isinstance(value, Mapping):
+                raise UserError(f"{where}: `{name}` must be a table of tables, not {value!r}")
+            before = getattr(base, key)
+            read = {
+                one: _fill(before.get(one, origin()), item, where, (*keys, key, one)) for one, item in value.items()
+            }
+            values[key] = types.MappingProxyType({**before, **read})
+            continue
         _check_size(value, f"{where}: `{name}`")
         values[key] = _value(hint, value, f"{where}: `{name}`")
         if isinstance(values[key], Mapping):
             values[key] = types.MappingProxyType({**getattr(base, key), **values[key]})
     return dataclasses.replace(typing.cast(Any, base), **values)
+
+
+def _of_tables(hint: Any) -> Any:
+    """What each is, of a table of tables by name; None for any other kind of value."""
+    named = typing.get_origin(hint) is Mapping and dataclasses.is_dataclass(typing.get_args(hint)[1])
+    return typing.get_args(hint)[1] if named else None
 
 
 def _check_size(value: object, name: str) -> None:

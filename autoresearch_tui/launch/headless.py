@@ -17,10 +17,11 @@ from autoresearch_tui.engine.loop import Engine
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab.engine_lock import HAND_OVER
 from autoresearch_tui.lab.paths import Lab
-from autoresearch_tui.lab.settings import Settings, critic_as_researcher
+from autoresearch_tui.lab.settings import Settings, critic_as_researcher, front_as_researcher, fronts_with_their_own
 from autoresearch_tui.launch.overrides import with_overrides
 from autoresearch_tui.researchers import factory
 from autoresearch_tui.researchers.base import Critic, Researcher
+from autoresearch_tui.researchers.by_front import ByFront
 from autoresearch_tui.runs.environment import check_command
 from autoresearch_tui.sandbox import for_agents
 from autoresearch_tui.session import commands as cmd
@@ -86,15 +87,24 @@ def make_engine(
     session = Session(lab, tag, overrides=merged, successor=successor, on_line=on_line, warn=warn)
     for_agents.check_start(lab, session.repo, os.environ)
     wrap = for_agents.wrapper(lab, session.repo, os.environ)
-    researcher = make_researcher(lab.settings, os.environ, wrap=wrap)
+    usual = make_researcher(lab.settings, os.environ, wrap=wrap)
+    own = {front: _of_front(lab, session, front, make_researcher) for front in fronts_with_their_own(lab.settings)}
     return Engine(
         session,
-        researcher,
+        ByFront(usual, own) if own else usual,
         headless=headless,
         critic=_critic(lab, session, headless=headless),
         authors=_authors(lab, wrap),
         rows=int(merged.get("experiments", "0")),
     )
+
+
+def _of_front(lab: Lab, session: Session, front: int, make_researcher: MakeResearcher) -> Researcher:
+    """The researcher of a front's own, in a sandbox of its own. Raises UserError."""
+    theirs = replace(lab, settings=replace(lab.settings, researcher=front_as_researcher(lab.settings, front)))
+    for_agents.check_start(theirs, session.repo, os.environ)
+    wrap = for_agents.wrapper(theirs, session.repo, os.environ)
+    return make_researcher(theirs.settings, os.environ, wrap=wrap)
 
 
 def _authors(lab: Lab, wrap: Wrap) -> Authors:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.lab.settings import Settings
+from autoresearch_tui.lab.settings import Settings, front_as_researcher, fronts_with_their_own
 from autoresearch_tui.lab.settings_reading import from_table, table
 from autoresearch_tui.util.errors import UserError
 
@@ -220,6 +220,11 @@ def test_what_a_run_leaves_elsewhere_cannot_be_kept(tmp_path: Path, pattern: str
             "limits.accelerator_usd = 2",
             "unknown key `limits.accelerator_usd`; did you mean `limits.accelerator_usd_per_hour`",
         ),
+        ('search.front.optimizer = { kind = "search" }', "`search.front.optimizer`: fronts are A to H"),
+        ('search.front.B = { kind = "command" }', "`search.front.B.command` is empty; for example"),
+        ('search.front.B = { kin = "search" }', "unknown key `search.front.B.kin`; did you mean `search.front.B.kind`"),
+        ('search.front = "B"', "`search.front` must be a table of tables"),
+        ('search.front.B = "search"', "[search.front.B] must be a table"),
         ("run.keep_frontiers = 0", "`run.keep_frontiers` must be more than 0, not 0"),
         (f"run.keep_frontiers = {10**400}", "`run.keep_frontiers` has a number that is too large"),
         ("run.timeout_seconds = 1e300", "`run.timeout_seconds` must be at most 31536000, a year, not 1e+300"),
@@ -235,6 +240,21 @@ def test_limits_that_make_no_sense_are_named(tmp_path: Path, text: str, said: st
     with pytest.raises(UserError) as caught:
         load(tmp_path, text)
     assert said in str(caught.value)
+
+
+def test_a_front_has_its_own_researcher_over_the_usual_one(tmp_path: Path) -> None:
+    text = """
+    researcher = { model = "usual", effort = "low" }
+    search.front.B = { model = "other" }
+    search.front.C = { kind = "command", command = ["agent"] }
+    search.front.D = { model = "usual" }
+    """
+    settings = load(tmp_path, text)
+    usual, other, agent = (front_as_researcher(settings, front) for front in range(3))
+    assert usual is settings.researcher
+    assert (other.kind, other.model, other.effort) == ("claude", "other", "low")
+    assert (agent.kind, agent.command) == ("command", ("agent",))
+    assert fronts_with_their_own(settings) == (1, 2)
 
 
 def test_no_number_may_be_below_nought_or_endless(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from autoresearch_tui.engine.proposing.worker import ProposalRequest, ProposalRe
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.engine.shared import SharedResults
 from autoresearch_tui.lab import paths as labs
+from autoresearch_tui.lab.settings import front_as_researcher
 from autoresearch_tui.researchers.base import Brief, Researcher
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.clock import due
@@ -147,26 +148,31 @@ class ProposalQueue:
                 brief=brief,
                 tried=lambda: archive.tried(state),
                 python_path=self._session.python_path,
-                by_words=not self._offline,
+                by_words=not self._offline(start.front),
                 smoke_test=self._smoke_test,
                 tree=lambda: archive.paths(start.base),
             )
         )
         return True
 
-    @property
-    def _offline(self) -> bool:
+    def _offline(self, front: int) -> bool:
         """The offline search: its descriptions are alike by design, and it cannot fix code."""
-        return self._session.lab.settings.researcher.kind == OFFLINE
+        return front_as_researcher(self._session.lab.settings, front).kind == OFFLINE
+
+    def _author(self, front: int) -> str:
+        """Who proposed for a front; with the model, if that is the front's own."""
+        settings = self._session.lab.settings
+        own = front_as_researcher(settings, front)
+        return f"{own.kind} {own.model}" if own.model != settings.researcher.model else own.kind
 
     def _start(self, state: State) -> tuple[Start, Mapping[str, str] | None]:
         """Where the next proposal starts, and the crashed files that it is to fix, if it is."""
         search = self._session.lab.settings.search
-        start = base_choice.choose(state, can_fix=not self._offline, search=search)
+        start = base_choice.choose(state, can_fix=True, search=search)
         if start.fixes is None:
             return start, None
-        draft = self._session.archive.draft(start.fixes, start.base)
         # A crashed change that clashes with the new frontier is given up.
+        draft = None if self._offline(start.front) else self._session.archive.draft(start.fixes, start.base)
         return (start, draft) if draft is not None else (base_choice.choose(state, can_fix=False, search=search), None)
 
     def _remember(self) -> None:
@@ -186,7 +192,7 @@ class ProposalQueue:
             self._failed(answer)
             return
         first = min(answer.proposal.files)
-        author = self._session.lab.settings.researcher.kind
+        author = self._author(state.asked.front)
         answer = replace(answer, number=len(state.experiments))  # a repeat may have taken the number meanwhile
         made = self._session.commits.made(answer, author, state.program, self._session.now())
         flags = made.flags

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from autoresearch_tui.engine.loop import Engine
 from autoresearch_tui.engine.proposing import base_choice, fronts
 from autoresearch_tui.engine.proposing.base_choice import RESTART_AFTER, Start
-from autoresearch_tui.lab.settings import SearchSettings
+from autoresearch_tui.engine.session import Session
+from autoresearch_tui.lab import paths as labs
+from autoresearch_tui.lab.settings import SearchSettings, Settings
 from autoresearch_tui.lab.settings_reading import from_table
+from autoresearch_tui.launch.headless import make_engine
+from autoresearch_tui.researchers.by_front import ByFront
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.fold import fold_all
 from autoresearch_tui.session.journal import decode, encode, read
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.errors import UserError
+from tests.conftest import SETTINGS
 from tests.engine.making import experiment, state
+from tests.engine.test_loop import Driver, Script, turn
+from tests.history import state_of
 from tests.night import Night
 
 THREE = SearchSettings(fronts=3)
@@ -190,3 +199,29 @@ def test_a_journal_with_three_fronts_is_read_as_it_was() -> None:
     assert now.frontier_number == now.best_number
     assert any(e.verdict is not None and e.verdict.leads for e in now.experiments)
     assert any(e.proposal.combines is not None and e.outcome == "keep" for e in now.experiments)
+
+
+def test_a_front_asks_its_own_researcher_and_says_who_proposed(new_lab: Callable[..., Path]) -> None:
+    own = '\n[search]\nfronts = 2\n\n[search.front.B]\nkind = "command"\ncommand = ["agent"]\n'
+    folder = new_lab(settings=SETTINGS + own)
+    usual, other = Script(turn("RATE", 0.25), turn("RATE", 0.125)), Script(turn("WIDTH", 4), turn("WIDTH", 2))
+    driver = Driver(folder, Script())
+    driver.engine = Engine(Session(labs.find(folder), "t"), ByFront(usual, {1: other}), headless=False, rows=3)
+    driver.start()
+    assert driver.join() == "finished"
+    now = state_of(folder, "t")
+    who = {e.proposal.front: (e.proposal.author, e.description.split()[0]) for e in now.experiments[1:]}
+    assert who == {0: ("search", "RATE"), 1: ("command", "WIDTH")}
+
+
+def test_the_engine_makes_a_researcher_for_each_front_that_has_its_own(new_lab: Callable[..., Path]) -> None:
+    own = '\n[search]\nfronts = 3\nfront.B = { kind = "claude", model = "other" }\n'
+    lab = labs.find(new_lab(settings=SETTINGS + own))
+    made: list[tuple[str, str]] = []
+
+    def make(settings: Settings, environ: Mapping[str, str], *, wrap: object) -> Script:
+        made.append((settings.researcher.kind, settings.researcher.model))
+        return Script()
+
+    make_engine(lab, "t", {}, make, headless=True)
+    assert made == [("search", ""), ("claude", "other")]
