@@ -105,7 +105,6 @@ def test_another_algorithm_is_faster_and_right(lab: Path) -> None:
 
 
 WRONG = {
-    "returns nothing": ("def distances(words):\n    return []\n", "empty: the answer is not the edit distances"),
     "knows a bound": (
         HONEST + "\nright = distances\n\n\ndef distances(words):\n    return [min(d, 40) for d in right(words)]\n",
         "the answer is not the edit distances",
@@ -113,14 +112,6 @@ WRONG = {
     "wrong at a word's length": (
         BITS.replace("full, last = (1 << len(a)) - 1", "full, last = (1 << min(len(a), 64)) - 1"),
         "letters: ",
-    ),
-    "no function": ("x = 1\n", "kernel.py has no function distances(words)"),
-    "crashes": ("def distances(words):\n    return words[9]\n", "IndexError"),
-    "remembers": (
-        "import json\nseen = set()\n" + HONEST.replace("    return [dist", "    once(words)\n    return [dist") + "\n\n"
-        "def once(words):\n    key = json.dumps(words)\n    if len(words[0]) == 32 and key in seen:\n"
-        "        return\n    if len(seen) > 3:\n        raise RuntimeError('never twice')\n    seen.add(key)\n",
-        "RuntimeError: never twice",
     ),
 }
 
@@ -257,12 +248,26 @@ import __main__
 
 __main__.task.reference = lambda words: __import__("time").sleep(1)
 """
+MEMORY = (
+    PLAIN
+    + """
+known = {}
+
+
+def distances(words):
+    key = tuple(words)
+    if len(words[0]) == 32 and key in known:
+        raise RuntimeError("asked twice")
+    known[key] = [distance(words[0], other) for other in words[1:]]
+    return known[key]
+"""
+)
 NO_FASTER = {
     "does the work later": PLAIN + LAZY,
     "patches the clock": CLOCK + HONEST,
     "uses threads": PLAIN + THREADS,
     "patches the reference": HONEST + REFERENCE,
-    "remembers answers": "import functools\n" + HONEST.replace("def distance(a", "@functools.cache\ndef distance(a"),
+    "remembers answers": MEMORY,
 }
 
 
@@ -302,7 +307,7 @@ def checked():
 
 @pytest.mark.parametrize(
     ("formula", "passes"),
-    [("n ** 0.5", True), ("n ** 0.5 + 1e-12", True), ("n ** 0.5 + 1e-6", False), ("float('nan')", False)],
+    [("n ** 0.5 + 1e-12", True), ("n ** 0.5 + 1e-6", False), ("float('nan')", False)],
 )
 def test_the_judge_takes_any_task(tmp_path: Path, lab: Path, formula: str, passes: bool) -> None:
     (tmp_path / "judge.py").write_bytes((lab / "judge.py").read_bytes())
