@@ -221,7 +221,8 @@ class GitRepo:
             for path, data in sorted(files.items(), key=lambda item: item[1] is not None):
                 name = f"{self._prefix}{path}"
                 if data is None:
-                    self._git("update-index", "--force-remove", "-z", "--stdin", stdin=f"{name}\0".encode(), env=env)
+                    # This one takes paths from the folder that git runs in.
+                    self._git("update-index", "--force-remove", "-z", "--stdin", stdin=f"{path}\0".encode(), env=env)
                     continue
                 blob = self._git_bytes("hash-object", "-w", "--stdin", stdin=data).decode().strip()
                 mode = self._mode(base, path)

@@ -153,6 +153,23 @@ def test_the_files_of_many_commits(new_lab: Callable[..., Path]) -> None:
     }
 
 
+def test_a_lab_inside_a_larger_repository(tmp_path: Path) -> None:
+    root = tmp_path / "a[b]"
+    (root / "skills").mkdir(parents=True)
+    (root / "skills" / "wash.md").write_text("1. water\n")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "--quiet", "--message=one")
+    repo, editable = GitRepo(root), Editable(("skills/*.md",))
+    made = repo.commit(repo.head(), {"skills/wash.md": None, "skills/-x.md": b"x\n"}, "two", "2026-01-01T00:00:00Z")
+    assert repo.editable_texts(made, editable) == {"skills/-x.md": "x\n"}
+    assert repo.paths(made) == ("skills/-x.md",)
+    git(tmp_path, "branch", "autoresearch/one", made)
+    git(tmp_path, "branch", "--move", "main")
+    (change,) = repo.changes_on(["autoresearch/one"], editable.names)
+    assert sorted(change.blobs) == ["a[b]/skills/-x.md", "a[b]/skills/wash.md"]
+
+
 def test_too_many_files_are_named(new_lab: Callable[..., Path]) -> None:
     folder = skill_lab(new_lab)
     for number in range(201):
