@@ -177,3 +177,15 @@ def test_a_night(tmp_path: Path, evaluator: str) -> None:
     assert problems(lab, tag) == []
     command("report", ".")
     assert "utility" in (lab / ".autoresearch" / tag / "report" / "report.md").read_text("utf-8")
+
+
+def test_a_rule_that_lies_in_the_lab_is_no_run_s_own(tmp_path: Path) -> None:
+    lab = small(tmp_path, "fixed")
+    assert run(lab).returncode == 0
+    text = (lab / "strategy.py").read_text()
+    (lab / "strategy.py").write_text(text.replace("\nsave(rule)\n", "\n"))
+    git(lab, "-c", "user.name=A", "-c", "user.email=a@b", "commit", "--all", "--quiet", "--message=idle")
+    line = [sys.executable, "-m", "autoresearch_tui", ".", "--headless", "--review", "auto", "--experiments", "1"]
+    done = subprocess.run(line, cwd=lab, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "there is no rule.json" in done.stderr
