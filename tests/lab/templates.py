@@ -46,7 +46,7 @@ def metric(done: subprocess.CompletedProcess[str], name: str) -> float:
 def night(
     folder: Path, template: str, agent: str, experiments: int, *, settings: tuple[str, str] = ("", ""), **env: str
 ) -> tuple[Path, State]:
-    """A new lab in `folder`, a session in it to its end, and its report.
+    """A new lab in `folder` and a session in it to its end; after the offline search also its report.
 
     `agent`: the code of a command-line agent; empty for the offline search. `settings`: what in the template's settings
     is put in place of what.
@@ -58,7 +58,7 @@ def night(
     table.write_text(text.replace(*settings) if settings[0] else text)
     researcher = "command" if agent else "search"
     words = ["--headless", "--researcher", researcher, "--review", "auto", "--experiments", str(experiments)]
-    for call in ([str(lab), *words], ["report", str(lab)]):
+    for call in ([str(lab), *words], *([] if agent or settings[0] else [["report", str(lab)]])):
         program = [sys.executable, "-m", "autoresearch_tui", *call]
         done = subprocess.run(program, env={**os.environ, **env}, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

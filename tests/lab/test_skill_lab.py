@@ -201,22 +201,19 @@ def test_what_is_no_folder_of_skills_is_refused_in_a_line(lab: Path, shell: str,
 
 AGENT = """
 import os
-if not os.path.exists("skills/celsius.md"):
-    steps = "1. Take the number.\\n2. Subtract 32.\\n3. Multiply by 5.\\n4. Divide by 9.\\n5. Answer it.\\n"
-    when = 'Use when the request says "fahrenheit" or "to celsius".'
-    open("skills/celsius.md", "w").write("# Celsius\\n\\n" + when + "\\n\\n" + steps)
-    print("a skill for Celsius")
-elif "3. Sort it." in open("skills/order.md").read():
-    text = open("skills/order.md").read()
-    open("skills/order.md", "w").write(text.replace("3. Sort it.\\n", ""))
-    os.remove("skills/due.md")
-    print("numbers stay sorted as numbers; a skill that is wrong goes")
+steps = "1. Take the number.\\n2. Subtract 32.\\n3. Multiply by 5.\\n4. Divide by 9.\\n5. Answer it.\\n"
+when = 'Use when the request says "fahrenheit" or "to celsius".'
+open("skills/celsius.md", "w").write("# Celsius\\n\\n" + when + "\\n\\n" + steps)
+text = open("skills/order.md").read()
+open("skills/order.md", "w").write(text.replace("3. Sort it.\\n", ""))
+os.remove("skills/due.md")
+print("a skill for Celsius; numbers stay sorted as numbers; a skill that is wrong goes")
 """
 
 
 def test_a_night_of_an_agent_adds_changes_and_removes_skills(tmp_path: Path) -> None:
-    lab, state = night(tmp_path, "skill", AGENT, 3)
-    assert [experiment.outcome for experiment in state.table] == ["keep", "keep", "keep"]
+    lab, state = night(tmp_path, "skill", AGENT, 2)
+    assert [experiment.outcome for experiment in state.table] == ["keep", "keep"]
     assert state.frontier is not None
     names = git(lab, "ls-tree", "--name-only", state.frontier.commit, "skills/").split()
     assert "skills/celsius.md" in names
