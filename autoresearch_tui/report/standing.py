@@ -75,7 +75,7 @@ def as_lines(standing: Standing) -> list[str]:
     lines = [_cut_front(name, WIDTH - cells(head)) + head]
     lines += [f"{part.glyph or ' '} {part.text}" for part in (answers.now, answers.next, answers.wait) if part.text]
     facts = {"best": _best(found), "frontier": _frontier(found), "counts": _counts(found)}
-    facts |= {"holdout": _holdout(found)} if found.holdout is not None else {"looks": looks.in_words(found.wear)}
+    facts |= {"holdout": looks.in_short(found)} if found.holdout is not None else {"looks": looks.in_words(found.wear)}
     facts |= {"cost": _cost(standing), "engine": _engine(standing)}
     return [cut(line, WIDTH) for line in (*lines, *(f"{key:<10}{text}" for key, text in facts.items() if text))]
 
@@ -109,12 +109,6 @@ def _frontier(found: Outline) -> str:
 def _counts(found: Outline) -> str:
     ended = [f"{found.counts[name]} {name}" for name in _ENDED if found.counts.get(name)]
     return ": ".join(filter(None, [str(found.experiments), ", ".join(ended)]))
-
-
-def _holdout(found: Outline) -> str:
-    """What the holdout says, and after how much looking it was opened, which is said wherever its scores are."""
-    after = looks.after(found).removeprefix("the holdout was ")
-    return "; ".join(filter(None, (after, looks.result(found))))
 
 
 def _evaluation(found: Outline) -> dict[str, Any]:

@@ -104,15 +104,26 @@ def result(state: Opened) -> str:
     return f"{both}: {'better' if gain > 0 else 'worse'} by {abs(gain):.6f}{error}"
 
 
+def in_short(state: Opened) -> str:
+    """`better by 0.5991 ± 0.2668 · #4 against #0 · after 40 looks`; empty before the holdout was opened."""
+    asked, opened = state.holdout_asked, state.holdout
+    if asked is None or opened is None or opened.value is None or opened.baseline is None:
+        return result(state)
+    gain = state.goal.gain(opened.baseline, opened.value)
+    error = f" ± {opened.stderr:.4g}" if opened.stderr is not None else ""
+    word = f"{'better' if gain > 0 else 'worse'} by {abs(gain):.4g}{error}"
+    return f"{word} · #{asked.best} against #{asked.baseline} · after {_looks(asked.looks)}"
+
+
 def in_words(found: Wear) -> str:
-    """`40 looks · luck alone 0.002100 · gain 0.010400, without luck 0.008300`; empty before the first look."""
+    """`40 looks · luck alone 0.0021 · gain 0.0104, without luck 0.0083`; empty before the first look."""
     if not found.spent:
         return ""
     words = [_looks(found.spent) + (f", {found.left} left" if found.left is not None else "")]
-    words.append(f"luck alone {found.luck:.6f}" if found.luck is not None else "luck unknown, no noise is measured")
+    words.append(f"luck alone {found.luck:.4g}" if found.luck is not None else "luck unknown, no noise is measured")
     if found.gain is not None:
-        without = f", without luck {found.deflated:.6f}" if found.deflated is not None else ""
-        words.append(f"gain {found.gain:.6f}{without}")
+        without = f", without luck {found.deflated:.4g}" if found.deflated is not None else ""
+        words.append(f"gain {found.gain:.4g}{without}")
     return " · ".join(words)
 
 

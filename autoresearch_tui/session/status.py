@@ -39,6 +39,7 @@ class Words(Frozen):
     reopens: str
     releases: str
     repeats: str
+    renews: str
     undoes: str = ""
 
 
@@ -52,6 +53,7 @@ KEYS = Words(
     reopens="r, then e reopens it",
     releases="h releases it",
     repeats="R repeats it",
+    renews="B renews it",
     undoes="z undoes",
 )
 COMMANDS = Words(
@@ -64,6 +66,7 @@ COMMANDS = Words(
     reopens="`edit {0} FILE` tries again",
     releases="the cockpit releases it",
     repeats="`repeat {0}` repeats it",
+    renews="`renew` renews it",
 )
 
 
@@ -338,6 +341,12 @@ def _paused(state: Outline) -> str:
     return f"{who}: {clean_line(paused.reason)}" if paused.reason else who
 
 
+def _ends_pause(view: View) -> str:
+    """What a human does to end it: what has run out must be renewed first."""
+    paused = view.state.paused
+    return view.words.renews if paused is not None and paused.limit else view.words.resumes
+
+
 def _in(seconds: float) -> str:
     return f"in {clock(seconds)}" if seconds > 0.5 else "now"
 
@@ -359,7 +368,7 @@ def _next(view: View, room: int) -> Part:
         why = f"for {limits.local(limit.at)}, as asked" if limit.kind == "until" else "for its money is spent"
         return Part("■", "warn", f"then: the session ends, {why}")
     if state.paused is not None:
-        then = _paused(state) if state.running else f"nothing starts until {view.words.resumes}"
+        then = _paused(state) if state.running else f"nothing starts until {_ends_pause(view)}"
         return Part("‖", "warn", f"then: {then}")
     if state.waiting:
         return _next_proposal(view, room)
@@ -428,7 +437,7 @@ def _wait(view: View) -> Part:
         return Part("●", "warn-strong", f"#{review.number} {_asks(view, review)}")
     if state.paused is not None:
         by_engine = state.paused.by != "human"
-        return Part("●", "warn-strong" if by_engine else "warn", f"waits for you: {view.words.resumes}")
+        return Part("●", "warn-strong" if by_engine else "warn", f"waits for you: {_ends_pause(view)}")
     if state.failed is not None and state.failed.retry_seconds is None:
         return Part("●", "bad", f"waits for you: {view.words.tries_again}")
     if state.undoable and view.words.undoes:

@@ -72,7 +72,7 @@ def test_the_gain_without_luck() -> None:
 def test_without_noise_luck_is_not_known() -> None:
     wear = looks.wear(state(experiment(0, "keep", 1.0), experiment(1, "keep", 0.9)))
     assert (wear.spent, wear.noise, wear.luck, wear.deflated) == (1, None, None, None)
-    assert looks.in_words(wear) == "1 look · luck unknown, no noise is measured · gain 0.100000"
+    assert looks.in_words(wear) == "1 look · luck unknown, no noise is measured · gain 0.1"
     equal = state(experiment(0, "keep", 1.0), experiment(1, "discard", 1.0, commit="c0", repeat_of=0))
     assert looks.noise_of(equal) is None
 
@@ -105,6 +105,7 @@ def test_the_holdout_opens_once_and_says_after_how_many_looks() -> None:
     state = opened(ASKED, ev.HoldoutOpened(0.8, 1.0, 0.05))
     assert looks.result(state) == "#1 0.800000, the baseline 1.000000: better by 0.200000 ± 0.050000"
     assert looks.after(state) == "the holdout was opened after 1 look"
+    assert looks.in_short(state) == "better by 0.2 ± 0.05 · #1 against #0 · after 1 look"
     for late in (ASKED, ev.HoldoutOpened(0.7, 1.0)):
         with pytest.raises(ValueError, match=r"opened once|nobody has asked"):
             fold(state, ev.Record(state.seq + 1, state.time, late))

@@ -108,6 +108,8 @@ def test_without_a_human_the_session_ends_and_a_verb_renews_the_budget(tmp_path:
     state = state_of(folder, "t")
     assert state.stopped is not None and (state.stopped.why, state.stopped.limit) == ("finished", "testing_budget")
     assert len(state.table) == 2
+    said = tool("status", folder)
+    assert "waits for you: `renew` renews it" in said and "1 look, 0 left · luck unknown" in said
     assert "the testing budget is renewed, after 1 looks" in tool("renew", folder)
     assert "the testing budget is whole" in tool("renew", folder)
     tool(*words)
@@ -126,6 +128,9 @@ def test_the_holdout_is_opened_once_and_compares_best_and_baseline(tmp_path: Pat
     state = state_of(folder, "t")
     assert state.holdout == ev.HoldoutOpened(6.0, 7.0, 0.0)
     assert openings(folder) == ["holdout", "holdout"]
+    assert "better by 1 ± 0 · #1 against #0 · after 2 looks" in tool("status", folder)
+    assert json.loads(tool("status", folder, "--json"))["evaluation"]["holdout"]["after_looks"] == 2
+    assert "holdout: #1 6.000000, the baseline 7.000000" in tool("experiment", "1", folder)
     again = tool("holdout", folder, code=1)
     assert re.fullmatch(
         r"autoresearch-tui: the holdout was opened after 2 looks, at .* UTC; it opens once for a session\n", again
