@@ -17,7 +17,13 @@ from autoresearch_tui.engine.loop import Engine
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab.engine_lock import HAND_OVER
 from autoresearch_tui.lab.paths import Lab
-from autoresearch_tui.lab.settings import Settings, critic_as_researcher, front_as_researcher, fronts_with_their_own
+from autoresearch_tui.lab.settings import (
+    Settings,
+    critic_as_researcher,
+    front_as_researcher,
+    front_letter,
+    fronts_with_their_own,
+)
 from autoresearch_tui.launch.overrides import with_overrides
 from autoresearch_tui.researchers import factory
 from autoresearch_tui.researchers.base import Critic, Researcher
@@ -102,9 +108,12 @@ def make_engine(
 def _of_front(lab: Lab, session: Session, front: int, make_researcher: MakeResearcher) -> Researcher:
     """The researcher of a front's own, in a sandbox of its own. Raises UserError."""
     theirs = replace(lab, settings=replace(lab.settings, researcher=front_as_researcher(lab.settings, front)))
-    for_agents.check_start(theirs, session.repo, os.environ)
-    wrap = for_agents.wrapper(theirs, session.repo, os.environ)
-    return make_researcher(theirs.settings, os.environ, wrap=wrap)
+    try:
+        for_agents.check_start(theirs, session.repo, os.environ)
+        wrap = for_agents.wrapper(theirs, session.repo, os.environ)
+        return make_researcher(theirs.settings, os.environ, wrap=wrap)
+    except UserError as error:
+        raise UserError(f"`search.front.{front_letter(front)}`: {error}") from None
 
 
 def _authors(lab: Lab, wrap: Wrap) -> Authors:
