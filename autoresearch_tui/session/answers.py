@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from autoresearch_tui.session import events as ev
+from autoresearch_tui.session import looks
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line
@@ -44,7 +45,7 @@ _DONE: Mapping[type, Callable[[Any], str]] = {
     ev.NoteGiven: lambda _: "the next request to the researcher has your note",
     ev.NoteWithdrawn: lambda _: "the note is taken back",
     ev.DigestAsked: lambda _: "the digest is being written",
-    ev.BudgetRenewed: lambda event: f"the testing budget is renewed, after {event.looks} looks",
+    ev.BudgetRenewed: lambda event: f"the testing budget is renewed, after {looks.counted(event.looks)}",
     ev.HoldoutAsked: lambda _: "the holdout is being opened",
     ev.PauseAsked: lambda event: f"paused; the present run {'is put back' if event.stop_run else 'continues'}",
     ev.Resumed: lambda _: "resumed",

@@ -81,7 +81,7 @@ def once(state: Opened) -> str:
     if asked is None or opened is None or not seen(opened):
         return ""
     when = state.holdout_at[:16].replace("T", " ")
-    return f"the holdout was opened after {_looks(asked.looks)}, at {when} UTC; it opens once for a session"
+    return f"the holdout was opened after {counted(asked.looks)}, at {when} UTC; it opens once for a session"
 
 
 def after(state: Opened) -> str:
@@ -112,14 +112,14 @@ def in_short(state: Opened) -> str:
     gain = state.goal.gain(opened.baseline, opened.value)
     error = f" ± {opened.stderr:.4g}" if opened.stderr is not None else ""
     word = f"{'better' if gain > 0 else 'worse'} by {abs(gain):.4g}{error}"
-    return f"{word} · #{asked.best} against #{asked.baseline} · after {_looks(asked.looks)}"
+    return f"{word} · #{asked.best} against #{asked.baseline} · after {counted(asked.looks)}"
 
 
 def in_words(found: Wear) -> str:
     """`40 looks · luck alone 0.0021 · gain 0.0104, without luck 0.0083`; empty before the first look."""
     if not found.spent:
         return ""
-    words = [_looks(found.spent) + (f", {found.left} left" if found.left is not None else "")]
+    words = [counted(found.spent) + (f", {found.left} left" if found.left is not None else "")]
     words.append(f"luck alone {found.luck:.4g}" if found.luck is not None else "luck unknown, no noise is measured")
     if found.gain is not None:
         without = f", without luck {found.deflated:.4g}" if found.deflated is not None else ""
@@ -160,10 +160,11 @@ def budget_spent(state: State, but: Experiment | None = None) -> str:
     """Why nothing more is kept; empty while the testing budget is not spent, or there is none. `but` as in left."""
     if left(state, but) != 0:
         return ""
-    return f"the testing budget is spent: {_looks(spent(state))} at a fixed evaluation"
+    return f"the testing budget is spent: {counted(spent(state))} at a fixed evaluation"
 
 
-def _looks(count: int) -> str:
+def counted(count: int) -> str:
+    """`1 look`, `40 looks`."""
     return f"{count} look{'' if count == 1 else 's'}"
 
 

@@ -159,7 +159,7 @@ class JudgeScreen(CurveScreen):
     def action_renew(self) -> None:
         """As many looks again: said by a human alone."""
         if self.may("renew") and self.bridge.send(cmd.RenewBudget()):
-            self.say(f"the testing budget is renewed, after {looks.spent(self.bridge.state)} looks")
+            self.say(f"the testing budget is renewed, after {looks.counted(looks.spent(self.bridge.state))}")
 
 
 def _given(experiment: Experiment) -> str:

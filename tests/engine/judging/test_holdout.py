@@ -110,7 +110,7 @@ def test_without_a_human_the_session_ends_and_a_verb_renews_the_budget(tmp_path:
     assert len(state.table) == 2
     said = tool("status", folder)
     assert "waits for you: `renew` renews it" in said and "1 look, 0 left · luck unknown" in said
-    assert "the testing budget is renewed, after 1 looks" in tool("renew", folder)
+    assert "the testing budget is renewed, after 1 look" in tool("renew", folder)
     assert "the testing budget is whole" in tool("renew", folder)
     tool(*words)
     assert len(state_of(folder, "t").table) == 3
