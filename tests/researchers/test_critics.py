@@ -285,7 +285,7 @@ def test_one_that_cannot_work_says_so(table: dict[str, object], environ: dict[st
     [
         ({"unattended": "approve-if-critic-agrees"}, "there is no critic; set `review.critic`"),
         ({"critic": {"kind": "command"}}, "`review.critic.command` is empty"),
-        ({"critic": {"kind": "search", "rounds": -1}}, "`review.critic.rounds` must not be less than 0"),
+        ({"critic": {"kind": "search", "rounds": -1}}, "`review.critic.rounds` must be more than 0"),
         ({"critic": {"kinds": "search"}}, "unknown key `review.critic.kinds`"),
         ({"critic": "claude"}, r"\[review.critic\] must be a table"),
     ],

@@ -25,7 +25,7 @@ NUMBER = st.integers(0, 10**9 - 1)
 COMMANDS = st.one_of(
     st.builds(cmd.Approve, NUMBER, TEXT),
     st.builds(cmd.Veto, NUMBER, TEXT, TEXT),
-    st.builds(cmd.Revise, NUMBER, TEXT, st.dictionaries(TEXT, TEXT), TEXT),
+    st.builds(cmd.Revise, NUMBER, TEXT, st.dictionaries(TEXT, TEXT | st.none()), TEXT),
     st.builds(cmd.Attend, NUMBER, TEXT, st.booleans(), TEXT),
     st.builds(cmd.Pause, st.booleans()),
     st.builds(cmd.Resume),
@@ -40,6 +40,8 @@ COMMANDS = st.one_of(
     st.builds(cmd.CancelStop),
     st.builds(cmd.Undo, NUMBER),
     st.builds(cmd.WriteDigest),
+    st.builds(cmd.RenewBudget),
+    st.builds(cmd.OpenHoldout),
 )
 
 
