@@ -17,6 +17,8 @@ _LOADED = re.compile(
     re.IGNORECASE,
 )
 _IMPORTED_ELSEWHERE = sys.stdlib_module_names | PLAIN | KIND_OF_MODULE.keys()
+# A YAML file names an object that its reader is to make.
+_YAML_TAG = re.compile(r"(?:^|[\s\[{,-])!(?:[!<]|[\w./])")
 # Joins emoji, and nothing else in plain text needs it.
 _JOINER = "\u200d"
 
@@ -35,7 +37,10 @@ def file_risks(path: str, old: str | None, new: str | None) -> Iterator[tuple[in
         if new.startswith("#!"):
             yield 1, "processes", "names a program that is to run it"
         known = {*(old or "")}
+        tagged = path.endswith((".yaml", ".yml"))
         for number, line in enumerate(new.splitlines(), 1):
+            if tagged and _YAML_TAG.search(line) and line not in (old or "").splitlines():
+                yield number, "code", "has a tag, by which a reader of YAML may make any object"
             hidden = (c for c in line if c not in known and c != _JOINER and unicodedata.category(c) in ("Cf", "Co"))
             if not line.isascii() and (first := next(hidden, "")):
                 yield number, "code", f"has a character that cannot be seen (U+{ord(first):04X})"

@@ -105,9 +105,9 @@ def test_a_setting_is_its_values_and_not_how_they_are_written(one: str, two: str
     assert (read({"train.py": one}).digest == read({"train.py": two}).digest) == same
 
 
-@pytest.mark.parametrize(("path", "text"), [("notes.txt", "LR = 1"), ("train.py", "def f(:")])
-def test_what_is_not_python_is_its_text(path: str, text: str) -> None:
-    assert read({path: text}).values == {}
+@pytest.mark.parametrize(("path", "text", "values"), [("notes.txt", "LR = 1", [1]), ("train.py", "def f(:", [])])
+def test_what_is_not_python_is_its_text_and_its_numbers(path: str, text: str, values: list[int]) -> None:
+    assert list(read({path: text}).values.values()) == values
     assert read({path: text}).digest == read({path: f"{text}\n"}).digest != read({path: f"{text}2"}).digest
 
 

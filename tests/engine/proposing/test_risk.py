@@ -308,7 +308,14 @@ def test_every_kind_can_be_raised() -> None:
 
 def test_what_cannot_be_read_is_not_low_risk() -> None:
     assert not low_risk(flags({"train.py": TRAIN}, {"train.py": TRAIN + "def (:\n"}))
-    assert not low_risk(flags({"notes.yaml": "a: 1\n"}, {"notes.yaml": "a: 2\n"}))
+    assert not low_risk(flags({"weights.tpl": "a: 1\n"}, {"weights.tpl": "a: 2\n"}))
+
+
+@pytest.mark.parametrize("value", ["!!python/object/apply:os.system [id]", "!make", "[!!python/none ]", "!<tag:x> 1"])
+def test_a_yaml_tag_may_make_any_object(value: str) -> None:
+    before = {"settings.yaml": "a: 1\nb: !kept 2\n"}
+    assert not low_risk(flags(before, {"settings.yaml": f"a: {value}\nb: !kept 2\n"}))
+    assert low_risk(flags(before, {"settings.yaml": "a: 2 # well!\nb: !kept 2\n"}))
     assert not low_risk(flags({"train.py": TRAIN}, {}))
     assert flags({"train.py": "def (:\n"}, {"train.py": "A = 1\n"}) == ()
 
