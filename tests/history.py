@@ -255,7 +255,7 @@ def _runs(folder: Path, state: State, records: tuple[ev.Record, ...]) -> list[st
     started = {r.event.number for r in records if isinstance(r.event, ev.RunStarted)}
     for experiment in state.experiments:
         run = folder / "runs" / experiment.name
-        if experiment.stage is Stage.DONE and (run / "work").exists() and not draws.scored_again(state, experiment):
+        if experiment.stage is Stage.DONE and (run / "work").exists() and experiment.number not in draws.copies(state):
             found.append(f"{experiment.name}/work was left behind")
         if experiment.status in ("keep", "discard") and not (run / "score.json").exists():
             found.append(f"{experiment.name} has a verdict and no score.json")

@@ -28,7 +28,7 @@ from autoresearch_tui.session import draws
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.clock import since
 from autoresearch_tui.session.ends import SCORED, Outcome, RunEnd
-from autoresearch_tui.session.state import NEEDS_COPY, Experiment, Stage
+from autoresearch_tui.session.state import NEEDS_COPY, Experiment, Stage, State
 from autoresearch_tui.session.statistics import Row
 from autoresearch_tui.util.frozen import replaced
 
@@ -72,6 +72,8 @@ class Runs:
         self._rescoring: int | None = None  # one at a time: they may work in the same copy
         self._closed = threading.Event()
         self._copies: set[int] = set()  # experiments that have a working copy, as far as this engine knows
+        self._lasting = set(draws.copies(session.state))  # of these, such as outlived their verdicts
+        self._tidied: State | None = None  # the state of the last time
         self._curves = CurveWatch(session)
         self._told = ""
         lab, folder = session.lab, session.files.folder
@@ -156,10 +158,18 @@ class Runs:
     def tidy(self) -> None:
         """Remove working copies that no run needs any more; after the next launch, for they may be large."""
         state = self._session.state
-        over = (state.experiments[number] for number in self._copies)
-        for experiment in sorted((e for e in over if e.stage not in NEEDS_COPY), key=lambda e: e.number):
-            tidy(self._session.files.run(experiment.number), work=not draws.scored_again(state, experiment))
-            self._copies.remove(experiment.number)
+        if state is self._tidied:
+            return
+        again = draws.copies(state)
+        for number in sorted(n for n in self._copies if state.experiments[n].stage not in NEEDS_COPY):
+            tidy(self._session.files.run(number), work=number not in again)
+            self._copies.remove(number)
+            self._lasting |= again & {number}
+        if self._rescoring is None:  # which may be at work in one of them
+            for number in sorted(self._lasting - again):
+                tidy(self._session.files.run(number))
+            self._lasting &= again
+        self._tidied = state
 
     def _start(self, experiment: Experiment, device: str) -> None:
         files, launcher = self._session.files.run(experiment.number), self._launcher(experiment)

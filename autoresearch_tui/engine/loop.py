@@ -221,7 +221,6 @@ class Engine:
             raise opened
         self._session.append(opened)
         self._holdout.over()
-        startup.tidy_runs(self._session)
 
     # ── one step ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -90,12 +90,12 @@ def tidy_runs(session: Session) -> None:
     opened = [experiment.number for experiment in session.state.experiments if not experiment.outcome]
     for number in (*opened, len(session.state.experiments)):
         session.commits.tidy(number)
+    again = draws.copies(session.state)
     for work in (session.files.folder / "runs").glob("*/work"):
         number = int(work.parent.name)
         known = session.state.experiments[number] if number < len(session.state.experiments) else None
         if known is None or known.stage not in NEEDS_COPY:
-            again = known is not None and draws.scored_again(session.state, known)
-            launching.tidy(session.files.run(number), work=not again)
+            launching.tidy(session.files.run(number), work=number not in again)
 
 
 def _open_inbox(session: Session) -> None:

@@ -13,6 +13,9 @@ from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.util.frozen import Frozen
 
+_FRONTIERS = 3
+"""So many of the last keep their copies: a human may go back, and a new one may be judged beside another."""
+
 
 class Pair(Frozen):
     """Two scores on one draw, and the standard error of their difference where it is known."""
@@ -84,13 +87,28 @@ def equals(state: State) -> Iterator[Pair]:
 
 def keeps_copies(state: State) -> bool:
     """Whether working copies outlive their verdicts: for the next draws, or for a holdout that is not opened."""
-    held_out = state.session is not None and state.session.holdout and state.holdout is None
-    return held_out or fresh(state)
+    opened = state.holdout is not None and state.holdout.seen
+    return fresh(state) or (state.session is not None and state.session.holdout and not opened)
 
 
-def scored_again(state: State, experiment: Experiment) -> bool:
-    """Whether a run that is over may have to be scored again: on a later draw, or on the holdout."""
-    return keeps_copies(state) and experiment.value is not None and experiment.advanced
+def copies(state: State) -> frozenset[int]:
+    """The runs that are over and whose working copies stay, for a later draw or for the holdout; few at any time.
+
+    The best and the baseline; where the search stands, has stood of late, or stands again if a human takes back what
+    they decided; the bases of what is open. Whatever else is compared again is scored from its commit.
+    """
+    if not keeps_copies(state):
+        return frozenset()
+    first = next((e.number for e in state.experiments if e.value is not None), None)
+    numbers = {first, state.best_number, state.frontier_number, *state.heads.values()}
+    numbers |= {number for _, number in state.frontier_history[-_FRONTIERS:]}
+    if state.judgements:
+        numbers |= {state.judgements[-1].frontier_number, *state.judgements[-1].heads.values()}
+    if state.holdout_asked is not None:
+        numbers |= {state.holdout_asked.best, state.holdout_asked.baseline}
+    bases = {e.proposal.base for e in state.experiments if e.stage is not Stage.DONE}
+    numbers |= {e.number for e in state.experiments if e.commit in bases}
+    return frozenset(n for n in numbers if n is not None and state.experiments[n].value is not None)
 
 
 def _base(state: State, experiment: Experiment) -> Experiment | None:

@@ -52,3 +52,8 @@ class HoldoutOpened(Frozen):
     baseline: float | None
     stderr: float | None = None
     problem: str = ""
+
+    @property
+    def seen(self) -> bool:
+        """Whether it showed anything: an opening that gave no score at all may be tried again."""
+        return self.value is not None or self.baseline is not None

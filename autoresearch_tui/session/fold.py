@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from autoresearch_tui.session import draws, looks, prior_results
+from autoresearch_tui.session import draws, prior_results
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import FAILED, JUDGED, Opinion, Outcome, RunEnd
 from autoresearch_tui.session.failures import Streak
@@ -506,7 +506,7 @@ def _(event: ev.BudgetRenewed, state: State, time: str) -> Changes:
 
 @_changes.register
 def _(event: ev.HoldoutAsked, state: State, time: str) -> Changes:
-    if state.holdout_asked is not None and (state.holdout is None or looks.seen(state.holdout)):
+    if state.holdout_asked is not None and (state.holdout is None or state.holdout.seen):
         raise ValueError("the holdout is opened once")
     if not all(0 <= number < len(state.experiments) for number in (event.best, event.baseline)):
         raise ValueError("there is nothing to score on the holdout")

@@ -41,11 +41,6 @@ class Wear(Frozen):
         return None if self.gain is None or self.luck is None else self.gain - self.luck
 
 
-def seen(opened: ev.HoldoutOpened) -> bool:
-    """Whether an opening showed anything: one that gave no score at all may be tried again."""
-    return opened.value is not None or opened.baseline is not None
-
-
 def baseline(state: State) -> Experiment | None:
     """The first experiment with a score."""
     return next((e for e in state.experiments if e.value is not None), None)
@@ -78,7 +73,7 @@ class Opened(Protocol):
 def once(state: Opened) -> str:
     """That the holdout was opened, when, and after how much looking; empty before."""
     asked, opened = state.holdout_asked, state.holdout
-    if asked is None or opened is None or not seen(opened):
+    if asked is None or opened is None or not opened.seen:
         return ""
     when = state.holdout_at[:16].replace("T", " ")
     return f"the holdout was opened after {counted(asked.looks)}, at {when} UTC; it opens once for a session"

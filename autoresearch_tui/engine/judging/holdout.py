@@ -34,7 +34,7 @@ def ask(state: State, by: str) -> ev.Event:
             why = 'the sealed split is shown with every score; `metric.sealed = "embargoed"` keeps it for the end'
             return ev.CommandRefused("holdout", why)
         return ev.CommandRefused("holdout", f"this session has no holdout: no locked file reads {SPLIT}")
-    if opened is not None and looks.seen(opened):
+    if opened is not None and opened.seen:
         return ev.CommandRefused("holdout", looks.once(state))
     if state.holdout_asked is not None and opened is None:
         return ev.CommandRedundant("holdout", "it is being opened")

@@ -114,6 +114,16 @@ def test_only_what_may_be_scored_again_keeps_its_copy(tmp_path: Path) -> None:
     assert not [path for path in runs.glob("*/*") if path.name in ("again", "scoring", "referee", "scratch")]
 
 
+def test_copies_do_not_grow_with_the_night(tmp_path: Path) -> None:
+    folder = lab(tmp_path / "lab")
+    moves = [part(2 + number % 3, -1.0 - number) for number in range(6)]
+    state = night(folder, *moves, wanted=7)
+    assert [e.outcome for e in state.table] == ["keep"] * 7
+    copies = sorted(path.parent.name for path in (folder / ".autoresearch/t/runs").glob("*/work"))
+    assert copies == ["0000", "0004", "0005", "0006"]
+    assert all(e.rescored and e.rescored[0].value is not None for e in state.table[1:])
+
+
 def test_equal_runs_on_one_draw_show_the_noise_and_nothing_of_the_draws(tmp_path: Path) -> None:
     folder = lab(tmp_path / "lab", FRESH + "baseline_runs = 2\n")
     state = night(folder, wanted=2)

@@ -140,6 +140,23 @@ def test_the_holdout_is_opened_once_and_compares_best_and_baseline(tmp_path: Pat
     assert problems(folder, "t") == []
 
 
+def test_an_opening_that_showed_nothing_is_tried_again_with_what_the_runs_left(tmp_path: Path) -> None:
+    folder = lab(tmp_path / "lab")
+    closed, counter = tmp_path / "closed", tmp_path / "counter"
+    (folder / "judge.py").write_text(JUDGE + f'assert not (split and os.path.exists("{closed}")), "closed"\n')
+    git(folder, "commit", "--quiet", "--all", "--message=closed")
+    night(folder, part(2, -1.0), rows=2)
+    closed.touch()
+    assert "no comparison on the holdout: #0: the referee refused: AssertionError: closed" in tool(
+        "holdout", folder, code=1
+    )
+    closed.unlink()
+    assert "#1 6.000000, the baseline 7.000000: better by 1.000000" in tool("holdout", folder)
+    assert counter.read_text().split().count("holdout") == 4
+    assert not list((folder / ".autoresearch/t/runs").glob("*/work"))
+    assert problems(folder, "t") == []
+
+
 def test_it_is_opened_while_the_session_runs(tmp_path: Path) -> None:
     folder = lab(tmp_path / "lab")
     with running(folder, Script(part(2, -1.0)), rows=0) as driver:
