@@ -14,7 +14,7 @@ from autoresearch_tui.lab import devices
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.nearest import nearest
 
-# The first command is the one without a name. `STEERING` has those that an engine obeys.
+# The first command is the one without a name. `STEERING` has those that an engine handles.
 SUMMARIES = {
     "": "A terminal cockpit for autonomous research.",
     "demo": "Opens a small lab of its own: no key, no GPU, no download.",

@@ -206,7 +206,7 @@ _MAIN = (
     Action(
         "transfer", "X", "Try at a larger scale",
         "Runs it and the baseline once at the scale of [transfer], to see whether its gain holds there.",
-        "Judge", _scored, 0, "scale", _NO_SCORE,
+        "Judge", _scored, 0, "scale", _NO_SCORE, also=("details",),
     ),
     Action(
         "overrule", "O", "Overrule the verdict", "Keep what was discarded, or discard what was kept, and say why.",
@@ -223,7 +223,7 @@ _MAIN = (
         "Judge", _holdout, 0, "holdout", "this session has no holdout, or it was opened before",
     ),
     Action(
-        "renew", "B", "Renew the testing budget", "Lets as many looks at the evaluation follow as the budget has.",
+        "renew", "B", "Renew the testing budget", "Allows as many looks at the evaluation again as the budget has.",
         "Judge", _has_budget, 0, "renew", "there is no testing budget, or nothing of it is spent",
     ),
     Action(
@@ -303,7 +303,7 @@ _MAIN = (
         "Look",
     ),
     Action(
-        "pareto", "F", "Front of two numbers",
+        "pareto", "F", "Pareto front",
         "The score against time, memory or one of the lab's columns: what was tried, and what nothing else beats.",
         "Look", lambda now: bool(columns.pairs(now.state)), 0, "", "no experiment has a score yet",
     ),
@@ -461,24 +461,24 @@ _DIGEST = (
 )  # fmt: skip
 
 _PARETO = (
-    Action("pareto.left", "left", "Next to the left", "The next point by x.", "Front", place="pareto",
+    Action("pareto.left", "left", "Next to the left", "The next point by x.", "Pareto", place="pareto",
            run="step(-1)", more="h"),
-    Action("pareto.right", "right", "Next to the right", "The next point by x.", "Front", place="pareto",
+    Action("pareto.right", "right", "Next to the right", "The next point by x.", "Pareto", place="pareto",
            run="step(1)", bar=2, short="next", more="l"),
-    Action("pareto.front", "tab", "Next on the front", "By x; after the last, the first.", "Front", place="pareto",
+    Action("pareto.front", "tab", "Next on the front", "By x; after the last, the first.", "Pareto", place="pareto",
            run="front", bar=3, short="next on the front"),
-    Action("pareto.axes", "m", "Other numbers", "The next two of the score and the columns.", "Front", place="pareto",
+    Action("pareto.axes", "m", "Other numbers", "The next two of the score and the columns.", "Pareto", place="pareto",
            run="axes", bar=4, short="other numbers"),
-    Action("pareto.open", "enter", "Details", "The chosen experiment: diff, log, score.", "Front", place="pareto",
+    Action("pareto.open", "enter", "Details", "The chosen experiment: diff, log, score.", "Pareto", place="pareto",
            run="open", bar=1, short="details"),
-    Action("pareto.leave", "escape", "Back", "To the session.", "Front", place="pareto", run="dismiss(None)",
+    Action("pareto.leave", "escape", "Back", "To the session.", "Pareto", place="pareto", run="dismiss(None)",
            bar=21, short="back", more="q"),
 )  # fmt: skip
 
 _EDIT = (
     Action("edit.save", "ctrl+s", "Run this version", "Checks the syntax first; again runs it as it is.", "Edit",
            place="edit", run="save", bar=1, short="run this version", first=True),
-    Action("edit.add", "ctrl+n", "New file", "Where `lab.editable` has a folder or a pattern. An emptied one goes.",
+    Action("edit.add", "ctrl+n", "New file", "Where `lab.editable` has a folder or a pattern. An empty file goes away.",
            "Edit", place="edit", run="add", first=True),
     Action("edit.leave", "escape", "Back", "Press twice after a change; your edit is kept.", "Edit", place="edit",
            run="leave", bar=21, short="back", first=True),

@@ -152,7 +152,7 @@ class CommandHandler:
             # Its run is being stopped to be put back: without the stop it would count as a crash.
             return ev.CommandRefused("resume", "the session is ending; start it again to resume")
         if spent := looks.budget_spent(self._session.state):
-            return ev.CommandRefused("resume", f"{spent}; renew it to go on")
+            return ev.CommandRefused("resume", f"{spent}; renew it to continue")
         return ev.Resumed(HUMAN)
 
     def _renew(self) -> ev.Event:
@@ -160,7 +160,7 @@ class CommandHandler:
         if looks.left(state) is None:
             return ev.CommandRefused("renew", "there is no testing budget: set `metric.testing_budget`")
         if state.renewed == looks.spent(state):
-            return ev.CommandRedundant("renew", "the testing budget is whole")
+            return ev.CommandRedundant("renew", "nothing of the testing budget is spent")
         return ev.BudgetRenewed(HUMAN, looks.spent(state))
 
     def _stop_run(self, command: cmd.StopRun) -> ev.Event:

@@ -84,7 +84,7 @@ class Digests:
 
     def _page(self, state: State, cancelled: threading.Event) -> DigestResult:
         """In a thread of its own. A session's end waits for it: a fault of ours is a page as well."""
-        why = "nobody writes one here"
+        why = "this engine has no researcher to write one"
         try:
             if self._authors is not None:
                 return self._written(self._authors, state, cancelled)

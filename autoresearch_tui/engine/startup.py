@@ -99,7 +99,7 @@ def tidy_runs(session: Session) -> None:
 
 
 def _open_inbox(session: Session) -> None:
-    """Commands that an engine took up and did not live to obey, and new ones, are read from there by the loop."""
+    """Commands that an engine took up and did not live to handle, and new ones, are read from there by the loop."""
     inbox.make_folder(session.files.inbox)
 
 

@@ -41,8 +41,8 @@ class LabSettings(Frozen):
     check: tuple[str, ...] = _key(
         (),
         'A command that says what is wrong with a proposal before it may cost a run: `["python", "check.py"]`. '
-        "It runs in the sandbox for a minute at most; exit 0: nothing is; otherwise its last line goes back to the "
-        "researcher.",
+        "It runs in the sandbox for a minute at most. Exit code 0: nothing is wrong; otherwise its last line goes back "
+        "to the researcher.",
     )
     private: tuple[str, ...] = _key(
         (),
@@ -155,7 +155,7 @@ class MetricSettings(Frozen):
         "strict",
         "`strict`: any gain beyond `keep_margin` is kept, as in the reference. `confirmed`: a gain that chance may "
         "explain is run again under other seeds, two runs at most, and decided on the means; with several fronts "
-        "its front goes on from it, and is kept once its whole gain is beyond the noise "
+        "its front continues from it, and is kept once its whole gain is beyond the noise "
         "([research](research.md#confirmed-keeps)).",
     )
     evaluator: Literal["fixed", "fresh"] = _key(
@@ -168,8 +168,8 @@ class MetricSettings(Frozen):
     )
     testing_budget: int = _key(
         0,
-        "With a `fixed` evaluator: after so many looks no keep is given, and the loop pauses until a human renews it "
-        "(`autoresearch-tui renew`); 0: no limit.",
+        "With a `fixed` evaluator: after so many looks nothing more is kept, and the loop pauses until a human renews "
+        "it (`autoresearch-tui renew`); 0: no limit.",
     )
     sealed: Literal["shown", "embargoed"] = _key(
         "shown",
@@ -257,7 +257,7 @@ class SearchSettings(Frozen):
         "more front there, up to four.",
     )
     front: Mapping[str, FrontSettings] = _key(
-        {}, "Who proposes for a front, by its letter; for one that is not named here, `[researcher]` does."
+        {}, "Who proposes for a front, by its letter, as `[search.front.B]`; `[researcher]` does for all others."
     )
 
     @property

@@ -30,7 +30,7 @@ from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.secrets import is_secret
 
 _YEAR = 31_536_000
-# Of the numbers that no setting may have below 0, those that nought makes no sense for.
+# Settings that must be above 0; the others may be 0.
 _POSITIVE = frozenset(
     {
         "run.budget_seconds",

@@ -31,7 +31,7 @@ Make = Callable[["Steered"], cmd.Command]
 
 
 def steer(start: Path, tag: str, make: Make) -> str:
-    """Send what `make` makes of the session. Returns the answer once it has been obeyed.
+    """Send what `make` makes of the session. Returns the answer.
 
     The session is that of the nearest lab from `start` upward; without a `tag` the one that runs. Raises Refused with
     the reason, and UserError.
@@ -57,7 +57,7 @@ def steer(start: Path, tag: str, make: Make) -> str:
 
 
 class NoEngine(Refused):
-    """The session has no engine to obey."""
+    """The session has no engine."""
 
 
 def evaluation(start: Path, tag: str, command: cmd.OpenHoldout | cmd.RenewBudget) -> str:
@@ -69,9 +69,9 @@ def evaluation(start: Path, tag: str, command: cmd.OpenHoldout | cmd.RenewBudget
             return said
         return _result(_await_holdout(found.root, found.tag))
     except NoEngine:
-        from autoresearch_tui.launch import alone
+        from autoresearch_tui.launch import without_engine
 
-        return _result(alone.obey(found.root, found.tag, command))
+        return _result(without_engine.handle(found.root, found.tag, command))
 
 
 def _result(said: Answer) -> str:
@@ -82,7 +82,7 @@ def _result(said: Answer) -> str:
 
 def _await_holdout(root: Path, tag: str) -> Answer:
     """What the engine journals of the holdout that it is opening. Raises NoEngine if it goes before."""
-    from autoresearch_tui.launch.alone import holdout_answer
+    from autoresearch_tui.launch.without_engine import holdout_answer
     from autoresearch_tui.session.fold import recorded
 
     files, lock = session_files.of(root, tag), session_files.lock(root)
@@ -144,7 +144,7 @@ class Steered:
 
     @property
     def no_engine(self) -> str:
-        """What is said if nobody is there to obey."""
+        """What is said without an engine."""
         start = f"`autoresearch-tui {self.root} --tag {self.tag} --headless` starts one"
         return f"{self.root}: session {self.tag} has no engine; {start}"
 

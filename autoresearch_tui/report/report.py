@@ -216,7 +216,7 @@ def _unconfirmed(state: State) -> list[str]:
         if best is None or e.commit == best.commit or not (discarded or e.stage is Stage.CONFIRMING):
             continue
         known = confirmation.against_frontier(state, e)
-        # What a human decided, a bound forbids, or another seed spoilt is decided.
+        # Nothing is open where a human decided, a bound forbids it, or a confirming run failed.
         settled = e.overruled or e.decided or (e.score and e.score.beyond) or confirmation.failed(state, e)
         if known.gain > 0 and not settled:
             found.append(f"{e.name} by {known.gain:.6f} ± {known.error:.6f}")

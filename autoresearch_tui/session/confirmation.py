@@ -21,7 +21,7 @@ ENOUGH = 1.0
 """Standard errors that a gain must exceed when no run is left; beyond :data:`statistics.SIGMAS` none is needed."""
 
 KNOWN = 3
-"""Repeats from which the noise is known well enough to go on from a gain within it."""
+"""Repeats from which the noise is known well enough to continue from a gain within it."""
 
 
 class Comparison(Frozen):
@@ -112,8 +112,8 @@ def of(state: State, number: int) -> tuple[Experiment, ...]:
 def runs_left(state: State, number: int) -> int:
     """How many more may be asked for; none after one that a human vetoed or stopped, or that gave no score."""
     asked = of(state, number)
-    spoilt = any(e.stage is Stage.DONE and e.value is None for e in asked)
-    return 0 if spoilt else MOST - len(asked)
+    invalidated = any(e.stage is Stage.DONE and e.value is None for e in asked)
+    return 0 if invalidated else MOST - len(asked)
 
 
 def next_run(state: State, experiment: Experiment) -> Experiment | None:

@@ -35,7 +35,7 @@ from autoresearch_tui.session.run_events import (
 )
 from autoresearch_tui.util.frozen import Frozen
 
-# The events of runs and of the evaluation have files of their own; whoever makes or reads one finds all of them here.
+# The events of runs and of the evaluation have files of their own; code that makes or reads one finds all of them here.
 __all__ = [
     "BudgetRenewed",
     "CommandRedundant",

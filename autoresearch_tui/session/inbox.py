@@ -1,11 +1,11 @@
 """Commands from other processes: one file each in a session's inbox folder, which its engine takes up in order.
 
     <id>.request    whole, and may still be withdrawn by its sender
-    <id>.taken      the engine obeys or refuses it now
+    <id>.taken      the engine handles it now
 
 The sender keeps a lock on its file for as long as it waits; without one it has died, and its request does not count any
 more. The answer is the journal's record that carries the id; the file is removed when that is on disk. An engine that
-dies in between leaves `.taken`: the next obeys it, unless the journal has its id. So each is obeyed or refused once.
+dies in between leaves `.taken`: the next handles it, unless the journal has its id. So each is handled once.
 """
 
 from __future__ import annotations

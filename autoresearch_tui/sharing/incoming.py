@@ -128,7 +128,7 @@ def _of_one(each: Shared, now: comparing.Measured, possible: Sequence[float]) ->
             memory_gb=one.memory_gb,
             status=one.outcome,
             description=_numbered(one.description, each.who),
-            flags=(*otherwise, "its score is none that this lab can have") if impossible else otherwise,
+            flags=(*otherwise, "no run of this lab could have its score") if impossible else otherwise,
             number=one.number,
             reason=_numbered(one.reason, each.who),
             origin=each.who,

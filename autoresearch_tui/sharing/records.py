@@ -1,7 +1,7 @@
 """One session as it travels between labs: its facts, and a line of JSON for each experiment. Pure.
 
-Whoever can push to the remote wrote what is read here. Every size is bounded, every text is cleaned, every number is
-checked, and one bad line costs no other.
+Anyone who can push to the remote may have written what is read here. Every size is bounded, every text is cleaned,
+every number is checked, and one bad line costs no other.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def safe_name(text: str) -> str:
 
 
 def ref_of(who: str, session: str) -> str:
-    """Where a session of somebody's is."""
+    """The ref of a person's session."""
     return f"{PREFIX}{who}/{session}"
 
 

@@ -48,7 +48,7 @@ def find(repo: GitRepo, named: str) -> Remote:
     if not name:
         raise Refused(f"{repo.root}: the repository has no remote", "`git remote add origin ADDRESS`, or name one")
     if name.startswith("-") or not name.isprintable():
-        raise UserError(f"{describe(name)!r}: no name and no address of a remote")
+        raise UserError(f"{describe(name)!r}: neither the name nor the address of a remote")
     url = dict(reversed(known)).get(f"remote.{name}.url", "") if name in names else name
     if name not in names and "://" not in name and not re.match(r"[^/]+:", name):
         path = Path(name).expanduser()

@@ -48,7 +48,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """One session of somebody's, as far as it can be used; `codes` has, by number, the tree of an experiment's code."""
+    """A session of another lab, as far as it can be used; `codes` has, by number, the tree of an experiment's code."""
 
     who: str
     name: str

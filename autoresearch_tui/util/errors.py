@@ -22,7 +22,7 @@ class UserError(Exception):
 
 
 class Refused(UserError):
-    """A command that was right, and is not obeyed now."""
+    """A command that is right, and cannot be carried out now."""
 
     exit_code = 1
 

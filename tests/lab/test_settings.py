@@ -257,7 +257,7 @@ def test_a_front_has_its_own_researcher_over_the_usual_one(tmp_path: Path) -> No
     assert fronts_with_their_own(settings) == (1, 2)
 
 
-def test_no_number_may_be_below_nought_or_endless(tmp_path: Path) -> None:
+def test_no_number_may_be_negative_or_infinite(tmp_path: Path) -> None:
     settings = Settings()
     for part in fields(settings):
         for key in fields(getattr(settings, part.name)):

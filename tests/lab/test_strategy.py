@@ -179,7 +179,7 @@ def test_a_night(tmp_path: Path, evaluator: str) -> None:
     assert "utility" in (lab / ".autoresearch" / tag / "report" / "report.md").read_text("utf-8")
 
 
-def test_a_rule_that_lies_in_the_lab_is_no_run_s_own(tmp_path: Path) -> None:
+def test_a_rule_left_in_the_lab_is_not_scored_as_a_runs_own(tmp_path: Path) -> None:
     lab = small(tmp_path, "fixed")
     assert run(lab).returncode == 0
     text = (lab / "strategy.py").read_text()

@@ -94,7 +94,7 @@ def test_a_session_with_a_critic_and_a_digest_of_an_earlier_version_is_read() ->
     assert state.digest is not None and (state.digest.numbers, state.digest.missing) == (5, 1)
 
 
-def test_a_session_that_went_on_from_gains_within_the_noise() -> None:
+def test_a_session_that_continued_from_gains_within_the_noise() -> None:
     state = fold_all(journal.read(DATA / "went-ahead.jsonl"))
     assert [e.outcome for e in state.experiments[4:]] == ["discard"] * 4 + ["keep"]
     assert [e.advanced for e in state.experiments[4:]] == [True, True, False, True, True]

@@ -57,7 +57,7 @@ class EditScreen(Screen[dict[str, str] | None]):
         """One file fills the screen; several have tabs."""
         names = f" {next(iter(self._before))}" if self._alone else ""
         draft = " · your earlier edit; ctrl+z: as proposed" if self._draft != self._before else ""
-        free = " · ctrl+n: a new file; one that is left empty goes" if self._editable.patterns else ""
+        free = " · ctrl+n: a new file; one left empty is removed" if self._editable.patterns else ""
         yield Static(Content(f"#{self._key[0]}{clean_line(names)} · ctrl+s runs exactly this{free}{draft}"))
         yield Static("", classes="trouble")
         self._areas = {path: self._area(path, self._before.get(path, "")) for path in self._draft}

@@ -11,7 +11,7 @@ from autoresearch_tui.session.state import Experiment, State
 
 # Beyond the budget and what the baseline itself took beyond it: this much, or this share of the budget.
 SLACK_SECONDS, SLACK_OF_BUDGET = 2.0, 0.05
-# From here on it is said.
+# From here on the verdict mentions it.
 MARK_SECONDS, MARK_OF_BUDGET = 0.5, 0.02
 # A model of several times the size answers more slowly, and may.
 ANSWERS = 3.0

@@ -10,8 +10,8 @@ from typing import Any
 
 from autoresearch_tui.session.statistics import Row
 
-# Of what a referee says: [nats, bytes] of each row, or the score of each case, for comparing runs pair by pair, and of
-# which data.
+# What is kept of a referee's result: [nats, bytes] of each row, or the score of each case, to compare two runs pair by
+# pair; and of which data.
 DETAILS = ("rows", "scores", "data", "probes", "sealed_rows")
 
 

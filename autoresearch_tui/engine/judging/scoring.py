@@ -208,7 +208,7 @@ def verdict(
     `rows` and `best` are the rows as scored of this run and of the frontier's, where a referee kept them. `late`
     says why the run took more time than it had. `confirmed`: means of all known runs are compared, and a gain must
     exceed its error; :func:`deferral` says whether there should be more of them first. `ahead`: where the noise is
-    known, its front goes on from a gain within it, and what is built there is kept once the whole is beyond it.
+    known, its front continues from a gain within it, and what is built there is kept once the whole is beyond it.
     """
     run, scored = experiment.run, experiment.score
     assert run is not None

@@ -54,7 +54,7 @@ def edits(path: str, text: str, earlier: tuple[Earlier, ...] = ()) -> tuple[Edit
 
 
 def between(before: Mapping[str, str], after: Mapping[str, str]) -> Edit | None:
-    """The edit that turns one set of files into another, whoever made it; None if it takes more than one."""
+    """The edit that turns one set of files into another; None if it takes more than one."""
     changed = [path for path in before.keys() | after.keys() if before.get(path) != after.get(path)]
     if len(changed) != 1 or changed[0] not in before or changed[0] not in after:
         return None

@@ -148,7 +148,7 @@ def test_strict_keeps_the_same_gain_at_once(folder: Path) -> None:
     assert (state.frontier_number, state.experiments[3].verdict.error) == (3, None)  # type: ignore[union-attr]
 
 
-def test_with_fronts_the_search_goes_on_from_a_gain_within_the_noise_and_keeps_the_whole(folder: Path) -> None:
+def test_with_fronts_the_search_continues_from_a_gain_within_the_noise_and_keeps_the_whole(folder: Path) -> None:
     with (folder / "autoresearch.toml").open("a") as settings:
         settings.write('\n[search]\nplateau = "fronts"\n')
     change(folder, "baseline_runs = 3", "baseline_runs = 4")

@@ -82,7 +82,7 @@ def test_a_look_is_a_candidate_that_was_compared(tmp_path: Path) -> None:
     assert looks.spent(state) == 2 and looks.left(state) is None
 
 
-def test_a_budget_that_is_spent_pauses_and_goes_on_when_it_is_renewed(tmp_path: Path) -> None:
+def test_a_budget_that_is_spent_pauses_until_it_is_renewed(tmp_path: Path) -> None:
     folder = lab(tmp_path / "lab", "testing_budget = 2")
     with running(folder, Script(part(2, -1.0), part(3, 0.5), part(4, -1.0), part(2, -2.0)), rows=0) as driver:
         state = driver.wait(lambda state: state.paused)
@@ -92,7 +92,7 @@ def test_a_budget_that_is_spent_pauses_and_goes_on_when_it_is_renewed(tmp_path: 
         driver.engine.send(cmd.Resume())
         state = driver.wait(lambda state: state.refused)
         assert state.paused is not None and state.refused is not None
-        assert state.refused.why == "the testing budget is spent: 2 looks at a fixed evaluation; renew it to go on"
+        assert state.refused.why == "the testing budget is spent: 2 looks at a fixed evaluation; renew it to continue"
         driver.engine.send(cmd.RenewBudget())
         state = driver.wait(lambda state: looks.spent(state) == 4)
         driver.wait(lambda state: state.paused)
@@ -111,7 +111,7 @@ def test_without_a_human_the_session_ends_and_a_verb_renews_the_budget(tmp_path:
     said = tool("status", folder)
     assert "waits for you: `renew` renews it" in said and "1 look, 0 left · luck unknown" in said
     assert "the testing budget is renewed, after 1 look" in tool("renew", folder)
-    assert "the testing budget is whole" in tool("renew", folder)
+    assert "nothing of the testing budget is spent" in tool("renew", folder)
     tool(*words)
     assert len(state_of(folder, "t").table) == 3
     assert problems(folder, "t") == []

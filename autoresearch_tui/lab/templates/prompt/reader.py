@@ -147,7 +147,7 @@ def _ignore(prompt: Prompt, found: re.Match) -> None:
     prompt.ignored |= {word.lower() for word in _listed(found[1])}
 
 
-# A sentence that matches one of these whole is obeyed; {label} stands for any of the labels.
+# A sentence that matches one of these as a whole is an instruction; {label} stands for any of the labels.
 _KNOWN = [
     (rf"(?:when|if) (?:in doubt|you are unsure|nothing fits),? {_ANSWER} ({{label}})", _set("fallback")),
     (rf"if both ({{label}}) and ({{label}}) fit,? {_ANSWER} ({{label}})", _over),

@@ -1,6 +1,6 @@
 """What a human may ask of a session that has no engine: to open the holdout, or to renew the testing budget.
 
-This process holds the lab's lock as an engine does, journals what was asked, does it, and lets go.
+This process holds the lab's lock as an engine does, journals what was asked, does it, and releases the lock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from autoresearch_tui.session.state import State
 from autoresearch_tui.util.errors import Refused, UserError
 
 
-def obey(root: Path, tag: str, command: cmd.OpenHoldout | cmd.RenewBudget) -> Answer:
+def handle(root: Path, tag: str, command: cmd.OpenHoldout | cmd.RenewBudget) -> Answer:
     """Do it, and say what came of it. Raises Refused if an engine has the lab after all, UserError and OSError."""
     lab = labs.open_lab(root)
     try:
@@ -36,7 +36,7 @@ def obey(root: Path, tag: str, command: cmd.OpenHoldout | cmd.RenewBudget) -> An
         shown, given = with_overrides(lab, tag, {}, successor=True)
         session = Session(shown, tag, overrides=given, successor=True, on_line=lines.append)
         try:
-            return _obeyed(session, command, lines)
+            return _handled(session, command, lines)
         finally:
             session.release()
     except (JournalDamaged, GitError) as error:
@@ -45,7 +45,7 @@ def obey(root: Path, tag: str, command: cmd.OpenHoldout | cmd.RenewBudget) -> An
         lock.release()
 
 
-def _obeyed(session: Session, command: cmd.OpenHoldout | cmd.RenewBudget, lines: list[bytes]) -> Answer:
+def _handled(session: Session, command: cmd.OpenHoldout | cmd.RenewBudget, lines: list[bytes]) -> Answer:
     if not (isinstance(command, cmd.OpenHoldout) and holdout.due(session.state)):  # that was asked for, and not done
         CommandHandler(session, lambda _: None).handle(command)
         said = answer(journal.decode(lines[-1].rstrip(b"\n")).event)
