@@ -173,7 +173,7 @@ def _candidate(experiment: Experiment, state: State) -> bool:
 
 def is_look(experiment: Experiment, state: State) -> bool:
     """Whether its score was compared with the frontier, and could have been kept."""
-    return experiment.measured is not None and _candidate(experiment, state)
+    return _candidate(experiment, state) and experiment.measured is not None
 
 
 def spent(state: State) -> int:
@@ -194,6 +194,7 @@ def left(state: State, but: Experiment | None = None) -> int | None:
 
 def wear(state: State) -> Wear:
     """How a fixed evaluation stands."""
+    # Worked out after each record, and so in as few passes as can be.
     count, noise = spent(state), noise_of(state)
     first, best = baseline(state), state.best
     gain = None

@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from autoresearch_tui.logs import encoding, score_search
 from autoresearch_tui.runs import child_job, run_folder, runner
 from autoresearch_tui.sandbox import scored_data
 from autoresearch_tui.session.ends import RunEnd
-from autoresearch_tui.util import trees
+from autoresearch_tui.util import secrets, trees
 from autoresearch_tui.util.text import clean_line
 
 LOG_BYTES = 4 << 20
@@ -160,11 +160,21 @@ def start(
     if ended.reason == RunEnd.DISK_FULL:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(log))
     code = ended.exit_code if ended.exit_code is not None else ended.note
-    complaint = encoding.tail(errors, LOG_BYTES)
+    redact = _redactor(settings.metric.referee_env)
+    complaint = redact(encoding.tail(errors, LOG_BYTES))
     if code == ASK_AGAIN:
         why = clean_line("".join(complaint.strip().splitlines()[-1:]))[:_REASON]
         raise OSError(errno.EAGAIN, f"the referee cannot tell yet: {why or 'it gives no reason'}")
-    return _said(settings, encoding.tail(log, LOG_BYTES), complaint, code)
+    said = _said(settings, encoding.tail(log, LOG_BYTES), complaint, code)
+    # What it says of itself is journalled, or written beside the score; numbers stay as they are.
+    details = {name: redact(each) if isinstance(each, str) else each for name, each in said.details.items()}
+    return RefereeResult(said.value, redact(said.problem), details)
+
+
+def _redactor(names: Iterable[str]) -> Callable[[str], str]:
+    """Takes the values of these variables out of a text: a program that fails often quotes its key, or its address."""
+    values = [os.environ.get(name, "").strip() for name in names]
+    return secrets.redactor([*values, *(word for value in values for word in secrets.passwords(value))])
 
 
 def _killed(ended: runner.Exit) -> bool:

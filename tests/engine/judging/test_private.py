@@ -85,6 +85,18 @@ def test_only_the_referee_gets_the_answers_and_the_key(exam: Path) -> None:
     assert problems(exam, "t") == []
 
 
+def test_a_referee_that_quotes_its_key_tells_nobody(exam: Path) -> None:
+    quoting = JUDGE.replace('print("the server is busy"', 'print("busy: key", os.environ["ANTHROPIC_API_KEY"]')
+    quoting += 'sys.exit("401: " + os.environ["ANTHROPIC_API_KEY"])\n'
+    (exam / "judge.py").write_text(quoting)
+    git(exam, "commit", "--quiet", "--all", "--message=quotes")
+    (baseline,) = play(exam).table
+    assert baseline.reason.endswith("the referee refused: 401: [key]")
+    folder = exam / ".autoresearch" / "t"
+    assert "busy: key [key]" in (folder / "journal.jsonl").read_text()
+    assert [path for path in folder.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()] == []
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
