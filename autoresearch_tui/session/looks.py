@@ -166,9 +166,9 @@ def counted(count: int) -> str:
 def _candidate(experiment: Experiment, state: State) -> bool:
     """Whether it could be kept, once it has a score."""
     made = experiment.proposal
-    if made.repeat_of is not None or made.scale or not state.experiments:
+    if made.repeat_of is not None or made.scale or not made.number:
         return False
-    return experiment.number > 0 and experiment.commit != state.experiments[0].commit
+    return made.commit != state.experiments[0].proposal.commit
 
 
 def is_look(experiment: Experiment, state: State) -> bool:
@@ -185,23 +185,27 @@ def spent(state: State) -> int:
 
 def left(state: State, but: Experiment | None = None) -> int | None:
     """How many looks the testing budget leaves; None without one. `but`: whose own look is not to count."""
-    budget = state.last_engine.testing_budget if state.last_engine is not None else 0
-    if not budget or state.session is None or state.session.evaluator != FIXED:
+    budget = _budget(state)
+    if not budget:
         return None
     own = but is not None and is_look(but, state)
     return max(0, state.renewed + budget - spent(state) + own)
 
 
+def _budget(state: State) -> int:
+    fixed = state.session is not None and state.session.evaluator == FIXED
+    return state.last_engine.testing_budget if fixed and state.last_engine is not None else 0
+
+
 def wear(state: State) -> Wear:
-    """How a fixed evaluation stands."""
-    # Worked out after each record, and so in as few passes as can be.
-    count, noise = spent(state), noise_of(state)
+    """How a fixed evaluation stands; worked out after each record, and so in as few passes as can be."""
+    count, noise, budget = spent(state), noise_of(state), _budget(state)
     first, best = baseline(state), state.best
     gain = None
     if first is not None and best is not None and first.value is not None and best.value is not None and count:
         gain = state.goal.gain(first.value, best.value)
     luck = None if noise is None else noise * expected_maximum(count + 1)
-    return Wear(count, left(state), noise, luck, gain)
+    return Wear(count, max(0, state.renewed + budget - count) if budget else None, noise, luck, gain)
 
 
 def noise_of(state: State) -> float | None:

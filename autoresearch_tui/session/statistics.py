@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from autoresearch_tui.session import draws
@@ -55,10 +54,16 @@ def _pooled(state: State) -> tuple[float, int]:
     if draws.fresh(state):
         apart = [each.value - each.other for each in draws.equals(state)]
         return math.fsum(d * d for d in apart) / 2, len(apart)
-    groups: defaultdict[str, list[float]] = defaultdict(list)
+    # Worked out after each record, and most commits run once.
+    first: dict[str, float] = {}
+    groups: dict[str, list[float]] = {}
     for experiment in state.experiments:
-        if experiment.measured is not None:
-            groups[experiment.commit].append(experiment.measured)
+        if (value := experiment.measured) is not None:
+            commit = experiment.proposal.commit
+            if commit in first:
+                groups.setdefault(commit, [first[commit]]).append(value)
+            else:
+                first[commit] = value
     squares, freedom = 0.0, 0
     for values in groups.values():
         mean = math.fsum(values) / len(values)
