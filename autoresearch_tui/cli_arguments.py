@@ -298,7 +298,7 @@ def of_verb(verb: str, words: Sequence[str]) -> argparse.Namespace:
         parser.add_argument("-m", dest="message", default="", metavar="DESCRIPTION", help="what the change is now")
     if verb == "stop":
         when = parser.add_mutually_exclusive_group()
-        when.add_argument("--now", action="store_true", help="the present run is put back")
+        when.add_argument("--now", action="store_true", help="the present run's proposal is requeued")
         when.add_argument("--after-run", action="store_true", help="finish the present run (default)")
     # Options may stand between N and LAB.
     return parser.parse_intermixed_args(words)

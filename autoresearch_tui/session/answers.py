@@ -47,7 +47,7 @@ _DONE: Mapping[type, Callable[[Any], str]] = {
     ev.DigestAsked: lambda _: "the digest is being written",
     ev.BudgetRenewed: lambda event: f"the testing budget is renewed, after {looks.counted(event.looks)}",
     ev.HoldoutAsked: lambda _: "the holdout is being opened",
-    ev.PauseAsked: lambda event: f"paused; the present run {'is put back' if event.stop_run else 'continues'}",
+    ev.PauseAsked: lambda event: f"paused; the present run {'is requeued' if event.stop_run else 'continues'}",
     ev.Resumed: lambda _: "resumed",
     ev.StopAsked: lambda event: f"the session stops {'now' if event.when == 'now' else 'after the present run'}",
     ev.RunStopAsked: lambda event: f"the run of #{event.number} is stopped",

@@ -120,7 +120,7 @@ class WithdrawNote(Frozen):
 
 
 class Stop(Frozen):
-    """End the session's engine: after the present run, or now (its proposal is put back)."""
+    """End the session's engine: after the present run, or now (its proposal is requeued)."""
 
     now: bool = False
 

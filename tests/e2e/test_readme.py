@@ -133,7 +133,7 @@ def options(lab: Path) -> None:
 
 
 def init(lab: Path) -> None:
-    for template in ("gpt", "sine", "sort"):
+    for template in ("gpt", "sine", "sort", "kernel", "strategy", "prompt", "skill"):
         tool("init", f"new-{template}", "--template", template, cwd=lab.parent)
         assert (lab.parent / f"new-{template}" / "program.md").is_file()
 

@@ -50,7 +50,7 @@ class SteeringScreen(JudgeScreen):
         self.bridge.send(cmd.CancelStop() if now.only_stopping else cmd.Resume() if now.held else cmd.Pause())
 
     def action_pause_run(self) -> None:
-        """Pause at once; the run's proposal is put back."""
+        """Pause at once; the run's proposal is requeued."""
         if self.may("pause_run"):
             self.bridge.send(cmd.Pause(stop_run=True))
 
