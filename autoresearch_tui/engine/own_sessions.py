@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from autoresearch_tui.engine.proposing import lessons
 from autoresearch_tui.lab import devices, evaluator
+from autoresearch_tui.lab.evaluator import FRESH
 from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.hardware import hardware
@@ -125,9 +126,10 @@ def best(lab: Lab, now: comparing.Measured, present: Present) -> tuple[Best | No
         elif found.best is not None and found.best.value is not None:
             kept.append(Best(tag, found.best.number, found.best.value, found.best.commit))
     there = present([one.commit for one in kept])
-    goal = Goal(now.session.goal)
-    # The newest of equals.
-    ranked = sorted((one for one in reversed(kept) if one.commit in there), key=lambda one: goal.sort_key(one.value))
+    goal, fresh = Goal(now.session.goal), now.session.evaluator == FRESH
+    # The newest of equals; of scores on different draws, which do not compare, the newest.
+    known = (one for one in reversed(kept) if one.commit in there)
+    ranked = sorted(known, key=lambda one: 0.0 if fresh else goal.sort_key(one.value))
     return next(iter(ranked), None), otherwise
 
 

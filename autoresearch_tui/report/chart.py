@@ -11,6 +11,7 @@ from typing import Any, Literal
 from xml.sax.saxutils import escape
 
 from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.session import draws
 from autoresearch_tui.session.ends import FAILED, SCORED, Outcome
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.session.statistics import frontier_line, gains, gaps
@@ -181,6 +182,8 @@ def _best_so_far(parts: Sequence[_Part]) -> list[tuple[float, float | None]]:
     steps: list[tuple[float, float | None]] = []
     for part in parts:
         goal = part.state.goal
+        if draws.fresh(part.state):
+            continue
         for experiment in part.kept():
             before = steps[-1][1] if steps else None
             value = experiment.value or 0.0
@@ -255,7 +258,9 @@ def _title(parts: Sequence[_Part], name: str) -> list[Label]:
     labels = [Label(_LEFT, 36, text, 20, _INK)]
     first = next((e for part in parts for e in part.scored()), None)
     best = parts[-1].state.goal.best([e.value or 0.0 for part in parts for e in part.kept()])
-    if first is not None and best is not None:
+    if any(draws.fresh(part.state) for part in parts):
+        labels.append(Label(_LEFT, 58, "each score is on a draw of its own: heights do not compare", 14, _GREY))
+    elif first is not None and best is not None:
         labels.append(Label(_LEFT, 58, f"{first.value:.6f} → {best:.6f}", 14, _GREY))
     return labels
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from autoresearch_tui.session import columns, looks, opinions
+from autoresearch_tui.session import columns, draws, looks, opinions
 from autoresearch_tui.session.badges import Marking, marking
 from autoresearch_tui.session.confirmation import progress
 from autoresearch_tui.session.ends import Outcome
@@ -76,8 +76,9 @@ def _headline(experiment: Experiment, state: State) -> Line:
     if not at_best(state) and parent is not state.frontier:
         others.append(("the frontier", state.frontier))
     for name, other in others:
-        if other is not None and other.value is not None and other.number != experiment.number:
-            text, tone = delta(experiment.value, other.value, state.goal, 6)
+        there = draws.beside(experiment, other)
+        if other is not None and there is not None and other.number != experiment.number:
+            text, tone = delta(experiment.value, there, state.goal, 6)
             line += [(f"  {text}", tone), (f" vs {name} #{other.number}", "dim")]
     return line
 

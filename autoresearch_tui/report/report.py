@@ -15,7 +15,7 @@ from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.report import chart as report_chart
 from autoresearch_tui.report import pareto
 from autoresearch_tui.report.page import Block, Bullets, Code, Grid, Heading, Image, Paragraph, markdown, page
-from autoresearch_tui.session import confirmation, looks, statistics
+from autoresearch_tui.session import confirmation, draws, looks, statistics
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.cost import Cost, cost
 from autoresearch_tui.session.ends import SCORED, Outcome
@@ -60,10 +60,10 @@ def write_files(folder: Path, title: str, blocks: Sequence[Block], chart: report
 def headline(state: State) -> str:
     """The session in one line."""
     name = state.session.branch if state.session else "no session"
-    first, best = baseline(state), state.best
-    if first is None or best is None or first.value is None or best.value is None:
+    first, best = looks.beaten(state), state.best
+    if best is None or best.value is None:
         return f"{name}: no score yet"
-    return f"{name}: {first.value:.6f} → {best.value:.6f}"
+    return f"{name}: {best.value:.6f}" if first is None else f"{name}: {first:.6f} → {best.value:.6f}"
 
 
 def digest(files: SessionFiles) -> str:
@@ -140,12 +140,15 @@ def _summary(state: State, records: tuple[ev.Record, ...]) -> str:
         text += f" The search continues from {frontier.name}, not from the best."
     if best.number == first.number:
         return f"{text} The baseline, {first.value:.6f}, was not beaten."
-    gain = abs(best.value - first.value)
-    share = f" ({gain / abs(first.value):.2%})" if first.value else ""
-    return (
-        f"{text} The best is {best.name}, {clean_line(best.description)}: {best.value:.6f}, better than the baseline's "
-        f"{first.value:.6f} by {gain:.6f}{share}."
-    )
+    text = f"{text} The best is {best.name}, {clean_line(best.description)}: {best.value:.6f}"
+    if (before := looks.beaten(state)) is None:
+        return f"{text}. It was not compared with the baseline on one draw."
+    gain = state.goal.gain(before, best.value)
+    share = f" ({abs(gain / before):.2%})" if before else ""
+    word = "better" if gain > 0 else "worse"
+    if draws.fresh(state):
+        return f"{text}, {word} than the baseline by {abs(gain):.6f}: the keeps' gains, each on one draw, added up."
+    return f"{text}, {word} than the baseline's {before:.6f} by {abs(gain):.6f}{share}."
 
 
 def look_at_first(state: State) -> list[str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_tui.lab import engine_lock, session_files
+from autoresearch_tui.lab.evaluator import FRESH
+from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.logs.lines import Progress, Splitter
 from autoresearch_tui.logs.tail import FileTail
 from autoresearch_tui.session import limits, looks
@@ -92,7 +94,10 @@ def _best(found: Outline) -> str:
     if best is None or best.value is None or found.session is None:
         return "nothing is kept yet"
     text = f"#{best.number}  {clean_line(found.session.metric)} {best.value:.6f}"
-    if first is not None and first.value is not None and best.number:
+    if (gain := found.wear.gain) is not None and found.session.evaluator == FRESH and best.number:
+        before = best.value + gain if found.goal is Goal.MINIMIZE else best.value - gain
+        text += f"  {delta(best.value, before, found.goal, 6)[0]} since the baseline, each keep on its own draw"
+    elif first is not None and first.value is not None and best.number and found.session.evaluator != FRESH:
         text += f"  {delta(best.value, first.value, found.goal, 6)[0]} since the baseline"
     return f"{text}  {clean_line(best.description)}"
 

@@ -36,6 +36,8 @@ def differences(before: Measured, now: Measured) -> tuple[str, ...]:
     found = []
     if not same_score(before, now):
         found.append(f"its metric was {before.session.metric}, {before.session.goal}")
+    if before.session.evaluator != now.session.evaluator:
+        found.append(f"its evaluator was {before.session.evaluator}")
     if before.session.budget_seconds != now.session.budget_seconds:
         found.append(f"its budget was {before.session.budget_seconds:g} s")
     if before.hardware and now.hardware and before.hardware != now.hardware:

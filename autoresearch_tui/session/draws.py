@@ -37,6 +37,14 @@ def rescored(experiment: Experiment, other: Experiment | None) -> ev.Rescored | 
     return next((each for each in experiment.rescored if each.other == other.number), None)
 
 
+def beside(experiment: Experiment, other: Experiment | None) -> float | None:
+    """What `other` scored on the data that an experiment's score is of; None if it has no score there."""
+    if other is None or experiment.draw is None or other.number == experiment.number:
+        return other.value if other is not None else None
+    again = rescored(experiment, other)
+    return again.value if again is not None else None
+
+
 def missing(state: State, experiment: Experiment) -> tuple[Experiment, Experiment] | None:
     """What a verdict on an experiment still needs: the run whose draw it is, and who is to be scored on it.
 

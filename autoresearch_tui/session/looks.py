@@ -11,8 +11,9 @@ from typing import Protocol
 
 from autoresearch_tui.lab.evaluator import FIXED
 from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.session import draws, statistics
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session import statistics
+from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.frozen import Frozen
 
@@ -197,13 +198,32 @@ def _budget(state: State) -> int:
     return state.last_engine.testing_budget if fixed and state.last_engine is not None else 0
 
 
+def beaten(state: State) -> float | None:
+    """What the best is set beside: the baseline's score. None before there are two.
+
+    Where every verdict is on new data, what the baseline would score on the best's: less what each keep has gained on
+    its own.
+    """
+    first, best = baseline(state), state.best
+    if first is None or best is None or first.value is None or best.value is None or not draws.fresh(state):
+        return first.value if first is not None and best is not None else None
+    won = {each.experiment.number: each for each in statistics.judged(state) if each.experiment.outcome == Outcome.KEEP}
+    score, at = best.value, best
+    while at.number != first.number:
+        step = won.pop(at.number, None)
+        verdict = at.verdict
+        if step is None or step.frontier is None or verdict is None or verdict.value is None or verdict.against is None:
+            return None
+        score, at = score + verdict.against - verdict.value, step.frontier
+    return score
+
+
 def wear(state: State) -> Wear:
     """How a fixed evaluation stands; worked out after each record, and so in as few passes as can be."""
     count, noise, budget = spent(state), noise_of(state), _budget(state)
-    first, best = baseline(state), state.best
-    gain = None
-    if first is not None and best is not None and first.value is not None and best.value is not None and count:
-        gain = state.goal.gain(first.value, best.value)
+    first, best, gain = beaten(state), state.best, None
+    if first is not None and best is not None and best.value is not None and (count or draws.fresh(state)):
+        gain = state.goal.gain(first, best.value)
     luck = None if noise is None else noise * expected_maximum(count + 1)
     return Wear(count, max(0, state.renewed + budget - count) if budget else None, noise, luck, gain)
 

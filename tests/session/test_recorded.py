@@ -18,8 +18,10 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui.engine.results_table import render
+from autoresearch_tui.report import chart as report_chart
+from autoresearch_tui.report import report
+from autoresearch_tui.session import draws, journal, looks, statistics
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session import journal, looks, statistics
 from autoresearch_tui.session.events import DigestWritten
 from autoresearch_tui.session.fold import fold_all
 from autoresearch_tui.session.outline import outline, recall, snapshot
@@ -129,7 +131,16 @@ def test_a_session_whose_verdicts_were_on_fresh_draws() -> None:
     assert len({e.draw.seed for e in state.table if e.draw is not None}) == 4
     assert statistics.gains(state) == pytest.approx({1: 1.0, 2: -0.5, 3: 1.0})
     assert (state.frontier_number, state.best_number, looks.spent(state)) == (3, 3, 0)
+    best, first = state.experiments[3], state.experiments[0]
+    assert best.value is not None and looks.beaten(state) == pytest.approx(best.value + 2.0)
+    assert (draws.beside(best, state.experiments[1]), draws.beside(best, first)) == (best.value + 1.0, None)
+    assert report.headline(state) == f"autoresearch/t: {best.value + 2.0:.6f} → {best.value:.6f}"
+    told = "better than the baseline by 2.000000: the keeps' gains, each on one draw, added up."
+    assert told in report._summary(state, journal.read(DATA / "fresh-draws.jsonl"))
+    texts = [label.text for label in report_chart.picture(state).labels]
+    assert "each score is on a draw of its own: heights do not compare" in texts
     found = outline(state)
+    assert found.wear.gain == pytest.approx(2.0)
     assert recall(snapshot(found, 0, 0), b"") == found
 
 

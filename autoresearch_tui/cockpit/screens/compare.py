@@ -22,6 +22,7 @@ from autoresearch_tui.cockpit.widgets.charts import Series
 from autoresearch_tui.cockpit.widgets.diff import DiffPane
 from autoresearch_tui.cockpit.widgets.painted import Canvas, Cells, Row, fit
 from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.session import draws
 from autoresearch_tui.session.columns import Axis, columns
 from autoresearch_tui.session.format import MARKS, clock, delta
 from autoresearch_tui.session.state import Experiment, State
@@ -47,12 +48,14 @@ class Scores(Canvas):
 
     def paint(self, size: Size) -> Sequence[Row]:
         """Tone, mark, score, difference, cost, what it was."""
-        first = self._experiments[0].value
+        first = self._experiments[0]
         rows: list[Row] = []
         for tone, experiment in zip(TONES, self._experiments, strict=False):
             glyph, mark = MARKS[experiment.status]
             score = "" if experiment.value is None else f"{experiment.value:.6f}"
-            away, away_tone = delta(experiment.value, first, self._goal, 6) if rows else ("", "dim")
+            away, away_tone = (
+                delta(experiment.value, draws.beside(experiment, first), self._goal, 6) if rows else ("", "dim")
+            )
             seconds = clock(experiment.run.seconds) if experiment.run else ""
             cells: list[Cells] = [(" ━ ", tone), (f"{glyph} ", mark), (f"#{experiment.number:<5}", "text")]
             cells += [(f"{score:>9}", "strong"), (f" {away:>11}", away_tone)]

@@ -11,7 +11,7 @@ from textual.message import Message
 from autoresearch_tui.cockpit.actions import WAYS_OUT, Action, key_name
 from autoresearch_tui.cockpit.preferences import keys_of
 from autoresearch_tui.cockpit.widgets.painted import Canvas, Cells, Row, cut, length, spread, wrap
-from autoresearch_tui.session import limits
+from autoresearch_tui.session import limits, looks
 from autoresearch_tui.session.cost import cost, in_words
 from autoresearch_tui.session.ends import JUDGED, Outcome
 from autoresearch_tui.session.format import at_best, delta
@@ -72,7 +72,7 @@ def _score(state: State, room: int) -> Row:
     if best is None or best.value is None:
         return long if length(long) < room else []
     score: list[Cells] = [(f"{clean_line(state.session.metric)} ", "dim"), (f"{best.value:.4f}", "strong")]
-    first = state.experiments[0].value
+    first = looks.beaten(state)
     if best.number and first is not None:
         text, tone = delta(best.value, first, state.goal)
         score += [(f" {text}", tone)]

@@ -10,6 +10,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from autoresearch_tui.cockpit.widgets.painted import Cells, Row, cut, fit
+from autoresearch_tui.session import draws
 from autoresearch_tui.session.badges import Marking, marking
 from autoresearch_tui.session.columns import columns as columns_of
 from autoresearch_tui.session.confirmation import progress
@@ -261,7 +262,7 @@ class Table:
                 return "best", "good"
             if experiment is state.frontier:
                 return "from here", "good"
-            return delta(experiment.value, state.best.value if state.best else None, state.goal, self._digits)
+            return delta(experiment.value, draws.beside(experiment, state.best), state.goal, self._digits)
         text = "" if value in (None, "") else column.write(value, self._digits)
         if column.id == "score":
             return text, "strong" if experiment.outcome == Outcome.KEEP else "text"
