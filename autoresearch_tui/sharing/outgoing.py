@@ -42,7 +42,7 @@ class Parcel:
 
 
 def share(lab: Lab, named: str, selection: Selection, who: str, *, dry_run: bool) -> list[str]:
-    """Push it. Returns what is said: one line, or with `dry_run` everything that would leave. Raises UserError,
+    """Push it. Returns one line, or with `dry_run` everything that would leave. Raises UserError,
     OSError."""
     try:
         return _share(lab, named, selection, who, dry_run=dry_run)
@@ -61,7 +61,7 @@ def _share(lab: Lab, named: str, selection: Selection, who: str, *, dry_run: boo
     where = remote.find(repo, named)
     if dry_run:
         shown = [line for parcel in parcels for line in _shown(parcel)]
-        return [*shown, _said(parcels, f"would leave for {where.shown}")]
+        return [*shown, _summary(parcels, f"would leave for {where.shown}")]
     store = Store.of(lab.state_folder, repo)
     with store.alone():
         there, cut = remote.shared_refs(where, store)
@@ -79,7 +79,7 @@ def _share(lab: Lab, named: str, selection: Selection, who: str, *, dry_run: boo
     new = [parcel for parcel in parcels if parcel.ref in moves]
     if not new:
         return [f"{where.shown} has it all already"]
-    return [_said(new, f"shared with {where.shown}, as {who}")]
+    return [_summary(new, f"shared with {where.shown}, as {who}")]
 
 
 def name_of(repo: GitRepo, given: str) -> str:
@@ -223,7 +223,7 @@ def _is_older(lab: Lab, store: Store, parcel: Parcel, where: remote.Remote) -> b
     return found is not None and all(parcel.ended.get(e.number) == e.time for e in found.experiments)
 
 
-def _said(parcels: Sequence[Parcel], what: str) -> str:
+def _summary(parcels: Sequence[Parcel], what: str) -> str:
     """How much of it, in one line."""
     sessions = [parcel for parcel in parcels if parcel.experiments]
     count = sum(len(parcel.experiments) for parcel in sessions)
