@@ -148,7 +148,7 @@ class JudgeScreen(CurveScreen):
         return (
             f"The referee scores #{best.number}, the best, and #{first.number}, the baseline, on data that has decided "
             "nothing so far. It opens once for this session: the journal keeps when, and after how many looks "
-            f"({looks.spent(state)} by now). What you decide by its scores afterwards makes it worth less."
+            f"({looks.spent(state)} by now). Each decision that you base on its scores makes it worth less."
         )
 
     def _open_holdout(self, answer: str | None) -> None:
