@@ -119,6 +119,10 @@ def _has_budget(now: Situation) -> bool:
     return now.commands and looks.left(now.state) is not None and now.state.renewed < looks.spent(now.state)
 
 
+def _pausable(now: Situation) -> bool:
+    return now.commands and not (now.state.paused is not None and now.state.paused.limit and looks.left(now.state) == 0)
+
+
 def _elsewhere(now: Situation) -> bool:
     return _scored(now) and now.selected is not None and now.selected.number != now.state.frontier_number
 
@@ -228,7 +232,7 @@ _MAIN = (
     ),
     Action(
         "pause", "p", "Pause or resume", "Finish the current run, start nothing new. Press again to resume.",
-        "Loop", _commands, 5, "pause",
+        "Loop", _pausable, 5, "pause", "the testing budget is spent; B renews it",
     ),
     Action(
         "pause_run", "P", "Pause and stop the run", "The current run's proposal is requeued and runs again later.",

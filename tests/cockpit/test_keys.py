@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from autoresearch_tui.cockpit.actions import ACTIONS, REPLAY
+from autoresearch_tui.cockpit.actions import ACTIONS, REPLAY, Situation, bar, find
 from autoresearch_tui.engine import results_table as results
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import events as ev
@@ -256,6 +258,18 @@ def test_pause_and_resume(session: FakeSession, host: FakeHost, event: ev.Event 
 
     drive(session, host, story)
     assert host.sent == [command]
+
+
+def test_what_has_run_out_is_renewed_and_not_resumed() -> None:
+    records = read(Path(__file__).parents[1] / "session/data/testing-budget-and-holdout.jsonl")
+    paused = next(n for n, r in enumerate(records, 1) if isinstance(r.event, ev.PauseAsked) and r.event.limit)
+    now = Situation(fold_all(records[:paused]), commands=True)
+    pause, renew = find("pause"), find("renew")
+    assert pause is not None and renew is not None
+    assert (pause.enabled(now), renew.enabled(now)) == (False, True)
+    assert "pause" not in [each.id for each in bar(now)]
+    renewed = next(n for n, r in enumerate(records, 1) if isinstance(r.event, ev.BudgetRenewed))
+    assert pause.enabled(Situation(fold_all(records[:renewed]), commands=True))
 
 
 def test_pause_and_stop_the_run(session: FakeSession, host: FakeHost) -> None:
