@@ -45,6 +45,11 @@ def beside(experiment: Experiment, other: Experiment | None) -> float | None:
     return again.value if again is not None else None
 
 
+def order(state: State, kept: Experiment) -> float:
+    """Sorts keeps, the best first; of fresh draws the newest, for each has beaten one before it."""
+    return -kept.judged_after if fresh(state) else state.goal.sort_key(kept.value or 0.0)
+
+
 def missing(state: State, experiment: Experiment) -> tuple[Experiment, Experiment] | None:
     """What a verdict on an experiment still needs: the run whose draw it is, and who is to be scored on it.
 

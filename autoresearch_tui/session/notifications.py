@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autoresearch_tui.session import draws
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.state import Experiment, Stage, State
@@ -58,7 +59,7 @@ def _verdicts(before: State, after: State) -> list[News]:
 
 def _best(experiment: Experiment, before: State, after: State) -> News:
     metric = clean_line(after.session.metric) if after.session else "score"
-    value, was = experiment.value, before.best.value if before.best else None
+    value, was = experiment.value, draws.beside(experiment, before.best)
     words = "new best" if value is None else f"new best: {metric} {value:.4f}"
     if value is not None and was is not None:
         ahead = after.goal.better(value, was)

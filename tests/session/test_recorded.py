@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch_tui.engine.proposing import lessons
 from autoresearch_tui.engine.results_table import render
 from autoresearch_tui.report import chart as report_chart
 from autoresearch_tui.report import report
@@ -139,6 +140,12 @@ def test_a_session_whose_verdicts_were_on_fresh_draws() -> None:
     assert told in report._summary(state, journal.read(DATA / "fresh-draws.jsonl"))
     texts = [label.text for label in report_chart.picture(state).labels]
     assert "each score is on a draw of its own: heights do not compare" in texts
+    judged = {each.experiment.number: each for each in statistics.judged(state)}
+    said = [lessons._measured(judged[n].experiment, judged[n].frontier, state.goal) for n in (1, 2, 3)]
+    assert [text.partition(", ")[2] for text in said] == [
+        "1.000000 better than #0.", "0.500000 worse than #1.", "1.000000 better than #1."
+    ]  # fmt: skip
+    assert [draws.order(state, e) for e in state.experiments[:4]] == [0, -1, -2, -3]
     found = outline(state)
     assert found.wear.gain == pytest.approx(2.0)
     assert recall(snapshot(found, 0, 0), b"") == found

@@ -9,6 +9,7 @@ from autoresearch_tui.cockpit.all_sessions import Together
 from autoresearch_tui.cockpit.widgets.cells import cells, cut
 from autoresearch_tui.cockpit.widgets.painted import Cells, Row
 from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.session import draws
 from autoresearch_tui.session.badges import marking
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.format import FRONTIER, MARKS, front
@@ -107,7 +108,7 @@ def build(
     rows = [_root(state)] if state.session else []
     for number, prefix in _walk(roots, children, main):
         up = parent[number]
-        base = experiments[up].value if up is not None else None
+        base = draws.beside(experiments[number], experiments[up]) if up is not None else None
         star = "★" if number == state.best_number else FRONTIER if number == state.frontier_number else ""
         node = _node(experiments[number], prefix, base, state.goal, star)
         told = len(state.heads) > 1 or number != state.frontier_number

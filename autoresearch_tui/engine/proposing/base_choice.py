@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from autoresearch_tui.engine.gate import BASELINE, REPEAT, SHARED
 from autoresearch_tui.engine.proposing import fronts
 from autoresearch_tui.engine.proposing.fronts import RESTART_AFTER
 from autoresearch_tui.lab.settings import SearchSettings
+from autoresearch_tui.session import draws
 from autoresearch_tui.session.ends import SCORED, Outcome, RunEnd
 from autoresearch_tui.session.state import Experiment, State
 
@@ -65,7 +67,7 @@ def restart(state: State) -> Experiment | None:
         return None
     best = state.frontier
     kept = [e for e in state.experiments if e.outcome == Outcome.KEEP and best is not None and e.commit != best.commit]
-    kept.sort(key=lambda e: state.goal.sort_key(e.value or 0.0))
+    kept.sort(key=partial(draws.order, state))
     turn = sum(1 for e in state.experiments if e.proposal.exploratory and e.proposal.fixes is None)
     return kept[turn % min(len(kept), _BEST)] if kept else None
 
@@ -104,6 +106,7 @@ def won_on_stale_base(state: State) -> Experiment | None:
 
 
 def _won(late: Experiment, base: Experiment, state: State) -> bool:
-    if late.value is None or base.value is None or state.session is None:
+    there = draws.beside(late, base)
+    if late.value is None or there is None or state.session is None:
         return False
-    return state.goal.gain(base.value, late.value) > state.session.keep_margin
+    return state.goal.gain(there, late.value) > state.session.keep_margin

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from autoresearch_tui.engine.gate import BASELINE, JOIN, REPEAT
 from autoresearch_tui.engine.proposing import duplicates
 from autoresearch_tui.lab.settings import SearchSettings
-from autoresearch_tui.session import statistics
+from autoresearch_tui.session import draws, statistics
 from autoresearch_tui.session.ends import JUDGED, Outcome
 from autoresearch_tui.session.state import Experiment, State
 
@@ -103,7 +103,7 @@ def start(state: State, front: int) -> str:
     kept = [e for e in state.experiments if e.outcome == Outcome.KEEP and e.number not in state.heads.values()]
     if not kept:
         kept = [e for e in state.experiments if e.outcome == Outcome.KEEP][:1]
-    kept.sort(key=lambda e: state.goal.sort_key(e.value or 0.0))
+    kept.sort(key=partial(draws.order, state))
     return kept[0].commit if kept else state.frontier_commit
 
 

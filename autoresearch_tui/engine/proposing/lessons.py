@@ -13,6 +13,7 @@ from pathlib import Path
 
 from autoresearch_tui.engine.gate import BASELINE
 from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.session import draws
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.session.statistics import judged
@@ -131,19 +132,21 @@ def _entry(experiment: Experiment, frontier: Experiment | None, goal: Goal) -> s
 def _measured(experiment: Experiment, frontier: Experiment | None, goal: Goal) -> str:
     if experiment.value is None:
         return "No score."
-    if frontier is None or frontier.value is None:
+    there = draws.beside(experiment, frontier)
+    if frontier is None or there is None:
         return f"{experiment.value:.6f}."
-    change = experiment.value - frontier.value
+    change = experiment.value - there
     if change == 0:
         return f"{experiment.value:.6f}, the same as #{frontier.number}."
-    word = "better" if goal.better(experiment.value, frontier.value) else "worse"
+    word = "better" if goal.better(experiment.value, there) else "worse"
     return f"{experiment.value:.6f}, {abs(change):.6f} {word} than #{frontier.number}."
 
 
 def _gain(experiment: Experiment, frontier: Experiment, goal: Goal) -> float:
-    if experiment.value is None or frontier.value is None or (experiment.score is not None and experiment.score.beyond):
+    there = draws.beside(experiment, frontier)
+    if experiment.value is None or there is None or (experiment.score is not None and experiment.score.beyond):
         return 0.0
-    return goal.gain(frontier.value, experiment.value)
+    return goal.gain(there, experiment.value)
 
 
 def _lesson(experiment: Experiment, frontier: Experiment | None, goal: Goal) -> str:
