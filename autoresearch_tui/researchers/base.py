@@ -48,6 +48,7 @@ class Attempt:
     to; `leads`: it was not kept, and is better than where its own front stood. `objection`: why a critic did not agree,
     if it went back for that; `vetoed_by`: who vetoed it, in words. `transfer`: whether its gain holds at another scale.
     `origin`: who of another lab says so, of a shared result; its number is theirs, and nobody here has verified it.
+    `base_there`: what its base scored on the draw of `value`, where every verdict draws new data and it was scored.
     """
 
     number: int
@@ -67,6 +68,7 @@ class Attempt:
     vetoed_by: str = "the human"
     transfer: str = ""
     origin: str = ""
+    base_there: float | None = None
 
     @property
     def name(self) -> str:

@@ -86,7 +86,8 @@ def pairs(state: State, experiment: Experiment) -> tuple[Pair, ...]:
 
 def against_base(state: State, experiment: Experiment) -> Pair | None:
     """An experiment against its base, on its draw."""
-    return pair(experiment, _base(state, experiment))
+    others = (state.experiments[each.other] for each in experiment.rescored)
+    return pair(experiment, next((e for e in others if e.commit == experiment.proposal.base), None))
 
 
 def equals(state: State) -> Iterator[Pair]:

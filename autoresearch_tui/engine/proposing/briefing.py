@@ -18,8 +18,8 @@ from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.python_source.merge import merge_files
 from autoresearch_tui.python_source.syntax import parses
 from autoresearch_tui.researchers.base import Attempt, Brief, Front, RunFacts
+from autoresearch_tui.session import draws, looks
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session import looks
 from autoresearch_tui.session.ends import SCORED, Outcome
 from autoresearch_tui.session.format import front as front_name
 from autoresearch_tui.session.prior_results import PriorResult
@@ -220,6 +220,8 @@ def _history(state: State) -> tuple[Attempt, ...]:
     for experiment in state.experiments:
         its = transfer(state, experiment) if experiment.commit in scaled else None
         attempt = _attempt(experiment)
+        if (pair := draws.against_base(state, experiment)) is not None:
+            attempt = replace(attempt, base_there=pair.other)
         found.append(replace(attempt, transfer=its.words) if its is not None else attempt)
     return tuple(found)
 

@@ -60,7 +60,7 @@ def _beliefs(brief: Brief, steps: Mapping[int, Step]) -> list[str]:
         if len(change) != 1 or attempt.value is None or base is None or base.value is None:
             continue
         ((key, (old, new)),) = change.items()
-        gain = brief.goal.gain(base.value, attempt.value)
+        gain = brief.goal.gain(_there(attempt, base.value), attempt.value)
         came = "changed nothing" if gain == 0 else f"was {'better' if gain > 0 else 'worse'} by {abs(gain):.6f}"
         found[key].append(f"{old!r} to {new!r} {came} (#{attempt.number})")
     ranked = sorted(found.items(), key=lambda each: -len(each[1]))[:_MOST_LINES]
@@ -120,5 +120,12 @@ def _score(attempt: Attempt) -> str:
 def _gain(brief: Brief, attempt: Attempt, base: Attempt | None) -> str:
     if base is None or base.value is None or attempt.value is None:
         return ""
-    top = " and the best so far" if attempt.value == best(brief.history, brief.goal) else ""
-    return f", better than #{base.number} by {abs(brief.goal.gain(base.value, attempt.value)):.6f}{top}"
+    fresh = attempt.base_there is not None  # scores of different draws have no best
+    top = " and the best so far" if not fresh and attempt.value == best(brief.history, brief.goal) else ""
+    gain = brief.goal.gain(_there(attempt, base.value), attempt.value)
+    return f", better than #{base.number} by {abs(gain):.6f}{top}"
+
+
+def _there(attempt: Attempt, base: float) -> float:
+    """What its base scored on the data of an attempt's score."""
+    return base if attempt.base_there is None else attempt.base_there

@@ -342,13 +342,20 @@ def _shapings(brief: Brief, settings: Mapping[int, Setting | None], search: Sear
         edit = search.shapes(brief, attempt.base).get(after.digest)
         edit = edit or lines.between(brief.files_at(attempt.base), brief.files_at(attempt.commit))
         if edit is not None:
-            old, new = scores.get(attempt.base), scores.get(attempt.commit)
+            old, new = _scores(attempt, scores)
             yield Shaping(attempt.number, _outcome(attempt), edit, _gain(old, new, brief.goal))
 
 
 def _outcome(attempt: Attempt) -> str:
     """What its own front made of it."""
     return Outcome.KEEP if attempt.leads else attempt.outcome
+
+
+def _scores(attempt: Attempt, scores: Mapping[str, float]) -> tuple[float | None, float | None]:
+    """Of its base and of itself, on one draw where each verdict has its own."""
+    if attempt.base_there is not None:
+        return attempt.base_there, attempt.value
+    return scores.get(attempt.base), scores.get(attempt.commit)
 
 
 def _gain(old: float | None, new: float | None, goal: Goal) -> float | None:
@@ -358,7 +365,7 @@ def _gain(old: float | None, new: float | None, goal: Goal) -> float | None:
 def _trial(
     attempt: Attempt, changes: Mapping[str, tuple[Value, Value]], scores: Mapping[str, float], goal: Goal
 ) -> PastTrial:
-    old, new = scores.get(attempt.base), scores.get(attempt.commit)
+    old, new = _scores(attempt, scores)
     return PastTrial(attempt.number, _outcome(attempt), changes, _gain(old, new, goal), old, new)
 
 
