@@ -156,19 +156,21 @@ class Runs:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def tidy(self) -> None:
-        """Remove working copies that no run needs any more; after the next launch, for they may be large."""
+        """Remove working copies that no run needs any more; after the next launch, for they may be large.
+
+        What the disk keeps, which may be read-only for a while, is tried again after the next record.
+        """
         state = self._session.state
         if state is self._tidied:
             return
         again = draws.copies(state)
         for number in sorted(n for n in self._copies if state.experiments[n].stage not in NEEDS_COPY):
-            tidy(self._session.files.run(number), work=number not in again)
-            self._copies.remove(number)
+            if tidy(self._session.files.run(number), work=number not in again):
+                self._copies.remove(number)
             self._lasting |= again & {number}
         if self._rescoring is None:  # which may be at work in one of them
-            for number in sorted(self._lasting - again):
-                tidy(self._session.files.run(number))
-            self._lasting &= again
+            over = sorted(self._lasting - again)
+            self._lasting -= {number for number in over if tidy(self._session.files.run(number))}
         self._tidied = state
 
     def _start(self, experiment: Experiment, device: str) -> None:

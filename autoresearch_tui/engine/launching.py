@@ -117,15 +117,15 @@ class Launcher:
                 )
 
 
-def tidy(files: RunFiles, *, work: bool = True) -> None:
+def tidy(files: RunFiles, *, work: bool = True) -> bool:
     """Remove the run's working copy, whatever it has made of it; log, diff, score and the files as trained stay.
 
-    Without `work` the copy stays as the run left it, and what was around it goes.
+    Without `work` the copy stays as the run left it, and what was around it goes. False if the disk kept something.
     """
     # `work` last: it says that there is something to remove.
     folders = (files.scratch, files.compiled, files.referee, files.scoring, files.again.folder, files.work)
-    for folder in folders if work else folders[:-1]:
-        trees.remove(folder)
+    left = [folder for folder in (folders if work else folders[:-1]) if not trees.remove(folder)]
+    return not left
 
 
 def _set_aside(folder: Path) -> None:
