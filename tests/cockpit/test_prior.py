@@ -73,7 +73,7 @@ def test_what_other_labs_shared_has_its_origin_and_what_became_of_it_here(sessio
     async def story(driver: Driver) -> None:
         await driver.tick()
         text = driver.text()
-        assert "from other labs, unverified: 2 of 5 results" in text
+        assert "from other labs, unverified: the best 2 of 5" in text
         assert "ada#7 ✓" in text
         assert "#1 here: keep" in text
         assert "it ran on a toaster" in text

@@ -271,7 +271,7 @@ class Killer:
 @pytest.mark.timeout(1800)
 def test_killed_at_random_moments(engines: Engines, in_memory: Path) -> None:
     seed = int(os.environ.get("AUTORESEARCH_TEST_SEED") or time.time_ns() % 1_000_000)
-    kills = int(os.environ.get("AUTORESEARCH_TEST_KILLS") or (400 if THOROUGH else 80))
+    kills = int(os.environ.get("AUTORESEARCH_TEST_KILLS") or (400 if THOROUGH else 40))
     print(f"AUTORESEARCH_TEST_SEED={seed} AUTORESEARCH_TEST_KILLS={kills}")
     killer = Killer(seed, engines)
     lab = in_memory

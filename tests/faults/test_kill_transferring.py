@@ -48,7 +48,7 @@ def test_killed_at_a_journal_transition(engines: Engines, in_memory: Path, order
 def test_killed_at_random_moments(engines: Engines, in_memory: Path) -> None:
     seed = int(os.environ.get("AUTORESEARCH_TEST_SEED") or time.time_ns() % 1_000_000)
     print(f"AUTORESEARCH_TEST_SEED={seed}")
-    kills = 100 if THOROUGH else 16
+    kills = 100 if THOROUGH else 8
     killer, lab = Killer(seed, engines), make_lab(in_memory / "lab", EVERY)
     for number in range(kills):
         kill_and_check(killer, lab, number, last=number + 1 == kills)

@@ -275,12 +275,9 @@ class Table:
         """What comes under the session's own rows: others' results, then those from before the session, the newest
         first, each under its heading."""
         state = self.state
-        return (
-            *((_heading("from other labs, unverified", state.shared, state.shared_left_out),) if state.shared else ()),
-            *state.shared,
-            *((_heading("before this session", state.prior, state.prior_left_out),) if state.prior else ()),
-            *reversed(state.prior),
-        )
+        shared = _heading("from other labs, unverified: the best", state.shared, state.shared_left_out)
+        prior = _heading("before this session: the newest", state.prior, state.prior_left_out)
+        return (*shared, *state.shared, *prior, *reversed(state.prior))
 
     def under(self, row: int, width: int) -> Row:
         """A row of :attr:`below`."""
@@ -311,9 +308,13 @@ class Table:
         return {e.proposal.origin: e for e in self.state.experiments if e.proposal.origin}
 
 
-def _heading(what: str, results: Sequence[PriorResult], left_out: int) -> str:
-    words = f"── {what}: {len(results)} results, as they were found "
-    return f"── {what}: {len(results)} of {len(results) + left_out:,} results " if left_out else words
+def _heading(what: str, results: Sequence[PriorResult], left_out: int) -> tuple[str, ...]:
+    """None where there is nothing to head; which of them these are only where some are left out."""
+    if not results:
+        return ()
+    if left_out:
+        return (f"── {what} {len(results)} of {len(results) + left_out:,} ",)
+    return (f"── {what.partition(':')[0]}: {len(results)} results, as they were found ",)
 
 
 def _prior_name(name: str) -> str:
