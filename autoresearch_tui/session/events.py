@@ -128,7 +128,7 @@ class SharedRead(Frozen):
     """What other labs had shared, as `fetch-shared` brought it: results that are new, or no longer what they were.
 
     `rows` as :func:`~autoresearch_tui.session.prior_results.to_rows` makes them, by their names; `left_out` more than a
-    session is told of.
+    session gets.
     """
 
     rows: tuple[Mapping[str, Any], ...]

@@ -22,7 +22,7 @@ from autoresearch_tui.util.errors import Refused
 MOST_SESSIONS, MOST_OF_ONE = 500, 20
 """Sessions that are fetched: of all, and of one person."""
 LIMIT = 1000
-"""Results that a session is told of; those of many people in turn, each one's best first."""
+"""Results that a session gets; those of many people in turn, each one's best first."""
 
 
 def fetch(lab: Lab, named: str) -> list[str]:

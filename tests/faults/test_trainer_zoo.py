@@ -16,8 +16,9 @@ import pytest
 from autoresearch_tui.logs import lines
 from autoresearch_tui.logs.score_search import find_score
 from autoresearch_tui.runs import run_folder, runner
-from autoresearch_tui.runs.environment import base_environment
-from autoresearch_tui.runs.runner import Exit, RunSpec, RunState
+from autoresearch_tui.runs.runner import Exit, RunState
+from tests import trainers
+from tests.trainers import alive, end
 from tests.waiting import wait_for
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="sees the whole tree only on Linux")
@@ -40,28 +41,12 @@ FAMILY = (
 
 
 def begin(folder: Path, code: str, **limits: float) -> None:
-    env = base_environment({}, python_bin=Path(sys.executable), scratch=folder / "scratch")
-    values = {"min_free_bytes": 0, "timeout_seconds": 30, "grace_seconds": 0.2, **limits}
-    runner.start(folder, RunSpec((sys.executable, "-I", "-S", "-c", code), env, **values))  # type: ignore[arg-type]
-
-
-def end(folder: Path) -> Exit:
-    wait_for(lambda: runner.look(folder).state is RunState.ENDED)
-    ended = runner.look(folder).exit
-    assert ended
-    return ended
+    trainers.begin(folder, code, **{"grace_seconds": 0.2, **limits})
 
 
 def run(folder: Path, code: str, **limits: float) -> Exit:
     begin(folder, code, **limits)
     return end(folder)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in b"ZX"
-    except OSError:
-        return False
 
 
 def family(folder: Path) -> list[int]:

@@ -15,39 +15,11 @@ import pytest
 
 from autoresearch_tui.runs import run_folder, runner
 from autoresearch_tui.runs.environment import base_environment
-from autoresearch_tui.runs.runner import Exit, RunSpec, RunState
+from autoresearch_tui.runs.runner import RunSpec, RunState
+from tests.trainers import alive, begin, end, run
 from tests.waiting import wait_for
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /proc, subreaper, parent-death signal")
-
-
-def begin(folder: Path, code: str, **limits: float) -> None:
-    """Starts a Python trainer."""
-    folder.mkdir(exist_ok=True)
-    env = base_environment({}, python_bin=Path(sys.executable), scratch=folder / "scratch")
-    spec = {"min_free_bytes": 0, "timeout_seconds": 30, **limits}
-    runner.start(folder, RunSpec((sys.executable, "-I", "-S", "-c", code), env, **spec))  # type: ignore[arg-type]
-
-
-def end(folder: Path) -> Exit:
-    """Waits for the end, and for the supervisor to be gone."""
-    wait_for(lambda: runner.look(folder).state is RunState.ENDED)
-    ended = runner.look(folder).exit
-    assert ended
-    return ended
-
-
-def run(folder: Path, code: str, **limits: float) -> Exit:
-    begin(folder, code, **limits)
-    return end(folder)
-
-
-def alive(pid: int) -> bool:
-    """A zombie that nobody collects is dead."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in b"ZX"
-    except OSError:
-        return False
 
 
 def log(folder: Path) -> str:
