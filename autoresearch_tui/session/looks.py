@@ -117,7 +117,9 @@ def in_words(found: Wear) -> str:
         return ""
     words = [counted(found.spent) + (f", {found.left} left" if found.left is not None else "")]
     words.append(f"luck alone {found.luck:.4g}" if found.luck is not None else "luck unknown, no noise is measured")
-    if found.gain is not None:
+    if found.gain == 0:
+        words.append("no gain yet")
+    elif found.gain is not None:
         without = f", without luck {found.deflated:.4g}" if found.deflated is not None else ""
         words.append(f"gain {found.gain:.4g}{without}")
     return " · ".join(words)

@@ -73,6 +73,11 @@ def test_without_noise_luck_is_not_known() -> None:
     wear = looks.wear(state(experiment(0, "keep", 1.0), experiment(1, "keep", 0.9)))
     assert (wear.spent, wear.noise, wear.luck, wear.deflated) == (1, None, None, None)
     assert looks.in_words(wear) == "1 look · luck unknown, no noise is measured · gain 0.1"
+
+
+def test_without_a_keep_there_is_no_gain_to_deflate() -> None:
+    wear = looks.Wear(spent=1, left=None, noise=0.001, luck=0.0005, gain=0.0)
+    assert looks.in_words(wear) == "1 look · luck alone 0.0005 · no gain yet"
     equal = state(experiment(0, "keep", 1.0), experiment(1, "discard", 1.0, commit="c0", repeat_of=0))
     assert looks.noise_of(equal) is None
 
