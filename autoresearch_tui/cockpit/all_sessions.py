@@ -9,6 +9,7 @@ from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.session import journal
 from autoresearch_tui.session.comparing import differences, measured
 from autoresearch_tui.session.fold import state_of
+from autoresearch_tui.session.sequence import Experiments
 from autoresearch_tui.session.state import Experiment, State, best_keep
 from autoresearch_tui.util.frozen import Frozen, replaced
 from autoresearch_tui.util.text import clean_line
@@ -104,7 +105,7 @@ def together(others: Others, tag: str, state: State) -> Together:
     """The same as one state."""
     parts = beside(others, tag, state)
     own = parts[len(others.before)]
-    experiments = tuple(_renumbered(e, part.first) for part in parts for e in part.state.experiments)
+    experiments = Experiments.of(_renumbered(e, part.first) for part in parts for e in part.state.experiments)
     first = own.first
     joined = replace(
         state,

@@ -28,6 +28,7 @@ from autoresearch_tui.session import draws
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.clock import since
 from autoresearch_tui.session.ends import SCORED, Outcome, RunEnd
+from autoresearch_tui.session.sequence import Experiments
 from autoresearch_tui.session.state import NEEDS_COPY, Experiment, Stage, State
 from autoresearch_tui.session.statistics import Row
 from autoresearch_tui.util.frozen import replaced
@@ -269,7 +270,7 @@ class Runs:
         state, launcher = self._session.state, self._launcher(ended)
         session = state.session
         if ended.proposal.scale:
-            state = replaced(state, experiments=())  # nothing of an ordinary scale is to be compared with it
+            state = replaced(state, experiments=Experiments())  # nothing of an ordinary scale is to be compared with it
         files, baseline = self._session.files.run(ended.number), self._session.files.run(0)
         drawn = ended.draw.seed if ended.draw is not None else None
         if not files.work.exists():

@@ -33,7 +33,7 @@ from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import limits, looks
 from autoresearch_tui.session.clock import ClockWatch
-from autoresearch_tui.session.ends import JUDGED, EngineEnd
+from autoresearch_tui.session.ends import EngineEnd
 from autoresearch_tui.session.inbox import Inbox, Request
 from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.util.text import clean_line
@@ -295,7 +295,7 @@ class Engine:
             self._end = EngineEnd.FAILED if self._headless and state.frontier is None else self._finished()
             return self._end is not None
         # What was asked for at another scale has no row, and is waited for.
-        full = 0 < self._rows <= len(state.table) and not any(e.proposal.scale for e in state.waiting)
+        full = 0 < self._rows <= state.rows and not any(e.proposal.scale for e in state.waiting)
         if full and (state.frontier is not None or not self._headless):
             self._end = self._finished()
         elif state.stopping:
@@ -417,7 +417,7 @@ class Engine:
         """Whether what is decided, running and waiting leaves room in the table that was asked for."""
         if not self._rows:
             return True
-        decided = sum(1 for e in self.state.experiments if e.outcome in JUDGED)
+        decided = self.state.rows
         running = sum(1 for e in self.state.in_flight if not e.proposal.scale)
         return decided + running + len(self.state.confirming) + waiting < self._rows
 

@@ -16,7 +16,7 @@ from autoresearch_tui.lab.git import NO_COMMIT, GitError, GitRepo
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import journal
-from autoresearch_tui.session.ends import EngineEnd
+from autoresearch_tui.session.ends import JUDGED, EngineEnd
 from autoresearch_tui.session.fold import fold, state_of
 from autoresearch_tui.session.notifications import ended
 from autoresearch_tui.session.outline import keep_outline, outline
@@ -65,6 +65,7 @@ class Session:
         # Attempts whose ref, and whether branch and tables, may not say yet what the journal says.
         self._stale_refs: set[int] = set()
         self._branch_stale = False
+        self._table = ""  # as of the last record; empty: to be rendered
         self._journal = journal.Journal(self.files.journal)
         self.state = state_of(self.files.journal, self._journal.records)
         # The requests that the journal has the answer to; and none, which most records answer.
@@ -158,12 +159,16 @@ class Session:
         match event:
             case ev.ProposalMade() | ev.ProposalRebased():
                 self._stale_refs.add(event.number)
-            case ev.VerdictGiven() | ev.VerdictOverruled() | ev.FrontierMoved() | ev.JudgementUndone():
+            case ev.VerdictGiven():
                 self._branch_stale = True
+                if self._table and event.verdict in JUDGED:
+                    self._table += results_table.row(self.state.experiments[event.number]) + "\n"
+            case ev.VerdictOverruled() | ev.FrontierMoved() | ev.JudgementUndone():
+                self._branch_stale, self._table = True, ""
 
     def publish_table(self) -> None:
         """Both results.tsv; a foreign one at the lab's top is left alone, and said so once."""
-        text = results_table.render(self.state)
+        text = self._table = self._table or results_table.render(self.state)
         write(self.files.results, text)
         if not self.table.write(text) and not self.state.table_is_foreign:
             note = f"results.tsv was not written by this session; it is left as it is, ours is {self.files.results}"

@@ -16,7 +16,7 @@ from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.comparing import measured
 from autoresearch_tui.session.ends import JUDGED, Outcome
 from autoresearch_tui.session.prior_results import RECORD_ROWS, PriorResult, to_rows
-from autoresearch_tui.session.state import Experiment, Stage, State, better
+from autoresearch_tui.session.state import ORIGIN, Experiment, Stage, State, better
 from autoresearch_tui.sharing import incoming
 from autoresearch_tui.sharing.store import FOLDER, Code, Store
 
@@ -57,7 +57,7 @@ class SharedResults:
         """Propose the best of what is not tried yet, while the lab's number of them is not used up."""
         state, wanted = self._session.state, self._session.lab.settings.share.verify
         best = state.frontier
-        tried = [e for e in state.experiments if e.proposal.origin and e.outcome != Outcome.WITHDRAWN]
+        tried = [e for e in _ours(state) if e.outcome != Outcome.WITHDRAWN]
         # One after the other: the next would be put onto a frontier that this one may move.
         if best is None or best.value is None or len(tried) >= wanted or any(e.stage is not Stage.DONE for e in tried):
             return False
@@ -93,10 +93,16 @@ class SharedResults:
         return None if session.archive.reason_to_withdraw(state, number, made.commit) else made
 
 
+def _ours(state: State) -> list[Experiment]:
+    """What was tried here of others' results."""
+    names = state.experiments.values(ORIGIN) - {""}
+    return sorted((e for name in names for e in state.experiments.having(ORIGIN, name)), key=lambda e: e.number)
+
+
 def candidates(state: State) -> Iterator[PriorResult]:
     """Others' keeps that are judged by our rules and were not tried here, in the order in which they are worth a run:
     first of those whose word held here, then the best of those that beat the frontier, then the rest."""
-    tried = {e.proposal.origin for e in state.experiments}
+    tried = state.experiments.values(ORIGIN)
     keeps = [
         one
         for one in state.shared
@@ -112,8 +118,8 @@ def candidates(state: State) -> Iterator[PriorResult]:
 def _wrong(state: State) -> Counter[str]:
     """How often what a person shared was not kept here."""
     origin = {one.name: one.origin for one in state.shared}
-    judged = (e for e in state.experiments if e.proposal.origin and e.outcome in JUDGED)
-    return Counter(origin.get(e.proposal.origin, "") for e in judged if e.outcome != Outcome.KEEP)
+    judged = (e for e in _ours(state) if e.outcome in JUDGED)
+    return Counter(origin.get(e.origin, "") for e in judged if e.outcome != Outcome.KEEP)
 
 
 def beats(one: PriorResult, state: State) -> bool:

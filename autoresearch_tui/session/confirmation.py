@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session import draws, statistics
 from autoresearch_tui.session.ends import FAILED, Outcome
-from autoresearch_tui.session.state import Experiment, Stage, State
+from autoresearch_tui.session.state import COMMIT, CONFIRMS, Experiment, Stage, State
 from autoresearch_tui.util.frozen import Frozen
 
 MOST = 2
@@ -100,13 +100,13 @@ def _on_draws(pairs: Sequence[draws.Pair], goal: Goal, spread: float | None) -> 
 
 def scores(state: State, commit: str, but: int | None = None) -> list[float]:
     """What each run of a commit scored."""
-    same = (e for e in state.experiments if e.commit == commit and e.number != but)
-    return [e.measured for e in same if e.measured is not None]
+    same = state.experiments.having(COMMIT, commit)
+    return [e.measured for e in same if e.measured is not None and e.number != but]
 
 
 def of(state: State, number: int) -> tuple[Experiment, ...]:
     """The runs that were asked for to confirm an experiment, without those that were withdrawn."""
-    return tuple(e for e in state.experiments if e.proposal.confirms == number and e.outcome != Outcome.WITHDRAWN)
+    return tuple(e for e in state.experiments.having(CONFIRMS, number) if e.outcome != Outcome.WITHDRAWN)
 
 
 def runs_left(state: State, number: int) -> int:

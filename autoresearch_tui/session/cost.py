@@ -45,7 +45,7 @@ def cost(state: State, now: float | None = None) -> Cost:
     running = 0.0
     if state.engine is not None and state.engine.accelerator_usd_per_hour:
         running = max(0.0, moment - timestamps.seconds(state.time)) * state.engine.devices
-    improved = sum(e.outcome == Outcome.KEEP for e in state.experiments if e.number)
+    improved = improvements(state)
     spent = limits.spent(state, moment)
     return Cost(
         researcher_usd=state.usd,
@@ -59,9 +59,15 @@ def cost(state: State, now: float | None = None) -> Cost:
     )
 
 
+def improvements(state: State) -> int:
+    """How many experiments were kept beside the first, the baseline."""
+    first = state.experiments[0] if state.experiments else None
+    return state.ended[Outcome.KEEP] - (first is not None and first.outcome == Outcome.KEEP)
+
+
 def _projected(state: State, now: float) -> float | None:
     """What it will have cost at the end: the researcher's part for each run so far, the devices' for the time left."""
-    engine, took, done = state.engine, limits.usual_seconds(state), len(state.table)
+    engine, took, done = state.engine, limits.usual_seconds(state), state.rows
     hour, rows = limits.until(state), int(state.overrides.get("experiments", "0"))
     if engine is None or took is None or not done or (hour is None and not rows):
         return None

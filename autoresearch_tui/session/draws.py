@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from autoresearch_tui.lab.evaluator import FRESH
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session.state import Experiment, Stage, State
+from autoresearch_tui.session.sequence import Chunk
+from autoresearch_tui.session.state import COMMIT, CONFIRMS, IS_OPEN, Experiment, Stage, State, joined
 from autoresearch_tui.util.frozen import Frozen
 
 _FRONTIERS = 3
@@ -92,11 +93,15 @@ def against_base(state: State, experiment: Experiment) -> Pair | None:
 
 def equals(state: State) -> Iterator[Pair]:
     """Two runs of one commit, on one draw."""
-    for experiment in state.experiments:
+    for experiment in joined([chunk.known(_rescored) for chunk in state.experiments.chunks]):
         for again in experiment.rescored:
             other = state.experiments[again.other]
             if other.commit == experiment.commit and (found := pair(experiment, other)) is not None:
                 yield found
+
+
+def _rescored(chunk: Chunk) -> tuple[Experiment, ...]:
+    return tuple(e for e in chunk if e.rescored)
 
 
 def keeps_copies(state: State) -> bool:
@@ -120,18 +125,18 @@ def copies(state: State) -> frozenset[int]:
         numbers |= {state.judgements[-1].frontier_number, *state.judgements[-1].heads.values()}
     if state.holdout_asked is not None:
         numbers |= {state.holdout_asked.best, state.holdout_asked.baseline}
-    bases = {e.proposal.base for e in state.experiments if e.stage is not Stage.DONE}
-    numbers |= {e.number for e in state.experiments if e.commit in bases}
+    bases = {e.base for e in state.experiments.having(IS_OPEN, True)}
+    numbers |= {e.number for base in bases for e in state.experiments.having(COMMIT, base)}
     return frozenset(n for n in numbers if n is not None and state.experiments[n].value is not None)
 
 
 def _base(state: State, experiment: Experiment) -> Experiment | None:
     """The first experiment that has run the commit which this one changes."""
-    same = (e for e in state.experiments if e.commit == experiment.proposal.base and e.value is not None)
-    return next((e for e in same if e.number != experiment.number), None)
+    same = state.experiments.having(COMMIT, experiment.base)
+    return next((e for e in same if e.value is not None and e.number != experiment.number), None)
 
 
 def _confirming(state: State, experiment: Experiment) -> Iterator[Experiment]:
-    for run in state.experiments:
-        if run.proposal.confirms == experiment.number and run.commit == experiment.commit and run.stage is Stage.DONE:
+    for run in state.experiments.having(CONFIRMS, experiment.number):
+        if run.commit == experiment.commit and run.stage is Stage.DONE:
             yield run

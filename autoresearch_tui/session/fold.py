@@ -14,7 +14,19 @@ from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import FAILED, JUDGED, Opinion, Outcome, RunEnd
 from autoresearch_tui.session.failures import Streak
 from autoresearch_tui.session.journal import JournalDamaged, Scan, scan
-from autoresearch_tui.session.state import TABLE, Experiment, Judgement, Stage, State, WaitingNote, best_keep
+from autoresearch_tui.session.sequence import Experiments
+from autoresearch_tui.session.state import (
+    COMMIT,
+    IS_OPEN,
+    OUTCOME,
+    TABLE,
+    Experiment,
+    Judgement,
+    Stage,
+    State,
+    WaitingNote,
+    best_keep,
+)
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.frozen import replaced
@@ -74,9 +86,7 @@ def _paid(state: State, event: ev.Event, time: str) -> Changes:
 def _update(state: State, number: int, **changes: Any) -> Changes:
     if not 0 <= number < len(state.experiments):
         raise ValueError(f"there is no experiment {number}")
-    experiments = list(state.experiments)
-    experiments[number] = replaced(experiments[number], **changes)
-    return {"experiments": tuple(experiments)}
+    return {"experiments": state.experiments.replacing(replaced(state.experiments[number], **changes))}
 
 
 @singledispatch
@@ -162,15 +172,15 @@ def _(event: ev.ProposalFailed, state: State, time: str) -> Changes:
 def _(event: ev.ProposalMade, state: State, time: str) -> Changes:
     if event.number != len(state.experiments):
         raise ValueError(f"experiment {event.number} cannot follow {len(state.experiments) - 1}")
-    experiments = (*state.experiments, Experiment(event, proposed_at=time))
+    experiments = state.experiments.with_next(Experiment(event, proposed_at=time))
     if event.front not in state.heads and state.heads:  # the front begins where its first proposal does
-        at = next((e.number for e in state.experiments if e.commit == event.base), None)
+        at = next(state.experiments.having(COMMIT, event.base), None)
         if at is not None:
-            return {**_proposed(event, experiments), "heads": _stands(state, event.front, at)}
+            return {**_proposed(event, experiments), "heads": _stands(state, event.front, at.number)}
     return _proposed(event, experiments)
 
 
-def _proposed(event: ev.ProposalMade, experiments: tuple[Experiment, ...]) -> Changes:
+def _proposed(event: ev.ProposalMade, experiments: Experiments) -> Changes:
     if event.repeat_of is not None or event.combines is not None or event.origin:  # no answer of the researcher's
         return {"experiments": experiments}
     answered = {"asked": None, "failed": None, "failures": 0, "failing_proposals": Streak()}
@@ -196,11 +206,11 @@ def _(event: ev.CriticAnswered, state: State, time: str) -> Changes:
 
 
 def _critics_again(state: State) -> Changes:
-    """A critic that was at work died with its engine, and one that gave no answer is asked once more."""
-    experiments = tuple(
-        replaced(e, **_UNCRITICISED) if e.critic is not None and e.critic.opinion == Opinion.NONE else e
-        for e in state.experiments
-    )
+    """A critic that was at work died with its engine, and one that gave no answer is asked once more, while it may."""
+    experiments = state.experiments
+    for each in experiments.having(IS_OPEN, True):
+        if each.critic is not None and each.critic.opinion == Opinion.NONE:
+            experiments = experiments.replacing(replaced(each, **_UNCRITICISED))
     return {"critic_asked": None, "experiments": experiments}
 
 
@@ -264,17 +274,17 @@ def _(event: ev.JudgementUndone, state: State, time: str) -> Changes:
     if back.stage in (Stage.REVIEW, Stage.PROPOSED):
         # The gate opens again, with a clock of its own. The diff may have been merged onto another base since.
         back = replaced(state.experiments[event.number], stage=Stage.PROPOSED, **_RELEASED, **_UNDECIDED)
-    experiments = (*state.experiments[: event.number], back, *state.experiments[event.number + 1 :])
+    experiments = state.experiments.replacing(back)
     changes: Changes = {"experiments": experiments, "judgements": state.judgements[:-1]}
     if back.outcome in JUDGED:
         changes |= {"frontier_number": last.frontier_number, "frontier_history": last.frontier_history}
         changes["heads"] = MappingProxyType({**state.heads, **last.heads})
-        changes["best_number"] = _best(state, experiments)
+        changes["best_number"] = _best(state, experiments.having(OUTCOME, Outcome.KEEP))
     return changes
 
 
 def _best(state: State, experiments: Iterable[Experiment]) -> int | None:
-    """The best keep. Of fresh draws the newest: it has beaten the one before it on one draw."""
+    """The best keep of these. Of fresh draws the newest: it has beaten the one before it on one draw."""
     if not draws.fresh(state):
         return best_keep(experiments, state.goal)
     kept = [e for e in experiments if e.outcome == Outcome.KEEP and e.value is not None]
@@ -437,7 +447,7 @@ def _(event: ev.VerdictOverruled, state: State, time: str) -> Changes:
         reason=f"{event.reason} (by {event.by}, in place of {old.outcome}: {old.reason})",
     )
     changes = _update(state, event.number, verdict=verdict, overruled=old.overruled or old.outcome)
-    changes["best_number"] = _best(state, changes["experiments"])
+    changes["best_number"] = _best(state, changes["experiments"].having(OUTCOME, Outcome.KEEP))
     changes |= _judged(state, event.number, "kept" if event.verdict == Outcome.KEEP else "discarded")
     if event.verdict == Outcome.KEEP:
         return changes | _moved(state, event.number)

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Literal
 
 from autoresearch_tui.session.ends import RunEnd
-from autoresearch_tui.session.state import Experiment, State
+from autoresearch_tui.session.state import COMMIT, Experiment, State
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.frozen import Frozen
 
@@ -81,9 +81,8 @@ def needed_seconds(state: State, experiment: Experiment | None = None) -> float:
         made = experiment.proposal
         equal = [
             e.took_seconds
-            for e in state.experiments
-            if (e.commit, e.proposal.scale, e.proposal.scale_env) == (made.commit, made.scale, made.scale_env)
-            and _finished(e)
+            for e in state.experiments.having(COMMIT, made.commit)
+            if (e.scale, e.proposal.scale_env) == (made.scale, made.scale_env) and _finished(e)
         ]
         if equal:
             return _EQUAL * max(took or 0.0 for took in equal)
@@ -135,7 +134,7 @@ def local(moment: float) -> str:
 
 def _took(state: State) -> Iterator[float]:
     """The last finished runs', newest first."""
-    took = (each.took_seconds for each in reversed(state.experiments) if _finished(each) and not each.proposal.scale)
+    took = (each.took_seconds for each in reversed(state.experiments) if _finished(each) and not each.scale)
     return (seconds for seconds in islice(took, _LAST) if seconds is not None)
 
 

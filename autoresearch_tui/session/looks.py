@@ -7,6 +7,8 @@ nothing is selected by it; it makes the noise known. Nor is a baseline, or a run
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import chain
 from typing import Protocol
 
 from autoresearch_tui.lab.evaluator import FIXED
@@ -14,6 +16,7 @@ from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session import draws, statistics
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import Outcome
+from autoresearch_tui.session.sequence import Chunk
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.frozen import Frozen
 
@@ -168,10 +171,13 @@ def counted(count: int) -> str:
 
 def _candidate(experiment: Experiment, state: State) -> bool:
     """Whether it could be kept, once it has a score."""
-    made = experiment.proposal
-    if made.repeat_of is not None or made.scale or not made.number:
+    return _could_be_kept(experiment, state.experiments[0].commit)
+
+
+def _could_be_kept(experiment: Experiment, baseline: str) -> bool:
+    if experiment.repeat_of is not None or experiment.scale or not experiment.number:
         return False
-    return made.commit != state.experiments[0].proposal.commit
+    return experiment.commit != baseline
 
 
 def is_look(experiment: Experiment, state: State) -> bool:
@@ -183,7 +189,15 @@ def spent(state: State) -> int:
     """How many looks the session has taken; 0 where every verdict draws new data."""
     if state.session is None or state.session.evaluator != FIXED:
         return 0
-    return sum(is_look(each, state) for each in state.experiments)
+    return state.experiments.known(_looks, _count, state.experiments[0].commit) if state.experiments else 0
+
+
+def _looks(chunk: Chunk, baseline: str) -> int:
+    return sum(_could_be_kept(each, baseline) and each.measured is not None for each in chunk)
+
+
+def _count(parts: Sequence[int]) -> int:
+    return sum(parts)
 
 
 def left(state: State, but: Experiment | None = None) -> int | None:
@@ -236,14 +250,22 @@ def noise_of(state: State) -> float | None:
     Of both kinds of chance: `spread` is one run's, and `stderr`, the median of the session's, a difference's, whose
     variance is that of two scores.
     """
+    spread, error = statistics.spread(state), state.experiments.known(_squares, _median)
+    if spread is None and error is None:
+        return None
+    noise = math.sqrt((spread or 0.0) ** 2 + (error or 0.0) / 2)
+    return noise or None  # equal runs that are equal say nothing about the data
+
+
+def _squares(chunk: Chunk) -> list[float]:
+    return [e.stderr**2 for e in chunk if e.stderr is not None]
+
+
+def _median(parts: Sequence[list[float]]) -> float | None:
     import statistics as medians  # not needed by those who only read what was worked out
 
-    spread = statistics.spread(state)
-    squares = [e.verdict.stderr**2 for e in state.experiments if e.verdict is not None and e.verdict.stderr is not None]
-    if spread is None and not squares:
-        return None
-    noise = math.sqrt((spread or 0.0) ** 2 + (medians.median(squares) if squares else 0.0) / 2)
-    return noise or None  # equal runs that are equal say nothing about the data
+    squares = list(chain.from_iterable(parts))
+    return medians.median(squares) if squares else None
 
 
 def expected_maximum(count: int) -> float:

@@ -45,7 +45,7 @@ def ended(event: ev.EngineStopped) -> News:
 
 def _verdicts(before: State, after: State) -> list[News]:
     found = []
-    for experiment in after.experiments:
+    for experiment in after.experiments.changed(before.experiments):
         number = experiment.number
         old = before.experiments[number] if number < len(before.experiments) else None
         if experiment is old or not experiment.outcome or (old is not None and old.outcome):

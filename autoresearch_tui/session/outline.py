@@ -13,7 +13,6 @@ import contextlib
 import json
 import time
 import zlib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -28,7 +27,7 @@ from autoresearch_tui.session import limits, looks, undo
 from autoresearch_tui.session.cost import Cost, cost
 from autoresearch_tui.session.ends import JUDGED, Outcome
 from autoresearch_tui.session.journal import from_fields, to_fields, type_name
-from autoresearch_tui.session.state import IN_FLIGHT, WAITING, Experiment, Stage, State
+from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.util import atomic, timestamps
 from autoresearch_tui.util.frozen import Frozen
 
@@ -119,11 +118,7 @@ class Outline(Frozen):
 
 def outline(state: State) -> Outline:
     """What a state amounts to."""
-    experiments = state.experiments
-    done = Stage.DONE
-    unfinished = [e for e in experiments if e.stage is not done]
-    flying = tuple(e for e in unfinished if e.stage in IN_FLIGHT)
-    started = (e for e in experiments if e.started_at)
+    experiments, flying = state.experiments, state.in_flight
     newest = state.verdicts - 1
     return Outline(
         seq=state.seq,
@@ -143,14 +138,14 @@ def outline(state: State) -> Outline:
         failed=state.failed,
         failed_at=state.failed_at,
         in_flight=flying,
-        waiting=tuple(e for e in unfinished if e.stage in WAITING),
+        waiting=state.waiting,
         baseline=experiments[0] if experiments else None,
         best=state.best,
         frontier=state.frontier,
-        shown=flying[-1] if flying else max(started, key=lambda e: e.started_at, default=None),
+        shown=flying[-1] if flying else state.started_last,
         judged=next((e for e in reversed(experiments) if e.judged_after == newest and e.outcome in JUDGED), None),
         experiments=len(experiments),
-        counts=Counter(filter(None, (e.outcome for e in experiments))),
+        counts=dict(state.ended),
         cost=cost(state),
         limit=limits.end(state, timestamps.seconds(state.time)),
         needed_seconds=limits.needed_seconds(state),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from itertools import chain
+from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -14,6 +17,7 @@ from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import JUDGED, Opinion, Outcome
 from autoresearch_tui.session.failures import Streak
+from autoresearch_tui.session.sequence import Chunk, Experiments
 from autoresearch_tui.util import timestamps
 
 if TYPE_CHECKING:
@@ -132,6 +136,52 @@ class Experiment:
         return self.proposal.description
 
     @property
+    def base(self) -> str:
+        """The commit that it changes."""
+        return self.proposal.base
+
+    @property
+    def author(self) -> str:
+        return self.proposal.author
+
+    @property
+    def front(self) -> int:
+        return self.proposal.front
+
+    @property
+    def repeat_of(self) -> int | None:
+        return self.proposal.repeat_of
+
+    @property
+    def combines(self) -> int | None:
+        return self.proposal.combines
+
+    @property
+    def confirms(self) -> int | None:
+        return self.proposal.confirms
+
+    @property
+    def fixes(self) -> int | None:
+        return self.proposal.fixes
+
+    @property
+    def exploratory(self) -> bool:
+        return self.proposal.exploratory
+
+    @property
+    def scale(self) -> float:
+        return self.proposal.scale
+
+    @property
+    def origin(self) -> str:
+        return self.proposal.origin
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is still to come of it."""
+        return self.stage is not Stage.DONE
+
+    @property
     def deadline(self) -> str:
         """When the policy answers for the human; empty if it does not."""
         return self.review.deadline if self.review else ""
@@ -201,6 +251,11 @@ class Experiment:
         if self.value is None and self.stage is not Stage.CONFIRMING:
             return None
         return self.value if self.score is None else self.score.value
+
+    @property
+    def stderr(self) -> float | None:
+        """Standard error of the difference to the frontier that its verdict went by."""
+        return self.verdict.stderr if self.verdict else None
 
     @property
     def memory_gb(self) -> float:
@@ -284,7 +339,7 @@ class State:
     sandbox: ev.SandboxChecked | None = None
     stopped: ev.EngineStopped | None = None
     overrides: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    experiments: tuple[Experiment, ...] = ()
+    experiments: Experiments = field(default_factory=Experiments)
     verdicts: int = 0
     frontier_number: int | None = None
     best_number: int | None = None
@@ -373,12 +428,12 @@ class State:
     @property
     def in_flight(self) -> tuple[Experiment, ...]:
         """The experiments between launch and verdict, oldest first: at most one for each device."""
-        return tuple(e for e in self.experiments if e.stage in IN_FLIGHT)
+        return self.experiments.known(_in_flight, joined)
 
     @property
     def running(self) -> Experiment | None:
         """The newest experiment between launch and verdict, where there is one."""
-        return next((e for e in reversed(self.experiments) if e.stage in IN_FLIGHT), None)
+        return self.in_flight[-1] if self.in_flight else None
 
     @property
     def unsandboxed(self) -> bool:
@@ -402,34 +457,113 @@ class State:
     @property
     def waiting(self) -> tuple[Experiment, ...]:
         """Proposals between their making and their launch, oldest first."""
-        return tuple(e for e in self.experiments if e.stage in WAITING)
+        return self.experiments.known(_waiting, joined)
 
     @property
     def confirming(self) -> tuple[Experiment, ...]:
         """The experiments whose verdict waits for other runs, oldest first."""
-        return tuple(e for e in self.experiments if e.stage is Stage.CONFIRMING)
+        return self.experiments.known(_confirming, joined)
 
     @property
     def table(self) -> tuple[Experiment, ...]:
         """The rows of results.tsv: every experiment that has a verdict, in the order of their verdicts."""
-        return tuple(sorted((e for e in self.experiments if e.outcome in JUDGED), key=lambda e: e.judged_after))
+        return self.experiments.known(_judged, _in_order)
+
+    @property
+    def rows(self) -> int:
+        """How many rows results.tsv has."""
+        return sum(self.ended[outcome] for outcome in JUDGED)
+
+    @property
+    def ended(self) -> Counter[str]:
+        """How many experiments ended how."""
+        return self.experiments.known(_ended, _added)
+
+    @property
+    def started_last(self) -> Experiment | None:
+        """The experiment whose run was started last; None before the first."""
+        return self.experiments.known(_started_last, _newest_start)
+
+    @property
+    def kept(self) -> tuple[Experiment, ...]:
+        """The experiments that were kept, oldest first."""
+        return tuple(self.experiments.having(OUTCOME, Outcome.KEEP))
 
     @property
     def usd(self) -> float:
         """What proposals, opinions on them and digests have cost, failed ones included, as far as prices are known."""
-        return (
-            self.failed_usd + self.critic_usd + self.digest_usd + sum(e.proposal.usd or 0.0 for e in self.experiments)
-        )
+        return self.failed_usd + self.critic_usd + self.digest_usd + self.experiments.known(_usd, _sum)
 
     @property
     def tokens(self) -> int:
         """What these have taken in tokens, failed ones included, as far as they are counted."""
-        return (
-            self.failed_tokens
-            + self.critic_tokens
-            + self.digest_tokens
-            + sum(e.proposal.tokens for e in self.experiments)
-        )
+        return self.failed_tokens + self.critic_tokens + self.digest_tokens + self.experiments.known(_tokens, _count)
+
+
+# What experiments are looked up by.
+OUTCOME, COMMIT, AUTHOR, BASE, FRONT = map(attrgetter, ("outcome", "commit", "author", "base", "front"))
+CONFIRMS, COMBINES, FIXES, ORIGIN, SCALE = map(attrgetter, ("confirms", "combines", "fixes", "origin", "scale"))
+EXPLORATORY, IS_OPEN, STATUS, REPEAT_OF = map(attrgetter, ("exploratory", "is_open", "status", "repeat_of"))
+
+
+def _in_flight(chunk: Chunk) -> tuple[Experiment, ...]:
+    return tuple(e for e in chunk.having(IS_OPEN, True) if e.stage in IN_FLIGHT)
+
+
+def _waiting(chunk: Chunk) -> tuple[Experiment, ...]:
+    return tuple(e for e in chunk.having(IS_OPEN, True) if e.stage in WAITING)
+
+
+def _confirming(chunk: Chunk) -> tuple[Experiment, ...]:
+    return tuple(e for e in chunk.having(IS_OPEN, True) if e.stage is Stage.CONFIRMING)
+
+
+def joined(parts: Sequence[tuple[Experiment, ...]]) -> tuple[Experiment, ...]:
+    """What each chunk has, one after the other."""
+    return tuple(chain.from_iterable(parts))
+
+
+def _judged(chunk: Chunk) -> tuple[Experiment, ...]:
+    return tuple(e for e in chunk if e.outcome in JUDGED)
+
+
+def _in_order(parts: Sequence[tuple[Experiment, ...]]) -> tuple[Experiment, ...]:
+    return tuple(sorted(chain.from_iterable(parts), key=attrgetter("judged_after")))
+
+
+def _ended(chunk: Chunk) -> Counter[str]:
+    return Counter(e.outcome for e in chunk if e.outcome is not None)
+
+
+def _added(parts: Sequence[Counter[str]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for part in parts:
+        total.update(part)
+    return total
+
+
+def _started_last(chunk: Chunk) -> Experiment | None:
+    return max((e for e in chunk if e.started_at), key=attrgetter("started_at"), default=None)
+
+
+def _newest_start(parts: Sequence[Experiment | None]) -> Experiment | None:
+    return max((e for e in parts if e is not None), key=attrgetter("started_at"), default=None)
+
+
+def _sum(parts: Sequence[float]) -> float:
+    return sum(parts)
+
+
+def _count(parts: Sequence[int]) -> int:
+    return sum(parts)
+
+
+def _usd(chunk: Chunk) -> float:
+    return sum(e.proposal.usd or 0.0 for e in chunk)
+
+
+def _tokens(chunk: Chunk) -> int:
+    return sum(e.proposal.tokens for e in chunk)
 
 
 def better(state: State, value: float) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from autoresearch_tui.session import draws
 from autoresearch_tui.session.ends import Outcome
+from autoresearch_tui.session.sequence import Chunk
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.frozen import Frozen
 
@@ -54,18 +55,29 @@ def _pooled(state: State) -> tuple[float, int]:
     if draws.fresh(state):
         apart = [each.value - each.other for each in draws.equals(state)]
         return math.fsum(d * d for d in apart) / 2, len(apart)
-    # Worked out after each record, and most commits run once.
-    first: dict[str, float] = {}
-    groups: dict[str, list[float]] = {}
-    for experiment in state.experiments:
+    return state.experiments.known(_measured, _together)
+
+
+def _measured(chunk: Chunk) -> dict[str, tuple[float, ...]]:
+    """The scores of each commit's runs."""
+    found: dict[str, tuple[float, ...]] = {}
+    for experiment in chunk:
         if (value := experiment.measured) is not None:
-            commit = experiment.proposal.commit
-            if commit in first:
-                groups.setdefault(commit, [first[commit]]).append(value)
-            else:
-                first[commit] = value
+            found[experiment.commit] = (*found.get(experiment.commit, ()), value)
+    return found
+
+
+def _together(parts: Sequence[dict[str, tuple[float, ...]]]) -> tuple[float, int]:
+    # Worked out after each verdict, and most commits run once.
+    all_of: dict[str, tuple[float, ...]] = {}
+    again: set[str] = set()
+    for part in parts:
+        again.update(commit for commit, values in part.items() if len(values) > 1)
+        twice = all_of.keys() & part.keys()
+        again |= twice
+        all_of |= {**part, **{commit: (*all_of[commit], *part[commit]) for commit in twice}} if twice else part
     squares, freedom = 0.0, 0
-    for values in groups.values():
+    for values in (all_of[commit] for commit in all_of if commit in again):
         mean = math.fsum(values) / len(values)
         squares += math.fsum((value - mean) ** 2 for value in values)
         freedom += len(values) - 1
@@ -151,18 +163,32 @@ def changed_names(diff: str) -> frozenset[str]:
 
 def gains(state: State) -> dict[int, float]:
     """For each scored experiment on a scored base how much better it is than that; negative: worse."""
-    scored: dict[str, float] = {}
+    return _gains(state, (e for e in state.experiments if e.value is not None))
+
+
+def _gains(state: State, experiments: Iterable[Experiment]) -> dict[int, float]:
+    first = {} if draws.fresh(state) else state.experiments.known(_first_scores, _first_of_each)
     found: dict[int, float] = {}
-    for experiment in state.experiments:
-        base = scored.get(experiment.proposal.base)
+    for experiment in experiments:
         if experiment.value is None:
             continue
         if draws.fresh(state):
             if (pair := draws.against_base(state, experiment)) is not None:
                 found[experiment.number] = state.goal.gain(pair.other, pair.value)
-        elif base is not None:
-            found[experiment.number] = state.goal.gain(base, experiment.value)
-        scored.setdefault(experiment.commit, experiment.value)
+        elif (base := first.get(experiment.base)) is not None and base[0] < experiment.number:
+            found[experiment.number] = state.goal.gain(base[1], experiment.value)
+    return found
+
+
+def _first_scores(chunk: Chunk) -> dict[str, tuple[int, float]]:
+    """By commit: the number and the score of its first run with one."""
+    return {e.commit: (e.number, e.value) for e in reversed(chunk) if e.value is not None}
+
+
+def _first_of_each(parts: Sequence[dict[str, tuple[int, float]]]) -> dict[str, tuple[int, float]]:
+    found: dict[str, tuple[int, float]] = {}
+    for part in reversed(parts):
+        found.update(part)
     return found
 
 
@@ -195,10 +221,10 @@ def judged(state: State) -> Iterator[Judged]:
 def near_noise(state: State) -> tuple[Experiment, ...]:
     """Kept experiments whose gain chance may explain: a second run may turn them round."""
     measured = spread(state)
-    won = gains(state)
+    won = _gains(state, state.kept)
     found = []
-    for experiment in state.experiments:
-        if experiment.outcome != Outcome.KEEP or experiment.number not in won:
+    for experiment in state.kept:
+        if experiment.number not in won:
             continue
         gain = won[experiment.number]
         stderr = experiment.verdict.stderr if experiment.verdict else None
@@ -228,8 +254,8 @@ def gaps(state: State) -> tuple[Gap, ...]:
     """The baseline and every keep since that has a sealed score, in order."""
     return tuple(
         Gap(e.number, e.value, e.score.sealed)
-        for e in state.experiments
-        if e.outcome == Outcome.KEEP and e.value is not None and e.score is not None and e.score.sealed is not None
+        for e in state.kept
+        if e.value is not None and e.score is not None and e.score.sealed is not None
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from autoresearch_tui.session import limits, statistics
 from autoresearch_tui.session.ends import Outcome
-from autoresearch_tui.session.state import Experiment, Stage, State
+from autoresearch_tui.session.state import AUTHOR, COMMIT, SCALE, Experiment, Stage, State
 from autoresearch_tui.util.frozen import Frozen
 
 BASELINE = "baseline"
@@ -43,7 +43,7 @@ def score(experiment: Experiment) -> float | None:
 
 def baseline(state: State) -> Experiment | None:
     """The first baseline with a score."""
-    return next((e for e in state.experiments if e.proposal.author == BASELINE and e.value is not None), None)
+    return next((e for e in state.experiments.having(AUTHOR, BASELINE) if e.value is not None), None)
 
 
 def run_of(state: State, commit: str, scale: Scale, after: int = -1) -> Experiment | None:
@@ -51,7 +51,7 @@ def run_of(state: State, commit: str, scale: Scale, after: int = -1) -> Experime
 
     `after`: one that failed, or was vetoed, earlier than this experiment does not count.
     """
-    runs = [e for e in state.experiments if e.commit == commit and scale_of(e) == scale]
+    runs = [e for e in state.experiments.having(COMMIT, commit) if scale_of(e) == scale]
     scored = [e for e in runs if score(e) is not None]
     started = [e for e in runs if e.stage is not Stage.DONE]
     others = [e for e in runs if e.number > after]
@@ -90,8 +90,8 @@ def transfer(state: State, experiment: Experiment) -> Transfer | None:
     start = baseline(state)
     if start is None or start.value is None or experiment.value is None or experiment.commit == start.commit:
         return None
-    runs = (e for e in reversed(state.experiments) if e.commit == experiment.commit and e.outcome == Outcome.SCALED)
-    run = next(runs, None)
+    runs = state.experiments.newest(COMMIT, experiment.commit)
+    run = next((e for e in runs if e.outcome == Outcome.SCALED), None)
     scale = scale_of(run) if run is not None else None
     if run is None or scale is None:
         return None
@@ -115,12 +115,17 @@ def missing(state: State, experiment: Experiment, scale: Scale) -> tuple[Experim
     return tuple({each.commit: each for each in found}.values())
 
 
+def _at(state: State, scale: Scale) -> list[Experiment]:
+    """All runs at this scale, oldest first."""
+    return [e for e in state.experiments.having(SCALE, scale.factor) if scale_of(e) == scale]
+
+
 def lacks_baseline(state: State, scale: Scale) -> Experiment | None:
     """The baseline, where another commit has a score at this scale, and the baseline has not run there since."""
     start = baseline(state)
     if start is None:
         return None
-    others = (e for e in state.experiments if e.commit != start.commit and scale_of(e) == scale)
+    others = (e for e in _at(state, scale) if e.commit != start.commit)
     wanted = [e for e in others if score(e) is not None]
     return start if wanted and run_of(state, start.commit, scale, after=wanted[-1].number) is None else None
 
@@ -130,10 +135,10 @@ def after_keeps(state: State, scale: Scale, every: int) -> Experiment | None:
     best, start = state.best, baseline(state)
     if not every or best is None or start is None or best.commit == start.commit:
         return None
-    tried = [e for e in state.experiments if scale_of(e) == scale and e.commit != start.commit]
+    tried = [e for e in _at(state, scale) if e.commit != start.commit]
     if any(e.commit == best.commit for e in tried):
         return None
-    keeps = (e for e in state.experiments if e.outcome == Outcome.KEEP and e.proposal.author != BASELINE)
+    keeps = (e for e in state.kept if e.author != BASELINE)
     return best if sum(1 for e in keeps if not tried or e.ended_at > tried[-1].proposed_at) >= every else None
 
 

@@ -19,11 +19,7 @@ def too_late(state: State) -> str:
     if judgement.what == "approved":
         return _launched(state, number)
     if judgement.what == "vetoed":
-        later = (
-            e
-            for e in state.experiments[judgement.made :]
-            if e.proposal.repeat_of is None and e.proposal.combines is None
-        )
+        later = (e for e in state.experiments.since(judgement.made) if e.repeat_of is None and e.combines is None)
         instead = next(later, None)
         return f"#{instead.number} was proposed in place of #{number}" if instead else ""
     if state.verdicts > judgement.verdicts:

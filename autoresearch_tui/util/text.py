@@ -49,10 +49,15 @@ def cell_text(cell: str) -> str:
 
 def describe(text: str, limit: int = DESCRIPTION_LIMIT) -> str:
     """A description that fits one cell of results.tsv: one line, single spaces, ``-`` when nothing is left."""
-    kept = "".join(
-        " " if unicodedata.category(c) in {"Cc", "Zl", "Zp"} else c
-        for c in text
-        if unicodedata.category(c) not in {"Cf", "Cs", "Co"}
+    plain = text.isascii() and text.isprintable()  # as most are
+    kept = (
+        text
+        if plain
+        else "".join(
+            " " if unicodedata.category(c) in {"Cc", "Zl", "Zp"} else c
+            for c in text
+            if unicodedata.category(c) not in {"Cf", "Cs", "Co"}
+        )
     )
     line = " ".join(kept.split())
     if len(line) > limit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import Outcome, RunEnd
+from autoresearch_tui.session.sequence import Experiments
 from autoresearch_tui.session.state import Experiment, Stage, State, best_keep
 
 
@@ -57,4 +58,4 @@ def state(*experiments: Experiment, goal: str = "minimize", **more: object) -> S
     frontier = keeps[-1] if keeps else None
     best = best_keep(experiments, Goal(goal))
     known = {"frontier_number": frontier, "best_number": best, **more}
-    return State(session=began, experiments=experiments, **known)  # type: ignore[arg-type]
+    return State(session=began, experiments=Experiments.of(experiments), **known)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ def due(state: State, ended: Experiment) -> ev.DataDrawn | None:
     """
     if not draws.fresh(state) or ended.draw is not None:
         return None
-    shared = (e.draw.seed for e in state.experiments if ended.proposal.scale and e.proposal.scale and e.draw)
+    shared = (e.draw.seed for e in state.experiments if ended.scale and e.scale and e.draw)
     return ev.DataDrawn(ended.number, next(shared, secrets.randbelow(MOST_DRAWS)))
 
 

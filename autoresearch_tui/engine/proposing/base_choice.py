@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 from autoresearch_tui.engine.gate import BASELINE, REPEAT, SHARED
 from autoresearch_tui.engine.proposing import fronts
@@ -11,11 +13,13 @@ from autoresearch_tui.engine.proposing.fronts import RESTART_AFTER
 from autoresearch_tui.lab.settings import SearchSettings
 from autoresearch_tui.session import draws
 from autoresearch_tui.session.ends import SCORED, Outcome, RunEnd
-from autoresearch_tui.session.state import Experiment, State
+from autoresearch_tui.session.sequence import Chunk
+from autoresearch_tui.session.state import COMBINES, EXPLORATORY, FIXES, Experiment, State
 
 TODAY = SearchSettings()
 RESTART_EVERY = 5
 _BEST = 3
+_WON_AMONG = 1000  # verdicts
 _MENDED_AMONG = 3
 _MEND_TRIES = 3
 # A run that a human ended, or that was lost with its machine, says nothing about its change.
@@ -51,7 +55,7 @@ def crash_to_fix(state: State) -> Experiment | None:
     """A crash of late whose change has not been sent back yet. Once each, and a fixed one is not fixed again."""
     if state.failures >= _MEND_TRIES:
         return None
-    answered = {e.proposal.fixes for e in state.experiments}
+    answered = state.experiments.values(FIXES)
     for experiment in reversed(state.table[-_MENDED_AMONG:]):
         run = experiment.run
         ended = run is not None and run.reason not in _NOT_ITS_FAULT and not run.referee_killed
@@ -63,25 +67,30 @@ def crash_to_fix(state: State) -> Experiment | None:
 
 def restart(state: State) -> Experiment | None:
     """An earlier keep to start a side branch from, now and then on a plateau that lasts; else None."""
-    if since_keep(state) < RESTART_AFTER or any(e.proposal.exploratory for e in state.experiments[1 - RESTART_EVERY :]):
+    if since_keep(state) < RESTART_AFTER or any(e.exploratory for e in state.experiments[1 - RESTART_EVERY :]):
         return None
     best = state.frontier
-    kept = [e for e in state.experiments if e.outcome == Outcome.KEEP and best is not None and e.commit != best.commit]
+    kept = [e for e in state.kept if best is not None and e.commit != best.commit]
     kept.sort(key=partial(draws.order, state))
-    turn = sum(1 for e in state.experiments if e.proposal.exploratory and e.proposal.fixes is None)
+    turn = sum(1 for e in state.experiments.having(EXPLORATORY, True) if e.fixes is None)
     return kept[turn % min(len(kept), _BEST)] if kept else None
 
 
 def since_keep(state: State) -> int:
     """Verdicts since the best front last moved, repeats apart."""
     best = None if state.frontier is None else state.frontier.proposal.front
-    own = [e for e in reversed(state.table) if e.proposal.repeat_of is None]
-    moved = (e.outcome == Outcome.KEEP or (e.advanced and e.proposal.front == best) for e in own)
-    return next((count for count, each in enumerate(moved) if each), len(own))
+    count = 0
+    for each in reversed(state.table):
+        if each.repeat_of is None:
+            if each.outcome == Outcome.KEEP or (each.advanced and each.front == best):
+                return count
+            count += 1
+    return count
 
 
 def won_on_stale_base(state: State) -> Experiment | None:
-    """The newest experiment that won against its base while another won too, and that the frontier does not have.
+    """The newest experiment of late that won against its base while another won too, and that the frontier does not
+    have.
 
     That comes of several devices, where the second to be judged is measured against the first, and of a proposal that
     was run on its own base because it clashed with the frontier.
@@ -89,20 +98,31 @@ def won_on_stale_base(state: State) -> Experiment | None:
     best = state.frontier
     if best is None:
         return None
-    by_commit = {e.commit: e for e in state.experiments if e.proposal.repeat_of is None}
-    inside, at = {best.commit}, best.proposal.base
+    by_commit = state.experiments.known(_own_by_commit, _newest_of_each)
+    inside, at = {best.commit}, best.base
     while at in by_commit and at not in inside:
         inside.add(at)
-        at = by_commit[at].proposal.base
-    joined = {e.proposal.combines for e in state.experiments}
-    for late in reversed(state.table):
-        base = by_commit.get(late.proposal.base)
-        judged = late.outcome in SCORED and late.proposal.repeat_of is None
-        apart = not late.proposal.exploratory and late.commit not in inside and late.number not in joined
-        apart = apart and late.proposal.front == best.proposal.front
+        at = by_commit[at].base
+    joined = state.experiments.values(COMBINES)
+    for late in islice(reversed(state.table), _WON_AMONG):
+        base = by_commit.get(late.base)
+        judged = late.outcome in SCORED and late.repeat_of is None
+        apart = not late.exploratory and late.commit not in inside and late.number not in joined
+        apart = apart and late.front == best.front
         if judged and apart and base is not None and base.commit in inside - {best.commit} and _won(late, base, state):
             return late
     return None
+
+
+def _own_by_commit(chunk: Chunk) -> dict[str, Experiment]:
+    return {e.commit: e for e in chunk if e.repeat_of is None}
+
+
+def _newest_of_each(parts: Sequence[dict[str, Experiment]]) -> dict[str, Experiment]:
+    found: dict[str, Experiment] = {}
+    for part in parts:
+        found.update(part)
+    return found
 
 
 def _won(late: Experiment, base: Experiment, state: State) -> bool:

@@ -11,13 +11,14 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
+from itertools import islice
 
 from autoresearch_tui.engine.gate import BASELINE, JOIN, REPEAT
 from autoresearch_tui.engine.proposing import duplicates
 from autoresearch_tui.lab.settings import SearchSettings
 from autoresearch_tui.session import draws, statistics
-from autoresearch_tui.session.ends import JUDGED, Outcome
-from autoresearch_tui.session.state import Experiment, State
+from autoresearch_tui.session.ends import JUDGED
+from autoresearch_tui.session.state import COMBINES, FRONT, Experiment, State
 
 RESTART_AFTER = 20
 """Verdicts without a keep that make a plateau."""
@@ -46,18 +47,18 @@ def choose(state: State, search: SearchSettings, *, stale: int) -> int:
 def _since_opening(state: State) -> int:
     """Verdicts since the first proposal of the newest front."""
     first: dict[int, int] = {}
-    for experiment in state.experiments:
-        first.setdefault(experiment.proposal.front, experiment.number)
+    for front in state.experiments.values(FRONT):
+        first[front] = next(state.experiments.having(FRONT, front)).number
     newest = max(first.values(), default=0)
     return sum(1 for e in state.table if e.number > newest)
 
 
 def pick(state: State, alive: Sequence[int]) -> int:
     """The front whose upper bound on what one more hour gains is highest; one without a run in the window at once."""
-    own = [e for e in state.experiments if e.proposal.author not in (BASELINE, REPEAT, JOIN)]
-    runs = [e for e in own if e.outcome is None or e.outcome in JUDGED][-_WINDOW:]
+    own = (e for e in reversed(state.experiments) if e.author not in (BASELINE, REPEAT, JOIN))
+    runs = [*islice((e for e in own if e.outcome is None or e.outcome in JUDGED), _WINDOW)][::-1]
     worth = _worth(state, runs)
-    hours = {front: sum(_hours(e, runs) for e in runs if e.proposal.front == front) for front in alive}
+    hours = {front: sum(_hours(e, runs) for e in runs if e.front == front) for front in alive}
     total = sum(hours.values())
     usual = total / len(runs) if runs else 0.0
 
@@ -65,7 +66,7 @@ def pick(state: State, alive: Sequence[int]) -> int:
         if not hours[front]:
             return math.inf
         count = hours[front] / usual
-        mean = sum(worth[e.number] for e in runs if e.proposal.front == front) / count
+        mean = sum(worth[e.number] for e in runs if e.front == front) / count
         return mean + math.sqrt(_CURIOSITY * math.log(max(len(runs), 2)) / count)
 
     return max(alive, key=lambda front: (bound(front), -front))
@@ -90,7 +91,8 @@ def _hours(experiment: Experiment, runs: Sequence[Experiment]) -> float:
 def novel(state: State, experiment: Experiment) -> bool:
     """Whether no experiment before it was nearly the same idea."""
     wanted = _idea(experiment.description)
-    return not any(duplicates.alike(wanted, _idea(e.description)) for e in state.experiments[: experiment.number])
+    earlier = islice(state.experiments, experiment.number)
+    return not any(duplicates.alike(wanted, _idea(e.description)) for e in earlier)
 
 
 _idea = lru_cache(maxsize=8192)(duplicates.idea)
@@ -100,9 +102,9 @@ def start(state: State, front: int) -> str:
     """The commit where a front stands, or begins: the best keep that no other stands at, else the first."""
     if front in state.heads:
         return state.head_commit(front)
-    kept = [e for e in state.experiments if e.outcome == Outcome.KEEP and e.number not in state.heads.values()]
+    kept = [e for e in state.kept if e.number not in state.heads.values()]
     if not kept:
-        kept = [e for e in state.experiments if e.outcome == Outcome.KEEP][:1]
+        kept = [*state.kept[:1]]
     kept.sort(key=partial(draws.order, state))
     return kept[0].commit if kept else state.frontier_commit
 
@@ -117,12 +119,12 @@ def to_cross(state: State) -> list[Experiment]:
     best = best_head(state)
     if best is None or len(state.heads) < 2:
         return []
-    if any(e.proposal.combines is not None for e in state.experiments[-CROSS_EVERY:]):
+    if any(e.combines is not None for e in state.experiments[-CROSS_EVERY:]):
         return []
-    gains, crossed = statistics.gains(state), {e.proposal.combines for e in state.experiments}
+    gains, crossed = statistics.gains(state), state.experiments.values(COMBINES)
     known = _lineage(state, best)
-    won = [e for e in state.experiments if e.advanced and e.proposal.author != BASELINE and e.number not in crossed]
-    others = [e for e in won if e.proposal.front != best.proposal.front and e.number not in known]
+    won = [e for e in state.experiments if e.advanced and e.author != BASELINE and e.number not in crossed]
+    others = [e for e in won if e.front != best.proposal.front and e.number not in known]
     return sorted(others, key=lambda e: -gains.get(e.number, 0.0))
 
 
@@ -132,7 +134,7 @@ def _lineage(state: State, head: Experiment) -> set[int]:
     found: set[int] = set()
     while head.number not in found:
         found.add(head.number)
-        head = at.get(head.proposal.base, head)
+        head = at.get(head.base, head)
     return found
 
 

@@ -23,7 +23,7 @@ from autoresearch_tui.researchers.base import Brief, Researcher
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.clock import due
 from autoresearch_tui.session.ends import SCORED
-from autoresearch_tui.session.state import Stage, State
+from autoresearch_tui.session.state import AUTHOR, COMMIT, Stage, State
 from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.errors import UserError
 
@@ -176,7 +176,7 @@ class ProposalQueue:
         return (start, draft) if draft is not None else (base_choice.choose(state, can_fix=False, search=search), None)
 
     def _remember(self) -> None:
-        verdicts = len(self._session.state.table)
+        verdicts = self._session.state.rows
         # A lab that was deleted is not to come back as a folder with lessons in it.
         if verdicts != self._noted and self._session.files.folder.is_dir():
             # A journal for reading: that it cannot be written must not stop the loop.
@@ -224,7 +224,7 @@ class ProposalQueue:
             self._session.append(ev.PauseAsked("engine", answer.error))
 
     def _baselines_done(self, state: State) -> bool:
-        baselines = [e for e in state.experiments if e.proposal.author == BASELINE]
+        baselines = [*state.experiments.having(AUTHOR, BASELINE)]
         settings = self._session.lab.settings
         on_their_way = sum(1 for e in baselines if e.stage is not Stage.DONE)
         if on_their_way >= max(1, len(settings.run.devices)):
@@ -242,7 +242,7 @@ class ProposalQueue:
             return
         state = self._session.state
         assert state.session is not None
-        earlier = [e for e in state.experiments if e.proposal.author == BASELINE]
+        earlier = [*state.experiments.having(AUTHOR, BASELINE)]
         first = next((e for e in earlier if e.value is not None or e.stage is not Stage.DONE), None)
         seed = len(earlier) if first is not None else 0
         number, base = len(state.experiments), state.session.base
@@ -261,4 +261,4 @@ class ProposalQueue:
 
 
 def _number_of(state: State, commit: str) -> int | None:
-    return next((e.number for e in state.experiments if e.commit == commit), None)
+    return next((e.number for e in state.experiments.having(COMMIT, commit)), None)

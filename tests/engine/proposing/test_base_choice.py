@@ -42,7 +42,7 @@ def test_a_plateau_that_lasts_restarts_from_earlier_keeps_in_turn() -> None:
             bases.append(start.base)
             asked.append(number)
         made = experiment(number, "discard", 0.95, base=start.base, exploratory=start.exploratory)
-        now = replace(now, experiments=(*now.experiments, made))
+        now = replace(now, experiments=now.experiments.with_next(made))
     # The best of the earlier keeps first: c3 is the frontier.
     assert bases == ["c2", "c1", "c0", "c2"]
     assert {after - before for before, after in pairwise(asked)} == {RESTART_EVERY}

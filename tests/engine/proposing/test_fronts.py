@@ -22,6 +22,7 @@ from autoresearch_tui.researchers.by_front import ByFront
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.fold import fold_all
 from autoresearch_tui.session.journal import decode, encode, read
+from autoresearch_tui.session.sequence import Experiments
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.errors import UserError
 from tests.conftest import SETTINGS
@@ -50,7 +51,7 @@ def shares(worth: dict[int, float], rounds: int = 60, took: dict[int, float] | N
         front = fronts.pick(now, sorted(worth))
         gain = worth[front]
         one = ran(number, front, 100.0 - gain, leads=gain > 0, took=(took or {}).get(front, 300))
-        now = replace(now, experiments=(*now.experiments, one))
+        now = replace(now, experiments=now.experiments.with_next(one))
     return Counter(e.proposal.front for e in now.experiments[1:])
 
 
@@ -118,7 +119,7 @@ def test_a_plateau_opens_fronts_one_after_the_other_up_to_four() -> None:
             opened.append((number, start.base))
             heads[start.front] = int(start.base[1:])
         one = replace(ran(number, start.front, 0.95, base=start.base), judged_after=number)
-        now = replace(now, experiments=(*now.experiments, one), heads=heads)
+        now = replace(now, experiments=now.experiments.with_next(one), heads=heads)
     assert [base for _, base in opened] == ["c2", "c1", "c0"]
     assert opened[0][0] == 4 + RESTART_AFTER
     assert all(later - before >= RESTART_AFTER for (before, _), (later, _) in pairwise(opened))
@@ -130,10 +131,12 @@ def test_what_won_elsewhere_is_crossed_once_and_now_and_then() -> None:
     now = state(experiment(0, "keep", 1.0), experiment(1, "keep", 0.8), small, large, *later, heads={0: 1, 1: 3})
     assert [e.number for e in fronts.to_cross(now)] == [3, 2]
     joined = experiment(9, "discard", 0.85, base="c1", combines=3)
-    now = replace(now, experiments=(*now.experiments, joined))
+    now = replace(now, experiments=now.experiments.with_next(joined))
     assert fronts.to_cross(now) == []  # not two in a row
     more = tuple(experiment(n, "discard", 0.9) for n in range(10, 10 + fronts.CROSS_EVERY))
-    assert [e.number for e in fronts.to_cross(replace(now, experiments=(*now.experiments, *more)))] == [2]
+    assert [e.number for e in fronts.to_cross(replace(now, experiments=Experiments.of([*now.experiments, *more])))] == [
+        2
+    ]
 
 
 PROGRAM = """# Program

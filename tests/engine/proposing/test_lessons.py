@@ -14,6 +14,7 @@ from autoresearch_tui.lab import paths as labs
 from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.researchers import prompt
 from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.sequence import Experiments
 from tests.conftest import TRAIN
 from tests.engine.making import experiment, state
 from tests.engine.test_loop import Script, running, turn
@@ -129,7 +130,9 @@ def test_a_sealed_score_reaches_no_request(lab_folder: Path) -> None:
     head = repo.head()
     told = replace(
         told,
-        experiments=tuple(replace(e, proposal=replace(e.proposal, commit=head, base=head)) for e in told.experiments),
+        experiments=Experiments.of(
+            replace(e, proposal=replace(e.proposal, commit=head, base=head)) for e in told.experiments
+        ),
     )
     lessons.keep(lab_folder / "lessons.md", told)
     brief = replace(

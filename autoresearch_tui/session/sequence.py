@@ -1,0 +1,181 @@
+"""A session's experiments, however many: a sequence that is never changed, in chunks.
+
+Another sequence, with one experiment more or one replaced, shares all chunks but one with it. What is worked out of a
+chunk is remembered with it, so a question about all experiments costs the work of the chunks that are new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+if TYPE_CHECKING:
+    from autoresearch_tui.session.state import Experiment
+
+CHUNK = 256
+"""So many experiments share a chunk; experiment `n` is in chunk `n // CHUNK`."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Chunk(Sequence["Experiment"]):
+    """Neighbours, and what was worked out of them."""
+
+    __slots__ = ("_experiments", "_known")
+
+    def __init__(self, experiments: tuple[Experiment, ...]) -> None:
+        self._experiments = experiments
+        self._known: dict[object, Any] = {}
+
+    def known(self, work: Callable[..., T], *args: object) -> T:
+        """`work(chunk, *args)`, which is done once."""
+        key = (work, *args) if args else work
+        try:
+            found: T = self._known[key]
+        except KeyError:
+            found = self._known[key] = work(self, *args)
+        return found
+
+    def having(self, key: Callable[[Experiment], object], value: object) -> tuple[Experiment, ...]:
+        """Those of which `key` says `value`. The key is a function at the top of a module."""
+        return self.known(_index, key).get(value, ())
+
+    @overload
+    def __getitem__(self, place: int) -> Experiment: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Experiment, ...]: ...
+    def __getitem__(self, place: int | slice) -> Experiment | tuple[Experiment, ...]:
+        return self._experiments[place]
+
+    def __iter__(self) -> Iterator[Experiment]:
+        return iter(self._experiments)
+
+    def __reversed__(self) -> Iterator[Experiment]:
+        return reversed(self._experiments)
+
+    def __len__(self) -> int:
+        return len(self._experiments)
+
+
+class Experiments(Sequence["Experiment"]):
+    """`experiments[n]` is experiment n."""
+
+    def __init__(self, chunks: tuple[Chunk, ...] = (), together: dict[object, tuple[Any, Any]] | None = None) -> None:
+        self.chunks = chunks
+        self._length = (len(chunks) - 1) * CHUNK + len(chunks[-1]) if chunks else 0
+        # What was worked out of all of them last, with the parts that it was made of; sequences that follow each other
+        # share it.
+        self._together: dict[object, tuple[Any, Any]] = {} if together is None else together
+
+    @classmethod
+    def of(cls, experiments: Iterable[Experiment]) -> Experiments:
+        """These, which are numbered from 0."""
+        known = tuple(experiments)
+        return cls(tuple(Chunk(known[at : at + CHUNK]) for at in range(0, len(known), CHUNK)))
+
+    # ── another one ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def with_next(self, experiment: Experiment) -> Experiments:
+        """One more."""
+        if self._length % CHUNK == 0:
+            return Experiments((*self.chunks, Chunk((experiment,))), self._together)
+        return Experiments((*self.chunks[:-1], Chunk((*self.chunks[-1], experiment))), self._together)
+
+    def replacing(self, experiment: Experiment) -> Experiments:
+        """This one in place of the one with its number."""
+        at, place = divmod(experiment.number, CHUNK)
+        chunk = list(self.chunks[at])
+        chunk[place] = experiment
+        return self.with_chunk(at, Chunk(tuple(chunk)))
+
+    def with_chunk(self, at: int, chunk: Chunk) -> Experiments:
+        """Another chunk in the place of one."""
+        return Experiments((*self.chunks[:at], chunk, *self.chunks[at + 1 :]), self._together)
+
+    # ── questions about all ─────────────────────────────────────────────────────────────────────────────────────
+
+    def known(self, work: Callable[..., T], together: Callable[[Sequence[T]], R], *args: object) -> R:
+        """`together` of what `work(chunk, *args)` gives for each chunk: pure functions, at the top of a module."""
+        parts = [chunk.known(work, *args) for chunk in self.chunks]
+        key = (together, work, *args)
+        before = self._together.get(key)
+        if before is not None and before[0] == parts:
+            result: R = before[1]
+            return result
+        result = together(parts)
+        self._together[key] = (parts, result)
+        return result
+
+    def having(self, key: Callable[[Experiment], object], value: object) -> Iterator[Experiment]:
+        """Those of which `key` says `value`, in order."""
+        return chain.from_iterable(chunk.having(key, value) for chunk in self.chunks)
+
+    def newest(self, key: Callable[[Experiment], object], value: object) -> Iterator[Experiment]:
+        """The same, the newest first."""
+        for chunk in reversed(self.chunks):
+            yield from reversed(chunk.having(key, value))
+
+    def values(self, key: Callable[[Experiment], T]) -> set[T]:
+        """All that `key` says."""
+        found: set[Any] = set()
+        for chunk in self.chunks:
+            found.update(chunk.known(_index, key))
+        return found
+
+    def changed(self, before: Experiments) -> Iterator[Experiment]:
+        """Those that are not what they were before, or are new."""
+        old = (*before.chunks, *([None] * (len(self.chunks) - len(before.chunks))))
+        for mine, other in zip(self.chunks, old, strict=False):
+            if mine is not other:
+                for place, experiment in enumerate(mine):
+                    if other is None or place >= len(other) or other[place] is not experiment:
+                        yield experiment
+
+    # ── a sequence ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    @overload
+    def __getitem__(self, number: int) -> Experiment: ...
+    @overload
+    def __getitem__(self, number: slice) -> tuple[Experiment, ...]: ...
+    def __getitem__(self, number: int | slice) -> Experiment | tuple[Experiment, ...]:
+        if isinstance(number, slice):
+            return tuple(self[n] for n in range(*number.indices(self._length)))
+        if number < 0:
+            number += self._length
+        if not 0 <= number < self._length:
+            raise IndexError(f"there is no experiment {number}")
+        return self.chunks[number // CHUNK][number % CHUNK]
+
+    def since(self, number: int) -> Iterator[Experiment]:
+        """From this number on."""
+        return (self[n] for n in range(number, self._length))
+
+    def __iter__(self) -> Iterator[Experiment]:
+        return chain.from_iterable(self.chunks)
+
+    def __reversed__(self) -> Iterator[Experiment]:
+        return chain.from_iterable(map(reversed, reversed(self.chunks)))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Experiments):
+            return tuple(self) == other
+        return len(self) == len(other) and all(
+            mine is its or tuple(mine) == tuple(its) for mine, its in zip(self.chunks, other.chunks, strict=True)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Experiments({len(self)})"
+
+
+def _index(chunk: Chunk, key: Callable[[Experiment], object]) -> dict[object, tuple[Experiment, ...]]:
+    found: dict[object, list[Experiment]] = {}
+    for experiment in chunk:
+        found.setdefault(key(experiment), []).append(experiment)
+    return {value: tuple(having) for value, having in found.items()}
