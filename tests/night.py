@@ -203,7 +203,7 @@ class Night:
     def _locked(self) -> dict[str, str]:
         if self.repo is None or self.lab is None:
             return {"prepare.py": "0" * 64}
-        from autoresearch_tui.engine.judging.scoring import hashes
+        from autoresearch_tui.engine.judging.assessment import hashes
 
         return hashes(self.lab.root, self.lab.settings.lab.locked)
 

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from autoresearch_tui.engine import kept
+from autoresearch_tui.engine.executor import Executor, ThisMachine
 from autoresearch_tui.engine.gate import BASELINE
 from autoresearch_tui.engine.judging import clock, drawing, referee, rescoring, score_file, scoring, transferring
 from autoresearch_tui.engine.judging.curve_watch import CurveWatch
-from autoresearch_tui.engine.launching import Launcher, LaunchRefused, tidy
-from autoresearch_tui.engine.preconditions import Preconditions
+from autoresearch_tui.engine.launching import LaunchRefused
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab.git import GitError
 from autoresearch_tui.logs import encoding, lines
 from autoresearch_tui.logs.score_search import number_keys
 from autoresearch_tui.logs.trace import read_trace
-from autoresearch_tui.runs import compile_cache, runner
-from autoresearch_tui.runs.environment import environment
+from autoresearch_tui.runs import runner
 from autoresearch_tui.sandbox import for_runs, shared
-from autoresearch_tui.session import draws
+from autoresearch_tui.session import draws, fleet, fleet_baselines
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.clock import since
 from autoresearch_tui.session.ends import SCORED, Outcome, RunEnd
@@ -65,9 +62,11 @@ class Runs:
     frontier of its moment.
     """
 
-    def __init__(self, session: Session, deliver: Callable[[Scored], None]) -> None:
-        """`deliver` takes a score, or why there is none yet, from the scoring thread to the engine's."""
+    def __init__(self, session: Session, deliver: Callable[[Scored], None], executor: Executor | None = None) -> None:
+        """`deliver` takes a score, or why there is none yet, from the scoring thread to the engine's. `executor`: who
+        executes the runs, by default this machine."""
         self._session = session
+        self._executor = executor or ThisMachine(session.launcher, session.files)
         self._deliver = deliver
         self._scoring: dict[int, threading.Thread] = {}
         self._rescoring: int | None = None  # one at a time: they may work in the same copy
@@ -77,20 +76,25 @@ class Runs:
         self._tidied: State | None = None  # the state of the last time
         self._curves = CurveWatch(session)
         self._told = ""
-        lab, folder = session.lab, session.files.folder
-        self._preconditions = Preconditions(folder, environment(lab, folder), shared=lab.settings.run.share_accelerator)
 
-    def free_device(self) -> str | None:
-        """A device on which nothing runs; None if there is none. The only one of most labs is called ""."""
+    @property
+    def devices(self) -> Sequence[str]:
+        """The devices that may be given a run now, the busy ones included. The only one of most labs is called ""."""
+        known = self._session.state.fleet.devices
+        return [name for name in self._executor.devices if name not in known or known[name].usable]
+
+    @property
+    def free_devices(self) -> Sequence[str]:
+        """Those on which nothing runs."""
         used = {e.device for e in self._session.state.in_flight}
-        return next((name for name in self._session.lab.settings.run.devices or ("",) if name not in used), None)
+        return [name for name in self.devices if name not in used]
 
     def launch(self, experiment: Experiment, device: str) -> None:
         """Start an approved experiment on a free device. Where its bytes are not the approved ones, the loop pauses.
 
         Raises TroubleError if the machine is not fit for a run now.
         """
-        self._preconditions.check(device)
+        self._executor.check(device)
         try:
             self._start(experiment, device)
         except LaunchRefused as refused:
@@ -103,15 +107,16 @@ class Runs:
         """Ask the present runs, or only that of `number`, to end; what follows is decided when they have."""
         for running in self._session.state.in_flight:
             if running.stage is Stage.RUNNING and number in (None, running.number):
-                runner.stop(self._session.files.run(running.number).folder)
+                self._executor.stop(self._session.files.run(running.number))
 
     @property
     def busy(self) -> bool:
         """Whether a run is executed or scored at this moment, whatever the journal has of it."""
         if self._scoring:
             return True
-        folders = (self._session.files.run(e.number).folder for e in self._session.state.in_flight)
-        return any(runner.look(folder).state is runner.RunState.RUNNING for folder in folders)
+        state, files = self._session.state, self._session.files
+        looks = (self._executor.look(files.run(e.number)) for e in state.in_flight)
+        return any(status.state is runner.RunState.RUNNING for status in looks)
 
     def interrupt(self) -> None:
         """End the present runs as a machine that shuts down does: as lost ones, they are run again by the next start.
@@ -119,7 +124,7 @@ class Runs:
         For a stop that cannot be journalled, after which nothing would say that a human ended them.
         """
         for running in self._session.state.in_flight:
-            runner.stop(self._session.files.run(running.number).folder, signal.SIGTERM)
+            self._executor.stop(self._session.files.run(running.number), signal.SIGTERM)
 
     def invalidate(self, why: str) -> None:
         """The present runs were not timed as the others are: they are stopped, put back and run again."""
@@ -130,6 +135,11 @@ class Runs:
 
     def step(self) -> bool:
         """Bring an experiment in flight forward; False if there is nothing to do now."""
+        if (roster := self._executor.roster()) is not None:
+            for event in fleet.changes(self._session.state.fleet, roster):
+                self._session.append(event)
+            if (unfit := fleet_baselines.to_set_aside(self._session.state)) is not None:
+                self._session.append(unfit)
         return any(self._advance(running) for running in self._session.state.in_flight)
 
     def _advance(self, running: Experiment) -> bool:
@@ -152,6 +162,7 @@ class Runs:
     def close(self) -> None:
         """No score is wanted any more here; the runs themselves continue. What is being written is written."""
         self._closed.set()
+        self._executor.close()
         deadline = time.monotonic() + _LAST_SECONDS
         for thread in self._scoring.values():
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -166,37 +177,32 @@ class Runs:
             return
         again = draws.copies(state)
         for number in sorted(n for n in self._copies if state.experiments[n].stage not in NEEDS_COPY):
-            if tidy(self._session.files.run(number), work=number not in again):
+            if self._executor.tidy(self._session.files.run(number), work=number not in again):
                 self._copies.remove(number)
             self._lasting |= again & {number}
         if self._rescoring is None:  # which may be at work in one of them
             over = sorted(self._lasting - again)
-            self._lasting -= {number for number in over if tidy(self._session.files.run(number))}
+            self._lasting -= {number for number in over if self._executor.tidy(self._session.files.run(number))}
         self._tidied = state
 
     def _start(self, experiment: Experiment, device: str) -> None:
-        files, launcher = self._session.files.run(experiment.number), self._launcher(experiment)
+        files = self._session.files.run(experiment.number)
         self._copies.add(experiment.number)
-        launcher.prepare(experiment, files)
-        compile_cache.restore(self._session.files.compiled, files.scratch)
+        self._executor.prepare(experiment, files)
         self._session.append(ev.RunStarted(experiment.number, experiment.commit, experiment.attempt + 1, device))
-        launcher.start(self._session.state.experiments[experiment.number], files)
-
-    def _launcher(self, experiment: Experiment) -> Launcher:
-        """At the scale that it is to run at."""
-        return replace(self._session.launcher, lab=transferring.lab_of(self._session.lab, experiment))
+        self._executor.start(self._session.state.experiments[experiment.number], files)
 
     def _look(self, running: Experiment) -> bool:
         files = self._session.files.run(running.number)
-        status = runner.look(files.folder)
+        status = self._executor.look(files)
         if status.state is runner.RunState.NOT_STARTED:
             # The engine died between its intent and the launch.
-            self._launcher(running).start(running, files)
+            self._executor.start(running, files)
             return False
         if status.state is runner.RunState.RUNNING:
             if running.stop is not None or running.given_up is not None or self._unwanted(running):
                 # Asked for already, perhaps by an engine that died before it could do it.
-                runner.stop(files.folder)
+                self._executor.stop(files)
             elif given_up := self._curves.look(running):
                 self._session.append(given_up)
                 return True
@@ -251,7 +257,7 @@ class Runs:
         if experiment.run.referee_killed:
             return True
         if experiment.run.reason == RunEnd.CRASHED:
-            return self._preconditions.lost(experiment.device)
+            return self._executor.lost(experiment.device)
         return experiment.run.reason in _MACHINE
 
     def _unwanted(self, experiment: Experiment) -> bool:
@@ -267,7 +273,7 @@ class Runs:
         """
         if ended.number in self._scoring:
             return False
-        state, launcher = self._session.state, self._launcher(ended)
+        state = self._session.state
         session = state.session
         if ended.proposal.scale:
             state = replaced(state, experiments=Experiments())  # nothing of an ordinary scale is to be compared with it
@@ -279,11 +285,12 @@ class Runs:
         assert session is not None and ended.run is not None
         end = ended.run
 
+        settings = transferring.lab_of(self._session.lab, ended).settings
+
         def score() -> ev.RunScored:
-            cwd, env = launcher.cwd(files), launcher.environment(files, ended.proposal.seed, ended.device)
-            env |= drawing.environment(ended)
-            settings = launcher.lab.settings
-            return scoring.score(end, files, cwd, settings, session.locked, env, self._closed, state, baseline)
+            env = drawing.environment(ended)
+            assessed = self._executor.assess(ended, files, session.locked, env, self._closed)
+            return scoring.score(end, files, settings, assessed, state, baseline, drawn)
 
         self._in_thread(ended.number, score, partial(scoring.unscorable, ended.number))
         return False
@@ -345,7 +352,7 @@ class Runs:
 
     def _conclude(self, experiment: Experiment, verdict: ev.VerdictGiven) -> None:
         if experiment.proposal.author == BASELINE or verdict.verdict == Outcome.KEEP:
-            self._keep_compiled(experiment)
+            self._executor.keep_compiled(self._session.files.run(experiment.number))
         if verdict.verdict == Outcome.KEEP:
             self._keep_files(experiment)
         before = self._session.state
@@ -361,25 +368,10 @@ class Runs:
         elif (pause := drawing.pause(before, experiment, verdict)) is not None:
             self._session.append(pause)
 
-    def _keep_compiled(self, experiment: Experiment) -> None:
-        """The next runs differ little from this one, and need not compile what it has compiled."""
-        files, store = self._session.files.run(experiment.number), self._session.files.compiled
-        if not self._session.lab.settings.metric.referee:
-            compile_cache.save(files.scratch, store)
-            return
-        with contextlib.suppress(OSError):  # they compile anew
-            compile_cache.keep(files.compiled, store)
-
     def _keep_files(self, experiment: Experiment) -> None:
         """What the human wants of a frontier; before the verdict is written down, for a restart clears its folder."""
-        run, files = self._session.lab.settings.run, self._session.files.run(experiment.number)
-        if not run.keep or not files.work.exists():
-            return
-        cwd = self._session.launcher.cwd(files)
-        problem = kept.save(files, cwd, run.keep, run.keep_max_gb * 2**30)
-        if draws.keeps_copies(self._session.state):
-            rescoring.lend(files, cwd)
-        if problem:
+        files, lend = self._session.files.run(experiment.number), draws.keeps_copies(self._session.state)
+        if problem := self._executor.keep_files(files, lend=lend):
             self._session.append(ev.CommandRefused("run.keep", f"#{experiment.number}: {problem}"))
 
     def _prune_files(self) -> None:

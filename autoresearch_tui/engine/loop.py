@@ -18,6 +18,7 @@ from autoresearch_tui.engine import gate, startup
 from autoresearch_tui.engine.backoff import Backoff, TroubleError, message, remedy
 from autoresearch_tui.engine.commands import CommandHandler, repeat
 from autoresearch_tui.engine.digest import Authors, DigestResult, Digests
+from autoresearch_tui.engine.executor import Executor
 from autoresearch_tui.engine.experiments import Runs, Scored, ScoringFailed
 from autoresearch_tui.engine.gate import BASELINE, REPEAT
 from autoresearch_tui.engine.judging import confirming, transferring
@@ -31,7 +32,7 @@ from autoresearch_tui.lab.git import GitError
 from autoresearch_tui.researchers.base import Critic, Researcher
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session import limits, looks
+from autoresearch_tui.session import fleet_baselines, limits, looks
 from autoresearch_tui.session.clock import ClockWatch
 from autoresearch_tui.session.ends import EngineEnd
 from autoresearch_tui.session.inbox import Inbox, Request
@@ -57,10 +58,12 @@ class Engine:
         authors: Authors | None = None,
         rows: int = 0,
         clocks: ClockWatch | None = None,
+        executor: Executor | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         """`authors`: who writes the page when the session ends by itself; None: nobody does. `rows`: finish when the
-        table has that many; 0 = never. `now`: the clock that `--until` is held against.
+        table has that many; 0 = never. `executor`: who executes the runs, by default this machine. `now`: the clock
+        that `--until` is held against.
         """
         self._session = session
         self._headless = headless
@@ -69,8 +72,8 @@ class Engine:
         self._inbox = Inbox(session.files.inbox, session.answered)
         # Requests that were heeded in trouble, and wait there until they can be journalled.
         self._heeded: set[str] = set()
-        self._runs = Runs(session, self._arrived.put)
-        self._asking = ProposalQueue(session, researcher, self._arrived.put, self._wanted)
+        self._runs = Runs(session, self._arrived.put, executor)
+        self._asking = ProposalQueue(session, researcher, self._arrived.put, self._wanted, lambda: self._runs.devices)
         self._opinions = SecondOpinions(session, critic, self._arrived.put, self._may_run)
         self._digests = Digests(session, authors, self._arrived.put)
         self._holdout = Opening(self._arrived.put)
@@ -234,7 +237,7 @@ class Engine:
             or self._keep_to_testing_budget()
             or self._holdout.step(self._session.launcher, self._session.files, self.state)
             or confirming.step(self._session, self._runs.judge, self._may_run)
-            or transferring.step(self._session, self._now(), idle=self._runs.free_device() is not None)
+            or transferring.step(self._session, self._now(), idle=bool(self._runs.free_devices))
             or self._end_session()
             or self._rebase_waiting()
             or self._pass_gate()
@@ -370,8 +373,10 @@ class Engine:
     def _next_start(self) -> tuple[Experiment, str] | None:
         """The experiment that can start now, and its device."""
         state = self.state
-        device = self._runs.free_device()
-        if device is None or self._leaving or state.paused or state.stopping:
+        if self._leaving or state.paused or state.stopping:
+            return None
+        devices = self._runs.free_devices
+        if not devices:
             return None
         moment, room = datetime.now(UTC), self._rows_wanted(0)
         free = (e for e in state.waiting if e.stage is Stage.APPROVED and not e.held_at(moment))
@@ -381,8 +386,13 @@ class Engine:
         may = (e for e in approved if state.frontier is not None or e.proposal.author == BASELINE)
         # A verdict that waits comes first: what is proposed meanwhile starts from the old frontier.
         first = sorted(may, key=lambda e: (e.proposal.confirms is None, not e.proposal.scale))
-        ready = next((e for e in first if limits.fits(state, now, e) and looks.room(state, e)), None)
-        return (ready, device) if ready is not None else None
+        fitting = [e for e in first if limits.fits(state, now, e) and looks.room(state, e)]
+        for device in devices:
+            # A node is compared with the others before anything is decided on it.
+            ready = fleet_baselines.ready(state, device)
+            if found := next((e for e in fitting if ready or e.proposal.author == BASELINE), None):
+                return found, device
+        return None
 
     def _may_run(self, experiment: Experiment) -> bool:
         """Whether one more run of its commit finds room in the table, and ends in time."""
@@ -402,7 +412,7 @@ class Engine:
     def _use_rest(self) -> bool:
         """Repeat the best, to see how far equal runs lie apart."""
         best = self._repeatable()
-        if best is None or self._runs.free_device() is None or self._leaving:
+        if best is None or not self._runs.free_devices or self._leaving:
             return False
         self._session.append(repeat(self._session, best))
         made = self.state.experiments[-1]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
+from autoresearch_tui.session.device_events import DeviceJoined, DeviceLeft, DeviceSetAside, NodeRefused
 from autoresearch_tui.session.ends import EngineEnd, Opinion
 from autoresearch_tui.session.evaluation_events import (
     BudgetRenewed,
@@ -35,7 +36,7 @@ from autoresearch_tui.session.run_events import (
 )
 from autoresearch_tui.util.frozen import Frozen
 
-# The events of runs and of the evaluation have files of their own; code that makes or reads one finds all of them here.
+# Those of runs, of devices and of the evaluation have files of their own; code that makes or reads one finds all here.
 __all__ = [
     "BudgetRenewed",
     "CommandRedundant",
@@ -43,6 +44,9 @@ __all__ = [
     "CriticAnswered",
     "CriticAsked",
     "DataDrawn",
+    "DeviceJoined",
+    "DeviceLeft",
+    "DeviceSetAside",
     "DigestAsked",
     "DigestWritten",
     "EngineStarted",
@@ -53,6 +57,7 @@ __all__ = [
     "HoldoutAsked",
     "HoldoutOpened",
     "JudgementUndone",
+    "NodeRefused",
     "NoteGiven",
     "NoteWithdrawn",
     "PauseAsked",
@@ -508,6 +513,10 @@ Event = (
     | HoldoutOpened
     | DigestAsked
     | DigestWritten
+    | DeviceJoined
+    | DeviceLeft
+    | DeviceSetAside
+    | NodeRefused
     | CommandRefused
     | CommandRedundant
     | RecordLost

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from autoresearch_tui.session import draws, prior_results
+from autoresearch_tui.session import draws, fleet, prior_results
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import FAILED, JUDGED, Opinion, Outcome, RunEnd
 from autoresearch_tui.session.failures import Streak
@@ -142,6 +142,18 @@ def _(event: ev.EngineStopped, state: State, time: str) -> Changes:
 @_changes.register
 def _(event: ev.SandboxChecked, state: State, time: str) -> Changes:
     return {"sandbox": event}
+
+
+@_changes.register(ev.DeviceJoined)
+@_changes.register(ev.DeviceLeft)
+@_changes.register(ev.DeviceSetAside)
+@_changes.register(ev.NodeRefused)
+def _(event: fleet.Change, state: State, time: str) -> Changes:
+    now = fleet.after(state.fleet, event, time)
+    # What is paid for, and how many runs end in an hour, goes by the devices that are there.
+    present = max(1, sum(not device.left for device in now.devices.values()))
+    engine = replaced(state.engine, devices=present) if state.engine is not None else None
+    return {"fleet": now, "engine": engine, "last_engine": engine or state.last_engine}
 
 
 @_changes.register

@@ -17,6 +17,7 @@ from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import JUDGED, Opinion, Outcome
 from autoresearch_tui.session.failures import Streak
+from autoresearch_tui.session.fleet import Fleet
 from autoresearch_tui.session.sequence import Chunk, Experiments
 from autoresearch_tui.util import timestamps
 
@@ -337,6 +338,8 @@ class State:
     """Paid seconds of all devices together, as far as they have a price; :mod:`cost` says what is counted."""
     device_usd: float = 0.0
     sandbox: ev.SandboxChecked | None = None
+    fleet: Fleet = field(default_factory=Fleet)
+    """The devices of a cluster, where one executes the runs."""
     stopped: ev.EngineStopped | None = None
     overrides: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     experiments: Experiments = field(default_factory=Experiments)

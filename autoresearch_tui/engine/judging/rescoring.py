@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from autoresearch_tui.engine.judging import referee, score_file, scoring
+from autoresearch_tui.engine.judging.assessment import tampered
 from autoresearch_tui.engine.launching import Launcher, tidy
 from autoresearch_tui.lab.evaluator import DRAW
 from autoresearch_tui.lab.session_files import RunFiles, SessionFiles
@@ -64,7 +65,7 @@ def again(
         lend(theirs, launcher.cwd(place))
         source = place
     cwd = launcher.cwd(source)
-    if problem := scoring.tampered(source, cwd, state.session.locked, settings):
+    if problem := tampered(source, cwd, state.session.locked, settings):
         return referee.RefereeResult(None, problem, {})
     whole = {**launcher.environment(place, experiment.proposal.seed, experiment.device), **env}
     said = referee.start(settings, place, theirs, cwd, whole, cancelled)

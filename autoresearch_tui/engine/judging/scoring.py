@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -14,7 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from autoresearch_tui.engine.judging import clock, referee, score_file
-from autoresearch_tui.lab.evaluator import DRAW, EMBARGOED
+from autoresearch_tui.engine.judging.assessment import Assessment
+from autoresearch_tui.lab.evaluator import EMBARGOED
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.session_files import RunFiles
 from autoresearch_tui.lab.settings import MetricSettings, Settings
@@ -40,45 +39,29 @@ _REASON = 300
 _LAST_WORD = 160
 
 
-def hashes(folder: Path, paths: tuple[str, ...]) -> dict[str, str]:
-    """The sha256 of each file's bytes; empty for a file that is not there, not a plain one, or shut."""
-    found: dict[str, str] = {}
-    for path in paths:
-        file = folder / path
-        try:
-            plain = file.is_file() and not file.is_symlink()
-            found[path] = hashlib.sha256(file.read_bytes()).hexdigest() if plain else ""
-        except PermissionError:  # by the run: trying again would not help
-            found[path] = ""
-    return found
-
-
 def score(
     ended: ev.RunEnded,
     files: RunFiles,
-    cwd: Path,
     settings: Settings,
-    locked: Mapping[str, str],
-    env: Mapping[str, str],
-    cancelled: threading.Event,
+    assessed: Assessment,
     state: State,
     baseline: RunFiles,
+    draw: int | None = None,
 ) -> ev.RunScored:
-    """The score of a run that finished, written to score.json as well. Slow where the lab has a referee.
+    """The score of a run that finished, written to score.json as well.
 
-    `cwd` is the folder that the training command ran in, whose locked files must still be the session's. `baseline`
-    are the files of the first run, whose log is what others are held against. Raises OSError, also if it was
-    cancelled.
+    `assessed` is what the machine says that it ran on, `baseline` are the files of the first run, whose log is what
+    others are held against, `draw` is that of fresh data. Raises OSError.
     """
     doubts: tuple[str, ...] = ()
-    said = referee.RefereeResult(None, "", {})
+    said = assessed.said
     found = _printed(files.log, settings.metric) if not settings.metric.referee else score_search.Found(None)
     summary = dict(lines.parse_summary(encoding.piece(files.log, _TAIL, found.at)))
     trace = read_trace(files.log)
-    if problem := tampered(files, cwd, locked, settings):
-        source, said = SELF_REPORTED, referee.RefereeResult(None, problem, {})
+    if assessed.tampered:
+        source = SELF_REPORTED
     elif settings.metric.referee:
-        source, said = REFEREE, referee.read_or_run(settings, files, cwd, env, cancelled)
+        source = REFEREE
     else:
         problem = _with_last_line(found.problem, files) if found.absent else found.problem
         source, said = SELF_REPORTED, referee.RefereeResult(found.value, problem, {})
@@ -123,19 +106,10 @@ def score(
         marks = tuple(mark for check in checks if (mark := check(own, state, settings.run)))
         scored = replace(scored, doubts=scored.doubts + marks)
     details = {name: said.details[name] for name in score_file.DETAILS if name in said.details}
-    details |= {"draw": int(env[DRAW])} if DRAW in env else {}
+    details |= {"draw": draw} if draw is not None else {}
     details |= {EMBARGOED: said.sealed} if embargoed else {}
     write(files.score, json.dumps({"metric": settings.metric.name, **journal.to_fields(scored), **details}) + "\n")
     return scored
-
-
-def tampered(files: RunFiles, cwd: Path, locked: Mapping[str, str], settings: Settings) -> str:
-    """What a run did to the folder that it ran in, so that no referee is to look at it; empty if nothing."""
-    if any(path.is_relative_to(files.work) and path.is_symlink() for path in (cwd, *cwd.parents)):
-        return "the run put a link in place of its own folder"  # a referee would be started wherever it leads
-    visible = tuple(path for path in locked if path in settings.lab.visible)
-    touched = [path for path, digest in hashes(cwd, visible).items() if digest != locked[path]]
-    return f"{', '.join(touched)} was changed during the run" if touched else ""
 
 
 def unscorable(number: int, error: Exception) -> ev.RunScored:

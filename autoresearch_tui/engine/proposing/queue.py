@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from autoresearch_tui.engine import history
@@ -21,6 +21,7 @@ from autoresearch_tui.lab import paths as labs
 from autoresearch_tui.lab.settings import front_as_researcher
 from autoresearch_tui.researchers.base import Brief, Researcher
 from autoresearch_tui.session import events as ev
+from autoresearch_tui.session import fleet_baselines
 from autoresearch_tui.session.clock import due
 from autoresearch_tui.session.ends import SCORED
 from autoresearch_tui.session.state import AUTHOR, COMMIT, Stage, State
@@ -39,11 +40,14 @@ class ProposalQueue:
         researcher: Researcher,
         deliver: Callable[[ProposalResult], None],
         rows_wanted: Callable[[int], bool],
+        devices: Callable[[], Sequence[str]],
     ) -> None:
-        """`rows_wanted(n)`: whether the table has room for one more beside n proposals that wait."""
+        """`rows_wanted(n)`: whether the table has room for one more beside n proposals that wait. `devices`: on which
+        runs can be executed now."""
         self._session = session
         self._proposer = Proposer(researcher, session.voices, deliver)
         self._rows_wanted = rows_wanted
+        self._devices = devices
         self._answer: ProposalResult | None = None
         self._smoke_test = SmokeTest(session.launcher, session.files.folder / "smoke-test")
         self._noted = -1
@@ -79,7 +83,7 @@ class ProposalQueue:
         # Beside one that the critic does not agree with, another is asked for.
         filled = [e for e in state.waiting if not e.goes_back]
         proposals = sum(1 for e in filled if e.proposal.author not in (BASELINE, REPEAT))
-        wanted = max(settings.researcher.queue, len(settings.run.devices))
+        wanted = max(settings.researcher.queue, len(self._devices()))
         if proposals >= wanted or not self._rows_wanted(len(filled)):
             return False
         if self._join(state) or self._shared.read() or self._shared.propose():
@@ -225,14 +229,17 @@ class ProposalQueue:
 
     def _baselines_done(self, state: State) -> bool:
         baselines = [*state.experiments.having(AUTHOR, BASELINE)]
-        settings = self._session.lab.settings
+        devices = self._devices()
         on_their_way = sum(1 for e in baselines if e.stage is not Stage.DONE)
-        if on_their_way >= max(1, len(settings.run.devices)):
+        scored = sum(1 for e in baselines if e.outcome in SCORED)
+        runs = self._session.lab.settings.metric.baseline_runs
+        if state.fleet.devices:
+            return on_their_way >= max(runs - scored, fleet_baselines.wanted(state, devices))
+        if on_their_way >= max(1, len(devices)):
             # Propose beside them, on the assumption that they will stand.
             return True
-        scored = sum(1 for e in baselines if e.outcome in SCORED)
         # One for each device at once: every run is measured under the load that the others make.
-        return scored + on_their_way >= max(settings.metric.baseline_runs, len(settings.run.devices))
+        return scored + on_their_way >= max(runs, len(devices))
 
     def _propose_baseline(self) -> None:
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine.judging import score_file, scoring
+from autoresearch_tui.engine.judging import assessment, score_file
 from autoresearch_tui.engine.loop import Engine
 from autoresearch_tui.engine.proposing import lessons
 from autoresearch_tui.engine.session import Session
@@ -349,7 +349,7 @@ def test_a_locked_file_that_the_run_has_shut_away_was_changed(tmp_path: Path) ->
     try:
         if root:  # for whom nothing is shut
             os.seteuid(65534)
-        assert scoring.hashes(shut, ("prepare.py",)) == {"prepare.py": ""}
+        assert assessment.hashes(shut, ("prepare.py",)) == {"prepare.py": ""}
     finally:
         if root:
             os.seteuid(0)

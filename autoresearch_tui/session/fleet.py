@@ -1,0 +1,82 @@
+"""Pure: the devices of a cluster as a session knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import field, replace
+from types import MappingProxyType
+
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.util.frozen import Frozen
+
+Change = ev.DeviceJoined | ev.DeviceLeft | ev.DeviceSetAside | ev.NodeRefused
+
+
+class Device(Frozen):
+    """One device of a cluster. Times are UTC, ISO 8601."""
+
+    name: str
+    node: str
+    model: str
+    found: Mapping[str, str]
+    joined_at: str
+    left: str = ""
+    """Why it gets no more runs; empty while it is there."""
+    set_aside: str = ""
+    """Why it is not used although it is there; empty if it is."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may be given a run."""
+        return not self.left and not self.set_aside
+
+
+class Fleet(Frozen):
+    """Devices and refused nodes by name; both empty where runs are executed on this machine."""
+
+    devices: Mapping[str, Device] = field(default_factory=lambda: MappingProxyType({}))
+    refused: Mapping[str, ev.NodeRefused] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def usable(self) -> tuple[Device, ...]:
+        """The devices that may be given runs."""
+        return tuple(device for device in self.devices.values() if device.usable)
+
+
+def after(fleet: Fleet, event: Change, time: str) -> Fleet:
+    """The fleet after one more event. Raises KeyError for a device that never joined."""
+    match event:
+        case ev.NodeRefused():
+            return replace(fleet, refused=MappingProxyType({**fleet.refused, event.node: event}))
+        case ev.DeviceJoined():
+            device = Device(event.device, event.node, event.model, event.found, time)
+            refused = {name: why for name, why in fleet.refused.items() if name != event.node}
+            return Fleet(MappingProxyType({**fleet.devices, event.device: device}), MappingProxyType(refused))
+        case ev.DeviceLeft():
+            device = replace(fleet.devices[event.device], left=event.reason)
+        case ev.DeviceSetAside():
+            device = replace(fleet.devices[event.device], set_aside=event.reason)
+    return replace(fleet, devices=MappingProxyType({**fleet.devices, event.device: device}))
+
+
+class Roster(Frozen):
+    """What a cluster has at this moment: its devices, the nodes that are not used, and why devices are about to go."""
+
+    devices: tuple[ev.DeviceJoined, ...] = ()
+    refused: tuple[ev.NodeRefused, ...] = ()
+    leaving: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def changes(fleet: Fleet, roster: Roster) -> Sequence[Change]:
+    """The events that make a fleet agree with what is there. A device that left and comes again joins anew."""
+    there = {device.device: device for device in roster.devices}
+    found: list[Change] = []
+    for name, device in fleet.devices.items():
+        if not device.left and (name not in there or name in roster.leaving):
+            found.append(ev.DeviceLeft(name, roster.leaving.get(name, "its node is gone")))
+    for name, joined in there.items():
+        known = fleet.devices.get(name)
+        if name not in roster.leaving and (known is None or known.left):
+            found.append(joined)
+    found += [refused for refused in roster.refused if fleet.refused.get(refused.node) != refused]
+    return found
