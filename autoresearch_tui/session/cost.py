@@ -7,6 +7,7 @@ it ended.
 
 from __future__ import annotations
 
+from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import limits
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.state import State
@@ -83,3 +84,18 @@ def in_words(cost: Cost, *, ahead: bool = True) -> str:
     """`$9.72 of $20 · about $14.00 at the end`; `ahead`: with what is to come."""
     words = f"${cost.usd:.2f}" + (f" of ${cost.max_usd:g}" if cost.max_usd else "")
     return f"{words} · about ${cost.projected:.2f} at the end" if ahead and cost.projected is not None else words
+
+
+def paid(state: State, event: ev.Event, time: str) -> dict[str, float]:
+    """What a record adds to the devices' cost: all count while an engine is there, else those that run."""
+    engine = state.engine
+    if engine is None or not engine.accelerator_usd_per_hour or isinstance(event, ev.EngineStarted):
+        return {}
+    seconds = timestamps.between(state.time, time) * engine.devices
+    if isinstance(event, ev.RunEnded) and event.reason != "lost":  # when a lost one ended is not known
+        start = timestamps.seconds(state.experiments[event.number].started_at)
+        for gone, back in state.away:
+            alone = min(start + event.seconds, timestamps.seconds(back)) - max(start, timestamps.seconds(gone))
+            seconds += max(0.0, alone)
+    usd = seconds / 3600 * engine.accelerator_usd_per_hour
+    return {"device_seconds": state.device_seconds + seconds, "device_usd": state.device_usd + usd}

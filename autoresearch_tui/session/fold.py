@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from autoresearch_tui.session import draws, fleet, prior_results
+from autoresearch_tui.session import cost, draws, fleet, prior_results
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import FAILED, JUDGED, Opinion, Outcome, RunEnd
 from autoresearch_tui.session.failures import Streak
@@ -48,7 +48,7 @@ def fold(state: State, record: ev.Record) -> State:
         changes = _changes(record.event, state, record.time)
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{type(record.event).__name__} cannot happen here: {error!r}") from None
-    paid = _paid(state, record.event, record.time)
+    paid = cost.paid(state, record.event, record.time)
     return replaced(state, **changes, **paid, seq=record.seq, time=record.time)
 
 
@@ -66,21 +66,6 @@ def state_of(path: Path, records: Iterable[ev.Record]) -> State:
         except ValueError as error:
             raise JournalDamaged(path, record.seq, str(error)) from None
     return state
-
-
-def _paid(state: State, event: ev.Event, time: str) -> Changes:
-    """What the devices have cost since the last record: all of them while an engine is there, else those that run."""
-    engine = state.engine
-    if engine is None or not engine.accelerator_usd_per_hour or isinstance(event, ev.EngineStarted):
-        return {}
-    seconds = timestamps.between(state.time, time) * engine.devices
-    if isinstance(event, ev.RunEnded) and event.reason != "lost":  # when a lost one ended is not known
-        start = timestamps.seconds(state.experiments[event.number].started_at)
-        for gone, back in state.away:
-            alone = min(start + event.seconds, timestamps.seconds(back)) - max(start, timestamps.seconds(gone))
-            seconds += max(0.0, alone)
-    usd = seconds / 3600 * engine.accelerator_usd_per_hour
-    return {"device_seconds": state.device_seconds + seconds, "device_usd": state.device_usd + usd}
 
 
 def _update(state: State, number: int, **changes: Any) -> Changes:
