@@ -37,6 +37,11 @@ class SessionFiles(Frozen):
         return self.folder / "researcher.log"
 
     @property
+    def cluster(self) -> Path:
+        """What the session's cluster looks like now, if it has one; for watching only."""
+        return self.folder / "cluster.json"
+
+    @property
     def inbox(self) -> Path:
         """Where other processes leave commands for the session's engine."""
         return self.folder / "inbox"
