@@ -38,7 +38,7 @@ class CommandHandler:
         if event is not None:
             before = self._session.state
             self._session.append(event, request)
-            human_said(self._session.files.researcher_log, event, before)
+            human_said(self._session.files, event, before)
         match command, event:
             case cmd.Revise(), ev.CommandRefused(number=int(number)):
                 if released := self._release(self._session.state.experiments[number]):

@@ -26,7 +26,7 @@ _OTHER_TABLES = (".csv", ".jsonl", ".ndjson", ".json", ".md")
 
 def unread(state: State) -> bool:
     """Whether it is still to be read: nothing has been asked for, and not all of it is journalled."""
-    asked = state.asked or state.failed or any(e.proposal.author != BASELINE for e in state.experiments)
+    asked = state.asks or state.failed or any(e.proposal.author != BASELINE for e in state.experiments)
     return not asked and (not state.prior or len(state.prior) < state.prior_total)
 
 

@@ -54,6 +54,7 @@ class Engine:
         researcher: Researcher,
         *,
         headless: bool,
+        another: Callable[[], Researcher] | None = None,
         critic: Critic | None = None,
         authors: Authors | None = None,
         rows: int = 0,
@@ -61,9 +62,10 @@ class Engine:
         executor: Executor | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`authors`: who writes the page when the session ends by itself; None: nobody does. `rows`: finish when the
-        table has that many; 0 = never. `executor`: who executes the runs, by default this machine. `now`: the clock
-        that `--until` is held against.
+        """`another` makes a researcher like the first, to think beside it; None: one thinks at a time. `authors`: who
+        writes the page when the session ends by itself; None: nobody does. `rows`: finish when the table has that many;
+        0 = never. `executor`: who executes the runs, by default this machine. `now`: the clock that `--until` is held
+        against.
         """
         self._session = session
         self._headless = headless
@@ -73,7 +75,8 @@ class Engine:
         # Requests that were heeded in trouble, and wait there until they can be journalled.
         self._heeded: set[str] = set()
         self._runs = Runs(session, self._arrived.put, executor)
-        self._asking = ProposalQueue(session, researcher, self._arrived.put, self._wanted, lambda: self._runs.devices)
+        devices = lambda: self._runs.devices  # noqa: E731
+        self._asking = ProposalQueue(session, researcher, self._arrived.put, self._wanted, devices, another)
         self._opinions = SecondOpinions(session, critic, self._arrived.put, self._may_run)
         self._digests = Digests(session, authors, self._arrived.put)
         self._holdout = Opening(self._arrived.put)
@@ -285,7 +288,7 @@ class Engine:
         if any(e.stage is Stage.APPROVED and limits.fits(state, now, e) for e in state.waiting):
             return state.paused is not None
         # An answer under way is paid for, and is there for the next start.
-        return state.asked is None or (limit.kind == "until" and now >= limit.at)
+        return not state.asks or (limit.kind == "until" and now >= limit.at)
 
     def _end_session(self) -> bool:
         state = self.state

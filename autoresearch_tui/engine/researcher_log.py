@@ -1,4 +1,7 @@
-"""The researcher's stream on disk, with what the human said at its place. For watching only: nothing depends on it."""
+"""The researchers' streams on disk, with what the human said at its place. For watching only: nothing depends on it.
+
+One that works alone has the first stream, which it shares with the critic; of several at once each has its own.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import threading
 from pathlib import Path
 
+from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.state import State
 from autoresearch_tui.session.stream_marks import CRITIC, HUMAN, part
@@ -58,10 +62,25 @@ class Voices:
             self._waiting.clear()
 
 
-def human_said(log: Path, event: ev.Event, before: State) -> None:
-    """Append what the human said to the researcher by `event`, if anything, as one line of its own."""
+class Streams:
+    """The voices of each stream of a session. Used from their threads."""
+
+    def __init__(self, files: SessionFiles) -> None:
+        self._files = files
+        self._lock = threading.Lock()
+        self._voices: dict[int, Voices] = {}
+
+    def __getitem__(self, stream: int) -> Voices:
+        with self._lock:
+            return self._voices.setdefault(stream, Voices(self._files.stream(stream)))
+
+
+def human_said(files: SessionFiles, event: ev.Event, before: State) -> None:
+    """Append what the human said to the researchers by `event`, if anything, as one line of its own: to the first
+    stream, and to each in which one is at work."""
     if words := _words(event, before):
-        _append(log, f"{part(HUMAN, describe(words, _WORDS_LIMIT))}\n", own_line=True)
+        for stream in {0, *(ask.stream for ask in before.asks)}:
+            _append(files.stream(stream), f"{part(HUMAN, describe(words, _WORDS_LIMIT))}\n", own_line=True)
 
 
 def _append(log: Path, text: str, *, own_line: bool = False) -> None:

@@ -11,7 +11,7 @@ from autoresearch_tui.engine.hooks import LIMIT_SECONDS, Hooks
 from autoresearch_tui.engine.launching import Launcher
 from autoresearch_tui.engine.proposing.briefing import SourceCache, packages
 from autoresearch_tui.engine.proposing.commits import ProposalCommits
-from autoresearch_tui.engine.researcher_log import Voices
+from autoresearch_tui.engine.researcher_log import Streams, Voices
 from autoresearch_tui.lab.git import NO_COMMIT, GitError, GitRepo
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.session import events as ev
@@ -53,7 +53,7 @@ class Session:
         self.commits = ProposalCommits(lab, self.repo, self.files, tag)
         self.launcher = Launcher(lab, self.repo)
         self.archive = SourceCache(lab, self.repo)
-        self.voices = Voices(self.files.researcher_log)
+        self.streams = Streams(self.files)
         self.python_path = packages(lab)
         self.blocked = ""
         self.overrides = dict(overrides or {})
@@ -70,6 +70,11 @@ class Session:
         self.state = state_of(self.files.journal, self._journal.records)
         # The requests that the journal has the answer to; and none, which most records answer.
         self.answered = {record.request for record in self._journal.records}
+
+    @property
+    def voices(self) -> Voices:
+        """Who speaks in the first stream."""
+        return self.streams[0]
 
     @property
     def branch(self) -> str:

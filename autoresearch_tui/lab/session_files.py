@@ -36,6 +36,17 @@ class SessionFiles(Frozen):
         """What the researcher says while it works; for watching only."""
         return self.folder / "researcher.log"
 
+    def stream(self, number: int) -> Path:
+        """What a researcher says in one of several streams; the first is :attr:`researcher_log`."""
+        return self.folder / f"researcher-{number + 1}.log" if number else self.researcher_log
+
+    @property
+    def streams(self) -> tuple[Path, ...]:
+        """All of them, the first also where it is not there yet."""
+        numbers = (path.stem.partition("-")[2] for path in self.folder.glob("researcher-*.log"))
+        found = sorted(int(number) - 1 for number in numbers if number.isdecimal())
+        return (self.researcher_log, *map(self.stream, found))
+
     @property
     def cluster(self) -> Path:
         """What the session's cluster looks like now, if it has one; for watching only."""

@@ -13,6 +13,7 @@ from autoresearch_tui.util.frozen import Frozen
 
 FILE_NAME = "autoresearch.toml"
 MOST_WAITING = 8
+MOST_ASKED = 64
 MOST_FRONTS = 8
 MOST_COLUMNS = 8
 
@@ -231,6 +232,12 @@ class ResearcherSettings(Frozen):
         "`false`: it is written by template, at no cost.",
     )
     queue: int = _key(1, "How many proposals may wait during a run; at most 8.")
+    parallel: int = _key(
+        0,
+        "How many proposals may be in the making at once, at most 64; as many are as keep the devices busy, as "
+        "measured. 0: no more than one above the number of devices; with one device that is one, unless an answer takes "
+        "longer than a run. 1: one after the other ([several at once](researchers.md#several-at-once)).",
+    )
 
 
 class FrontSettings(Frozen):

@@ -12,6 +12,7 @@ from typing import Any
 from autoresearch_tui.lab import devices
 from autoresearch_tui.lab.evaluator import DRAW, FRESH, SPLIT
 from autoresearch_tui.lab.settings import (
+    MOST_ASKED,
     MOST_COLUMNS,
     MOST_FRONTS,
     MOST_WAITING,
@@ -171,6 +172,8 @@ def _check_researcher(researcher: ResearcherSettings, where: str) -> None:
         raise UserError(f"{where}: `researcher.command` is empty", 'for example ["claude", "-p"]')
     if researcher.queue > MOST_WAITING:
         raise UserError(f"{where}: `researcher.queue` must be at most {MOST_WAITING}, not {researcher.queue}")
+    if researcher.parallel > MOST_ASKED:
+        raise UserError(f"{where}: `researcher.parallel` must be at most {MOST_ASKED}, not {researcher.parallel}")
     for name in researcher.home:
         if name.startswith(("/", "~")) or not Path(name).parts or ".." in Path(name).parts:
             raise UserError(f"{where}: `researcher.home` has {name!r}", "names are relative to your home folder")

@@ -93,11 +93,16 @@ def make_engine(
     session = Session(lab, tag, overrides=merged, successor=successor, on_line=on_line, warn=warn)
     for_agents.check_start(lab, session.repo, os.environ)
     wrap = for_agents.wrapper(lab, session.repo, os.environ)
-    usual = make_researcher(lab.settings, os.environ, wrap=wrap)
-    own = {front: _of_front(lab, session, front, make_researcher) for front in fronts_with_their_own(lab.settings)}
+    fronts = {front: _of_front(lab, session, front, make_researcher) for front in fronts_with_their_own(lab.settings)}
+
+    def another() -> Researcher:
+        usual = make_researcher(lab.settings, os.environ, wrap=wrap)
+        return ByFront(usual, {front: make() for front, make in fronts.items()}) if fronts else usual
+
     return Engine(
         session,
-        ByFront(usual, own) if own else usual,
+        another(),
+        another=another,
         headless=headless,
         critic=_critic(lab, session, headless=headless),
         authors=_authors(lab, wrap),
@@ -105,15 +110,23 @@ def make_engine(
     )
 
 
-def _of_front(lab: Lab, session: Session, front: int, make_researcher: MakeResearcher) -> Researcher:
-    """The researcher of a front's own, in a sandbox of its own. Raises UserError."""
+def _of_front(lab: Lab, session: Session, front: int, make_researcher: MakeResearcher) -> Callable[[], Researcher]:
+    """What makes the researchers of a front's own, in a sandbox of their own. Both raise UserError."""
     theirs = replace(lab, settings=replace(lab.settings, researcher=front_as_researcher(lab.settings, front)))
+    where = f"`search.front.{front_letter(front)}`"
     try:
         for_agents.check_start(theirs, session.repo, os.environ)
         wrap = for_agents.wrapper(theirs, session.repo, os.environ)
-        return make_researcher(theirs.settings, os.environ, wrap=wrap)
     except UserError as error:
-        raise UserError(f"`search.front.{front_letter(front)}`: {error}") from None
+        raise UserError(f"{where}: {error}") from None
+
+    def make() -> Researcher:
+        try:
+            return make_researcher(theirs.settings, os.environ, wrap=wrap)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+
+    return make
 
 
 def _authors(lab: Lab, wrap: Wrap) -> Authors:

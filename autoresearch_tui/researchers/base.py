@@ -108,7 +108,9 @@ class Brief:
     those that this experiment crashed with; the task is to fix the mistake. `combines`: for a critic, the experiment
     whose change, which won on its own base, is put on top of another win. `front`: where there are several
     frontiers, the one that this is for; `program` has no other's section. `editable`: which files may be added, and
-    removed. `evaluation`: how far its scores can be trusted by now, in a sentence or two; empty: nothing to say.
+    removed. `direction`: of several researchers at work at once, what this one is to look at; `making`: what the others
+    are at, one line each, with words of theirs. `evaluation`: how far its scores can be trusted by now, in a sentence
+    or two; empty: nothing to say.
     """
 
     number: int
@@ -134,6 +136,8 @@ class Brief:
     tried: frozenset[str] = frozenset()
     editable: Editable = field(default_factory=Editable)
     evaluation: str = ""
+    direction: str = ""
+    making: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +211,7 @@ class ResearcherError(Exception):
 
 
 class Researcher(Protocol):
-    """Called from a worker thread, one call at a time."""
+    """Called from a worker thread, one call at a time: of several at work at once, each is an object of its own."""
 
     def propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
         """Returns one proposal, or None if the researcher had no idea this time.

@@ -18,7 +18,7 @@ from autoresearch_tui.python_source.syntax import parse
 from autoresearch_tui.researchers import history as prompt_history
 from autoresearch_tui.researchers.base import Brief, Front
 from autoresearch_tui.util.line_ends import plain
-from autoresearch_tui.util.text import clean_text
+from autoresearch_tui.util.text import clean_text, describe
 
 Answer = Literal["tool", "folder"]
 
@@ -32,6 +32,7 @@ _COMPLAINT_CHARS = 4_000
 _EARLIER_SHARE = 0.2
 _SHARED_SHARE = 0.1
 _LESSONS_SHARE = 0.25
+_MAKING_LINES, _MAKING_WIDTH = 16, 120
 
 _COMMON = """\
 You are the researcher in an automated loop of experiments. You propose one change at a time; everything
@@ -327,6 +328,7 @@ def _task(brief: Brief, refused: Change, remark: str) -> str:
         task += _front(brief.front)
     if brief.fixes is not None:
         task += _mend(brief)
+    task += _beside(brief)
     task += _objection(brief)
     if remark.strip():
         task += "\nWhat became of your last answer:\n" + fenced(
@@ -345,6 +347,19 @@ def _front(front: Front) -> str:
     task = f"\nThe search has several frontiers, each with a direction of its own. This is for {front.name}."
     if front.stands is not None:
         task += f" What is kept there must beat experiment {front.stands}, where it stands, not the best score."
+    return task
+
+
+def _beside(brief: Brief) -> str:
+    """What others propose at this moment, who do not wait for this answer either, and what is left to this one."""
+    lines = [describe(line, _MAKING_WIDTH) for line in brief.making[:_MAKING_LINES]]
+    task = ""
+    if lines:
+        task += "\nOther researchers are at work on other proposals at this moment. Do not propose the same as they:\n"
+        task += fenced("in-the-making", "\n".join(lines))
+    if brief.direction:
+        task += f"\nSo that each goes another way, look here first: {brief.direction}. Go elsewhere only if nothing "
+        task += "here is worth a run."
     return task
 
 

@@ -208,7 +208,10 @@ class ProposalAsked(Frozen):
     """The researcher is at work on experiment `number`, from commit `base`; `attempt` counts from 1.
 
     `exploratory`: `base` is an earlier keep and not the frontier, for the search is on a plateau. `fixes`: the crashed
-    experiment whose change is to be fixed. `front`: which of several frontiers it is for.
+    experiment whose change is to be fixed. `front`: which of several frontiers it is for. `number` is a guess: repeats
+    and other answers may come first. `stream`: which of several requests at once, each with a stream of its own; what
+    comes of it names the stream again. `direction`: what it was told to look at, so that it does not think what the
+    others think.
     """
 
     number: int
@@ -217,13 +220,15 @@ class ProposalAsked(Frozen):
     exploratory: bool = False
     fixes: int | None = None
     front: int = field(default=0, metadata=SPARSE)
+    stream: int = field(default=0, metadata=SPARSE)
+    direction: str = field(default="", metadata=SPARSE)
 
 
 class ProposalFailed(Frozen):
     """No proposal this time. Asked again after `retry_seconds`; None: the loop pauses until a human helps.
 
     `outage`: the network or the other side is in trouble, which passes by itself however often it comes. `refused`:
-    why its last answer was refused; the next request says so.
+    why its last answer was refused; the next request says so. `stream` as in :class:`ProposalAsked`.
     """
 
     number: int
@@ -233,13 +238,14 @@ class ProposalFailed(Frozen):
     usd: float | None = None
     outage: bool = False
     refused: str = ""
+    stream: int = field(default=0, metadata=SPARSE)
 
 
 class ProposalMade(Frozen):
     """An attempt exists as a commit; what is shown, approved, committed and trained is this commit.
 
-    `exploratory`, `fixes` and `front` as in :class:`ProposalAsked`; an exploratory proposal is not merged onto the
-    frontier.
+    `exploratory`, `fixes`, `front` and `stream` as in :class:`ProposalAsked`; an exploratory proposal is not merged
+    onto the frontier.
     `duplicate_of`: the experiment that this is nearly the same as; the researcher was told, and insisted.
     `combines`: the experiment whose change is put on top of the frontier, for the two won side by side.
     `repeat_of`: the experiment whose commit is run once more, under another `seed`; it decides nothing by itself.
@@ -274,6 +280,7 @@ class ProposalMade(Frozen):
     scale_env: tuple[str, ...] = field(default=(), metadata=SPARSE)
     origin: str = field(default="", metadata=SPARSE)
     claimed: float | None = field(default=None, metadata=SPARSE)
+    stream: int = field(default=0, metadata=SPARSE)
 
 
 class CriticAsked(Frozen):

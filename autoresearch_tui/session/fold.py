@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from autoresearch_tui.session import cost, draws, fleet, prior_results
+from autoresearch_tui.session import asks, cost, draws, fleet, prior_results
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import FAILED, JUDGED, Opinion, Outcome, RunEnd
 from autoresearch_tui.session.failures import Streak
@@ -111,7 +111,7 @@ def _(event: ev.EngineStarted, state: State, time: str) -> Changes:
         "away": (*state.away, (state.time, time)) if state.in_flight else (),
         "stopped": None,
         "overrides": event.overrides,
-        "asked": None,
+        "asking": asks.after_engine(state.asking),
         "stopping": state.stopping if event.successor else "",
         "trouble": None,
         "digest_asked": None,
@@ -121,7 +121,8 @@ def _(event: ev.EngineStarted, state: State, time: str) -> Changes:
 
 @_changes.register
 def _(event: ev.EngineStopped, state: State, time: str) -> Changes:
-    return {"engine": None, "stopped": event, "asked": None, "critic_asked": None, "digest_asked": None}
+    gone = {"asking": asks.after_engine(state.asking), "critic_asked": None, "digest_asked": None}
+    return {"engine": None, "stopped": event, **gone}
 
 
 @_changes.register
@@ -149,20 +150,12 @@ def _(event: ev.ProgramRead, state: State, time: str) -> Changes:
 @_changes.register
 def _(event: ev.ProposalAsked, state: State, time: str) -> Changes:
     sent = {"sent_notes": state.notes, "waiting_notes": ()}
-    return {"asked": event, "asked_at": time, "failed": None, **sent}
+    return {"asking": asks.after_request(state, event, time), "failed": None, **sent}
 
 
 @_changes.register
 def _(event: ev.ProposalFailed, state: State, time: str) -> Changes:
-    return {
-        "asked": None,
-        "failed": event,
-        "failed_at": time,
-        "failures": state.failures + 1,
-        "failing_proposals": state.failing_proposals if event.outage else state.failing_proposals.after(event.error),
-        "failed_usd": state.failed_usd + (event.usd or 0.0),
-        "failed_tokens": state.failed_tokens + event.tokens,
-    }
+    return {**asks.after_failure(state, event, time)}
 
 
 @_changes.register
@@ -173,15 +166,14 @@ def _(event: ev.ProposalMade, state: State, time: str) -> Changes:
     if event.front not in state.heads and state.heads:  # the front begins where its first proposal does
         at = next(state.experiments.having(COMMIT, event.base), None)
         if at is not None:
-            return {**_proposed(event, experiments), "heads": _stands(state, event.front, at.number)}
-    return _proposed(event, experiments)
+            return {**_proposed(state, event, time, experiments), "heads": _stands(state, event.front, at.number)}
+    return _proposed(state, event, time, experiments)
 
 
-def _proposed(event: ev.ProposalMade, experiments: Experiments) -> Changes:
+def _proposed(state: State, event: ev.ProposalMade, time: str, experiments: Experiments) -> Changes:
     if event.repeat_of is not None or event.combines is not None or event.origin:  # no answer of the researcher's
         return {"experiments": experiments}
-    answered = {"asked": None, "failed": None, "failures": 0, "failing_proposals": Streak()}
-    return {"experiments": experiments, **answered}
+    return {"experiments": experiments, **asks.after_proposal(state, event, time)}
 
 
 @_changes.register

@@ -44,7 +44,7 @@ def _money_ends(state: State, now: float) -> float | None:
     engine = state.last_engine
     if engine is None or not engine.max_usd:
         return None
-    left = engine.max_usd - spent(state, now)
+    left = engine.max_usd - spent(state, now) - state.asking.expected.usd
     if left <= 0:
         return now
     each_second = engine.accelerator_usd_per_hour * engine.devices / 3600

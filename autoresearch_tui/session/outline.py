@@ -24,6 +24,7 @@ from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import limits, looks, undo
+from autoresearch_tui.session.asks import Ask
 from autoresearch_tui.session.cost import Cost, cost
 from autoresearch_tui.session.ends import JUDGED, Outcome
 from autoresearch_tui.session.journal import from_fields, to_fields, type_name
@@ -32,7 +33,7 @@ from autoresearch_tui.util import atomic, timestamps
 from autoresearch_tui.util.frozen import Frozen
 
 _EVENTS = (
-    "session", "engine", "last_engine", "stopped", "paused", "trouble", "asked", "critic_asked", "failed",
+    "session", "engine", "last_engine", "stopped", "paused", "trouble", "critic_asked", "failed",
     "holdout_asked", "holdout",
 )  # fmt: skip
 _ONE = ("baseline", "best", "frontier", "shown", "judged")
@@ -54,8 +55,7 @@ class Outline(Frozen):
     stopping: str
     trouble: ev.TroubleMet | None
     trouble_at: str
-    asked: ev.ProposalAsked | None
-    asked_at: str
+    asks: tuple[Ask, ...]
     critic_asked: ev.CriticAsked | None
     critic_asked_at: str
     failed: ev.ProposalFailed | None
@@ -131,8 +131,7 @@ def outline(state: State) -> Outline:
         stopping=state.stopping,
         trouble=state.trouble,
         trouble_at=state.trouble_at,
-        asked=state.asked,
-        asked_at=state.asked_at,
+        asks=state.asks,
         critic_asked=state.critic_asked,
         critic_asked_at=state.critic_asked_at,
         failed=state.failed,
@@ -193,7 +192,7 @@ def recall(kept: bytes, journal: bytes) -> Outline | None:
 
 def _plain(value: object) -> object:
     """What JSON has no word for, by its fields; an event with its type's name."""
-    if isinstance(value, Experiment | Cost | limits.End | looks.Wear):
+    if isinstance(value, Experiment | Ask | Cost | limits.End | looks.Wear):
         return {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, Mapping):
         return dict(value)
@@ -208,6 +207,7 @@ def _outline(values: dict[str, Any]) -> Outline:
         known[name] = _experiment(values[name]) if values[name] else None
     for name in _MANY:
         known[name] = tuple(map(_experiment, values[name]))
+    known["asks"] = tuple(Ask(_event(ask["event"]), ask["at"]) for ask in values["asks"])
     limit = values["limit"] and limits.End(**values["limit"])
     return Outline(**{**known, "cost": Cost(**values["cost"]), "limit": limit, "wear": looks.Wear(**values["wear"])})
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.asks import Ask, Asking
 from autoresearch_tui.session.ends import JUDGED, Opinion, Outcome
 from autoresearch_tui.session.failures import Streak
 from autoresearch_tui.session.fleet import Fleet
@@ -351,8 +352,8 @@ class State:
     heads: Mapping[int, int] = field(default_factory=lambda: MappingProxyType({}))
     """Where each front stands, by its number. The session's frontier is the head of the best of them."""
     program: str = ""
-    asked: ev.ProposalAsked | None = None
-    asked_at: str = ""
+    asking: Asking = field(default_factory=Asking)
+    """The requests for proposals that are in the making, and what the last ones took."""
     critic_asked: ev.CriticAsked | None = None
     critic_asked_at: str = ""
     critic_usd: float = 0.0
@@ -427,6 +428,11 @@ class State:
         """Where the next proposal for a front starts."""
         head = self.head(front)
         return self.frontier_commit if head is None else head.commit
+
+    @property
+    def asks(self) -> tuple[Ask, ...]:
+        """The requests for proposals that have no answer yet, oldest first."""
+        return self.asking.asks
 
     @property
     def in_flight(self) -> tuple[Experiment, ...]:

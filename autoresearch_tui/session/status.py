@@ -157,7 +157,7 @@ def condition(view: View) -> tuple[Condition, str]:
     if state.failed is not None and state.running is None:
         given_up = state.failed.retry_seconds is None
         return Condition.WAITING if given_up else Condition.RUNNING, state.failed.error
-    thinking = state.asked is not None or state.critic_asked is not None
+    thinking = bool(state.asks) or state.critic_asked is not None
     if state.running is None and not thinking and any(e.stage is Stage.REVIEW for e in state.waiting):
         return Condition.WAITING, _now(view, 80).text
     return Condition.RUNNING, ""
@@ -267,8 +267,8 @@ def _now(view: View, limit: int) -> Part:
 
 def _idle_for(state: Outline) -> Experiment | None:
     """The proposal under review, where nothing else is going on."""
-    busy = (state.running, state.trouble, state.paused, state.asked, state.critic_asked, state.failed)
-    if any(each is not None for each in busy):
+    busy = (state.running, state.trouble, state.paused, state.critic_asked, state.failed)
+    if state.asks or any(each is not None for each in busy):
         return None
     return next((e for e in state.waiting if e.stage is Stage.REVIEW), None)
 
@@ -276,10 +276,13 @@ def _idle_for(state: Outline) -> Experiment | None:
 def _thinking(view: View) -> Part | None:
     """The researcher or the critic, where one is at work."""
     state = view.state
-    if state.asked is not None:
-        spent = clock(view.now - timestamps.seconds(state.asked_at))
-        again = f", attempt {state.asked.attempt}" if state.asked.attempt > 1 else ""
-        return Part("✎", "second", f"the researcher works on #{state.asked.number}{again} · {spent}")
+    if state.asks:
+        first = state.asks[0]
+        spent = clock(view.now - timestamps.seconds(first.at))
+        attempt = state.asks[-1].event.attempt
+        again = f", attempt {attempt}" if attempt > 1 else ""
+        what = f"#{first.number}" if len(state.asks) == 1 else f"{len(state.asks)} proposals"
+        return Part("✎", "second", f"the researcher works on {what}{again} · {spent}")
     if state.critic_asked is not None:
         spent = clock(view.now - timestamps.seconds(state.critic_asked_at))
         return Part("✎", "second", f"the critic reads #{state.critic_asked.number} · {spent}")
@@ -372,10 +375,12 @@ def _next(view: View, room: int) -> Part:
         return Part("‖", "warn", f"then: {then}")
     if state.waiting:
         return _next_proposal(view, room)
-    if state.asked is not None and state.running is not None:
-        spent = clock(view.now - timestamps.seconds(state.asked_at))
-        return Part("✎", "second", f"next: #{state.asked.number} is being proposed · {spent}")
-    if state.asked is not None:
+    if state.asks and state.running is not None:
+        spent = clock(view.now - timestamps.seconds(state.asks[0].at))
+        one = len(state.asks) == 1
+        what = f"#{state.asks[0].number} is" if one else f"{len(state.asks)} proposals are"
+        return Part("✎", "second", f"next: {what} being {'proposed' if one else 'made'} · {spent}")
+    if state.asks:
         return Part("○", "dim", "next: preflight, review, run")
     if state.failed is not None:
         retry = state.failed.retry_seconds

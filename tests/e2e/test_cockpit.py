@@ -136,7 +136,7 @@ def test_a_cockpit_that_ends_at_any_moment_is_the_same_as_leaving(
     bin_folder = script(tmp_path / "bin/git", SLOW_GIT.format(lab=lab, git=shutil.which("git"))).parent
     signs = {
         "run": lambda: state_of(lab, "t").running,
-        "proposal": lambda: state_of(lab, "t").asked,
+        "proposal": lambda: state_of(lab, "t").asks,
         "review": lambda: [e for e in state_of(lab, "t").experiments if e.stage == "review"],
         "commit": (lab / ".committing").exists,
     }

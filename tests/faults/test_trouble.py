@@ -301,7 +301,7 @@ def test_a_lock_that_somebody_holds_now_is_waited_for(lab_folder: Path) -> None:
 def test_a_branch_that_is_checked_out_meanwhile_is_not_moved(lab_folder: Path) -> None:
     git(lab_folder, "config", "user.name", "Ada")
     with running(lab_folder, Script(), rows=2) as driver:
-        driver.wait(lambda s: s.asked is not None and s.best)
+        driver.wait(lambda s: s.asks and s.best)
         git(lab_folder, "checkout", "--quiet", "autoresearch/t")
         driver.engine.send(cmd.Stop(now=True))
         driver.join()
@@ -426,7 +426,7 @@ def test_a_stop_that_is_taken_back_in_trouble_is_none(lab_folder: Path) -> None:
 
 def at_rest(driver: Driver, lab: Path) -> None:
     """The baseline is judged, all is written, and the researcher thinks."""
-    driver.wait(lambda s: s.best and s.asked and not (lab / ".autoresearch/t/runs/0000/work").exists())
+    driver.wait(lambda s: s.best and s.asks and not (lab / ".autoresearch/t/runs/0000/work").exists())
 
 
 @pytest.mark.parametrize("what", [".", ".autoresearch", ".autoresearch/t/journal.jsonl", ".git"])

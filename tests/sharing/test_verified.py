@@ -44,7 +44,7 @@ def test_a_keep_from_elsewhere_is_scored_here_and_a_lie_is_not_kept(
     Stranger(remote).push("refs/autoresearch/shared/eve/s", {**records, **code})
     with running(ours, Script(), rows=3) as driver:
         # While it runs, and its researcher has no idea.
-        driver.wait(lambda s: s.asked)
+        driver.wait(lambda s: s.asks)
         assert tool(capsys, "fetch-shared", ours)[0] == 0
         assert driver.join() == "finished"
     after = state_of(ours, "t")

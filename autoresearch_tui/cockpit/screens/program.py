@@ -391,20 +391,26 @@ def uses(state: State, version: str) -> str:
     waiting = [f"#{e.number}" for e in state.waiting if e.proposal.program == version]
     if waiting:
         parts.append(f"{', '.join(waiting)} {'waits' if len(waiting) == 1 else 'wait'}")
-    if state.asked is not None and state.program == version:
-        parts.append(f"#{state.asked.number} is being proposed")
+    if state.asks and state.program == version:
+        parts.append(f"{_asked(state)} being proposed")
     return ", ".join(parts)
 
 
 def next_line(state: State, on_disk: str) -> str:
     """What the next experiment will be proposed under."""
     number = len(state.experiments)
-    if state.asked is not None:
-        asked = f"#{state.asked.number} is being proposed with {state.program[:7] or 'an unknown version'}"
+    if state.asks:
+        asked = f"{_asked(state)} being proposed with {state.program[:7] or 'an unknown version'}"
         if state.program == on_disk:
             return asked
-        return f"{asked}; #{state.asked.number + 1} will use {on_disk[:7]}"
+        return f"{asked}; #{state.asks[-1].number + 1} will use {on_disk[:7]}"
     return f"the next experiment, #{number}, will use {on_disk[:7]}"
+
+
+def _asked(state: State) -> str:
+    """`#7 is`, or `#7, #8 are`."""
+    numbers = ", ".join(f"#{ask.number}" for ask in state.asks)
+    return f"{numbers} {'is' if len(state.asks) == 1 else 'are'}"
 
 
 def history(state: State, on_disk: str, quiet: Style) -> Table:

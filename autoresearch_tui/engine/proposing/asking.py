@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from typing import Generic, TypeVar
 
 from autoresearch_tui.lab.settings import ResearcherSettings
 from autoresearch_tui.researchers.retry_time import LONGEST_SECONDS
+from autoresearch_tui.session.limits import spent
 from autoresearch_tui.session.state import State
 from autoresearch_tui.util.errors import UserError
 
@@ -40,9 +42,25 @@ class Background(Generic[T]):
 
     def cancel(self) -> None:
         """The result is no longer wanted; it is not delivered. An agent's processes get a moment to be ended."""
+        cancel_all([self])
+
+    def give_up(self) -> None:
+        """The same, without that moment."""
         self._cancelled.set()
+
+    def wait(self, seconds: float) -> None:
+        """Until the work is done, so long at most."""
         if self._thread is not None:
-            self._thread.join(CANCEL_SECONDS)
+            self._thread.join(seconds)
+
+
+def cancel_all(works: Collection[Background[T]]) -> None:
+    """:meth:`Background.cancel` each; all of them together get one moment."""
+    for work in works:
+        work.give_up()
+    deadline = time.monotonic() + CANCEL_SECONDS
+    for work in works:
+        work.wait(max(0.0, deadline - time.monotonic()))
 
 
 def check_spend_limits(limits: ResearcherSettings, state: State) -> None:
@@ -53,6 +71,25 @@ def check_spend_limits(limits: ResearcherSettings, state: State) -> None:
     if limits.max_tokens and state.tokens >= limits.max_tokens:
         spent = f"{state.tokens:,} tokens"
         raise UserError(f"the session has taken {spent}; `researcher.max_tokens` is {limits.max_tokens:,}")
+
+
+def room_beside(limits: ResearcherSettings, state: State, now: float) -> bool:
+    """Whether what is in the making leaves room, within what the session may cost, for one more request.
+
+    Each counts what the last ones have cost; while nothing is known of that, the first goes alone.
+    """
+    asking, engine = state.asking, state.engine
+    most = engine.max_usd if engine is not None else 0.0
+    if not asking.asks or not (limits.max_usd or limits.max_tokens or most):
+        return True
+    if not asking.answered:
+        return False
+    coming = asking.expected
+    return not (
+        (limits.max_usd and state.usd + coming.usd >= limits.max_usd)
+        or (limits.max_tokens and state.tokens + coming.tokens >= limits.max_tokens)
+        or (most and spent(state, now) + coming.usd >= most)
+    )
 
 
 def retry_seconds(asked_for: float | None, failures: int) -> float:

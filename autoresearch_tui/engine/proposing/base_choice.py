@@ -55,7 +55,7 @@ def crash_to_fix(state: State) -> Experiment | None:
     """A crash of late whose change has not been sent back yet. Once each, and a fixed one is not fixed again."""
     if state.failures >= _MEND_TRIES:
         return None
-    answered = state.experiments.values(FIXES)
+    answered = {*state.experiments.values(FIXES), *(ask.event.fixes for ask in state.asks)}
     for experiment in reversed(state.table[-_MENDED_AMONG:]):
         run = experiment.run
         ended = run is not None and run.reason not in _NOT_ITS_FAULT and not run.referee_killed
@@ -68,6 +68,8 @@ def crash_to_fix(state: State) -> Experiment | None:
 def restart(state: State) -> Experiment | None:
     """An earlier keep to start a side branch from, now and then on a plateau that lasts; else None."""
     if since_keep(state) < RESTART_AFTER or any(e.exploratory for e in state.experiments[1 - RESTART_EVERY :]):
+        return None
+    if any(ask.event.exploratory for ask in state.asks):
         return None
     best = state.frontier
     kept = [e for e in state.kept if best is not None and e.commit != best.commit]

@@ -54,7 +54,7 @@ class Tried:
 
 
 class SourceCache:
-    """The texts of every attempt, read from git once each. Used from the engine's thread and the proposer's."""
+    """The texts of every attempt, read from git once each. Used from the engine's thread and the proposers'."""
 
     def __init__(self, lab: Lab, repo: GitRepo) -> None:
         self._lab = lab
@@ -150,6 +150,10 @@ class SourceCache:
         before, theirs, ours = self.files(crashed.proposal.base), self.files(crashed.commit), self.files(base)
         found = merge_files(before, ours, theirs)
         return found if found != ours else None
+
+    def since(self, state: State, number: int) -> tuple[Attempt, ...]:
+        """Every attempt from experiment `number` on."""
+        return tuple(_attempt(experiment) for experiment in state.experiments[number:])
 
     def paths(self, commit: str) -> tuple[str, ...]:
         """Every path of the lab at a commit, in which new files must find their place."""

@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -33,19 +34,21 @@ class Code(NamedTuple):
 
 
 class Fingerprints:
-    """Used from the engine's thread and the proposer's."""
+    """Used from the engine's thread and the proposers'."""
 
     def __init__(self, path: Path, editable: Sequence[str]) -> None:
         self._path = path
         names = hashlib.sha256("\0".join(editable).encode("utf-8", "surrogatepass")).hexdigest()[:12]
         self._head = f"# {_METHOD} {names}"
         self._known: dict[str, Code] | None = None
+        self._reading = threading.Lock()
 
     def known(self) -> dict[str, Code]:
         """Those of all commits so far."""
-        if self._known is None:
-            self._known = self._read()
-        return self._known
+        with self._reading:
+            if self._known is None:
+                self._known = self._read()
+            return self._known
 
     def add(self, commits: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]]) -> None:
         """Work out and keep those of the editable files at these commits, given with those at their bases."""

@@ -60,7 +60,10 @@ def pick(state: State, alive: Sequence[int]) -> int:
     worth = _worth(state, runs)
     hours = {front: sum(_hours(e, runs) for e in runs if e.front == front) for front in alive}
     total = sum(hours.values())
-    usual = total / len(runs) if runs else 0.0
+    usual = total / len(runs) if runs else 1.0
+    for ask in state.asks:  # what is in the making is a run as well
+        if ask.event.front in hours:
+            hours[ask.event.front] += usual
 
     def bound(front: int) -> float:
         if not hours[front]:

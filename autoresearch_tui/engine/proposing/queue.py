@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from autoresearch_tui.engine import history
 from autoresearch_tui.engine.gate import BASELINE, REPEAT, flag_text
-from autoresearch_tui.engine.proposing import base_choice, fronts
+from autoresearch_tui.engine.proposing import base_choice, directions, fronts, pace
 from autoresearch_tui.engine.proposing import lessons as memory
-from autoresearch_tui.engine.proposing.asking import check_spend_limits, retry_seconds
+from autoresearch_tui.engine.proposing.asking import check_spend_limits, retry_seconds, room_beside
 from autoresearch_tui.engine.proposing.base_choice import Start
 from autoresearch_tui.engine.proposing.briefing import program_version
 from autoresearch_tui.engine.proposing.smoke_test import SmokeTest
@@ -21,10 +22,12 @@ from autoresearch_tui.lab import paths as labs
 from autoresearch_tui.lab.settings import front_as_researcher
 from autoresearch_tui.researchers.base import Brief, Researcher
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session import fleet_baselines
+from autoresearch_tui.session import fleet_baselines, limits
 from autoresearch_tui.session.clock import due
 from autoresearch_tui.session.ends import SCORED
+from autoresearch_tui.session.format import front as front_name
 from autoresearch_tui.session.state import AUTHOR, COMMIT, Stage, State
+from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.errors import UserError
 
@@ -41,15 +44,15 @@ class ProposalQueue:
         deliver: Callable[[ProposalResult], None],
         rows_wanted: Callable[[int], bool],
         devices: Callable[[], Sequence[str]],
+        another: Callable[[], Researcher] | None = None,
     ) -> None:
-        """`rows_wanted(n)`: whether the table has room for one more beside n proposals that wait. `devices`: on which
-        runs can be executed now."""
+        """`rows_wanted(n)`: whether the table has room for one more beside n proposals that wait or are in the making.
+        `devices`: on which runs can be executed now. `another` as :class:`Proposer` has it."""
         self._session = session
-        self._proposer = Proposer(researcher, session.voices, deliver)
+        self._proposer = Proposer(researcher, another, session.streams, deliver)
         self._rows_wanted = rows_wanted
         self._devices = devices
-        self._answer: ProposalResult | None = None
-        self._smoke_test = SmokeTest(session.launcher, session.files.folder / "smoke-test")
+        self._answers: deque[ProposalResult] = deque()
         self._noted = -1
         self._history_known = False
         self._clashes: set[tuple[int, str]] = set()
@@ -57,7 +60,7 @@ class ProposalQueue:
 
     def take(self, answer: ProposalResult) -> None:
         """What the proposer delivered."""
-        self._answer = answer
+        self._answers.append(answer)
 
     def cancel(self) -> None:
         """No answer is wanted any more; what the last verdict taught is written down."""
@@ -69,9 +72,9 @@ class ProposalQueue:
         if self._read_history():
             return True
         self._remember()
-        if self._answer is not None:
-            self._use(self._answer)
-            self._answer = None
+        if self._answers:
+            self._use(self._answers[0])
+            self._proposer.claims.drop(self._answers.popleft().stream)
             return True
         state = self._session.state
         if state.paused or state.stopping:
@@ -83,16 +86,23 @@ class ProposalQueue:
         # Beside one that the critic does not agree with, another is asked for.
         filled = [e for e in state.waiting if not e.goes_back]
         proposals = sum(1 for e in filled if e.proposal.author not in (BASELINE, REPEAT))
-        wanted = max(settings.researcher.queue, len(self._devices()))
-        if proposals >= wanted or not self._rows_wanted(len(filled)):
+        may_wait = max(settings.researcher.queue, len(self._devices()))
+        if proposals >= may_wait or not self._rows_wanted(len(filled)):
             return False
         if self._join(state) or self._shared.read() or self._shared.propose():
             return True
-        if state.asked:
+        most = self._at_once(state)
+        if not pace.wants_another(len(state.asks), proposals, may_wait, most) or _backs_off(state):
             return False
-        if state.failed is not None and not due(state.failed_at, state.failed.retry_seconds):
-            return False
-        return self._ask()
+        return self._rows_wanted(len(filled) + len(state.asks)) and self._ask(several=most > 1)
+
+    def _at_once(self, state: State) -> int:
+        """How many requests are to be in the making."""
+        most = self._session.lab.settings.researcher.parallel
+        if most == 1 or not self._proposer.several:
+            return 1
+        thinking, running = state.asking.thinking_seconds, limits.usual_seconds(state)
+        return pace.at_once(max(1, len(self._devices())), thinking, running, most)
 
     def _read_history(self) -> bool:
         """What was here before the session, once the baseline needs no more of us."""
@@ -121,43 +131,71 @@ class ProposalQueue:
             self._clashes.add((won.number, best.commit))
         return False
 
-    def _ask(self) -> bool:
+    def _ask(self, *, several: bool) -> bool:
+        session, researcher = self._session, self._session.lab.settings.researcher
         try:
-            check_spend_limits(self._session.lab.settings.researcher, self._session.state)
+            check_spend_limits(researcher, session.state)
+            if not room_beside(researcher, session.state, timestamps.seconds(session.now())):
+                return False
             self._record_program_version()
         except UserError as error:
-            self._session.append(ev.PauseAsked("engine", str(error)))
+            session.append(ev.PauseAsked("engine", str(error)))
             return True
-        state, archive = self._session.state, self._session.archive
+        state, archive = session.state, session.archive
         start, files = self._start(state)
-        number, before = len(state.experiments), archive.files(start.base)
-        fixes = start.fixes.number if start.fixes is not None else None
-        self._session.append(
-            ev.ProposalAsked(number, start.base, state.failures + 1, start.exploratory, fixes, start.front)
-        )
+        if self._offline(start.front) and any(self._offline(ask.event.front) for ask in state.asks):
+            return False  # it answers at once, and would say the same twice
+        before = archive.files(start.base)
+        asked = self._asked(state, start, before, several=several)
+        session.append(asked)
 
         def brief() -> Brief:
-            lessons = memory.recall(self._session.files.lessons, state)
+            lessons = memory.recall(session.files.lessons, state)
             refused = state.failed.refused if state.failed is not None else ""
-            told = archive.brief(state, number, start.base, start.front)
-            told = replace(told, lessons=lessons, fixes=fixes, complaint=refused)
+            told = archive.brief(state, asked.number, start.base, start.front)
+            told = replace(told, lessons=lessons, fixes=asked.fixes, complaint=refused)
+            told = replace(told, direction=asked.direction, making=self._others(state, asked.stream))
             told = replace(told, exploratory=_number_of(state, start.base)) if start.exploratory else told
             return replace(told, files=files) if files is not None else told
 
         self._proposer.ask(
             ProposalRequest(
-                number=number,
+                number=asked.number,
                 base=start.base,
                 before=before,
                 brief=brief,
-                tried=lambda: archive.tried(state),
-                python_path=self._session.python_path,
+                tried=lambda: archive.tried(session.state),
+                python_path=session.python_path,
                 by_words=not self._offline(start.front),
-                smoke_test=self._smoke_test,
+                smoke_test=SmokeTest(session.launcher, session.files.folder / _smoke_test(asked.stream)),
                 tree=lambda: archive.paths(start.base),
+                stream=asked.stream,
+                since=lambda number: archive.since(session.state, number),
             )
         )
         return True
+
+    def _asked(self, state: State, start: Start, files: Mapping[str, str], *, several: bool) -> ev.ProposalAsked:
+        """The next request, in the first stream that is free; one of several on a front has a direction of its own."""
+        used = {ask.stream for ask in state.asks}
+        stream = next(number for number in range(len(used) + 1) if number not in used)
+        number = max([len(state.experiments), *(ask.number + 1 for ask in state.asks)])
+        fixes = start.fixes.number if start.fixes is not None else None
+        beside = [ask.event.direction for ask in state.asks if ask.event.front == start.front]
+        alone = not several or (self._session.lab.settings.search.several and not beside)
+        direction = ""
+        if not (alone or start.exploratory or fixes is not None):
+            direction = directions.choose(state, files, beside, number)
+        return ev.ProposalAsked(
+            number, start.base, state.failures + 1, start.exploratory, fixes, start.front, stream, direction
+        )
+
+    def _others(self, state: State, stream: int) -> tuple[str, ...]:
+        """What is in the making beside it, one line each: what it is about, as far as that is known."""
+        done = {attempt.number: attempt.description for attempt in self._proposer.claims.others(stream)}
+        return tuple(
+            f"#{ask.number}: {done.get(ask.number) or ask.event.direction or _about(ask.event)}" for ask in state.asks
+        )
 
     def _offline(self, front: int) -> bool:
         """The offline search: its descriptions are alike by design, and it cannot fix code."""
@@ -190,21 +228,23 @@ class ProposalQueue:
 
     def _use(self, answer: ProposalResult) -> None:
         state = self._session.state
-        if state.asked is None or answer.number != state.asked.number:
+        ask = state.asking.of(answer.stream)
+        if ask is None or answer.number != ask.number:
             return
         if answer.proposal is None:
-            self._failed(answer)
+            self._failed(answer, ask.event.attempt)
             return
         first = min(answer.proposal.files)
-        author = self._author(state.asked.front)
-        answer = replace(answer, number=len(state.experiments))  # a repeat may have taken the number meanwhile
+        author = self._author(ask.event.front)
+        answer = replace(answer, number=len(state.experiments))  # others may have taken the number meanwhile
         made = self._session.commits.made(answer, author, state.program, self._session.now())
         flags = made.flags
         if answer.duplicate_of is not None:
             told = f"nearly {answer.duplicate_of.name}; its researcher was told, and insists"
             flags = (*flags, flag_text(first, 1, "repeat", told))
-        asked, near = state.asked, answer.duplicate_of
-        repeats = near.number if near is not None and not (near.session or near.origin) else None
+        asked, near = ask.event, answer.duplicate_of
+        # One that is on its way to the loop has no commit yet, and no number for certain.
+        repeats = near.number if near is not None and near.commit and not (near.session or near.origin) else None
         self._session.append(
             replace(
                 made,
@@ -213,18 +253,23 @@ class ProposalQueue:
                 fixes=asked.fixes,
                 duplicate_of=repeats,
                 front=asked.front,
+                stream=asked.stream,
             )
         )
+        if answer.number != asked.number:
+            self._session.streams[asked.stream].say("researcher", f"── it is experiment {answer.number} now ──\n")
+            self._session.streams[asked.stream].done("researcher")
 
-    def _failed(self, answer: ProposalResult) -> None:
-        tokens = answer.usage.input_tokens + answer.usage.output_tokens
-        retry = None if answer.fatal else retry_seconds(answer.retry_after, self._session.state.failures)
-        self._session.append(
-            ev.ProposalFailed(
-                answer.number, answer.error, retry, tokens, answer.usage.usd, answer.outage, answer.refused
-            )
+    def _failed(self, answer: ProposalResult, attempt: int) -> None:
+        tokens, state = answer.usage.input_tokens + answer.usage.output_tokens, self._session.state
+        before = min(state.failures, attempt - 1)
+        retry = None if answer.fatal else retry_seconds(answer.retry_after, before)
+        failed = ev.ProposalFailed(
+            answer.number, answer.error, retry, tokens, answer.usage.usd, answer.outage, answer.refused
         )
-        if answer.fatal:
+        self._session.append(replace(failed, stream=answer.stream))
+        # What is fatal is so for all of them; the first says it.
+        if answer.fatal and (state.paused is None or state.paused.by != "engine"):
             self._session.append(ev.PauseAsked("engine", answer.error))
 
     def _baselines_done(self, state: State) -> bool:
@@ -265,6 +310,25 @@ class ProposalQueue:
             write(kept, data)
         if version != self._session.state.program:
             self._session.append(ev.ProgramRead(version, len(text.splitlines())))
+
+
+def _backs_off(state: State) -> bool:
+    """Whether a failure is still to be waited out; after it, the first goes alone, and the others follow its answer."""
+    if state.failed is not None and not due(state.failed_at, state.failed.retry_seconds):
+        return True
+    return any(ask.event.attempt > state.failures > 0 for ask in state.asks)
+
+
+def _smoke_test(stream: int) -> str:
+    """The folder of a stream's smoke tests."""
+    return f"smoke-test-{stream + 1}" if stream else "smoke-test"
+
+
+def _about(asked: ev.ProposalAsked) -> str:
+    """What one without a direction is about."""
+    if asked.fixes is not None:
+        return f"a fix of #{asked.fixes}, which crashed"
+    return "another way from an earlier keep" if asked.exploratory else f"{front_name(asked.front)}"
 
 
 def _number_of(state: State, commit: str) -> int | None:

@@ -1,17 +1,18 @@
-"""Asks the researcher, in a thread of its own, beside the accelerator and never on its time."""
+"""Asks researchers, each in a thread of its own, beside the accelerators and never on their time."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autoresearch_tui.engine.proposing import duplicates, file_checks, preflight
-from autoresearch_tui.engine.proposing.asking import Background
+from autoresearch_tui.engine.proposing.asking import Background, cancel_all
 from autoresearch_tui.engine.proposing.briefing import Tried
+from autoresearch_tui.engine.proposing.claims import Claims
 from autoresearch_tui.engine.proposing.smoke_test import SmokeTest
-from autoresearch_tui.engine.researcher_log import Voices
+from autoresearch_tui.engine.researcher_log import Streams, Voices
 from autoresearch_tui.lab.editable import applied, change_between
 from autoresearch_tui.lab.git import GitError
 from autoresearch_tui.python_source import setting
@@ -41,11 +42,15 @@ class ProposalResult:
     duplicate_of: Attempt | None = None
     outage: bool = False
     refused: str = ""
+    stream: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ProposalRequest:
     """One request; `brief` and `tried` are made in the proposer's thread, for they read the repository.
+
+    `tried` and `since` are as of the moment that they are called, as others may land while one is thought out;
+    `since(n)`: every attempt from experiment n on.
 
     `before` are the editable files at `base`; the brief's may differ from them (a crash to fix).
     `tree`: every path at `base`, among which new files must find their place.
@@ -61,43 +66,78 @@ class ProposalRequest:
     by_words: bool = True
     smoke_test: SmokeTest | None = None
     tree: Callable[[], Collection[str]] = tuple
+    stream: int = 0
+    since: Callable[[int], Sequence[Attempt]] = lambda _number: ()
 
 
 class Proposer:
-    """At most one question at a time; answers are delivered from its thread."""
+    """One question at a time in each stream, each stream with a researcher of its own."""
 
-    def __init__(self, researcher: Researcher, voices: Voices, deliver: Callable[[ProposalResult], None]) -> None:
-        self._researcher = researcher
-        self._voices = voices
-        self._work: Background[ProposalResult] = Background("proposer", deliver)
+    def __init__(
+        self,
+        researcher: Researcher,
+        another: Callable[[], Researcher] | None,
+        streams: Streams,
+        deliver: Callable[[ProposalResult], None],
+    ) -> None:
+        """`another` makes one more researcher of the kind; None: there is only one stream. Answers are delivered from
+        their threads."""
+        self.claims = Claims()
+        self.several = another is not None
+        """Whether more than one question can be asked at once."""
+        self._researchers = {0: researcher}
+        self._another = another
+        self._streams = streams
+        self._deliver = deliver
+        self._works: dict[int, Background[ProposalResult]] = {}
 
     def ask(self, question: ProposalRequest) -> None:
         """Begin. The answer comes through `deliver`, unless cancelled."""
-        self._work.start(lambda cancelled: self._answer(question, cancelled))
+        work = self._works.setdefault(question.stream, Background(f"proposer {question.stream}", self._deliver))
+        work.start(lambda cancelled: self._answer(question, cancelled))
 
     def cancel(self) -> None:
-        """The answer is no longer wanted; it is not delivered."""
-        self._work.cancel()
+        """No answer is wanted any more; none is delivered."""
+        cancel_all(self._works.values())
 
     def _answer(self, question: ProposalRequest, cancelled: threading.Event) -> ProposalResult:
+        voices = self._streams[question.stream]
         try:
-            return self._converse(question, cancelled)
+            return _Conversation(question, self._researcher(question.stream), self.claims, voices).hold(cancelled)
         except UserError as error:
             return _failed(question, str(error), fatal=True)
         except BaseException as error:  # a researcher is a plug-in: neither its fault nor its exit ends the loop
             return _failed(question, f"the researcher failed: {type(error).__name__}: {error}")
         finally:
-            self._voices.done("researcher")
+            voices.done("researcher")
 
-    def _converse(self, question: ProposalRequest, cancelled: threading.Event) -> ProposalResult:
-        tried = question.tried()
-        brief = replace(question.brief(), tried=tried.before)
+    def _researcher(self, stream: int) -> Researcher:
+        """The stream's own: what it remembers of its last answer is about no other's."""
+        if stream not in self._researchers:
+            assert self._another is not None
+            self._researchers[stream] = self._another()
+        return self._researchers[stream]
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversation:
+    """From a question to a proposal that passes the checks."""
+
+    question: ProposalRequest
+    researcher: Researcher
+    claims: Claims
+    voices: Voices
+
+    def hold(self, cancelled: threading.Event) -> ProposalResult:
+        """Ask, check, and ask again."""
+        question = self.question
+        brief = replace(question.brief(), tried=question.tried().before)
         usage = Usage()
         warned: set[str] = set()
         self._say(f"\n── experiment {question.number} ──\n")
         for turn in range(REPAIRS + 1):
             try:
-                proposal = self._researcher.propose(brief, self._say, cancelled)
+                proposal = self.researcher.propose(brief, self._say, cancelled)
             except ResearcherError as error:
                 spent = usage + error.usage
                 failed = _failed(question, str(error), fatal=error.fatal, retry_after=error.retry_after, usage=spent)
@@ -105,26 +145,44 @@ class Proposer:
             if proposal is None:
                 return _failed(question, "the researcher had no proposal", usage=usage)
             usage += proposal.usage
-            problem = _check(question, brief, proposal, tried)
+            made = _on_base(question, brief, proposal)
+            problem, repeats = self._look(brief, proposal, made, warned if turn < REPAIRS else None)
+            problem = problem or self._try(brief, made, cancelled)
             if problem is None:
-                made = _on_base(question, brief, proposal)
-                repeats, why = _repeats(question, brief, made, tried)
-                if repeats is not None and repeats.name not in warned and turn < REPAIRS:
-                    warned.add(repeats.name)
-                    problem = duplicates.message(repeats, why)
-                else:
-                    problem = self._try(question, brief, made, cancelled)
-                if problem is None:
-                    return ProposalResult(question.number, question.base, made, usage=usage, duplicate_of=repeats)
+                found = ProposalResult(question.number, question.base, made, usage=usage, duplicate_of=repeats)
+                return replace(found, stream=question.stream)
+            self.claims.drop(question.stream)
             self._say(f"preflight: {problem}\n")
             brief = replace(brief, complaint=problem)
         refused = f"preflight refused {REPAIRS + 1} proposals; the last: {problem}"
         return replace(_failed(question, refused, usage=usage), refused=problem or "")
 
-    def _try(self, question: ProposalRequest, brief: Brief, made: Proposal, cancelled: threading.Event) -> str | None:
+    def _look(
+        self, brief: Brief, proposal: Proposal, made: Proposal, warned: set[str] | None
+    ) -> tuple[str | None, Attempt | None]:
+        """What is wrong with it, and what it repeats, as things stand now; what passes is claimed.
+
+        `warned`: what it was told to repeat before, and may now; None: it is not told any more.
+        """
+        question = self.question
+        with self.claims.lock:
+            tried = self.claims.beside(question.stream, question.tried())
+            problem = _check(question, brief, proposal, tried)
+            if problem is not None:
+                return problem, None
+            landed = question.since(len(brief.history))
+            brief = replace(brief, history=(*brief.history, *landed, *self.claims.others(question.stream)))
+            repeats, why = _repeats(question, brief, made, tried)
+            if repeats is not None and warned is not None and repeats.name not in warned:
+                warned.add(repeats.name)
+                return duplicates.message(repeats, why), None
+            self.claims.hold(question.stream, question.number, question.before, made)
+            return None, repeats
+
+    def _try(self, brief: Brief, made: Proposal, cancelled: threading.Event) -> str | None:
         """The lab's check, and two steps on the CPU, where the lab and the machine allow it; what fails for our own
         reasons passes."""
-        test = question.smoke_test
+        question, test = self.question, self.question.smoke_test
         if test is None:
             return None
         problem: str | None = None
@@ -145,7 +203,7 @@ class Proposer:
             return None
 
     def _say(self, text: str) -> None:
-        self._voices.say("researcher", text)
+        self.voices.say("researcher", text)
 
 
 def _check(question: ProposalRequest, brief: Brief, proposal: Proposal, tried: Tried) -> str | None:
@@ -186,4 +244,5 @@ def _failed(
     retry_after: float | None = None,
     usage: Usage | None = None,
 ) -> ProposalResult:
-    return ProposalResult(question.number, question.base, None, error, fatal, retry_after, usage or Usage())
+    failed = ProposalResult(question.number, question.base, None, error, fatal, retry_after, usage or Usage())
+    return replace(failed, stream=question.stream)

@@ -10,10 +10,11 @@ import pytest
 from autoresearch_tui.engine.proposing.briefing import SourceCache, Tried
 from autoresearch_tui.engine.proposing.preflight import change_print
 from autoresearch_tui.engine.proposing.worker import ProposalRequest, ProposalResult, Proposer
-from autoresearch_tui.engine.researcher_log import Voices
+from autoresearch_tui.engine.researcher_log import Streams
 from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.paths import open_lab
+from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.researchers.base import Attempt, Brief, Proposal
 from autoresearch_tui.session.prior_results import NEVER_RUN, PriorResult
 from autoresearch_tui.session.state import State
@@ -91,7 +92,7 @@ def test_the_researcher_is_told_once_and_may_insist(tmp_path: Path) -> None:
     found: queue.SimpleQueue[ProposalResult] = queue.SimpleQueue()
     files = {"train.py": wider}
     brief = Brief(5, "c9", "Go.", files, {}, "val_bpb", Goal.MINIMIZE, 300, ())
-    Proposer(Insists(), Voices(tmp_path / "log"), found.put).ask(
+    Proposer(Insists(), None, Streams(SessionFiles(tmp_path)), found.put).ask(
         ProposalRequest(5, "c9", files, lambda: brief, lambda: Tried({}, {}, changes={change: crashed}), ())
     )
     made = found.get(timeout=60)

@@ -1,0 +1,60 @@
+"""What each of several researchers is told to look at, so that they do not all think the same. Pure.
+
+Our own words alone: a name of a constant or the number of an experiment, and nothing that an agent wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from autoresearch_tui.engine.gate import BASELINE, REPEAT
+from autoresearch_tui.python_source import setting
+from autoresearch_tui.python_source.constants import MODULE
+from autoresearch_tui.session.ends import Outcome
+from autoresearch_tui.session.state import Experiment, State
+
+_LATELY = 200  # experiments that count as having varied a value
+_NAMES = 3  # values that one direction names
+_LONGEST = 40  # characters of such a name
+STRUCTURE = "its structure, and not a value"
+SIMPLER = "what can go: simpler, or faster, for the same result"
+
+
+def choose(state: State, files: Mapping[str, str], taken: Collection[str], turn: int) -> str:
+    """One that is not `taken`, as far as there are so many, another with each `turn`."""
+    found = directions(state.experiments[-_LATELY:], files)
+    found = found[turn % len(found) :] + found[: turn % len(found)]
+    counts = {each: sum(each == other for other in taken) for each in found}
+    return min(found, key=lambda each: counts[each])
+
+
+def directions(experiments: Sequence[Experiment], files: Mapping[str, str]) -> list[str]:
+    """All that there are for a lab's files: the first are told first."""
+    own = [e for e in experiments if e.proposal.author not in (BASELINE, REPEAT)]
+    said = " ".join(e.description for e in own)
+    names = _names(files)
+    untried = _several([name for name in names if name not in said])
+    varied = _several([name for name in names if name in said])
+    found = [STRUCTURE, *(f"values that nothing has varied lately: {each}" for each in untried[:1])]
+    kept = next((e for e in reversed(own) if e.outcome == Outcome.KEEP), None)
+    if kept is not None:
+        found.append(f"further along what #{kept.number} began, which was kept")
+    found += [f"values that were varied, by another size or the other way: {each}" for each in varied[:1]]
+    missed = [e for e in own if e.outcome == Outcome.DISCARD and e.value is not None]
+    if len(missed) > 1:
+        found.append(f"what #{missed[-1].number} and #{missed[-2].number} tried: corrected, or put together")
+    found.append(SIMPLER)
+    found += [f"values that nothing has varied lately: {each}" for each in untried[1:]]
+    return found + [f"values that were varied, by another size or the other way: {each}" for each in varied[1:]]
+
+
+def _names(files: Mapping[str, str]) -> list[str]:
+    """The constants that the files name, once each, in their order."""
+    readings = (setting.reading(path, text) for path, text in files.items() if path.endswith(".py"))
+    knobs = (knob for reading in readings if reading is not None for knob in reading.knobs)
+    named = (knob.name for knob in knobs if knob.reach == MODULE and knob.name.isidentifier())
+    return list(dict.fromkeys(name for name in named if len(name) <= _LONGEST))
+
+
+def _several(names: Sequence[str]) -> list[str]:
+    return [", ".join(names[at : at + _NAMES]) for at in range(0, len(names), _NAMES)]
