@@ -98,7 +98,7 @@ def engine_trains(folder: Path, count: int, seconds: float) -> list[tuple[float,
     while thread.is_alive():
         _approve(engine, waiting, HUMAN_SHARE * seconds)
         thread.join(0.05)
-    return [_trained((folder / f".autoresearch/duty/runs/{n:04d}/run.log").read_text()) for n in _ran(engine.state)]
+    return [trained((folder / f".autoresearch/duty/runs/{n:04d}/run.log").read_text()) for n in _ran(engine.state)]
 
 
 def _approve(engine: Engine, waiting: dict[str, float], seconds: float) -> None:
@@ -132,11 +132,12 @@ def back_to_back(folder: Path, count: int) -> list[tuple[float, float]]:
             text=True,
             check=True,
         )
-        found.append(_trained(done.stdout))
+        found.append(trained(done.stdout))
     return found
 
 
-def _trained(log: str) -> tuple[float, float]:
+def trained(log: str) -> tuple[float, float]:
+    """When the run of a log began and ended to train."""
     line = next(line for line in log.splitlines() if line.startswith("trained: "))
     began, ended = line.split()[1:]
     return float(began), float(ended)

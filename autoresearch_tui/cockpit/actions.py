@@ -368,6 +368,11 @@ _RESULTS = (
 _STREAM = (
     Action("stream.fold", "minus", "Fold tool calls", "Shows tool calls and their results whole, or on one line each.",
            "Researcher", place="stream", run="fold"),
+    Action("stream.next", "right_square_bracket", "Next researcher",
+           "What the next one says, where several are at work at once.", "Researcher", place="stream",
+           run="next_stream"),
+    Action("stream.previous", "left_square_bracket", "Previous researcher", "What the one before says.", "Researcher",
+           place="stream", run="previous_stream"),
 )  # fmt: skip
 
 _DIFF = (

@@ -56,6 +56,8 @@ class Bridge:
         self.stop_sent = False
         # Made once: a path costs more than the look at its file, several times a second.
         self._journal = self.files.journal
+        self.stream = 0
+        """Which researcher's stream is read."""
         self._stream = FileTail(self.files.researcher_log)
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
         self._tail = JournalTail(self.files.journal)
@@ -73,7 +75,8 @@ class Bridge:
         self._behind = RunFeed(Path())
         self.pinned: int | None = None
         self.stream_anew = False
-        """Whether what was read of the stream last is its beginning: a replay went back."""
+        """Whether what was read of the stream last is its beginning: a replay went back, or it is another stream."""
+        self._turned = False
         # The user's last edit of each proposal, by number and commit: `e` reopens it if it was refused.
         self.edits: dict[tuple[int, str], dict[str, str]] = {}
 
@@ -137,14 +140,25 @@ class Bridge:
             self.feed = RunFeed(self.files.run(shown.number).log, shown.number, self.budget)
         return self.feed.poll(self.clock()) or fresh
 
+    def change_stream(self, step: int) -> bool:
+        """Read the next or the previous of the streams that there are; whether there is another one."""
+        numbers = sorted({*range(len(self.files.streams)), *(ask.stream for ask in self.state.asks), self.stream})
+        chosen = numbers[(numbers.index(self.stream) + step) % len(numbers)]
+        if chosen == self.stream:
+            return False
+        self.stream, self._turned = chosen, True
+        self._stream = FileTail(self.files.stream(chosen))
+        self._characters.reset()
+        return True
+
     def read_stream(self) -> str:
         """What the researcher's stream gained since the last call."""
-        self.stream_anew = False
+        self.stream_anew, self._turned = self._turned, False
         try:
             piece = self._stream.read(STREAM_BYTES, most_behind=STREAM_BYTES) if self._stream.grown else Piece()
         except OSError:
             return ""
-        self.stream_anew = piece.restarted
+        self.stream_anew = self.stream_anew or piece.restarted
         if piece.restarted:
             self._characters.reset()
         # A character that is cut in two belongs to the next reading.

@@ -243,7 +243,8 @@ class Replay:
             target.score.unlink(missing_ok=True)
             self._bring(place)
         self.finished.clear()
-        self._target.researcher_log.unlink(missing_ok=True)
+        for log in self._target.streams:
+            log.unlink(missing_ok=True)
         atomic.write(self._target.journal, b"".join(map(journal.encode, self._records[:played])))
         self._now = (played, self._due[played - 1])
 
@@ -295,7 +296,8 @@ class Replay:
         lines = b"".join(journal.encode(record) for record in self._records[self._now[0] : played])
         with self._target.journal.open("ab") as file:
             file.write(lines)
-        Growth(self._source.researcher_log, self._target.researcher_log).to(played / len(self._records))
+        for log in self._source.streams:
+            Growth(log, self._target.folder / log.name).to(played / len(self._records))
 
 
 class Growth:

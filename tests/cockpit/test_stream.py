@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autoresearch_tui.session import events as ev
 from tests.cockpit.driving import Driver, drive
 from tests.cockpit.fakes import FakeHost, FakeSession, night
 
@@ -77,3 +78,45 @@ def test_a_search_unfolds_what_it_alone_has(session: FakeSession, host: FakeHost
         assert "needle" in driver.text()
 
     drive(session, host, story, size=(60, 20))
+
+
+def test_several_researchers_are_read_one_at_a_time_and_named_by_number(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+    number = session.count
+    for stream in range(3):
+        session.add(ev.ProposalAsked(number + stream, "b" * 40, 1, stream=stream, direction="its structure"))
+        session.files.stream(stream).write_text(f"── experiment {number + stream} ──\n» I am the {stream}.\n")
+
+    async def story(driver: Driver) -> None:
+        await driver.press("6")
+        assert "6 researcher 1, #9" in driver.text().replace(f"#{number}", "#9")
+        assert "3 in the making" in driver.text()
+        assert "I am the 0." in driver.text()
+        await driver.press("right_square_bracket")
+        assert f"researcher 2, #{number + 1}" in driver.text()
+        assert "I am the 1." in driver.text()
+        assert "I am the 0." not in driver.text()
+        with session.files.stream(1).open("a") as log:
+            log.write("» And I think on.\n")
+        await driver.tick()
+        assert "And I think on." in driver.text()
+        await driver.press("left_square_bracket", "left_square_bracket")
+        assert "I am the 2." in driver.text()
+        # What it made has landed; its words stay where they are until there are others.
+        session.proposal("wider", stream=2)
+        await driver.tick()
+        assert "researcher 3 " in driver.text()
+        await driver.press("right_square_bracket")
+        assert "I am the 0." in driver.text()
+
+    drive(session, host, story, size=(80, 24))
+
+
+def test_where_one_is_alone_there_is_no_other_to_turn_to(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+
+    async def story(driver: Driver) -> None:
+        await driver.press("6", "right_square_bracket")
+        assert "there is one researcher here" in driver.said()
+
+    drive(session, host, story, size=(80, 24))

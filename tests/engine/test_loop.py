@@ -70,7 +70,17 @@ class Driver:
         critic: Critic | None = None,
     ) -> None:
         session = Session(labs.find(folder), "t")
-        self.engine = Engine(session, researcher, headless=False, critic=critic, rows=rows, clocks=clocks)
+        self._host(Engine(session, researcher, headless=False, critic=critic, rows=rows, clocks=clocks))
+
+    @classmethod
+    def hosting(cls, engine: Engine) -> Driver:
+        """A driver of an engine that was made elsewhere."""
+        driver = cls.__new__(cls)
+        driver._host(engine)
+        return driver
+
+    def _host(self, engine: Engine) -> None:
+        self.engine = engine
         self.outcome = ""
         self._thread = threading.Thread(target=self._run)
 

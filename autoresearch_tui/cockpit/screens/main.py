@@ -27,7 +27,7 @@ from autoresearch_tui.cockpit.widgets.diff import DiffPane
 from autoresearch_tui.cockpit.widgets.experiments import BranchTree, ExperimentList, Results
 from autoresearch_tui.cockpit.widgets.load import LoadPanel
 from autoresearch_tui.cockpit.widgets.log import ProgressRow, RunLog
-from autoresearch_tui.cockpit.widgets.stream import ResearcherStream
+from autoresearch_tui.cockpit.widgets.stream import ResearcherStream, of_several
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session.state import WAITING, Experiment, Stage, State
 from autoresearch_tui.session.status import spending, status, time_left, title
@@ -145,10 +145,24 @@ class MainScreen(PlayingScreen, SteeringScreen):
             self.chart.show(state)
             self.tree_pane.show(state)
             self._show_proposal(self.bridge.proposal())
-            self._entitle(self.stream, f"6 {NAMES[6]}", self._of_researcher(state))
+            self._entitle_stream(state)
             self.show_keys()
             self._show_tabs()
             self._arranged()
+
+    @on(ResearcherStream.Turned)
+    def _turn_stream(self, turned: ResearcherStream.Turned) -> None:
+        """Another researcher's words in the pane."""
+        if not self.bridge.change_stream(turned.step):
+            self.notify("there is one researcher here", markup=False)
+            return
+        self.stream.add(self.bridge.read_stream(), anew=True)
+        self._entitle_stream(self.bridge.state)
+
+    def _entitle_stream(self, state: State) -> None:
+        which, several = of_several(state, self.bridge.stream)
+        words = " · ".join(filter(None, (several, self._of_researcher(state))))
+        self._entitle(self.stream, f"6 {NAMES[6]}{which}", words)
 
     def _of_researcher(self, state: State) -> str:
         waiting = len(state.waiting_notes)

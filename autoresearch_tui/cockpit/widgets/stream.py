@@ -7,9 +7,11 @@ from typing import ClassVar, NamedTuple
 
 from textual.binding import BindingType
 from textual.geometry import Size
+from textual.message import Message
 
 from autoresearch_tui.cockpit.actions import bindings
 from autoresearch_tui.cockpit.widgets.painted import Row, Scroller, fit, marked, occurrences, wrap
+from autoresearch_tui.session.state import State
 from autoresearch_tui.session.stream_marks import CALL, CRITIC, HUMAN, RESULT, TEXT, THINKING, mark_of
 from autoresearch_tui.util.text import clean_text
 
@@ -19,6 +21,13 @@ _NOTHING = "What the researcher thinks and does appears here live."
 
 class ResearcherStream(Scroller):
     """The end of an append-only text, wrapped; follows it until the reader scrolls up."""
+
+    class Turned(Message):
+        """The reader wants the next stream, or the previous one."""
+
+        def __init__(self, step: int) -> None:
+            super().__init__()
+            self.step = step
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("stream")]
     called = "what the researcher said"
@@ -73,6 +82,14 @@ class ResearcherStream(Scroller):
             made.append([("▶" if row == self._match else " ", "accent"), *marked(line, tone, self.query_text)])
         return made
 
+    def action_next_stream(self) -> None:
+        """Another researcher's words."""
+        self.post_message(self.Turned(1))
+
+    def action_previous_stream(self) -> None:
+        """The one before."""
+        self.post_message(self.Turned(-1))
+
     def action_fold(self) -> None:
         """Tool calls on one line each, or whole with what they gave back."""
         self._folded = not self._folded
@@ -108,6 +125,18 @@ class ResearcherStream(Scroller):
         self._match, self._following = row, False
         self.top = max(0, min(self.last_top, row - self.page // 2))
         self.repaint()
+
+
+def of_several(state: State, stream: int) -> tuple[str, str]:
+    """Which of several researchers a stream is, and how many proposals are in the making; nothing where one is alone.
+
+    `stream` counts from 0, and what is shown from 1: ` 2, #15`.
+    """
+    ask, making = state.asking.of(stream), len(state.asks)
+    if not stream and making < 2:
+        return "", ""
+    which = f" {stream + 1}" + (f", #{ask.number}" if ask is not None else "")
+    return which, f"{making} in the making" if making > 1 else ""
 
 
 _TONES = {THINKING: "dim", TEXT: "text", CALL: "accent", RESULT: "dim", HUMAN: "good-strong", CRITIC: "warn-strong"}
