@@ -45,6 +45,13 @@ class Answered(Frozen):
     usd: float
 
 
+class WaitingNote(Frozen):
+    """A steering note that no request had yet; `seq` is that of its record."""
+
+    seq: int
+    text: str
+
+
 class Asking(Frozen):
     """`asks` are in the making, oldest first; `answered` are the last answers, oldest first.
 

@@ -24,7 +24,6 @@ from autoresearch_tui.session.state import (
     Judgement,
     Stage,
     State,
-    WaitingNote,
     best_keep,
 )
 from autoresearch_tui.util import timestamps
@@ -467,7 +466,7 @@ def _moved(state: State, number: int | None) -> Changes:
 
 @_changes.register
 def _(event: ev.NoteGiven, state: State, time: str) -> Changes:
-    return {"waiting_notes": (*state.waiting_notes, WaitingNote(state.seq + 1, event.text))}
+    return {"waiting_notes": (*state.waiting_notes, asks.WaitingNote(state.seq + 1, event.text))}
 
 
 @_changes.register

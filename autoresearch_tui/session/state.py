@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session.asks import Ask, Asking
+from autoresearch_tui.session.asks import Ask, Asking, WaitingNote
 from autoresearch_tui.session.ends import JUDGED, Opinion, Outcome
 from autoresearch_tui.session.failures import Streak
 from autoresearch_tui.session.fleet import Fleet
@@ -299,14 +299,6 @@ class Judgement:
     def number(self) -> int:
         """The experiment that was judged."""
         return self.before.number
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingNote:
-    """A steering note that no request had yet; `seq` is that of its record."""
-
-    seq: int
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
