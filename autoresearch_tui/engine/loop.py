@@ -161,9 +161,11 @@ class Engine:
                 self._runs.tidy()
                 self._session.tell_of_hooks()
                 self._session.clear_trouble()
+                self._session.keep_outline()
                 self._retry.clear()
             except (OSError, GitError, TroubleError) as error:
                 self._back_off(error)
+                self._session.keep_outline()
 
     # ── what arrives ────────────────────────────────────────────────────────────────────────────────────────
 

@@ -19,7 +19,7 @@ from autoresearch_tui.session import journal
 from autoresearch_tui.session.ends import JUDGED, EngineEnd
 from autoresearch_tui.session.fold import fold, state_of
 from autoresearch_tui.session.notifications import ended
-from autoresearch_tui.session.outline import keep_outline, outline
+from autoresearch_tui.session.outline import Keeper, outline
 from autoresearch_tui.session.state import TABLE
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.atomic import write
@@ -66,6 +66,7 @@ class Session:
         self._stale_refs: set[int] = set()
         self._branch_stale = False
         self._table = ""  # as of the last record; empty: to be rendered
+        self._outline, self._outlined = Keeper(self.files), True
         self._journal = journal.Journal(self.files.journal)
         self.state = state_of(self.files.journal, self._journal.records)
         # The requests that the journal has the answer to; and none, which most records answer.
@@ -107,12 +108,18 @@ class Session:
         self.answered.add(request)
         self.blocked = ""
         self.state = after
-        keep_outline(self.files, outline(after), *self._journal.extent)
+        self._outlined = False
         self._note_stale(event)
         if self._on_line is not None:
             self._on_line(line)
         self._hooks.on_event(before, self.state, line)
         return line
+
+    def keep_outline(self) -> None:
+        """Between the loop's turns: keep what the journal amounts to now, for those who ask."""
+        if not self._outlined:
+            self._outline.keep(outline(self.state), *self._journal.extent)
+            self._outlined = True
 
     def end(self, why: EngineEnd, detail: str, limit: str = "") -> None:
         """Let go. What cannot be written now is found again at the next start; a session without a start is none."""
@@ -122,6 +129,7 @@ class Session:
         stopped, line = ev.EngineStopped(why, detail, limit), b"null"
         with contextlib.suppress(OSError):
             line = self.append(stopped)
+            self.keep_outline()
             # A human waits after a detach or a stop, not after an end that came by itself.
             self._hooks.close(LIMIT_SECONDS if why in {EngineEnd.FINISHED, EngineEnd.FAILED} else 0.5)
         if why != EngineEnd.DETACHED:

@@ -4,7 +4,8 @@ A state is folded from every record of a night, which takes seconds for a long o
 little of it. The attributes have a :class:`~autoresearch_tui.session.state.State`'s names and meanings, where it has
 them. Whatever else the status line is to say needs a field here.
 
-The engine keeps the outline on disk after each record; a command that asks how the session stands reads it from there.
+The engine keeps it on disk whenever its loop has nothing more to do; a command that asks how the session stands reads
+it from there.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ import contextlib
 import json
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from autoresearch_tui import __version__
 from autoresearch_tui.lab import engine_lock, session_files
@@ -26,17 +26,13 @@ from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import limits, looks, undo
 from autoresearch_tui.session.asks import Ask
 from autoresearch_tui.session.cost import Cost, cost
-from autoresearch_tui.session.ends import JUDGED, Outcome
-from autoresearch_tui.session.journal import from_fields, to_fields, type_name
-from autoresearch_tui.session.state import Experiment, Stage, State
+from autoresearch_tui.session.ends import JUDGED
+from autoresearch_tui.session.state import Experiment, State
+from autoresearch_tui.session.written import Codec
 from autoresearch_tui.util import atomic, timestamps
 from autoresearch_tui.util.frozen import Frozen
 
-_EVENTS = (
-    "session", "engine", "last_engine", "stopped", "paused", "trouble", "critic_asked", "failed",
-    "holdout_asked", "holdout",
-)  # fmt: skip
-_ONE = ("baseline", "best", "frontier", "shown", "judged")
+_CODEC = Codec(Cost, limits.End, looks.Wear)
 _MANY = ("in_flight", "waiting")
 # An engine keeps the outline a moment after the record.
 _PAUSES = (0.005, 0.02, 0.05)
@@ -158,13 +154,20 @@ def outline(state: State) -> Outline:
     )
 
 
-def snapshot(found: Outline, size: int, checksum: int) -> bytes:
-    """What is kept beside a journal whose first `size` bytes, with that CRC-32, amount to `found`."""
-    values = {field.name: getattr(found, field.name) for field in fields(found)}
-    made_of = {"version": __version__, "bytes": size, "crc": checksum}
-    body = json.dumps({**made_of, "outline": values}, default=_plain, ensure_ascii=False, allow_nan=False).encode(
-        "utf-8", "replace"
-    )
+def _line(experiment: Experiment) -> str:
+    return json.dumps(_CODEC.encode(experiment), ensure_ascii=False)
+
+
+def snapshot(found: Outline, size: int, checksum: int, lines: Callable[[Experiment], str] = _line) -> bytes:
+    """What is kept beside a journal whose first `size` bytes, with that CRC-32, amount to `found`.
+
+    `lines`: what remembers the line of an experiment, for there may be a thousand in flight.
+    """
+    values = {f.name: _CODEC.encode(getattr(found, f.name)) for f in fields(found) if f.name not in _MANY}
+    made_of = {"version": __version__, "shape": _CODEC.shape, "bytes": size, "crc": checksum}
+    head = json.dumps({**made_of, "outline": values}, ensure_ascii=False)
+    many = (f', "{name}": [{", ".join(map(lines, getattr(found, name)))}]' for name in _MANY)
+    body = "".join((head[:-1], *many, "}")).encode("utf-8", "replace")
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
 
@@ -181,60 +184,40 @@ def recall(kept: bytes, journal: bytes) -> Outline | None:
     try:
         values = json.loads(body)
         size = values["bytes"]
-        if values["version"] != __version__ or size != journal.rfind(b"\n") + 1:
+        if (values["version"], values["shape"]) != (__version__, _CODEC.shape) or size != journal.rfind(b"\n") + 1:
             return None
         if values["crc"] != zlib.crc32(memoryview(journal)[:size]):
             return None
-        return _outline(values["outline"])
+        known = {name: _CODEC.decode(value) for name, value in values["outline"].items()}
+        many = {name: tuple(map(_CODEC.decode, values[name])) for name in _MANY}
+        return Outline(**{**known, **many})
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
-
-
-def _plain(value: object) -> object:
-    """What JSON has no word for, by its fields; an event with its type's name."""
-    if isinstance(value, Experiment | Ask | Cost | limits.End | looks.Wear):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return dict(value)
-    return {"type": type_name(value), "fields": to_fields(value)}  # type: ignore[arg-type]
-
-
-def _outline(values: dict[str, Any]) -> Outline:
-    known = dict(values)
-    for name in _EVENTS:
-        known[name] = _event(values[name])
-    for name in _ONE:
-        known[name] = _experiment(values[name]) if values[name] else None
-    for name in _MANY:
-        known[name] = tuple(map(_experiment, values[name]))
-    known["asks"] = tuple(Ask(_event(ask["event"]), ask["at"]) for ask in values["asks"])
-    limit = values["limit"] and limits.End(**values["limit"])
-    return Outline(**{**known, "cost": Cost(**values["cost"]), "limit": limit, "wear": looks.Wear(**values["wear"])})
-
-
-def _event(value: Any) -> Any:
-    return from_fields(value["type"], value["fields"]) if value else None
-
-
-def _experiment(values: dict[str, Any]) -> Experiment:
-    enums = {"stage": Stage(values["stage"]), "overruled": values["overruled"] and Outcome(values["overruled"])}
-    return Experiment(**{**{name: _field(value) for name, value in values.items()}, **enums})
-
-
-def _field(value: Any) -> Any:
-    """An experiment's own fields are plain, tuples or events."""
-    if isinstance(value, dict):
-        return _event(value)
-    return tuple(map(_field, value)) if isinstance(value, list) else value
 
 
 # ── on disk ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def keep_outline(files: SessionFiles, found: Outline, size: int, checksum: int) -> None:
-    """Keep what the first `size` bytes of the journal amount to. What cannot be written is read from the journal."""
-    with contextlib.suppress(OSError):
-        atomic.publish(files.outline, snapshot(found, size, checksum))
+class Keeper:
+    """Keeps what a session's journal amounts to."""
+
+    def __init__(self, files: SessionFiles) -> None:
+        self._path = files.outline
+        self._lines: dict[int, tuple[Experiment, str]] = {}
+
+    def keep(self, found: Outline, size: int, checksum: int) -> None:
+        """What the first `size` bytes of the journal amount to. What cannot be written is read from the journal."""
+        known, self._lines = self._lines, {}
+
+        def line(experiment: Experiment) -> str:
+            before = known.get(experiment.number)
+            same = before is not None and before[0] is experiment
+            now = before if same and before is not None else (experiment, _line(experiment))
+            self._lines[experiment.number] = now
+            return now[1]
+
+        with contextlib.suppress(OSError):
+            atomic.publish(self._path, snapshot(found, size, checksum, line))
 
 
 def read_outline(root: Path, tag: str) -> Outline:
@@ -258,5 +241,5 @@ def _folded(files: SessionFiles, *, keeps: bool) -> Outline:
     found = outline(state)
     if keeps:
         size = len(data) if scanned.torn_at is None else scanned.torn_at
-        keep_outline(files, found, size, zlib.crc32(memoryview(data)[:size]))
+        Keeper(files).keep(found, size, zlib.crc32(memoryview(data)[:size]))
     return found

@@ -121,6 +121,11 @@ class Experiment:
     """Why it ended without a run."""
 
     @property
+    def whole(self) -> Experiment:
+        """Itself with everything in memory: one that is on disk has little of it here (:mod:`pages`)."""
+        return self
+
+    @property
     def number(self) -> int:
         return self.proposal.number
 
@@ -253,6 +258,47 @@ class Experiment:
         if self.value is None and self.stage is not Stage.CONFIRMING:
             return None
         return self.value if self.score is None else self.score.value
+
+    @property
+    def usd(self) -> float | None:
+        return self.proposal.usd
+
+    @property
+    def tokens(self) -> int:
+        return self.proposal.tokens
+
+    @property
+    def seconds(self) -> float | None:
+        """Of its whole run, by the supervisor's clock."""
+        return self.run.seconds if self.run else None
+
+    @property
+    def sealed(self) -> float | None:
+        return self.score.sealed if self.score else None
+
+    @property
+    def doubted(self) -> bool:
+        """Whether there is reason to doubt its score."""
+        return self.score is not None and bool(self.score.doubts)
+
+    @property
+    def objected(self) -> bool:
+        """Whether the critic did not agree with it."""
+        return self.critic is not None and self.critic.opinion in (Opinion.DISAGREE, Opinion.UNSURE)
+
+    @property
+    def leads(self) -> bool:
+        """Whether its verdict said that its front stands there, which is not the best one."""
+        return self.verdict is not None and self.verdict.leads
+
+    @property
+    def inside_noise(self) -> bool:
+        return self.verdict is not None and self.verdict.inside_noise
+
+    @property
+    def error(self) -> float | None:
+        """Standard error of the difference of means, where its gain was confirmed."""
+        return self.verdict.error if self.verdict else None
 
     @property
     def stderr(self) -> float | None:
@@ -560,11 +606,11 @@ def _count(parts: Sequence[int]) -> int:
 
 
 def _usd(chunk: Chunk) -> float:
-    return sum(e.proposal.usd or 0.0 for e in chunk)
+    return sum(e.usd or 0.0 for e in chunk)
 
 
 def _tokens(chunk: Chunk) -> int:
-    return sum(e.proposal.tokens for e in chunk)
+    return sum(e.tokens for e in chunk)
 
 
 def better(state: State, value: float) -> bool:

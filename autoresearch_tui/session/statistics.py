@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from operator import attrgetter
 
 from autoresearch_tui.session import draws
-from autoresearch_tui.session.ends import Outcome
+from autoresearch_tui.session.ends import JUDGED, Outcome
 from autoresearch_tui.session.sequence import Chunk
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.frozen import Frozen
@@ -192,6 +193,9 @@ def _first_of_each(parts: Sequence[dict[str, tuple[int, float]]]) -> dict[str, t
     return found
 
 
+ADVANCED = attrgetter("advanced")
+
+
 class Judged(Frozen):
     """An experiment with a verdict, the frontier of that moment, and where its own front stood; None: nowhere yet."""
 
@@ -200,15 +204,21 @@ class Judged(Frozen):
     head: Experiment | None
 
 
-def judged(state: State) -> Iterator[Judged]:
-    """In the order of the verdicts. A front that nothing has won yet stands at the frontier."""
+def judged(state: State, first: int = 0) -> Iterator[Judged]:
+    """In the order of the verdicts, from the `first` on. A front that nothing has won yet stands at the frontier."""
     frontier: Experiment | None = None
     heads: dict[int, Experiment] = {}
     # Where a human continued from, by the experiment that was judged last before that.
     chosen = {after: number for after, number in state.frontier_history if after != number}
-    for experiment in state.table:
-        front = experiment.proposal.front
-        yield Judged(experiment, frontier, heads.get(front, frontier))
+    moved = [*state.experiments.having(ADVANCED, True), *(state.experiments[after] for after in chosen)]
+    moved = [each for each in moved if each.outcome in JUDGED]
+    before = state.table[:first][-1:]
+    early = {e.number: e for e in moved if before and e.judged_after <= before[0].judged_after}
+    table = (*sorted(early.values(), key=attrgetter("judged_after")), *state.table[first:])
+    for place, experiment in enumerate(table, first - len(early)):
+        front = experiment.front
+        if place >= first:
+            yield Judged(experiment, frontier, heads.get(front, frontier))
         if experiment.advanced:
             heads[front] = experiment
         if experiment.outcome == Outcome.KEEP:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from autoresearch_tui.lab.settings import RunSettings
 from autoresearch_tui.logs.trace import Trace
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session.state import Experiment, State
+from autoresearch_tui.session.state import COMMIT, Experiment, State
 
 # Beyond the budget and what the baseline itself took beyond it: this much, or this share of the budget.
 SLACK_SECONDS, SLACK_OF_BUDGET = 2.0, 0.05
@@ -90,7 +90,7 @@ def _wall_compared(experiment: Experiment, state: State, settings: RunSettings) 
     if not state.experiments:
         return None, 0.0
     first = state.experiments[0].commit
-    usual = [each for each in state.experiments if each.commit == first and each.value is not None]
+    usual = [each for each in state.experiments.having(COMMIT, first) if each.value is not None]
     if experiment.commit == first or not usual:
         return None, 0.0
     answers = max((each.score.answer_seconds for each in usual if each.score is not None), default=0.0)

@@ -7,6 +7,8 @@ session's file begins with what the earlier ones taught.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -36,14 +38,17 @@ _MARK = re.compile(r"^<!-- (\d+) verdicts? noted -->\n?", re.M)
 _ENTRY = re.compile(r"^## #(\d+) ", re.M)
 _BY_HUMAN = "in a human's words"
 _INHERITED = re.compile(rf"^## \S+(?: #\d+ |, {_BY_HUMAN}$)", re.M)
+_LAST_MARK = re.compile(rb"(?<=\n\n)<!-- (\d+) verdicts? noted -->\n$")
+_LAST_BYTES = 80
 _WIDTH = 200
 Part = tuple[int, str]
 """How soon a part of the file is left out if room is short, the human's words (0) last; and its text."""
 
 
-def entries(state: State) -> dict[int, str]:
-    """The entry of every experiment that has a verdict, in the order of the verdicts."""
-    return {each.experiment.number: _entry(each.experiment, each.frontier, state.goal) for each in judged(state)}
+def entries(state: State, first: int = 0) -> dict[int, str]:
+    """The entry of every experiment that has a verdict, in the order of the verdicts, from the `first` on."""
+    found = judged(state, first)
+    return {each.experiment.number: _entry(each.experiment, each.frontier, state.goal) for each in found}
 
 
 def update(text: str, known: Mapping[int, str]) -> str:
@@ -51,12 +56,16 @@ def update(text: str, known: Mapping[int, str]) -> str:
     noted = [int(mark[1]) for mark in _MARK.finditer(text)]
     present = {int(found[1]) for found in _ENTRY.finditer(text)}
     missing = [number for number in list(known)[max(noted, default=0) :] if number not in present]
-    mark = f"<!-- {len(known)} verdict{'s' * (len(known) != 1)} noted -->\n"
+    mark = _mark(len(known))
     if not missing and mark in text:
         return text
     body = _MARK.sub("", text) if text.strip() else _HEADER
     body = body if body.endswith("\n") else f"{body}\n"
     return body.rstrip("\n") + "\n" + "".join(f"\n{known[number]}" for number in missing) + f"\n{mark}"
+
+
+def _mark(count: int) -> str:
+    return f"<!-- {count} verdict{'s' * (count != 1)} noted -->\n"
 
 
 def excerpt(text: str, known: Mapping[int, str], limit: int = LIMIT) -> str:
@@ -82,6 +91,8 @@ def _chosen(parts: Sequence[Part], limit: int) -> list[int]:
 
 def keep(path: Path, state: State) -> None:
     """Bring the file up to date. Raises OSError."""
+    if _appended(path, state):
+        return
     known = entries(state)
     try:
         text = path.read_bytes().decode("utf-8")
@@ -92,6 +103,21 @@ def keep(path: Path, state: State) -> None:
     new = update(text, known) if known else text
     if new != text:
         write(path, new)
+
+
+def _appended(path: Path, state: State) -> bool:
+    """What is new, after what we wrote last, by one writing over our mark there; False if the file ends otherwise."""
+    with contextlib.suppress(FileNotFoundError), path.open("r+b", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - _LAST_BYTES))
+        last = _LAST_MARK.search(file.read())
+        if last is None or int(last[1]) > state.rows:
+            return False
+        if int(last[1]) < state.rows:
+            new = entries(state, int(last[1])).values()
+            os.pwrite(file.fileno(), ("\n".join((*new, _mark(state.rows)))).encode(), end - len(last[0]))
+        return True
+    return False
 
 
 def recall(path: Path, state: State) -> str:
