@@ -16,7 +16,8 @@ from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.comparing import measured
 from autoresearch_tui.session.ends import JUDGED, Outcome
 from autoresearch_tui.session.prior_results import RECORD_ROWS, PriorResult, to_rows
-from autoresearch_tui.session.state import ORIGIN, Experiment, Stage, State, better
+from autoresearch_tui.session.questions import ORIGIN
+from autoresearch_tui.session.state import Experiment, Stage, State, better
 from autoresearch_tui.sharing import incoming
 from autoresearch_tui.sharing.store import FOLDER, Code, Store
 

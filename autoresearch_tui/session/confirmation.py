@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session import draws, statistics
 from autoresearch_tui.session.ends import FAILED, Outcome
-from autoresearch_tui.session.state import COMMIT, CONFIRMS, Experiment, Stage, State
+from autoresearch_tui.session.questions import COMMIT, CONFIRMS
+from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.util.frozen import Frozen
 
 MOST = 2

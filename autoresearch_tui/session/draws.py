@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 from autoresearch_tui.lab.evaluator import FRESH
 from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.questions import COMMIT, CONFIRMS, IS_OPEN, joined
 from autoresearch_tui.session.sequence import Chunk
-from autoresearch_tui.session.state import COMMIT, CONFIRMS, IS_OPEN, Experiment, Stage, State, joined
+from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.util.frozen import Frozen
 
 _FRONTIERS = 3

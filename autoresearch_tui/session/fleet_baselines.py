@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import SCORED
-from autoresearch_tui.session.state import AUTHOR, Experiment, State
+from autoresearch_tui.session.questions import AUTHOR
+from autoresearch_tui.session.state import Experiment, State
 
 BASELINE = "baseline"
 # With fewer others, a spread is a guess.

@@ -14,18 +14,9 @@ from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import FAILED, JUDGED, Opinion, Outcome, RunEnd
 from autoresearch_tui.session.failures import Streak
 from autoresearch_tui.session.journal import JournalDamaged, Scan, scan
+from autoresearch_tui.session.questions import COMMIT, IS_OPEN, OUTCOME
 from autoresearch_tui.session.sequence import Experiments
-from autoresearch_tui.session.state import (
-    COMMIT,
-    IS_OPEN,
-    OUTCOME,
-    TABLE,
-    Experiment,
-    Judgement,
-    Stage,
-    State,
-    best_keep,
-)
+from autoresearch_tui.session.state import TABLE, Experiment, Judgement, Stage, State, best_keep
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.frozen import replaced

@@ -9,7 +9,8 @@ from itertools import islice
 from typing import Literal
 
 from autoresearch_tui.session.ends import RunEnd
-from autoresearch_tui.session.state import COMMIT, Experiment, State
+from autoresearch_tui.session.questions import COMMIT
+from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.frozen import Frozen
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from autoresearch_tui.lab.evaluator import FIXED
 from autoresearch_tui.lab.goal import Goal
-from autoresearch_tui.session import draws, statistics
+from autoresearch_tui.session import draws, questions, statistics
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.sequence import Chunk
@@ -189,15 +189,11 @@ def spent(state: State) -> int:
     """How many looks the session has taken; 0 where every verdict draws new data."""
     if state.session is None or state.session.evaluator != FIXED:
         return 0
-    return state.experiments.known(_looks, _count, state.experiments[0].commit) if state.experiments else 0
+    return state.experiments.known(_looks, questions.counted, state.experiments[0].commit) if state.experiments else 0
 
 
 def _looks(chunk: Chunk, baseline: str) -> int:
     return sum(_could_be_kept(each, baseline) and each.measured is not None for each in chunk)
-
-
-def _count(parts: Sequence[int]) -> int:
-    return sum(parts)
 
 
 def left(state: State, but: Experiment | None = None) -> int | None:

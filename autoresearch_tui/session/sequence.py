@@ -11,7 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
-    from autoresearch_tui.session.state import Experiment
+    from autoresearch_tui.session.experiment import Experiment
 
 CHUNK = 256
 """So many experiments share a chunk; experiment `n` is in chunk `n // CHUNK`."""

@@ -4,46 +4,31 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
-from itertools import chain
-from operator import attrgetter
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session import events as ev
+from autoresearch_tui.session import questions
 from autoresearch_tui.session.asks import Ask, Asking, WaitingNote
-from autoresearch_tui.session.ends import JUDGED, Opinion, Outcome
+from autoresearch_tui.session.ends import JUDGED, Outcome
+from autoresearch_tui.session.experiment import IN_FLIGHT, NEEDS_COPY, WAITING, Experiment, Stage
 from autoresearch_tui.session.failures import Streak
 from autoresearch_tui.session.fleet import Fleet
-from autoresearch_tui.session.sequence import Chunk, Experiments
-from autoresearch_tui.util import timestamps
+from autoresearch_tui.session.sequence import Experiments
 
 if TYPE_CHECKING:
     from autoresearch_tui.session.prior_results import PriorResult
 
 
-class Stage(StrEnum):
-    """Where an experiment is. Everything before DONE is open."""
+# With what an experiment is.
+__all__ = [
+    "IN_FLIGHT", "NEEDED", "NEEDS_COPY", "TABLE", "TOLERATED_LEAKS", "WAITING", "Ask", "Asking", "Experiment",
+    "Judgement", "Stage", "State", "WaitingNote", "best_keep", "better", "gained", "leads",
+]  # fmt: skip
 
-    PROPOSED = "proposed"
-    REVIEW = "review"
-    APPROVED = "approved"
-    RUNNING = "running"
-    ENDED = "ended"
-    SCORED = "scored"
-    CONFIRMING = "confirming"
-    """Scored, off its device, and without a verdict until its commit, or the frontier's, has run again."""
-    DONE = "done"
-
-
-IN_FLIGHT = frozenset({Stage.RUNNING, Stage.ENDED, Stage.SCORED})
-NEEDS_COPY = IN_FLIGHT | {Stage.CONFIRMING}
-"""What has a run whose working copy is still wanted: `run.keep` takes files of it when it is kept."""
-WAITING = frozenset({Stage.PROPOSED, Stage.REVIEW, Stage.APPROVED})
 # Locked files are hashed as well, a killed supervisor is noticed, and most labs train in one process.
 TOLERATED_LEAKS = frozenset(
     {
@@ -59,269 +44,6 @@ TOLERATED_LEAKS = frozenset(
 NEEDED = frozenset({"accelerator", "moving files"})
 # What a refusal is about if the lab's own table was written by others.
 TABLE = "results.tsv"
-
-
-@dataclass(frozen=True, slots=True)
-class Experiment:
-    """Proposal, review, run, score and verdict together. Times are UTC, ISO 8601."""
-
-    proposal: ev.ProposalMade
-    """As it stands: merged onto a newer frontier or edited by hand since it was made."""
-    proposed_at: str = ""
-    stage: Stage = Stage.PROPOSED
-    critic: ev.CriticAnswered | None = None
-    """The second opinion on this diff; None before there is one."""
-    criticised_at: str = ""
-    critic_attempts: int = 0
-    """How often a critic was asked about this diff."""
-    review: ev.ReviewOpened | None = None
-    """The gate that it waits at; None before it opens and once it is answered."""
-    held: str = ""
-    """Why it is neither decided nor launched (read, answer, hold) until `held_until`; empty if it is not held."""
-    held_until: str = ""
-    """Empty while it is held: until a human releases it."""
-    edited: bool = False
-    """A human changed it by hand: its hypothesis is about what the researcher had proposed."""
-    edit_refused: str = ""
-    """Why a human's edit of it was refused last; empty once another answer was given."""
-    approved_by: str = ""
-    attempt: int = 0
-    """How often it was launched."""
-    trained_at: str = ""
-    """When its run was found to have ended."""
-    took_seconds: float | None = None
-    """From launch to verdict, scoring included, without what no engine was there for."""
-    infrastructure_retries: int = 0
-    """Launches that the machine ended; they are not held against the proposal."""
-    device: str = ""
-    started_at: str = ""
-    ended_at: str = ""
-    invalidated: str = ""
-    stop: ev.RunStopAsked | None = None
-    """A human's wish to end its run for good."""
-    given_up: ev.RunGivenUp | None = None
-    """The engine's, for it is hopelessly behind."""
-    run: ev.RunEnded | None = None
-    draw: ev.DataDrawn | None = None
-    """Of which data its score is, where the evaluator is fresh."""
-    score: ev.RunScored | None = None
-    rescored: tuple[ev.Rescored, ...] = ()
-    """What others scored on the same draw."""
-    deferred: ev.VerdictDeferred | None = None
-    """Why its verdict waited, if it did."""
-    decided: ev.VerdictOverruled | None = None
-    """What a human decided while its verdict waited."""
-    verdict: ev.VerdictGiven | None = None
-    """As it stands: what a human put in its place, if one did."""
-    overruled: Outcome | None = None
-    """The outcome that the loop had given, if a human replaced it."""
-    judged_after: int = 0
-    """How many verdicts the session gave before this one."""
-    dropped: ev.ProposalVetoed | ev.ProposalWithdrawn | None = None
-    """Why it ended without a run."""
-
-    @property
-    def whole(self) -> Experiment:
-        """Itself with everything in memory: one that is on disk has little of it here (:mod:`pages`)."""
-        return self
-
-    @property
-    def number(self) -> int:
-        return self.proposal.number
-
-    @property
-    def name(self) -> str:
-        """`0007`: the name of its run folder and of its ref."""
-        return f"{self.number:04d}"
-
-    @property
-    def commit(self) -> str:
-        return self.proposal.commit
-
-    @property
-    def description(self) -> str:
-        return self.proposal.description
-
-    @property
-    def base(self) -> str:
-        """The commit that it changes."""
-        return self.proposal.base
-
-    @property
-    def author(self) -> str:
-        return self.proposal.author
-
-    @property
-    def front(self) -> int:
-        return self.proposal.front
-
-    @property
-    def repeat_of(self) -> int | None:
-        return self.proposal.repeat_of
-
-    @property
-    def combines(self) -> int | None:
-        return self.proposal.combines
-
-    @property
-    def confirms(self) -> int | None:
-        return self.proposal.confirms
-
-    @property
-    def fixes(self) -> int | None:
-        return self.proposal.fixes
-
-    @property
-    def exploratory(self) -> bool:
-        return self.proposal.exploratory
-
-    @property
-    def scale(self) -> float:
-        return self.proposal.scale
-
-    @property
-    def origin(self) -> str:
-        return self.proposal.origin
-
-    @property
-    def is_open(self) -> bool:
-        """Whether something is still to come of it."""
-        return self.stage is not Stage.DONE
-
-    @property
-    def deadline(self) -> str:
-        """When the policy answers for the human; empty if it does not."""
-        return self.review.deadline if self.review else ""
-
-    @property
-    def auto_approves(self) -> bool:
-        """Whether the policy approves it at the deadline, as it stands."""
-        match self.review.policy if self.review else "":
-            case "approve-low-risk":
-                return self.proposal.low_risk
-            case "approve-if-critic-agrees":
-                return self.critic is not None and self.critic.opinion == Opinion.AGREE
-        return False
-
-    @property
-    def auto_vetoes(self) -> bool:
-        """Whether the policy vetoes it at the deadline, as it stands. It may do neither."""
-        match self.review.policy if self.review else "":
-            case "approve-low-risk":
-                return not self.proposal.low_risk
-            case "approve-if-critic-agrees":
-                return self.goes_back
-        return self.review is not None
-
-    @property
-    def goes_back(self) -> bool:
-        """Whether the critic did not agree and the researcher is asked for another; at the gate it fills no place."""
-        return self.critic is not None and self.critic.goes_back and self.stage is Stage.REVIEW
-
-    @property
-    def sent_back(self) -> bool:
-        """Whether a policy vetoed it on the critic's word: a human may approve it all the same."""
-        dropped = isinstance(self.dropped, ev.ProposalVetoed) and self.dropped.by != "human"
-        return dropped and self.critic is not None and self.critic.goes_back
-
-    @property
-    def outcome(self) -> Outcome | None:
-        """None while it is open."""
-        if self.verdict is not None:
-            return self.verdict.verdict
-        if self.dropped is None:
-            return None
-        return Outcome.VETOED if isinstance(self.dropped, ev.ProposalVetoed) else Outcome.WITHDRAWN
-
-    @property
-    def status(self) -> Outcome | Stage:
-        """Its outcome, with STOPPED or GIVEN_UP for a run that was ended early; the stage of one that is open."""
-        if self.outcome == Outcome.CRASH and self.stop is not None:
-            return Outcome.STOPPED
-        if self.outcome == Outcome.DISCARD and self.given_up is not None and self.score is None:
-            return Outcome.GIVEN_UP
-        return self.outcome or self.stage
-
-    @property
-    def advanced(self) -> bool:
-        """Whether its front stood there from its verdict on: it was kept, or leads a front that is not the best."""
-        return self.outcome == Outcome.KEEP or (self.verdict is not None and self.verdict.leads)
-
-    @property
-    def value(self) -> float | None:
-        """The score that its verdict went by, a mean if it was confirmed; None if it has none."""
-        return self.verdict.value if self.verdict else None
-
-    @property
-    def measured(self) -> float | None:
-        """The score of its own run; None if it has none that counts."""
-        if self.value is None and self.stage is not Stage.CONFIRMING:
-            return None
-        return self.value if self.score is None else self.score.value
-
-    @property
-    def usd(self) -> float | None:
-        return self.proposal.usd
-
-    @property
-    def tokens(self) -> int:
-        return self.proposal.tokens
-
-    @property
-    def seconds(self) -> float | None:
-        """Of its whole run, by the supervisor's clock."""
-        return self.run.seconds if self.run else None
-
-    @property
-    def sealed(self) -> float | None:
-        return self.score.sealed if self.score else None
-
-    @property
-    def doubted(self) -> bool:
-        """Whether there is reason to doubt its score."""
-        return self.score is not None and bool(self.score.doubts)
-
-    @property
-    def objected(self) -> bool:
-        """Whether the critic did not agree with it."""
-        return self.critic is not None and self.critic.opinion in (Opinion.DISAGREE, Opinion.UNSURE)
-
-    @property
-    def leads(self) -> bool:
-        """Whether its verdict said that its front stands there, which is not the best one."""
-        return self.verdict is not None and self.verdict.leads
-
-    @property
-    def inside_noise(self) -> bool:
-        return self.verdict is not None and self.verdict.inside_noise
-
-    @property
-    def error(self) -> float | None:
-        """Standard error of the difference of means, where its gain was confirmed."""
-        return self.verdict.error if self.verdict else None
-
-    @property
-    def stderr(self) -> float | None:
-        """Standard error of the difference to the frontier that its verdict went by."""
-        return self.verdict.stderr if self.verdict else None
-
-    @property
-    def memory_gb(self) -> float:
-        """GiB; 0 if it was not judged or did not say."""
-        return self.verdict.memory_gb if self.verdict else 0.0
-
-    @property
-    def reason(self) -> str:
-        """Why it ended as it did; empty while it is open."""
-        ending = self.verdict or self.dropped
-        if isinstance(ending, ev.ProposalVetoed) and ending.by != "human":
-            return f"{ending.reason} (by {ending.by})"
-        return ending.reason if ending else ""
-
-    def held_at(self, now: datetime) -> str:
-        """Why it is held at this moment; empty if it is not."""
-        lapsed = self.held_until and timestamps.parse(self.held_until) <= now
-        return "" if lapsed else self.held
 
 
 @dataclass(frozen=True, slots=True)
@@ -475,7 +197,7 @@ class State:
     @property
     def in_flight(self) -> tuple[Experiment, ...]:
         """The experiments between launch and verdict, oldest first: at most one for each device."""
-        return self.experiments.known(_in_flight, joined)
+        return self.experiments.known(questions.in_flight, questions.joined)
 
     @property
     def running(self) -> Experiment | None:
@@ -504,17 +226,17 @@ class State:
     @property
     def waiting(self) -> tuple[Experiment, ...]:
         """Proposals between their making and their launch, oldest first."""
-        return self.experiments.known(_waiting, joined)
+        return self.experiments.known(questions.waiting, questions.joined)
 
     @property
     def confirming(self) -> tuple[Experiment, ...]:
         """The experiments whose verdict waits for other runs, oldest first."""
-        return self.experiments.known(_confirming, joined)
+        return self.experiments.known(questions.confirming, questions.joined)
 
     @property
     def table(self) -> tuple[Experiment, ...]:
         """The rows of results.tsv: every experiment that has a verdict, in the order of their verdicts."""
-        return self.experiments.known(_judged, _in_order)
+        return self.experiments.known(questions.judged, questions.in_order)
 
     @property
     def rows(self) -> int:
@@ -524,93 +246,34 @@ class State:
     @property
     def ended(self) -> Counter[str]:
         """How many experiments ended how."""
-        return self.experiments.known(_ended, _added)
+        return self.experiments.known(questions.ended, questions.added)
 
     @property
     def started_last(self) -> Experiment | None:
         """The experiment whose run was started last; None before the first."""
-        return self.experiments.known(_started_last, _newest_start)
+        return self.experiments.known(questions.started_last, questions.newest_start)
 
     @property
     def kept(self) -> tuple[Experiment, ...]:
         """The experiments that were kept, oldest first."""
-        return tuple(self.experiments.having(OUTCOME, Outcome.KEEP))
+        return tuple(self.experiments.having(questions.OUTCOME, Outcome.KEEP))
 
     @property
     def usd(self) -> float:
         """What proposals, opinions on them and digests have cost, failed ones included, as far as prices are known."""
-        return self.failed_usd + self.critic_usd + self.digest_usd + self.experiments.known(_usd, _sum)
+        return (
+            self.failed_usd + self.critic_usd + self.digest_usd + self.experiments.known(questions.usd, questions.total)
+        )
 
     @property
     def tokens(self) -> int:
         """What these have taken in tokens, failed ones included, as far as they are counted."""
-        return self.failed_tokens + self.critic_tokens + self.digest_tokens + self.experiments.known(_tokens, _count)
-
-
-# What experiments are looked up by.
-OUTCOME, COMMIT, AUTHOR, BASE, FRONT = map(attrgetter, ("outcome", "commit", "author", "base", "front"))
-CONFIRMS, COMBINES, FIXES, ORIGIN, SCALE = map(attrgetter, ("confirms", "combines", "fixes", "origin", "scale"))
-EXPLORATORY, IS_OPEN, STATUS, REPEAT_OF = map(attrgetter, ("exploratory", "is_open", "status", "repeat_of"))
-
-
-def _in_flight(chunk: Chunk) -> tuple[Experiment, ...]:
-    return tuple(e for e in chunk.having(IS_OPEN, True) if e.stage in IN_FLIGHT)
-
-
-def _waiting(chunk: Chunk) -> tuple[Experiment, ...]:
-    return tuple(e for e in chunk.having(IS_OPEN, True) if e.stage in WAITING)
-
-
-def _confirming(chunk: Chunk) -> tuple[Experiment, ...]:
-    return tuple(e for e in chunk.having(IS_OPEN, True) if e.stage is Stage.CONFIRMING)
-
-
-def joined(parts: Sequence[tuple[Experiment, ...]]) -> tuple[Experiment, ...]:
-    """What each chunk has, one after the other."""
-    return tuple(chain.from_iterable(parts))
-
-
-def _judged(chunk: Chunk) -> tuple[Experiment, ...]:
-    return tuple(e for e in chunk if e.outcome in JUDGED)
-
-
-def _in_order(parts: Sequence[tuple[Experiment, ...]]) -> tuple[Experiment, ...]:
-    return tuple(sorted(chain.from_iterable(parts), key=attrgetter("judged_after")))
-
-
-def _ended(chunk: Chunk) -> Counter[str]:
-    return Counter(e.outcome for e in chunk if e.outcome is not None)
-
-
-def _added(parts: Sequence[Counter[str]]) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for part in parts:
-        total.update(part)
-    return total
-
-
-def _started_last(chunk: Chunk) -> Experiment | None:
-    return max((e for e in chunk if e.started_at), key=attrgetter("started_at"), default=None)
-
-
-def _newest_start(parts: Sequence[Experiment | None]) -> Experiment | None:
-    return max((e for e in parts if e is not None), key=attrgetter("started_at"), default=None)
-
-
-def _sum(parts: Sequence[float]) -> float:
-    return sum(parts)
-
-
-def _count(parts: Sequence[int]) -> int:
-    return sum(parts)
-
-
-def _usd(chunk: Chunk) -> float:
-    return sum(e.usd or 0.0 for e in chunk)
-
-
-def _tokens(chunk: Chunk) -> int:
-    return sum(e.tokens for e in chunk)
+        return (
+            self.failed_tokens
+            + self.critic_tokens
+            + self.digest_tokens
+            + self.experiments.known(questions.tokens, questions.counted)
+        )
 
 
 def better(state: State, value: float) -> bool:

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from autoresearch_tui.session import limits, statistics
 from autoresearch_tui.session.ends import Outcome
-from autoresearch_tui.session.state import AUTHOR, COMMIT, SCALE, Experiment, Stage, State
+from autoresearch_tui.session.questions import AUTHOR, COMMIT, SCALE
+from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.util.frozen import Frozen
 
 BASELINE = "baseline"

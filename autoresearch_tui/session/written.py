@@ -14,14 +14,14 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
-from autoresearch_tui.session import asks, failures, fleet, prior_results, state
+from autoresearch_tui.session import asks, experiment, failures, fleet, prior_results, state
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import EngineEnd, Opinion, Outcome, RunEnd
 from autoresearch_tui.session.state import Experiment, Stage
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _ENUMS = (EngineEnd, Opinion, Outcome, RunEnd, Stage)
-_MODULES = (asks, failures, fleet, prior_results, state)
+_MODULES = (asks, experiment, failures, fleet, prior_results, state)
 _CLASSES = (
     *typing.get_args(ev.Event),
     *(kind for module in _MODULES for kind in vars(module).values() if isinstance(kind, type) and is_dataclass(kind)),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from autoresearch_tui.lab.settings import RunSettings
 from autoresearch_tui.logs.trace import Trace
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session.state import COMMIT, Experiment, State
+from autoresearch_tui.session.questions import COMMIT
+from autoresearch_tui.session.state import Experiment, State
 
 # Beyond the budget and what the baseline itself took beyond it: this much, or this share of the budget.
 SLACK_SECONDS, SLACK_OF_BUDGET = 2.0, 0.05

@@ -13,8 +13,9 @@ from autoresearch_tui.engine.proposing.fronts import RESTART_AFTER
 from autoresearch_tui.lab.settings import SearchSettings
 from autoresearch_tui.session import draws
 from autoresearch_tui.session.ends import SCORED, Outcome, RunEnd
+from autoresearch_tui.session.questions import COMBINES, EXPLORATORY, FIXES
 from autoresearch_tui.session.sequence import Chunk
-from autoresearch_tui.session.state import COMBINES, EXPLORATORY, FIXES, Experiment, State
+from autoresearch_tui.session.state import Experiment, State
 
 TODAY = SearchSettings()
 RESTART_EVERY = 5

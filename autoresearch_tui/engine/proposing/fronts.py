@@ -18,7 +18,8 @@ from autoresearch_tui.engine.proposing import duplicates
 from autoresearch_tui.lab.settings import SearchSettings
 from autoresearch_tui.session import draws, statistics
 from autoresearch_tui.session.ends import JUDGED
-from autoresearch_tui.session.state import COMBINES, FRONT, Experiment, State
+from autoresearch_tui.session.questions import COMBINES, FRONT
+from autoresearch_tui.session.state import Experiment, State
 
 RESTART_AFTER = 20
 """Verdicts without a keep that make a plateau."""

@@ -26,7 +26,8 @@ from autoresearch_tui.session import fleet_baselines, limits
 from autoresearch_tui.session.clock import due
 from autoresearch_tui.session.ends import SCORED
 from autoresearch_tui.session.format import front as front_name
-from autoresearch_tui.session.state import AUTHOR, COMMIT, Stage, State
+from autoresearch_tui.session.questions import AUTHOR, COMMIT
+from autoresearch_tui.session.state import Stage, State
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.errors import UserError

@@ -1,0 +1,294 @@
+"""One experiment: proposal, review, run, score and verdict together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.ends import Opinion, Outcome
+from autoresearch_tui.util import timestamps
+
+
+class Stage(StrEnum):
+    """Where an experiment is. Everything before DONE is open."""
+
+    PROPOSED = "proposed"
+    REVIEW = "review"
+    APPROVED = "approved"
+    RUNNING = "running"
+    ENDED = "ended"
+    SCORED = "scored"
+    CONFIRMING = "confirming"
+    """Scored, off its device, and without a verdict until its commit, or the frontier's, has run again."""
+    DONE = "done"
+
+
+IN_FLIGHT = frozenset({Stage.RUNNING, Stage.ENDED, Stage.SCORED})
+NEEDS_COPY = IN_FLIGHT | {Stage.CONFIRMING}
+"""What has a run whose working copy is still wanted: `run.keep` takes files of it when it is kept."""
+WAITING = frozenset({Stage.PROPOSED, Stage.REVIEW, Stage.APPROVED})
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """Proposal, review, run, score and verdict together. Times are UTC, ISO 8601."""
+
+    proposal: ev.ProposalMade
+    """As it stands: merged onto a newer frontier or edited by hand since it was made."""
+    proposed_at: str = ""
+    stage: Stage = Stage.PROPOSED
+    critic: ev.CriticAnswered | None = None
+    """The second opinion on this diff; None before there is one."""
+    criticised_at: str = ""
+    critic_attempts: int = 0
+    """How often a critic was asked about this diff."""
+    review: ev.ReviewOpened | None = None
+    """The gate that it waits at; None before it opens and once it is answered."""
+    held: str = ""
+    """Why it is neither decided nor launched (read, answer, hold) until `held_until`; empty if it is not held."""
+    held_until: str = ""
+    """Empty while it is held: until a human releases it."""
+    edited: bool = False
+    """A human changed it by hand: its hypothesis is about what the researcher had proposed."""
+    edit_refused: str = ""
+    """Why a human's edit of it was refused last; empty once another answer was given."""
+    approved_by: str = ""
+    attempt: int = 0
+    """How often it was launched."""
+    trained_at: str = ""
+    """When its run was found to have ended."""
+    took_seconds: float | None = None
+    """From launch to verdict, scoring included, without what no engine was there for."""
+    infrastructure_retries: int = 0
+    """Launches that the machine ended; they are not held against the proposal."""
+    device: str = ""
+    started_at: str = ""
+    ended_at: str = ""
+    invalidated: str = ""
+    stop: ev.RunStopAsked | None = None
+    """A human's wish to end its run for good."""
+    given_up: ev.RunGivenUp | None = None
+    """The engine's, for it is hopelessly behind."""
+    run: ev.RunEnded | None = None
+    draw: ev.DataDrawn | None = None
+    """Of which data its score is, where the evaluator is fresh."""
+    score: ev.RunScored | None = None
+    rescored: tuple[ev.Rescored, ...] = ()
+    """What others scored on the same draw."""
+    deferred: ev.VerdictDeferred | None = None
+    """Why its verdict waited, if it did."""
+    decided: ev.VerdictOverruled | None = None
+    """What a human decided while its verdict waited."""
+    verdict: ev.VerdictGiven | None = None
+    """As it stands: what a human put in its place, if one did."""
+    overruled: Outcome | None = None
+    """The outcome that the loop had given, if a human replaced it."""
+    judged_after: int = 0
+    """How many verdicts the session gave before this one."""
+    dropped: ev.ProposalVetoed | ev.ProposalWithdrawn | None = None
+    """Why it ended without a run."""
+
+    @property
+    def whole(self) -> Experiment:
+        """Itself with everything in memory: one that is on disk has little of it here (:mod:`pages`)."""
+        return self
+
+    @property
+    def number(self) -> int:
+        return self.proposal.number
+
+    @property
+    def name(self) -> str:
+        """`0007`: the name of its run folder and of its ref."""
+        return f"{self.number:04d}"
+
+    @property
+    def commit(self) -> str:
+        return self.proposal.commit
+
+    @property
+    def description(self) -> str:
+        return self.proposal.description
+
+    @property
+    def base(self) -> str:
+        """The commit that it changes."""
+        return self.proposal.base
+
+    @property
+    def author(self) -> str:
+        return self.proposal.author
+
+    @property
+    def front(self) -> int:
+        return self.proposal.front
+
+    @property
+    def repeat_of(self) -> int | None:
+        return self.proposal.repeat_of
+
+    @property
+    def combines(self) -> int | None:
+        return self.proposal.combines
+
+    @property
+    def confirms(self) -> int | None:
+        return self.proposal.confirms
+
+    @property
+    def fixes(self) -> int | None:
+        return self.proposal.fixes
+
+    @property
+    def exploratory(self) -> bool:
+        return self.proposal.exploratory
+
+    @property
+    def scale(self) -> float:
+        return self.proposal.scale
+
+    @property
+    def origin(self) -> str:
+        return self.proposal.origin
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something is still to come of it."""
+        return self.stage is not Stage.DONE
+
+    @property
+    def deadline(self) -> str:
+        """When the policy answers for the human; empty if it does not."""
+        return self.review.deadline if self.review else ""
+
+    @property
+    def auto_approves(self) -> bool:
+        """Whether the policy approves it at the deadline, as it stands."""
+        match self.review.policy if self.review else "":
+            case "approve-low-risk":
+                return self.proposal.low_risk
+            case "approve-if-critic-agrees":
+                return self.critic is not None and self.critic.opinion == Opinion.AGREE
+        return False
+
+    @property
+    def auto_vetoes(self) -> bool:
+        """Whether the policy vetoes it at the deadline, as it stands. It may do neither."""
+        match self.review.policy if self.review else "":
+            case "approve-low-risk":
+                return not self.proposal.low_risk
+            case "approve-if-critic-agrees":
+                return self.goes_back
+        return self.review is not None
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether the critic did not agree and the researcher is asked for another; at the gate it fills no place."""
+        return self.critic is not None and self.critic.goes_back and self.stage is Stage.REVIEW
+
+    @property
+    def sent_back(self) -> bool:
+        """Whether a policy vetoed it on the critic's word: a human may approve it all the same."""
+        dropped = isinstance(self.dropped, ev.ProposalVetoed) and self.dropped.by != "human"
+        return dropped and self.critic is not None and self.critic.goes_back
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """None while it is open."""
+        if self.verdict is not None:
+            return self.verdict.verdict
+        if self.dropped is None:
+            return None
+        return Outcome.VETOED if isinstance(self.dropped, ev.ProposalVetoed) else Outcome.WITHDRAWN
+
+    @property
+    def status(self) -> Outcome | Stage:
+        """Its outcome, with STOPPED or GIVEN_UP for a run that was ended early; the stage of one that is open."""
+        if self.outcome == Outcome.CRASH and self.stop is not None:
+            return Outcome.STOPPED
+        if self.outcome == Outcome.DISCARD and self.given_up is not None and self.score is None:
+            return Outcome.GIVEN_UP
+        return self.outcome or self.stage
+
+    @property
+    def advanced(self) -> bool:
+        """Whether its front stood there from its verdict on: it was kept, or leads a front that is not the best."""
+        return self.outcome == Outcome.KEEP or (self.verdict is not None and self.verdict.leads)
+
+    @property
+    def value(self) -> float | None:
+        """The score that its verdict went by, a mean if it was confirmed; None if it has none."""
+        return self.verdict.value if self.verdict else None
+
+    @property
+    def measured(self) -> float | None:
+        """The score of its own run; None if it has none that counts."""
+        if self.value is None and self.stage is not Stage.CONFIRMING:
+            return None
+        return self.value if self.score is None else self.score.value
+
+    @property
+    def usd(self) -> float | None:
+        return self.proposal.usd
+
+    @property
+    def tokens(self) -> int:
+        return self.proposal.tokens
+
+    @property
+    def seconds(self) -> float | None:
+        """Of its whole run, by the supervisor's clock."""
+        return self.run.seconds if self.run else None
+
+    @property
+    def sealed(self) -> float | None:
+        return self.score.sealed if self.score else None
+
+    @property
+    def doubted(self) -> bool:
+        """Whether there is reason to doubt its score."""
+        return self.score is not None and bool(self.score.doubts)
+
+    @property
+    def objected(self) -> bool:
+        """Whether the critic did not agree with it."""
+        return self.critic is not None and self.critic.opinion in (Opinion.DISAGREE, Opinion.UNSURE)
+
+    @property
+    def leads(self) -> bool:
+        """Whether its verdict said that its front stands there, which is not the best one."""
+        return self.verdict is not None and self.verdict.leads
+
+    @property
+    def inside_noise(self) -> bool:
+        return self.verdict is not None and self.verdict.inside_noise
+
+    @property
+    def error(self) -> float | None:
+        """Standard error of the difference of means, where its gain was confirmed."""
+        return self.verdict.error if self.verdict else None
+
+    @property
+    def stderr(self) -> float | None:
+        """Standard error of the difference to the frontier that its verdict went by."""
+        return self.verdict.stderr if self.verdict else None
+
+    @property
+    def memory_gb(self) -> float:
+        """GiB; 0 if it was not judged or did not say."""
+        return self.verdict.memory_gb if self.verdict else 0.0
+
+    @property
+    def reason(self) -> str:
+        """Why it ended as it did; empty while it is open."""
+        ending = self.verdict or self.dropped
+        if isinstance(ending, ev.ProposalVetoed) and ending.by != "human":
+            return f"{ending.reason} (by {ending.by})"
+        return ending.reason if ending else ""
+
+    def held_at(self, now: datetime) -> str:
+        """Why it is held at this moment; empty if it is not."""
+        lapsed = self.held_until and timestamps.parse(self.held_until) <= now
+        return "" if lapsed else self.held
