@@ -282,7 +282,7 @@ def _run_session(lab: object, arguments: argparse.Namespace, *, prepare: bool) -
     assert isinstance(lab, Lab)
     overrides = {
         name: str(value)
-        for name in ("researcher", "review", "budget", "experiments", "devices", "until", "from")
+        for name in ("researcher", "review", "budget", "experiments", "devices", "cluster", "until", "from")
         if (value := getattr(arguments, name)) is not None
     }
     new = arguments.new or ("from" in overrides and not arguments.successor)

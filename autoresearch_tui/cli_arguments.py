@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from autoresearch_tui import __version__
-from autoresearch_tui.lab import devices
+from autoresearch_tui.lab import cluster_address, devices
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.nearest import nearest
 
@@ -129,6 +129,12 @@ def _devices(text: str) -> str:
     return ",".join(names)
 
 
+def _cluster(text: str) -> str:
+    if text != cluster_address.NONE and (problem := cluster_address.problem(text)):
+        raise argparse.ArgumentTypeError(problem)
+    return text
+
+
 def _add_session(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--headless", action="store_true", help="no screen: one JSON event a line on stdout")
     # How a background engine is started; it continues as the one before it would have.
@@ -146,6 +152,12 @@ def _add_session(parser: argparse.ArgumentParser) -> None:
         type=_devices,
         metavar="D,...",
         help="one experiment on each at once: 0,1 or GPU-<uuid> or MIG-<uuid> or cpu0-3",
+    )
+    parser.add_argument(
+        "--cluster",
+        type=_cluster,
+        metavar="ADDRESS",
+        help="execute the runs on a Ray cluster: host:port of its head, or auto; `none` returns to this machine",
     )
     parser.add_argument(
         "--experiments", type=_count, metavar="N", help="end when the table has N rows, the baseline included"

@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import json
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,7 +47,8 @@ def _table(kind: type) -> str:
     hints = typing.get_type_hints(kind)
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for field in dataclasses.fields(kind):
-        default = field.default if field.default is not dataclasses.MISSING else {}
+        made = field.default_factory() if field.default_factory is not dataclasses.MISSING else None
+        default = made if isinstance(made, Mapping) else field.default if made is None else {}
         rows.append(f"| `{field.name}` | {_type(hints[field.name])} | `{_toml(default)}` | {field.metadata['doc']} |")
     return "\n".join(rows) + "\n"
 
@@ -73,8 +74,9 @@ def _toml(value: object) -> str:
         return _toml(value.value)
     if isinstance(value, tuple | bool):
         return json.dumps(value)
-    if isinstance(value, dict):
-        return "{}"
+    if isinstance(value, Mapping):
+        pairs = ", ".join(f"{key} = {_toml(item)}" for key, item in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
     if isinstance(value, str):
         return f"'{value}'" if "\\" in value else json.dumps(value)
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -12,6 +12,7 @@ from autoresearch_tui.engine.judging import holdout, transferring
 from autoresearch_tui.engine.proposing import file_checks, preflight
 from autoresearch_tui.engine.researcher_log import human_said
 from autoresearch_tui.engine.session import Session
+from autoresearch_tui.lab import evaluator
 from autoresearch_tui.lab.editable import Editable, applied, change_between
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import confirmation, looks, transfer, undo
@@ -84,7 +85,7 @@ class CommandHandler:
             case cmd.RenewBudget():
                 return self._renew()
             case cmd.OpenHoldout():
-                return holdout.ask(self._session.state, HUMAN)
+                return holdout.ask(self._session.state, HUMAN, evaluator.cannot_open(self._session.lab))
             case cmd.WithdrawNote():
                 return self._withdraw_note(command)
             case cmd.Stop():

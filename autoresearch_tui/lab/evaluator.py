@@ -34,6 +34,13 @@ def has_holdout(lab: Lab) -> bool:
     return reads(lab, SPLIT) or lab.settings.metric.sealed == EMBARGOED
 
 
+def cannot_open(lab: Lab) -> str:
+    """Why the holdout cannot be scored although the lab has one; empty if it can."""
+    if lab.settings.cluster.address and reads(lab, SPLIT):
+        return "the referee would score it in the runs' working copies, and those stay on the cluster's nodes"
+    return ""
+
+
 def check(lab: Lab) -> None:
     """Raises UserError for a fresh evaluator whose referee would score the same data again and again."""
     if lab.settings.metric.evaluator == FRESH and not reads(lab, DRAW):

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any, Literal
 
 from autoresearch_tui.lab.goal import Goal
@@ -18,11 +19,12 @@ MOST_FRONTS = 8
 MOST_COLUMNS = 8
 
 
-def _key(default: Any, doc: str) -> Any:
-    """A key with its default and what docs/configuration.md says of it."""
+def _key(default: Any, doc: str, *, whole: bool = False) -> Any:
+    """A key with its default and what docs/configuration.md says of it. `whole`: a table that replaces the default."""
+    about = {"doc": doc, "whole": whole}
     if isinstance(default, dict):
-        return field(default_factory=dict, metadata={"doc": doc})
-    return field(default=default, metadata={"doc": doc})
+        return field(default_factory=lambda: MappingProxyType(default), metadata=about)
+    return field(default=default, metadata=about)
 
 
 class LabSettings(Frozen):
@@ -122,6 +124,31 @@ class RunSettings(Frozen):
         False,
         "Start runs also while another process holds more than a tenth of their accelerator's memory. Such runs are "
         "slower by what the other takes, and `device_memory_mb` is not measured.",
+    )
+
+
+class ClusterSettings(Frozen):
+    """A Ray cluster that executes the runs in place of this machine, each on a device of its own."""
+
+    address: str = _key(
+        "",
+        "`host:port` of the cluster's head, as `ray start` names it, or `auto` for the cluster that this machine is "
+        "part of. Empty: runs are executed on this machine. It needs the extra: "
+        "`pip install 'autoresearch-tui[cluster]'`.",
+    )
+    resources: Mapping[str, float] = _key(
+        {"GPU": 1.0},
+        "What one run takes of a node, by Ray's names, such as `{ GPU = 2 }` or `{ CPU = 4 }`. A node has as many "
+        "devices as fit into it.",
+        whole=True,
+    )
+    accelerator: str = _key(
+        "",
+        "The accelerator's model, such as `NVIDIA H100 80GB HBM3`: nodes with another are not used. Empty: all must be "
+        "like the first node's.",
+    )
+    lost_after_seconds: float = _key(
+        60, "A node that is missing for so long, while the cluster answers, is lost: its run is run again elsewhere."
     )
 
 
@@ -374,6 +401,7 @@ class Settings(Frozen):
 
     lab: LabSettings = field(default_factory=LabSettings)
     run: RunSettings = field(default_factory=RunSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
     metric: MetricSettings = field(default_factory=MetricSettings)
     researcher: ResearcherSettings = field(default_factory=ResearcherSettings)
     search: SearchSettings = field(default_factory=SearchSettings)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from autoresearch_tui.lab import devices
+from autoresearch_tui.lab import cluster_address, devices
 from autoresearch_tui.lab.evaluator import DRAW, FRESH, SPLIT
 from autoresearch_tui.lab.settings import (
     MOST_ASKED,
@@ -39,6 +39,7 @@ _POSITIVE = frozenset(
         "run.keep_frontiers",
         "run.keep_max_gb",
         "metric.baseline_runs",
+        "cluster.lost_after_seconds",
         "researcher.timeout_seconds",
         "researcher.silence_seconds",
         "researcher.queue",
@@ -64,6 +65,7 @@ def check(settings: Settings, where: str) -> None:
     _check_keep(settings.run.keep, where)
     if problem := devices.problem(settings.run.devices):
         raise UserError(f"{where}: `run.devices`: {problem}")
+    check_cluster(settings, where)
     name = settings.metric.name
     if not name.strip() or not name.isprintable():
         raise UserError(f"{where}: `metric.name` must be one line of text, not {name!r}")
@@ -156,6 +158,34 @@ def _check_evaluator(settings: Settings, where: str) -> None:
     for name, env in (("run.env", settings.run.env), ("transfer.env", settings.transfer.env)):
         if shown := next((each for each in (DRAW, SPLIT) if each in env), None):
             raise UserError(f"{where}: `{name}` has {shown}, which is the referee's alone; no run sees it")
+
+
+def check_cluster(settings: Settings, where: str) -> None:
+    """Raises UserError for a cluster that cannot be, or cannot do what the lab asks for; `where` names the source."""
+    cluster = settings.cluster
+    if not cluster.resources:
+        raise UserError(f"{where}: `cluster.resources` is empty", "say what one run takes, for example { GPU = 1 }")
+    for name, count in cluster.resources.items():
+        if not name.strip() or not name.isprintable():
+            raise UserError(f"{where}: `cluster.resources` has {name!r}", "name what Ray counts, such as GPU or CPU")
+        if not (0 < count < math.inf) or (count > 1 and count != int(count)):
+            raise UserError(f"{where}: `cluster.resources.{name}` must be a whole number or a part of 1, not {count:g}")
+    if not cluster.accelerator.isprintable():
+        raise UserError(f"{where}: `cluster.accelerator` must be one line of text, not {cluster.accelerator!r}")
+    if not cluster.address:
+        return
+    if problem := cluster_address.problem(cluster.address):
+        raise UserError(f"{where}: `cluster.address`: {problem}")
+    if settings.run.devices:
+        raise UserError(
+            f"{where}: `run.devices` names devices of this machine, and a cluster executes the runs",
+            "leave out one of them, `run.devices` or `cluster.address`",
+        )
+    if settings.metric.evaluator == FRESH:
+        raise UserError(
+            f"{where}: `metric.evaluator` is {FRESH!r}, and a cluster executes the runs",
+            "set it to fixed: the files that a new draw is scored on stay on the cluster's nodes",
+        )
 
 
 def _check_transfer(transfer: TransferSettings, where: str) -> None:

@@ -58,11 +58,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _fill(base: object, table: object, where: str, keys: tuple[str, ...]) -> object:
-    """The base with the table's values in it; a table of strings adds to the base's."""
+    """The base with the table's values in it; a table of strings or numbers adds to the base's, with few exceptions."""
     if not isinstance(table, Mapping):
         name = f"[{'.'.join(keys)}] " if keys else ""
         raise UserError(f"{where}: {name}must be a table, not {table!r}")
     hints = typing.get_type_hints(type(base))
+    replaced = {each.name for each in dataclasses.fields(typing.cast(Any, base)) if each.metadata.get("whole")}
     values: dict[str, Any] = {}
     for key, value in table.items():
         name = ".".join((*keys, key))
@@ -84,7 +85,7 @@ def _fill(base: object, table: object, where: str, keys: tuple[str, ...]) -> obj
             continue
         _check_size(value, f"{where}: `{name}`")
         values[key] = _value(hint, value, f"{where}: `{name}`")
-        if isinstance(values[key], Mapping):
+        if isinstance(values[key], Mapping) and key not in replaced:
             values[key] = types.MappingProxyType({**getattr(base, key), **values[key]})
     return dataclasses.replace(typing.cast(Any, base), **values)
 
@@ -143,6 +144,7 @@ def _range(value: object, name: str) -> tuple[float, ...]:
 def _bounds(value: object, name: str) -> Mapping[str, float]:
     numbers = value.values() if isinstance(value, dict) else (None,)
     if not all(isinstance(item, int | float) and not isinstance(item, bool) and item == item for item in numbers):
-        raise UserError(f"{name} must be a table of numbers, such as {{ peak_vram_mb = 24000 }}, not {value!r}")
+        example = "GPU = 1" if "resources" in name else "peak_vram_mb = 24000"
+        raise UserError(f"{name} must be a table of numbers, such as {{ {example} }}, not {value!r}")
     assert isinstance(value, dict)
     return types.MappingProxyType({key: float(item) for key, item in value.items()})

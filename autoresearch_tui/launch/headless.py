@@ -89,7 +89,8 @@ def make_engine(
 ) -> Engine:
     """An engine ready to run; the caller holds the lab's lock. Raises UserError, JournalDamaged, OSError."""
     lab, merged = with_overrides(lab, tag, overrides, successor=successor)
-    check_command(lab)
+    if not lab.settings.cluster.address:
+        check_command(lab)
     session = Session(lab, tag, overrides=merged, successor=successor, on_line=on_line, warn=warn)
     for_agents.check_start(lab, session.repo, os.environ)
     wrap = for_agents.wrapper(lab, session.repo, os.environ)

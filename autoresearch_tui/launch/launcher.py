@@ -204,7 +204,11 @@ def _checked(lab: Lab, choice: Choice, check: lab_data.Check, *, prepare: bool, 
         raise UserError(f"--budget: {why}")
     if unknown := discovery.needed(lab.doubts, given=("run.budget_seconds",) if "budget" in choice.overrides else ()):
         raise UserError(f"{lab.root}: {unknown}")
-    limits = shown.settings.run
+    limits, cluster = shown.settings.run, shown.settings.cluster.address
+    if cluster:
+        from autoresearch_tui.cluster import requirements
+
+        requirements.check(cluster, os.environ)
     if "budget" in choice.overrides and limits.budget_seconds >= limits.timeout_seconds:
         raise UserError(
             f"--budget {limits.budget_seconds:g}: a run is killed after {limits.timeout_seconds:g} s",
@@ -220,6 +224,8 @@ def _checked(lab: Lab, choice: Choice, check: lab_data.Check, *, prepare: bool, 
 
         factory.make(shown.settings, os.environ)
         factory.make_critic(shown.settings, os.environ)
+    if cluster:  # the nodes have data and environments of their own, which are looked at there
+        return tag, shown
     problem = check.problem()
     if problem and (prepare or (attended and _wanted(problem))):
         lab_data.prepare(lab)

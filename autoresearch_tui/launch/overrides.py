@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from autoresearch_tui.lab.cluster_address import NONE
 from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.lab.settings_checks import check_cluster
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import journal
 from autoresearch_tui.session.limits import NEVER
@@ -23,6 +25,10 @@ def with_overrides(lab: Lab, tag: str, overrides: Mapping[str, str], *, successo
     A human who starts again after the hour that was asked for has got it; a successor still keeps to it.
     """
     earlier = dict(_earlier(lab.session(tag).journal, successor=successor))
+    if "devices" in overrides and earlier.get("cluster") != NONE:
+        earlier.pop("cluster", None)  # the runs return to this machine
+    if overrides.get("cluster", NONE) != NONE:
+        earlier.pop("devices", None)
     merged = {**earlier, **overrides}
     settings = lab.settings
     if "researcher" in merged:
@@ -33,6 +39,12 @@ def with_overrides(lab: Lab, tag: str, overrides: Mapping[str, str], *, successo
         settings = replace(settings, run=replace(settings.run, budget_seconds=float(merged["budget"])))
     if "devices" in merged:
         settings = replace(settings, run=replace(settings.run, devices=tuple(merged["devices"].split(","))))
+    if "cluster" in merged:
+        address = "" if merged["cluster"] == NONE else merged["cluster"]
+        settings = replace(settings, cluster=replace(settings.cluster, address=address))
+    given = " ".join(f"--{name} {merged[name]}" for name in ("cluster", "devices") if name in merged)
+    if given:
+        check_cluster(settings, given)
     return replace(lab, settings=settings), merged
 
 

@@ -97,7 +97,7 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_cockpit_needs_no_training_packages(bare: Path, tmp_path: Path) -> None:
     python = bare.parent / "python"
-    find = "import importlib.util as u; print([n for n in ('torch', 'pyarrow', 'tokenizers') if u.find_spec(n)])"
+    find = "import importlib.util as u; print([n for n in ('ray', 'torch', 'pyarrow', 'tokenizers') if u.find_spec(n)])"
     assert run(python, "-c", find, cwd=tmp_path) == "[]\n"
     lab = checkouts.make(tmp_path / "checkout", checkouts.FORKS["macos"])
     home = tmp_path / "home"
@@ -112,6 +112,10 @@ def test_the_cockpit_needs_no_training_packages(bare: Path, tmp_path: Path) -> N
 
 def test_a_lab_of_ours_names_the_extra_that_it_needs(bare: Path, tmp_path: Path) -> None:
     run(bare, "init", "lab", cwd=tmp_path)
+    words = [str(bare), "lab", "--headless", "--cluster", "127.0.0.1:6379"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("Ray is not installed; pip install 'autoresearch-tui[cluster]'\n")
     words = [str(bare), "prepare", "lab"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2

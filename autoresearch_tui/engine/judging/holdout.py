@@ -26,8 +26,8 @@ from autoresearch_tui.util.text import clean_line
 _Scored = tuple[float | None, str, Sequence[Row]]
 
 
-def ask(state: State, by: str) -> ev.Event:
-    """What a human's wish to open it comes to: the intent, or why not. Pure."""
+def ask(state: State, by: str, cannot: str = "") -> ev.Event:
+    """What a human's wish to open it comes to: the intent, or why not. Pure. `cannot`: why it cannot be scored here."""
     opened = state.holdout
     if state.session is None or not state.session.holdout:
         if any(e.score is not None and e.score.sealed is not None for e in state.experiments):
@@ -38,6 +38,8 @@ def ask(state: State, by: str) -> ev.Event:
         return ev.CommandRefused("holdout", looks.once(state))
     if state.holdout_asked is not None and opened is None:
         return ev.CommandRedundant("holdout", "it is being opened")
+    if cannot:
+        return ev.CommandRefused("holdout", cannot)
     first, best = looks.baseline(state), state.best
     if first is None or best is None:
         return ev.CommandRefused("holdout", "nothing is kept yet, so there is nothing to score on it")

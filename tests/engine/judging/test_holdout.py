@@ -220,3 +220,13 @@ def test_a_sealed_split_under_embargo_is_the_holdout(tmp_path: Path) -> None:
     assert '"sealed":null' in written.replace(" ", "")
     assert json.loads((folder / ".autoresearch/t/runs/0001/score.json").read_text())["embargoed"] == 7
     assert "#1 7.000000, the baseline 8.000000: better by 1.000000 ± 0.000000" in tool("holdout", folder)
+
+
+def test_the_holdout_stays_shut_where_the_runs_files_are_on_nodes(tmp_path: Path) -> None:
+    folder = lab(tmp_path / "lab")
+    night(folder, rows=1)
+    with (folder / "autoresearch.toml").open("a") as file:
+        file.write('[cluster]\naddress = "127.0.0.1:6379"\n')
+    said = tool("holdout", folder, code=1)
+    assert "the referee would score it in the runs' working copies, and those stay on the cluster's nodes" in said
+    assert openings(folder) == []

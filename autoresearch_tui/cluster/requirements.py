@@ -1,0 +1,72 @@
+"""What this machine needs before it can use a cluster: Ray, a recent one, and a token. Imports no Ray."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+from autoresearch_tui.lab import cluster_address
+from autoresearch_tui.util.errors import UserError
+
+INSTALL = "pip install 'autoresearch-tui[cluster]'"
+OLDEST = (2, 52)
+"""The first with token authentication."""
+_NO_CLUSTER = "the cluster of `auto`: none was started on this machine, and RAY_ADDRESS is not set"
+
+
+def ray_version() -> str:
+    """The version of Ray that is installed; empty if none is."""
+    try:
+        return metadata.version("ray")
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def check(address: str, environ: Mapping[str, str]) -> None:
+    """Raises UserError if this machine lacks what it takes to use the cluster. Asks nothing of the network."""
+    version = ray_version()
+    if not version:
+        raise UserError(f"the cluster {address}: Ray is not installed", INSTALL)
+    numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))
+    if numbers < OLDEST:
+        needed = ".".join(map(str, OLDEST))
+        raise UserError(f"the cluster {address}: Ray {version} is older than {needed}", INSTALL)
+    head = address if address != cluster_address.AUTO else of_this_machine(environ)
+    if not head:
+        raise UserError(_NO_CLUSTER, "`ray start --head`, or name the head: host:port")
+    if not cluster_address.is_loopback(head) and (problem := token_problem(environ)):
+        raise UserError(
+            f"the cluster {head} can be reached by others, and {problem}",
+            "`ray get-auth-token --generate`, one token for all nodes, and RAY_AUTH_MODE=token wherever Ray starts",
+        )
+
+
+def of_this_machine(environ: Mapping[str, str]) -> str:
+    """The head of the cluster that this machine is part of, as `auto` finds it; empty if there is none.
+
+    What is found and is no host and port, such as the address of a Ray Client, counts as none.
+    """
+    found = environ.get("RAY_ADDRESS", "")
+    if not found:
+        folder = Path(environ.get("RAY_TMPDIR") or environ.get("TMPDIR") or "/tmp", "ray")
+        try:
+            found = (folder / "ray_current_cluster").read_text("utf-8", "replace").strip()
+        except OSError:
+            return ""
+    return "" if found == cluster_address.AUTO or cluster_address.problem(found) else found
+
+
+def token_problem(environ: Mapping[str, str]) -> str:
+    """Why whoever reaches a cluster of this environment may use it; empty if that takes a token."""
+    if environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        return "RAY_AUTH_MODE is not `token`"
+    if environ.get("RAY_AUTH_TOKEN"):
+        return ""
+    path = Path(environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    try:
+        return "" if path.read_text("utf-8", "replace").strip() else f"{path} is empty"
+    except OSError as error:
+        return f"no token can be read: {path}: {os.strerror(error.errno or 0)}"
