@@ -254,7 +254,7 @@ class Bridge:
         return View(
             state=self._outline,
             now=self.clock(),
-            live=live(feed.number, feed.progress, self.budget, feed.seen) if feed.progress else None,
+            lives=(live(feed.number, feed.progress, self.budget, feed.seen),) if feed.progress else (),
             failure=self.host.failure if self.host else "",
             blocked=self.host.blocked if self.host else "",
             problem=self.problem,

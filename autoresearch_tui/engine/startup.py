@@ -127,6 +127,7 @@ def _announce(session: Session, *, headless: bool) -> None:
             hardware=own_sessions.hardware_of(session.lab),
             columns=settings.metric.columns,
             testing_budget=settings.metric.testing_budget,
+            device_names=settings.run.devices,
         )
     )
     session.append(checked)

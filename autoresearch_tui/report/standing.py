@@ -12,12 +12,12 @@ from autoresearch_tui.lab.evaluator import FRESH
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.logs.lines import Progress, Splitter
 from autoresearch_tui.logs.tail import FileTail
-from autoresearch_tui.session import limits, looks
+from autoresearch_tui.session import cluster_file, devices_now, limits, looks
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.format import ago, at_best, clock, count, delta
 from autoresearch_tui.session.outline import Outline, read_outline
 from autoresearch_tui.session.state import Experiment, Stage
-from autoresearch_tui.session.status import COMMANDS, Condition, View, condition, live, status, time_left
+from autoresearch_tui.session.status import COMMANDS, FEW, Condition, View, condition, live, status, time_left
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.columns import cells, cut
 from autoresearch_tui.util.frozen import Frozen
@@ -48,18 +48,21 @@ def look(root: Path, tag: str) -> Standing:
     """How the session stands now, engine or not. Raises UserError for a journal that is damaged."""
     found = read_outline(root, tag)
     orphaned = found.engine is not None and not engine_lock.serves(session_files.lock(root), tag)
-    running, budget = found.running, found.session.budget_seconds if found.session else None
-    seen = None
-    if running is not None and running.stage is Stage.RUNNING and not orphaned:
-        progress, at = _progress(session_files.of(root, tag).run(running.number).log)
-        seen = live(running.number, progress, budget, at) if progress else None
-    return Standing(root, tag, found, View(found, time.time(), seen, orphaned=orphaned, words=COMMANDS))
+    files, budget = session_files.of(root, tag), found.session.budget_seconds if found.session else None
+    running = [] if orphaned else [e for e in found.in_flight if e.stage is Stage.RUNNING]
+    lives = []
+    for run in running:
+        # Of many logs only their ends.
+        progress, at = _progress(files.run(run.number).log, _LOG_BYTES // len(running))
+        lives += [live(run.number, progress, budget, at)] if progress else []
+    beside = devices_now.Now(cluster_file.read(files.cluster))
+    return Standing(root, tag, found, View(found, time.time(), tuple(lives), beside, orphaned=orphaned, words=COMMANDS))
 
 
-def _progress(log: Path) -> tuple[Progress | None, float]:
-    """The newest progress line of a run's log, and when it was written."""
+def _progress(log: Path, size: int) -> tuple[Progress | None, float]:
+    """The newest progress line in the last `size` bytes of a run's log, and when it was written."""
     try:
-        chunk = Splitter().feed(FileTail(log).read(_LOG_BYTES, most_behind=_LOG_BYTES).data)
+        chunk = Splitter().feed(FileTail(log).read(size, most_behind=size).data)
         return chunk.current or next(iter(chunk.progress[-1:]), None), log.stat().st_mtime
     except OSError:
         return None, 0.0
@@ -69,7 +72,7 @@ def _progress(log: Path) -> tuple[Progress | None, float]:
 
 
 def as_lines(standing: Standing) -> list[str]:
-    """Ten lines at most, of 80 columns at most."""
+    """Eleven lines at most, of 80 columns at most."""
     found, view = standing.outline, standing.view
     answers = status(view, WIDTH)
     head = f": {standing.condition}"
@@ -78,7 +81,7 @@ def as_lines(standing: Standing) -> list[str]:
     lines += [f"{part.glyph or ' '} {part.text}" for part in (answers.now, answers.next, answers.wait) if part.text]
     facts = {"best": _best(found), "frontier": _frontier(found), "counts": _counts(found)}
     facts |= {"holdout": looks.in_short(found)} if found.holdout is not None else {"looks": looks.in_words(found.wear)}
-    facts |= {"cost": _cost(standing), "engine": _engine(standing)}
+    facts |= {"devices": _devices(view), "cost": _cost(standing), "engine": _engine(standing)}
     return [cut(line, WIDTH) for line in (*lines, *(f"{key:<10}{text}" for key, text in facts.items() if text))]
 
 
@@ -141,6 +144,16 @@ def _evaluation(found: Outline) -> dict[str, Any]:
     }
 
 
+def _devices(view: View) -> str:
+    """Of several, what they do, and the first of those that are not used."""
+    found = view.devices
+    if not found:
+        return ""
+    unused = [f"{row.name or row.node}: {row.why or row.fault}" for row in found if row.why or row.fault]
+    words = filter(None, (devices_now.summary(found), devices_now.unreachable(view.beside.cluster), *unused[:1]))
+    return clean_line("; ".join(words))
+
+
 def _cost(standing: Standing) -> str:
     found = standing.outline
     spent = _spent(standing)
@@ -178,7 +191,9 @@ def as_line(standing: Standing) -> str:
     found = standing.outline
     words = [f"{standing.tag} {standing.condition}"]
     if not standing.view.orphaned:
-        words += [_run(standing.view, each) for each in found.in_flight]
+        many = len(found.in_flight) > FEW
+        runs = [_run(standing.view, each) for each in found.in_flight]
+        words += [devices_now.summary(standing.view.devices)] if many else runs
     if found.best is not None and found.best.value is not None:
         words.append(f"best {found.best.value:.6f} (#{found.best.number})")
     alive = found.engine is not None and not standing.view.orphaned
@@ -213,6 +228,8 @@ def as_object(standing: Standing) -> dict[str, Any]:
         "next": answers.next.text,
         "wait": answers.wait.text,
         "running": [_object(e) | _progress_of(view, e) for e in found.in_flight],
+        "devices": [_device(view, row) for row in view.devices],
+        "cluster": _cluster(view),
         "waiting": [_object(e) | _gate_of(e) for e in found.waiting],
         "best": _scored(found.best),
         "frontier": _scored(found.frontier),
@@ -263,6 +280,36 @@ def _progress_of(view: View, experiment: Experiment) -> dict[str, Any]:
         "attempt": experiment.attempt,
         "started_at": experiment.started_at,
         "seconds_left": left,
+    }
+
+
+def _device(view: View, row: devices_now.Row) -> dict[str, Any]:
+    """One device of several, or a node without any that is used."""
+    load, run = row.load, row.experiment
+    names = ("busy", "memory_used", "memory_total", "temperature", "power")
+    return {
+        "name": row.name or None,
+        "node": row.node or None,
+        "model": row.model or None,
+        "state": row.doing,
+        "running": None if run is None else run.number,
+        "seconds_left": None if run is None else _progress_of(view, run)["seconds_left"],
+        **{name: None if load is None else getattr(load, name) for name in names},
+        "fault": row.fault or None,
+        "reason": row.why or None,
+        "remedy": row.remedy or None,
+    }
+
+
+def _cluster(view: View) -> dict[str, Any] | None:
+    cluster = view.beside.cluster
+    if cluster is None:
+        return None
+    return {
+        "address": cluster.address,
+        "as_of": cluster.time,
+        "problem": cluster.problem or None,
+        "unreachable_since": cluster.since if cluster.problem else None,
     }
 
 

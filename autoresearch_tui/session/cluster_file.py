@@ -6,12 +6,16 @@ Which devices there are, and why others are not used, is in the journal. This fi
 from __future__ import annotations
 
 import json
-from dataclasses import field
+import math
+from dataclasses import field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from autoresearch_tui.util import atomic
 from autoresearch_tui.util.frozen import Frozen
+
+T = TypeVar("T", bound=Frozen)
+_NUMBERS = {"int", "float", "int | None", "float | None"}
 
 
 class DeviceLoad(Frozen):
@@ -63,8 +67,20 @@ def read(path: Path) -> ClusterNow | None:
     """None if there is none, or it is no such file."""
     try:
         values: dict[str, Any] = json.loads(path.read_bytes())
-        devices = tuple(DeviceLoad(**each) for each in values.pop("devices"))
-        nodes = tuple(NodeProgress(**each) for each in values.pop("nodes"))
-        return ClusterNow(**values, devices=devices, nodes=nodes)
+        devices = tuple(_checked(DeviceLoad(**each)) for each in values.pop("devices"))
+        nodes = tuple(_checked(NodeProgress(**each)) for each in values.pop("nodes"))
+        return _checked(ClusterNow(**values, devices=devices, nodes=nodes))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _checked(made: T) -> T:
+    """As it is, if its texts are texts and its numbers are finite. Raises TypeError."""
+    for each in fields(made):
+        value = getattr(made, each.name)
+        if each.type == "str" and not isinstance(value, str):
+            raise TypeError(each.name)
+        plain = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if each.type in _NUMBERS and not plain and not (value is None and "None" in str(each.type)):
+            raise TypeError(each.name)
+    return made

@@ -148,7 +148,8 @@ class EngineStarted(Frozen):
     `devices`: how many run at once. `accelerator_usd_per_hour`, for each of them, and `max_usd`, for all: 0 for none.
     `hardware`: the models of what runs see (:mod:`~autoresearch_tui.lab.hardware`). `columns`: the numbers that are
     recorded beside the score; of those that begin with `+` more is better. `testing_budget`: looks at a fixed
-    evaluation after which nothing is kept before a human renews it; 0: no limit.
+    evaluation after which nothing is kept before a human renews it; 0: no limit. `device_names`: the devices of this
+    machine, where the lab names some.
     """
 
     pid: int
@@ -169,6 +170,7 @@ class EngineStarted(Frozen):
     hardware: str = ""
     columns: tuple[str, ...] = field(default=(), metadata=SPARSE)
     testing_budget: int = field(default=0, metadata=SPARSE)
+    device_names: tuple[str, ...] = field(default=(), metadata=SPARSE)
 
 
 class EngineStopped(Frozen):

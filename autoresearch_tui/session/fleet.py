@@ -24,6 +24,8 @@ class Device(Frozen):
     """Why it gets no more runs; empty while it is there."""
     set_aside: str = ""
     """Why it is not used although it is there; empty if it is."""
+    left_at: str = ""
+    """When it left; empty while it is there."""
 
     @property
     def usable(self) -> bool:
@@ -53,7 +55,7 @@ def after(fleet: Fleet, event: Change, time: str) -> Fleet:
             refused = {name: why for name, why in fleet.refused.items() if name != event.node}
             return Fleet(MappingProxyType({**fleet.devices, event.device: device}), MappingProxyType(refused))
         case ev.DeviceLeft():
-            device = replace(fleet.devices[event.device], left=event.reason)
+            device = replace(fleet.devices[event.device], left=event.reason, left_at=time)
         case ev.DeviceSetAside():
             device = replace(fleet.devices[event.device], set_aside=event.reason)
     return replace(fleet, devices=MappingProxyType({**fleet.devices, event.device: device}))

@@ -30,8 +30,17 @@ def ready(state: State, device: str) -> bool:
     """Whether proposals may run on a device: it is no cluster's, or has a scored baseline since it joined."""
     if device not in state.fleet.devices:
         return True
-    own = by_device(state).get(device, ())
-    return any(e.outcome in SCORED and e.started_at >= state.fleet.devices[device].joined_at for e in own)
+    return _has_score(by_device(state).get(device, ()), state.fleet.devices[device].joined_at)
+
+
+def unready(state: State) -> tuple[str, ...]:
+    """The usable devices that may not run proposals yet."""
+    own = by_device(state) if state.fleet.devices else {}
+    return tuple(d.name for d in state.fleet.usable if not _has_score(own.get(d.name, ()), d.joined_at))
+
+
+def _has_score(baselines: Sequence[Experiment], since: str) -> bool:
+    return any(e.outcome in SCORED and e.started_at >= since for e in baselines)
 
 
 def to_set_aside(state: State) -> ev.DeviceSetAside | None:

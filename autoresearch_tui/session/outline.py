@@ -15,7 +15,7 @@ import json
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from autoresearch_tui import __version__
@@ -23,10 +23,11 @@ from autoresearch_tui.lab import engine_lock, session_files
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session import limits, looks, undo
+from autoresearch_tui.session import fleet_baselines, limits, looks, undo
 from autoresearch_tui.session.asks import Ask
 from autoresearch_tui.session.cost import Cost, cost
 from autoresearch_tui.session.ends import JUDGED
+from autoresearch_tui.session.fleet import Fleet
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.session.written import Codec
 from autoresearch_tui.util import atomic, timestamps
@@ -81,6 +82,10 @@ class Outline(Frozen):
     holdout_at: str
     undoable: str
     """The human's last decision, `#8 vetoed`, while it can be taken back."""
+    fleet: Fleet
+    """A cluster's devices, without what their nodes were admitted by."""
+    unready: tuple[str, ...]
+    """The usable devices of it that may run nothing but a baseline yet."""
 
     @property
     def running(self) -> Experiment | None:
@@ -151,7 +156,13 @@ def outline(state: State) -> Outline:
         holdout=state.holdout,
         holdout_at=state.holdout_at,
         undoable=f"#{last.number} {last.what}" if (last := undo.last(state)) is not None else "",
+        fleet=_in_short(state.fleet),
+        unready=fleet_baselines.unready(state),
     )
+
+
+def _in_short(fleet: Fleet) -> Fleet:
+    return replace(fleet, devices={name: replace(device, found={}) for name, device in fleet.devices.items()})
 
 
 def _line(experiment: Experiment) -> str:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from autoresearch_tui.lab import devices
 from autoresearch_tui.logs.lines import Progress
-from autoresearch_tui.session import limits, opinions
+from autoresearch_tui.session import devices_now, limits, opinions
 from autoresearch_tui.session.format import clock, count
 from autoresearch_tui.session.outline import Outline
 from autoresearch_tui.session.state import Experiment, Stage, State
@@ -17,6 +17,9 @@ from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.columns import cells, cut
 from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line
+
+# More runs at once than this are counted, not named.
+FEW = 3
 
 
 class Live(Frozen):
@@ -81,12 +84,14 @@ def live(number: int, progress: Progress, budget: float | None, seen: float) -> 
 class View(Frozen):
     """The status line's input. `now` is in seconds since 1970; `reading` is the share of the journal read so far.
 
-    `orphaned`: the journal's engine has died, and no other has come.
+    `lives`: what the logs of the runs in flight say. `beside`: what is known of devices beside the journal. `orphaned`:
+    the journal's engine has died, and no other has come.
     """
 
     state: Outline
     now: float
-    live: Live | None = None
+    lives: tuple[Live, ...] = ()
+    beside: devices_now.Now = devices_now.Now()
     failure: str = ""
     blocked: str = ""
     problem: str = ""
@@ -95,6 +100,15 @@ class View(Frozen):
     starting: bool = False
     orphaned: bool = False
     words: Words = KEYS
+
+    def live(self, number: int) -> Live | None:
+        """What the log of this experiment says; None if it says nothing, or is not read."""
+        return next((each for each in self.lives if each.number == number), None)
+
+    @property
+    def devices(self) -> tuple[devices_now.Row, ...]:
+        """What each device does; empty where there is only one."""
+        return devices_now.rows(self.state, self.beside, self.now) if devices_now.several(self.state) else ()
 
 
 class Part(Frozen):
@@ -181,8 +195,8 @@ def approval(by: str) -> str:
 def time_left(view: View, experiment: Experiment) -> tuple[str, float]:
     """What the seconds stand for, and how many: of training left, or of a start-up or evaluation so far."""
     elapsed = max(0.0, view.now - timestamps.seconds(experiment.started_at))
-    live = view.live
-    if live and live.number == experiment.number and live.remaining is not None:
+    live = view.live(experiment.number)
+    if live is not None and live.remaining is not None:
         left = live.remaining - max(0.0, view.now - live.seen)
         if left > 0.5:
             return "left", left
@@ -243,18 +257,17 @@ def _now(view: View, limit: int) -> Part:
     if state.session is None:
         return Part("○", "dim", "the session is starting")
     if view.orphaned:
-        cut_off = f"; {_names(state.in_flight)} had not ended" if state.in_flight else ""
+        flying = state.in_flight
+        cut_off = f"; {_names(flying) if len(flying) <= FEW else f'{len(flying)} runs'} had not ended" if flying else ""
         return Part("■", "bad", f"no engine is running: the last one died{cut_off}")
-    if len(state.in_flight) > 1:
+    if len(state.in_flight) > 1 or (state.in_flight and state.fleet.devices):
         return _runs_part(view, limit)
     if state.running is not None:
         return _run_part(view, state.running, limit)
     if state.engine is None:
         return Part("○", "dim", "the engine is starting") if view.starting else _ended(state)
-    if state.trouble is not None:
-        return _trouble_part(view)
-    if state.paused is not None:
-        return Part("‖", "warn", _paused(state))
+    if held_up := _held_up(view):
+        return held_up
     if thinking := _thinking(view):
         return thinking
     if state.failed is not None:
@@ -263,6 +276,18 @@ def _now(view: View, limit: int) -> Part:
     if review is not None:
         return Part("●", "warn", f"idle: {title(review, limit)} is under review")
     return Part("○", "dim", "between runs")
+
+
+def _held_up(view: View) -> Part | None:
+    """Why nothing runs, where something is wrong or a human wanted it so."""
+    state, cluster = view.state, view.beside.cluster
+    if state.trouble is not None:
+        return _trouble_part(view)
+    if state.paused is not None:
+        return Part("‖", "warn", _paused(state))
+    if cluster is not None and cluster.problem:
+        return Part("!", "warn", f"{devices_now.unreachable(cluster)}: {clean_line(cluster.problem)}")
+    return None
 
 
 def _idle_for(state: Outline) -> Experiment | None:
@@ -316,12 +341,44 @@ def _run_part(view: View, experiment: Experiment, limit: int) -> Part:
 
 def _runs_part(view: View, limit: int) -> Part:
     runs = view.state.in_flight
+    if len(runs) > FEW or view.state.fleet.devices:
+        return _fleet_part(view, limit)
     share = max(12, limit // len(runs) - 10)
-    told = (
-        f"{title(e, share)} on {devices.short(e.device)} · {clock(view.now - timestamps.seconds(e.started_at))}"
-        for e in runs
-    )
+    told = (f"{title(e, share)} on {devices.short(clean_line(e.device))} · {_so_far(view, e)}" for e in runs)
     return Part("▶", "accent", f"{len(runs)} at once: {', '.join(told)}")
+
+
+def _so_far(view: View, experiment: Experiment) -> str:
+    """`1:20 left`, or how long it has been running."""
+    what, seconds = time_left(view, experiment)
+    if what == "left":
+        return f"{clock(seconds)} left"
+    return clock(view.now - timestamps.seconds(experiment.started_at))
+
+
+def _fleet_part(view: View, limit: int) -> Part:
+    """How many devices train, whether they can be reached, and which run ends next."""
+    text = devices_now.summary(view.devices, nodes=False)
+    lost = devices_now.unreachable(view.beside.cluster)
+    width = limit + 29
+    if lost:
+        whole = f"{text}; {lost}"
+        text = whole if cells(whole) <= width else f"{text}; {lost.removeprefix('cluster ').replace('not ', 'un')}"
+    if (soon := next_to_end(view)) is not None:
+        experiment, seconds = soon
+        end = f" · next to end: #{experiment.number} {_in(seconds)}"
+        room = width - cells(text) - cells(end) - 1
+        if room >= 8:
+            end = f" · next to end: {title(experiment, room)} {_in(seconds)}"
+        text += end if room >= -1 else ""
+    return Part("!" if lost else "▶", "warn" if lost else "accent", text)
+
+
+def next_to_end(view: View) -> tuple[Experiment, float] | None:
+    """The run in training that has the least time left, and the seconds; None if no log says."""
+    left = [(time_left(view, e), e) for e in view.state.in_flight if e.stage is Stage.RUNNING]
+    known = [(seconds, e.number, e) for (what, seconds), e in left if what == "left"]
+    return (min(known)[2], min(known)[0]) if known else None
 
 
 def _trouble_part(view: View) -> Part:
@@ -365,7 +422,8 @@ def _next(view: View, room: int) -> Part:
     if state.stopping:
         if state.running is None or state.stopping == "now":
             return Part("■", "warn", "then: the session ends now")
-        return Part("■", "warn", f"then: the session ends after this run · {view.words.cancels}")
+        runs = "these runs" if len(state.in_flight) > 1 else "this run"
+        return Part("■", "warn", f"then: the session ends after {runs} · {view.words.cancels}")
     limit = state.limit
     if limit is not None and not state.fits(view.now):
         why = f"for {limits.local(limit.at)}, as asked" if limit.kind == "until" else "for its money is spent"
@@ -396,7 +454,7 @@ def _next_proposal(view: View, room: int) -> Part:
     experiment = _next_up(state)
     if experiment.stage is Stage.APPROVED:
         by = approval(experiment.approved_by).partition(",")[0].partition(" (")[0].removesuffix(" by human")
-        after = f"when #{state.running.number} ends" if state.running else "now"
+        after = _when_free(state)
         glyph, tone, end = "◉", "accent", f", {by}"
         if held := holding(experiment, view.now, view.words):
             end += f" · {held}"
@@ -414,6 +472,14 @@ def _next_proposal(view: View, room: int) -> Part:
         glyph, tone, end = "○", "text", f" · {held}" if held else ", being checked"
     name = title(experiment, max(8, room - cells(f"next: #{experiment.number} {end}")))
     return Part(glyph, tone, f"next: {name}{end}")
+
+
+def _when_free(state: Outline) -> str:
+    """When an approved proposal starts."""
+    if state.running is None:
+        return "now"
+    one = len(state.in_flight) == 1 and not state.fleet.devices
+    return f"when #{state.running.number} ends" if one else "when a device is free"
 
 
 def _next_up(state: Outline) -> Experiment:
