@@ -81,6 +81,9 @@ class Executor(Protocol):
     def tidy(self, files: RunFiles, *, work: bool = True) -> bool:
         """Remove a run's working copy, or without `work` only what is around it. False if the disk kept something."""
 
+    def release(self) -> None:
+        """The session has ended: give back the devices on which nothing runs."""
+
     def close(self) -> None:
         """The engine ends; the runs continue."""
 
@@ -163,6 +166,9 @@ class ThisMachine:
     def tidy(self, files: RunFiles, *, work: bool = True) -> bool:
         """Of this machine's disk."""
         return tidy(files, work=work)
+
+    def release(self) -> None:
+        """Nothing: they are held by runs alone."""
 
     def close(self) -> None:
         """Nothing: each run has its supervisor."""

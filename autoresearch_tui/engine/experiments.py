@@ -159,6 +159,10 @@ class Runs:
             raise scored
         self._session.append(scored)
 
+    def release(self) -> None:
+        """The session has ended: what was held for its runs is given back."""
+        self._executor.release()
+
     def close(self) -> None:
         """No score is wanted any more here; the runs themselves continue. What is being written is written."""
         self._closed.set()

@@ -38,8 +38,8 @@ class Launcher:
 
         Raises LaunchRefused if the exported bytes differ from the approved commit's.
         """
-        self._compare(experiment)
-        _set_aside(files.folder)
+        self.require_approved(experiment)
+        set_aside(files.folder)
         tidy(files)  # a run that is repeated finds nothing of its first try
         self.export(experiment.commit, files)
         editable = self.repo.editable_texts(experiment.commit, self.lab.editable)
@@ -100,9 +100,9 @@ class Launcher:
         threads = {"TORCHINDUCTOR_COMPILE_THREADS": "1"} if alone else {}
         return {**threads, **environment(self.lab, files.scratch, seed), **devices.environment(device)}
 
-    def _compare(self, experiment: Experiment) -> None:
-        """The commit differs from its base in editable files alone, and there in nothing but contents, and in plain
-        files that come and go within patterns and folders."""
+    def require_approved(self, experiment: Experiment) -> None:
+        """Raises LaunchRefused unless the commit differs from its base in editable files alone, and there in nothing
+        but contents, and in plain files that come and go within patterns and folders."""
         editable, prefix = self.lab.editable, self.repo.prefix
         for path, (before, after) in self.repo.modes(experiment.proposal.base, experiment.commit).items():
             name = path.removeprefix(prefix)
@@ -128,7 +128,8 @@ def tidy(files: RunFiles, *, work: bool = True) -> bool:
     return not left
 
 
-def _set_aside(folder: Path) -> None:
+def set_aside(folder: Path) -> None:
+    """Keep what an earlier try of a run has left in its folder, out of the way of the next."""
     runner.put_aside(folder)
     if runner.look(folder).state is not runner.RunState.ENDED:
         return

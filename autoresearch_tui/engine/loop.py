@@ -131,6 +131,8 @@ class Engine:
             self._shut_down()
             self._session.end(EngineEnd.FAILED, message(error))
             raise
+        if self._end is not EngineEnd.DETACHED:
+            self._runs.release()
         self._shut_down()
         assert self._end is not None  # what `_work` returns for
         self._session.end(self._end, self.why_failed or self._limit_reason, self._limit)

@@ -41,12 +41,7 @@ class Preconditions:
 
     def check(self, device: str = "") -> None:
         """Raises TroubleError that names what stands in the way of a run on `device` (empty: on any)."""
-        free = shutil.disk_usage(self._folder).free
-        if free < MIN_FREE_BYTES:
-            raise TroubleError(
-                f"only {free >> 20} MiB are free on the disk of {self._folder}",
-                f"free some ({MIN_FREE_BYTES >> 20} MiB are needed); the loop continues by itself",
-            )
+        check_disk(self._folder)
         if not devices.cpus(device):
             self._check_accelerators(device)
 
@@ -90,6 +85,16 @@ class Preconditions:
             return
         finally:
             pynvml.nvmlShutdown()
+
+
+def check_disk(folder: Path) -> None:
+    """Raises TroubleError if too little is free on the disk of `folder`."""
+    free = shutil.disk_usage(folder).free
+    if free < MIN_FREE_BYTES:
+        raise TroubleError(
+            f"only {free >> 20} MiB are free on the disk of {folder}",
+            f"free some ({MIN_FREE_BYTES >> 20} MiB are needed); the loop continues by itself",
+        )
 
 
 def _check_free(nvml: Any, accelerator: Seen) -> None:

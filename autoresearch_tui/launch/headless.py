@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from autoresearch_tui.engine.digest import Authors
+from autoresearch_tui.engine.executor import Executor
 from autoresearch_tui.engine.loop import Engine
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab.engine_lock import HAND_OVER
@@ -108,7 +109,15 @@ def make_engine(
         critic=_critic(lab, session, headless=headless),
         authors=_authors(lab, wrap),
         rows=int(merged.get("experiments", "0")),
+        executor=_on_cluster(session) if lab.settings.cluster.address else None,
     )
+
+
+def _on_cluster(session: Session) -> Executor:
+    """Imported where there is a cluster alone."""
+    from autoresearch_tui.cluster.executor import OnCluster
+
+    return OnCluster(session)
 
 
 def _of_front(lab: Lab, session: Session, front: int, make_researcher: MakeResearcher) -> Callable[[], Researcher]:

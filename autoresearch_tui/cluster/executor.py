@@ -1,0 +1,275 @@
+"""A cluster as the loop's executor: no run is waited for here, and no network.
+
+The engine's side of the bridge. What a run's folder says is the truth; what is sent may be sent again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import itertools
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from autoresearch_tui.cluster import node_lab
+from autoresearch_tui.cluster.protocol import KEEP, PACK, PROPOSAL, SENT, BridgeSpec, Sent, line, roster_from_json
+from autoresearch_tui.engine.judging.assessment import Assessment
+from autoresearch_tui.engine.launching import set_aside, tidy
+from autoresearch_tui.engine.preconditions import check_disk
+from autoresearch_tui.engine.session import Session
+from autoresearch_tui.lab.session_files import RunFiles
+from autoresearch_tui.runs import run_folder, runner
+from autoresearch_tui.session import cluster_file, journal
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.cluster_file import ClusterNow
+from autoresearch_tui.session.fleet import Roster
+from autoresearch_tui.session.state import Experiment
+from autoresearch_tui.util import trees
+from autoresearch_tui.util.atomic import write
+from autoresearch_tui.util.frozen import replaced
+from autoresearch_tui.util.text import clean_line
+
+CLUSTER = "cluster"
+"""Named in the journal in a node's place where the whole cluster cannot be reached."""
+_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
+_STOP_SECONDS = 2.0
+_WAIT_SECONDS = 0.1
+_REMEDY = "start Ray there (`ray start`), or name another address; running runs are found again, the session continues"
+
+
+class OnCluster:
+    """Executes runs on a Ray cluster's devices; see :class:`~autoresearch_tui.engine.executor.Executor`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._settings = session.lab.settings.cluster
+        self._process: subprocess.Popen[bytes] | None = None
+        self._failures, self._next_try, self._since = 0, 0.0, 0.0
+        self._problem = ""
+        self._roster: Roster | None = None
+        self._ready: tuple[str, ...] = ()
+        self._base = ""
+        self._told: dict[int, int] = {}  # by run: the try that this bridge knows of
+        self._stopped: dict[int, float] = {}
+        self._ids = itertools.count(1)
+        self._replies: dict[int, queue.SimpleQueue[Mapping[str, Any]]] = {}
+        self._guard = threading.RLock()
+        self._closed = False
+
+    # ── devices ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def devices(self) -> Sequence[str]:
+        """The devices whose nodes answer."""
+        return self._ready
+
+    def roster(self) -> Roster | None:
+        """What the bridge said last; a cluster that was never reached counts as one refused node."""
+        self._keep_bridge()
+        if self._roster is None and self._problem:
+            return Roster(refused=(ev.NodeRefused(CLUSTER, f"{self._settings.address}: {self._problem}", _REMEDY),))
+        return self._roster
+
+    def check(self, device: str) -> None:  # noqa: ARG002
+        """Room on this machine's disk for what comes back. Raises TroubleError."""
+        check_disk(self._session.files.folder)
+
+    def lost(self, device: str) -> bool:
+        """Whether its node does not answer, or has left."""
+        return device not in self._ready
+
+    # ── a run ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def prepare(self, experiment: Experiment, files: RunFiles) -> None:
+        """Pack what the node lacks of the commit; `work` holds it until the verdict."""
+        launcher, repo = self._session.launcher, self._session.repo
+        launcher.require_approved(experiment)
+        set_aside(files.folder)
+        (files.folder / SENT).unlink(missing_ok=True)
+        tidy(files)
+        base, commit = self._node_base(), node_lab.orphan(repo, experiment.commit)
+        # What the node compares it with is the session's base, which differs from it in editable files alone as well.
+        proposal = replaced(experiment.proposal, commit=commit, base=base)
+        files.work.mkdir(parents=True)
+        write(files.work / PACK, node_lab.pack(repo, commit, base))
+        write(files.work / PROPOSAL, json.dumps(journal.to_fields(proposal)))
+
+    def start(self, experiment: Experiment, files: RunFiles) -> None:
+        """Hand it to the bridge, which goes on trying."""
+        sent = Sent.read(files.folder)
+        if sent is None or sent.attempt != experiment.attempt:
+            sent = Sent(experiment.number, experiment.attempt, experiment.device)
+            sent.write(files.folder)
+        self._tell_of(sent)
+
+    def look(self, files: RunFiles) -> runner.RunStatus:
+        """Running from the moment it was sent until its end has come back."""
+        status = runner.look(files.folder)
+        sent = Sent.read(files.folder)
+        if status.state is runner.RunState.ENDED or sent is None:
+            return status
+        self._tell_of(sent)
+        return runner.RunStatus(runner.RunState.RUNNING)
+
+    def stop(self, files: RunFiles, word: signal.Signals = run_folder.STOP) -> None:
+        """Passed on every two seconds, for as long as it is asked for."""
+        number, now = int(files.folder.name), time.monotonic()
+        if now - self._stopped.get(number, 0.0) >= _STOP_SECONDS:
+            self._stopped[number] = now
+            self._send({"do": "stop", "number": number, "word": int(word)})
+
+    def assess(
+        self,
+        experiment: Experiment,
+        files: RunFiles,
+        locked: Mapping[str, str],
+        env: Mapping[str, str],
+        cancelled: threading.Event,
+    ) -> Assessment:
+        """On the run's node. Where that is gone, the run is put up for another try. Raises OSError."""
+        number, replies = next(self._ids), queue.SimpleQueue[Mapping[str, Any]]()
+        self._replies[number] = replies
+        ask = {"do": "assess", "id": number, "number": experiment.number, "locked": dict(locked), "env": dict(env)}
+        try:
+            bridge = None
+            while not cancelled.is_set():
+                if bridge is not self._process:  # a bridge that died took the question with it
+                    bridge = self._process
+                    self._send(ask)
+                with suppress(queue.Empty):
+                    return self._assessed(replies.get(timeout=_WAIT_SECONDS), files)
+        finally:
+            del self._replies[number]
+        raise OSError(errno.ECANCELED, "the engine lets go")
+
+    def _assessed(self, reply: Mapping[str, Any], files: RunFiles) -> Assessment:
+        if "result" in reply:
+            return Assessment.from_json(json.loads(reply["result"]))
+        if reply.get("gone"):
+            trees.remove(files.work)  # without a copy to score, a run is repeated
+        raise OSError(errno.EAGAIN, f"its node cannot score it: {clean_line(str(reply.get('error')))}")
+
+    def keep_compiled(self, files: RunFiles) -> None:
+        """On its node, for the next runs there."""
+        self._send({"do": "keep compiled", "number": int(files.folder.name)})
+
+    def keep_files(self, files: RunFiles, *, lend: bool) -> str:  # noqa: ARG002
+        """Asked for here, and fetched by the bridge; a node removes no working copy before."""
+        if self._session.lab.settings.run.keep and files.work.exists():
+            write(files.folder / KEEP, "")
+        return ""
+
+    def tidy(self, files: RunFiles, *, work: bool = True) -> bool:
+        """Here at once; the node removes what has no counterpart here."""
+        return tidy(files, work=work)
+
+    def close(self) -> None:
+        """The bridge ends; runs and seats stay."""
+        self._closed = True
+        self._hang_up()
+
+    def release(self) -> None:
+        """The session has ended: accelerators without a run are given back."""
+        self._send({"do": "release"})
+
+    # ── the bridge ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _node_base(self) -> str:
+        if not self._base:
+            session = self._session.state.session
+            assert session is not None
+            self._base = node_lab.orphan(self._session.repo, session.base)
+        return self._base
+
+    def _tell_of(self, sent: Sent) -> None:
+        if self._told.get(sent.number) != sent.attempt and self._send({"do": "run", "number": sent.number}):
+            self._told[sent.number] = sent.attempt
+
+    def _send(self, command: Mapping[str, Any]) -> bool:
+        process = self._process
+        if process is None or process.stdin is None:
+            return False
+        try:
+            with self._guard:
+                process.stdin.write(line(command))
+                process.stdin.flush()
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def _keep_bridge(self) -> None:
+        """Start a bridge if there is none; after one that ended, with growing pauses."""
+        if self._process is not None and self._process.poll() is not None:
+            self._hang_up()
+            self._ready, self._told = (), {}
+            self._next_try = time.monotonic() + _PAUSES[min(self._failures, len(_PAUSES) - 1)]
+            self._failures += 1
+            self._since = self._since or time.time()
+            self._show_problem()
+        if self._process is None and not self._closed and time.monotonic() >= self._next_try:
+            self._process = self._spawn()
+            threading.Thread(target=self._listen, args=(self._process,), name="bridge", daemon=True).start()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        lab, state, settings = self._session.lab, self._session.state, self._settings
+        assert state.session is not None
+        first = next((device.found for device in state.fleet.devices.values()), {})
+        spec = BridgeSpec(
+            address=settings.address,
+            lab=node_lab.name(lab, self._session.repo),
+            tag=self._session.tag,
+            root=str(lab.root),
+            session=str(self._session.files.folder),
+            base=state.session.base,
+            budget_seconds=lab.settings.run.budget_seconds,
+            resources=dict(settings.resources),
+            accelerator=settings.accelerator,
+            lost_after_seconds=settings.lost_after_seconds,
+            found=dict(first),
+        )
+        with (self._session.files.folder / "bridge.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "autoresearch_tui.cluster.bridge", json.dumps(dataclasses.asdict(spec))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, "PYTHONSAFEPATH": "1"},
+                start_new_session=True,  # ^C in the terminal is for the engine alone
+            )
+
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        with process.stdout:
+            for text in process.stdout:
+                with suppress(ValueError, KeyError, TypeError):
+                    self._hear(json.loads(text))
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        if "roster" in message:
+            self._roster, self._ready = roster_from_json(message["roster"]), tuple(message["ready"])
+            self._problem, self._failures, self._since = "", 0, 0.0
+        elif "problem" in message:
+            self._problem = clean_line(str(message["problem"]))
+        elif (replies := self._replies.get(message["reply"])) is not None:
+            replies.put(message)
+
+    def _show_problem(self) -> None:
+        self._problem = self._problem or "the connection was lost"
+        now = ClusterNow(self._settings.address, time.time(), self._problem, self._since)
+        with suppress(OSError):
+            cluster_file.write(self._session.files.cluster, now)
+
+    def _hang_up(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
+        self._process = None

@@ -1,0 +1,84 @@
+"""What the engine and its bridge to a cluster say to each other: one JSON object a line, on the bridge's pipes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session import journal
+from autoresearch_tui.session.fleet import Roster
+
+PROPOSAL, PACK = "proposal.json", "pack"
+"""In the working copy's place of a run that is to be sent: its proposal, and the objects of its commit."""
+KEEP = "keep"
+"""In a run's folder while the files of `run.keep` are still on its node."""
+SENT = "sent.json"
+"""In a run's folder: which device it was given, and in which try."""
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeSpec:
+    """What a bridge is started with. `session` is the session's folder, `found` what the session's class is."""
+
+    address: str
+    lab: str
+    tag: str
+    root: str
+    session: str
+    base: str
+    budget_seconds: float
+    resources: Mapping[str, float]
+    accelerator: str
+    lost_after_seconds: float
+    found: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """`sent.json`. `accepted`: the node has said that it has the run."""
+
+    number: int
+    attempt: int
+    device: str
+    accepted: bool = False
+
+    def write(self, folder: Path) -> None:
+        """Raises OSError."""
+        from autoresearch_tui.util.atomic import write
+
+        write(folder / SENT, json.dumps([self.number, self.attempt, self.device, self.accepted]))
+
+    @staticmethod
+    def read(folder: Path) -> Sent | None:
+        """None if the run was not sent."""
+        try:
+            return Sent(*json.loads((folder / SENT).read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+def roster_to_json(roster: Roster) -> dict[str, Any]:
+    """Plain values."""
+    return {
+        "devices": [journal.to_fields(each) for each in roster.devices],
+        "refused": [journal.to_fields(each) for each in roster.refused],
+        "leaving": dict(roster.leaving),
+    }
+
+
+def roster_from_json(values: Mapping[str, Any]) -> Roster:
+    """Raises KeyError, TypeError or ValueError for anything else."""
+    return Roster(
+        tuple(ev.DeviceJoined(**each) for each in values["devices"]),
+        tuple(ev.NodeRefused(**each) for each in values["refused"]),
+        values["leaving"],
+    )
+
+
+def line(values: Mapping[str, Any] | Sequence[Any]) -> bytes:
+    """One message."""
+    return json.dumps(values).encode() + b"\n"

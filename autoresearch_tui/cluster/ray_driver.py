@@ -1,0 +1,150 @@
+"""What is used of Ray, and the only module that imports it: nodes as they are, and seats on them."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autoresearch_tui.cluster.seat import Seat
+from autoresearch_tui.util.text import clean_line
+
+NAMESPACE = "autoresearch"
+# A seat answers from several threads: a referee may be at work while a log is read.
+_CONCURRENT = 8
+_REASON = 300
+
+
+class ClusterUnreachable(Exception):
+    """The cluster cannot be joined, or does not answer any more."""
+
+
+class SeatLost(Exception):
+    """A seat is dead, cannot be made, or does not answer."""
+
+
+class SeatRefused(Exception):
+    """A seat raised an error; `kind` is the name of its class."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A living node. `name` is unique in the cluster; `leaving`: why it is about to be taken away."""
+
+    name: str
+    id: str
+    resources: Mapping[str, float]
+    leaving: str = ""
+
+
+class Cluster:
+    """A connection to a running cluster; one for each process, until the process ends."""
+
+    def __init__(self, address: str) -> None:
+        """Raises ClusterUnreachable. Takes seconds."""
+        import ray
+
+        self._ray: Any = ray
+        try:
+            ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.CRITICAL)
+        except Exception as error:  # Ray raises whatever its parts do: ConnectionError, RuntimeError, its own
+            raise ClusterUnreachable(_in_a_line(error)) from None
+
+    def nodes(self) -> list[Node]:
+        """The nodes that are alive, by name. Raises ClusterUnreachable."""
+        try:
+            found = [node for node in self._ray.nodes() if node["Alive"]]
+            leaving = self._leaving()
+        except Exception as error:
+            raise ClusterUnreachable(_in_a_line(error)) from None
+        names = Counter(node["NodeName"] for node in found)
+        return sorted(
+            (
+                Node(_name(node, names), node["NodeID"], node["Resources"], leaving.get(node["NodeID"], ""))
+                for node in found
+            ),
+            key=lambda node: node.name,
+        )
+
+    def _leaving(self) -> Mapping[str, str]:
+        """Nodes that Ray was told to drain: preempted by their cloud, or scaled down."""
+        from ray._private.state import state
+
+        draining: Any = getattr(state, "get_draining_nodes", dict)()
+        return dict.fromkeys(draining, "its node is being taken away")
+
+    def ask_for(self, resources: Mapping[str, float], count: int) -> None:
+        """Tell a cluster that scales how many devices are wanted. Raises ClusterUnreachable."""
+        from ray.autoscaler.sdk import request_resources
+
+        try:
+            request_resources(bundles=[dict(resources)] * count)
+        except Exception as error:
+            raise ClusterUnreachable(_in_a_line(error)) from None
+
+    def seat(self, name: str, node: Node, lab: str, tag: str, resources: Mapping[str, float]) -> SeatHandle:
+        """The seat of this name, made on the node if there is none. Does not wait for it. Raises SeatLost."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        rest = dict(resources)
+        try:
+            actor = (
+                self._ray.remote(Seat)
+                .options(
+                    name=name,
+                    namespace=NAMESPACE,
+                    lifetime="detached",
+                    get_if_exists=True,
+                    num_cpus=rest.pop("CPU", 0),
+                    num_gpus=rest.pop("GPU", 0),
+                    resources=rest,
+                    max_concurrency=_CONCURRENT,
+                    max_restarts=0,
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
+                )
+                .remote(node.name, lab, tag)
+            )
+        except Exception as error:
+            raise SeatLost(_in_a_line(error)) from None
+        return SeatHandle(self._ray, actor)
+
+
+class SeatHandle:
+    """Calls a seat's methods."""
+
+    def __init__(self, ray: Any, actor: Any) -> None:
+        self._ray, self._actor = ray, actor
+
+    def call(self, method: str, *arguments: Any, seconds: float = 30.0) -> Any:
+        """What the method returns. Raises SeatLost, also if there is no answer in time, and SeatRefused."""
+        try:
+            return self._ray.get(getattr(self._actor, method).remote(*arguments), timeout=seconds)
+        except self._ray.exceptions.RayTaskError as error:
+            cause = error.cause if error.cause is not None else error
+            raise SeatRefused(type(cause).__name__, _in_a_line(cause)) from None
+        except Exception as error:
+            raise SeatLost(_in_a_line(error)) from None
+
+    def kill(self) -> None:
+        """End the seat; a run of its keeps its supervisor."""
+        try:
+            self._ray.kill(self._actor)
+        except Exception:  # it is dead already, or its node is
+            return
+
+
+def _name(node: Mapping[str, Any], names: Counter[str]) -> str:
+    """The node's name; with a part of its id where several have the same."""
+    name = clean_line(node["NodeName"]) or node["NodeID"][:8]
+    return name if names[node["NodeName"]] == 1 else f"{name}-{node['NodeID'][:6]}"
+
+
+def _in_a_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return clean_line(lines[0] if lines else type(error).__name__)[:_REASON]

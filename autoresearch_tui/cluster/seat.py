@@ -1,0 +1,278 @@
+"""A seat: the process on a node that executes runs for a session, one after the other, on the accelerator it holds.
+
+It is a detached actor of Ray's, and knows nothing of Ray. A run belongs to its supervisor, as everywhere: a seat that
+is killed takes no run with it, and the next one on its node finds the run by its folder. All that comes from here is
+bytes and plain values.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoresearch_tui.cluster import admission, node_lab
+from autoresearch_tui.cluster.node_lab import LabParcel
+from autoresearch_tui.engine.executor import ThisMachine
+from autoresearch_tui.engine.launching import Launcher, tidy
+from autoresearch_tui.lab import home, session_files
+from autoresearch_tui.lab.git import GitRepo
+from autoresearch_tui.lab.machine_load import Probe
+from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.lab.session_files import RunFiles, SessionFiles
+from autoresearch_tui.runs import runner
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session import journal
+from autoresearch_tui.session.state import Experiment, Stage
+from autoresearch_tui.util import trees
+from autoresearch_tui.util.atomic import write
+
+FOLDER = "AUTORESEARCH_NODES"
+"""Names the folder of a node's labs, where it is not in the cache."""
+PIECE_BYTES = 1 << 20
+ABANDONED_SECONDS = 900.0
+_LOOK_SECONDS = 15.0
+_ATTEMPT, _PROPOSAL = "attempt", "proposal.json"
+_UNSAFE = re.compile(r"[^\w.-]")
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """One try of one experiment."""
+
+    number: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunParcel:
+    """A run to be started: the fields of its `proposal`, whose commit and base are those of the node's repository.
+
+    `pack` has the objects of the commit that the lab's base has not. `token_losses`: what the referee compares every
+    run with, if the session has it.
+    """
+
+    key: RunKey
+    pack: bytes
+    proposal: Mapping[str, Any]
+    token_losses: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is new of a run. `state` is a RunState's value; `log` and `referee_log` begin at the offsets asked for.
+
+    `exit` is exit.json, and only there when everything before it has been fetched.
+    """
+
+    state: str
+    log: bytes = b""
+    referee_log: bytes = b""
+    exit: bytes | None = None
+
+
+def folder(node: str, lab: str) -> Path:
+    """Where a node keeps a lab."""
+    named = os.environ.get(FOLDER)
+    base = Path(named) if named else home.data_folder(os.environ) / "nodes"
+    return base / _UNSAFE.sub("_", node) / _UNSAFE.sub("_", lab)
+
+
+class Seat:
+    """One device's executor on its node. Its methods are called from several threads; those of a run never wait."""
+
+    def __init__(self, node: str, lab: str, tag: str) -> None:
+        self._top = folder(node, lab)
+        self._tag = tag
+        self._lock = threading.RLock()
+        self._lab: Lab | None = None
+        self._closing = threading.Event()
+        self._probe: Probe | None = None
+        self._last_run: RunKey | None = None
+        self._called = time.monotonic()
+        threading.Thread(target=self._leave_when_abandoned, name="abandoned", daemon=True).start()
+
+    # ── the node ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def open(self, parcel: LabParcel) -> dict[str, str]:
+        """Make the lab here, or bring it up to date. Returns what the node is admitted by.
+
+        Raises GitError, OSError, UserError.
+        """
+        self._called = time.monotonic()
+        with self._held():
+            self._lab = node_lab.make(self._top, parcel)
+            self._files.folder.mkdir(parents=True, exist_ok=True)
+        return admission.look(self._lab)
+
+    def load(self) -> dict[str, Any]:
+        """How busy its accelerator is; nothing where there is none."""
+        self._called = time.monotonic()
+        self._probe = self._probe or Probe()
+        for device in self._probe.read().devices[:1]:
+            names = ("busy", "memory_used", "memory_total", "temperature", "power")
+            return {"model": device.name, **{name: getattr(device, name) for name in names}}
+        return {}
+
+    # ── a run ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def start(self, parcel: RunParcel) -> None:
+        """Start a run, unless this node has it already.
+
+        Raises TroubleError, LaunchRefused, GitError, OSError; the node does not have the run then.
+        """
+        with self._held():
+            self._last_run = parcel.key
+            files = self._run(parcel.key)
+            status = runner.look(files.folder)
+            if self._attempt(files) == parcel.key.attempt and status.state is not runner.RunState.NOT_STARTED:
+                return
+            if status.state is runner.RunState.RUNNING:
+                runner.stop(files.folder)
+                raise OSError(errno.EBUSY, f"an earlier try of run {parcel.key.number} is still being ended")
+            machine = self._machine()
+            machine.check("")
+            node_lab.receive(GitRepo(self._root), parcel.pack)
+            if parcel.token_losses is not None and not files.token_losses.exists():
+                write(files.token_losses, parcel.token_losses)
+            experiment = Experiment(_proposal(parcel.proposal), stage=Stage.APPROVED)
+            machine.prepare(experiment, files)
+            write(files.folder / _PROPOSAL, json.dumps(dict(parcel.proposal)))
+            # Before the start: whoever finds a run here must be able to tell which try it is.
+            write(files.folder / _ATTEMPT, str(parcel.key.attempt))
+            machine.start(experiment, files)
+
+    def progress(self, key: RunKey, log: int, referee_log: int) -> Progress:
+        """What is new of a run beyond these offsets, a piece of each file at most."""
+        self._called, self._last_run = time.monotonic(), key
+        files = self._run(key)
+        if self._attempt(files) != key.attempt:
+            return Progress(runner.RunState.NOT_STARTED.value)
+        status = runner.look(files.folder)  # before the files: what it says of the end is true of them then
+        new = Progress(status.state.value, _piece(files.log, log), _piece(files.referee_log, referee_log))
+        whole = log + len(new.log) >= _size(files.log)
+        whole = whole and referee_log + len(new.referee_log) >= _size(files.referee_log)
+        if status.state is not runner.RunState.ENDED or not whole:
+            return new
+        return Progress(new.state, new.log, new.referee_log, files.exit.read_bytes())
+
+    def stop(self, key: RunKey, word: int) -> None:
+        """Ask for a run's end by this signal."""
+        files = self._run(key)
+        if self._attempt(files) == key.attempt:
+            runner.stop(files.folder, signal.Signals(word))
+
+    def assess(self, key: RunKey, locked: Mapping[str, str], env: Mapping[str, str]) -> str:
+        """An assessment, as JSON. Slow in a lab with a referee. Raises OSError."""
+        files = self._run(key)
+        proposal = _proposal(json.loads((files.folder / _PROPOSAL).read_bytes()))
+        found = self._machine().assess(Experiment(proposal), files, locked, env, self._closing)
+        return json.dumps(found.to_json())
+
+    def keep_compiled(self, key: RunKey) -> None:
+        """For the next runs of this node."""
+        self._machine().keep_compiled(self._run(key))
+
+    def keep_files(self, key: RunKey) -> tuple[str, Sequence[tuple[str, int]]]:
+        """Move what `run.keep` names out of the working copy. Returns what was not kept, and names with their sizes."""
+        files = self._run(key)
+        problem = self._machine().keep_files(files, lend=False)
+        return problem, [(str(path.relative_to(files.kept)), path.stat().st_size) for path in files.kept_files]
+
+    def read_kept(self, key: RunKey, name: str, offset: int) -> bytes:
+        """A piece of a kept file; empty at its end. Raises KeyError, OSError."""
+        files = self._run(key)
+        return _piece({str(path.relative_to(files.kept)): path for path in files.kept_files}[name], offset)
+
+    def token_losses(self, key: RunKey) -> bytes | None:
+        """What the referee compares later runs with, if it was made here."""
+        path = self._run(key).token_losses
+        return path.read_bytes() if path.is_file() else None
+
+    def tidy(self, wanted: Sequence[int]) -> None:
+        """Remove the working copies of all runs but these, and end what still runs of them."""
+        for work in (self._files.folder / "runs").glob("*/work"):
+            files = RunFiles(work.parent)
+            if int(files.folder.name) in wanted:
+                continue
+            if runner.look(files.folder).state is runner.RunState.RUNNING:
+                runner.stop(files.folder)
+            else:
+                tidy(files)
+                trees.remove(files.kept)
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _root(self) -> Path:
+        if self._lab is None:
+            raise OSError(errno.ENOENT, f"the lab in {self._top} was not opened")
+        return self._lab.root
+
+    @property
+    def _files(self) -> SessionFiles:
+        return session_files.of(self._root, self._tag)
+
+    def _run(self, key: RunKey) -> RunFiles:
+        return self._files.run(key.number)
+
+    def _attempt(self, files: RunFiles) -> int:
+        """Which try of a run the node has; 0 if none."""
+        try:
+            return int((files.folder / _ATTEMPT).read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def _machine(self) -> ThisMachine:
+        assert self._lab is not None
+        return ThisMachine(Launcher(self._lab, GitRepo(self._root)), self._files)
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """The node's copy of the lab is shared by the seats of the node."""
+        self._top.mkdir(parents=True, exist_ok=True)
+        with self._lock, (self._top / "seat.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _leave_when_abandoned(self) -> None:
+        """No engine asks any more: give the accelerator back, once the last run is over. Its folder stays."""
+        while True:
+            time.sleep(_LOOK_SECONDS)
+            if time.monotonic() - self._called < ABANDONED_SECONDS:
+                continue
+            last = self._last_run
+            if last is None or runner.look(self._run(last).folder).state is not runner.RunState.RUNNING:
+                os._exit(0)
+
+
+def _proposal(fields: Mapping[str, Any]) -> ev.ProposalMade:
+    made = journal.from_fields("proposal_made", fields)
+    assert isinstance(made, ev.ProposalMade)
+    return made
+
+
+def _piece(path: Path, offset: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(PIECE_BYTES)
+    except FileNotFoundError:
+        return b""
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
