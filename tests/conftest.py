@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
+import functools
+import itertools
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,7 +17,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from autoresearch_tui.sandbox import policy, scored_data
+from autoresearch_tui.sandbox import policy, scored_data, self_test
 
 # By night: more examples of every property, more kills.
 THOROUGH = os.environ.get("AUTORESEARCH_TEST_THOROUGH") == "1"
@@ -120,15 +124,35 @@ def git(folder: Path, *args: str) -> str:
 
 def make_lab(folder: Path, settings: str = SETTINGS, train: str = TRAIN) -> Path:
     """A committed lab in `folder`."""
-    folder.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return shutil.copytree(_committed(settings, train), folder)
+
+
+@functools.cache
+def _committed(settings: str, train: str) -> Path:
+    """What such labs are copies of: three gits take longer than a copy of what they make."""
+    folder = Path(_labs(), str(next(_numbers)))
+    folder.mkdir()
     (folder / "train.py").write_text(train)
     (folder / "prepare.py").write_text("MAX_SEQ_LEN = 8\n")
     (folder / "program.md").write_text("# Program\n\nMake val_bpb lower.\n")
     if settings:
         (folder / "autoresearch.toml").write_text(settings)
-    git(folder, "init", "--quiet", "--initial-branch=main")
+    git(folder, "init", "--quiet", "--template=", "--initial-branch=main")
+    for name in ("hooks", "info"):
+        (folder / ".git" / name).mkdir(exist_ok=True)
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message=lab")
+    return folder
+
+
+_numbers = itertools.count()
+
+
+@functools.cache
+def _labs() -> str:
+    folder = tempfile.mkdtemp(prefix="labs-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
@@ -189,6 +213,25 @@ def leave_machine_out(patch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def machine_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     leave_machine_out(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def sandbox_tested_once() -> Iterator[None]:
+    """For tests of other things: this process's engines believe the first self-test of the sandbox. Runs are confined
+    as ever."""
+    real, found = self_test.self_test, dict[object, tuple[self_test.Protection, ...]]()
+
+    def remembered(
+        allowed: policy.Policy, mechanism: policy.Mechanism, *, home: Path | None = None
+    ) -> tuple[self_test.Protection, ...]:
+        kind = (mechanism, allowed.network, allowed.ports, allowed.devices, allowed.trains, home)
+        if kind not in found:
+            found[kind] = real(allowed, mechanism, home=home)
+        return found[kind]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(self_test, "self_test", remembered)
+        yield
 
 
 @pytest.fixture
