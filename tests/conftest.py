@@ -19,6 +19,7 @@ import pytest
 
 from autoresearch_tui.sandbox import policy, scored_data, self_test
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin bring a busy machine to a halt
 # By night: more examples of every property, more kills.
 THOROUGH = os.environ.get("AUTORESEARCH_TEST_THOROUGH") == "1"
 # How long an example takes is the machine's affair. The examples are the same for everybody, so that a change is judged

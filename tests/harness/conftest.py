@@ -11,7 +11,6 @@ from types import ModuleType
 
 import pytest
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin bring a busy machine to a halt
 HARNESS = Path(__file__).resolve().parents[2] / "harness"
 MODULES = (
     "prepare",

@@ -162,19 +162,20 @@ def test_a_run_ends_in_that_line(tmp_path: Path, cache: Path) -> None:
     assert "the profile reference is for a GPU" in done.stderr
 
 
-def test_every_start_uses_one_number_format(cache: Path) -> None:
+def test_every_start_uses_one_number_format() -> None:
     """However busy the processor is: each start measures its matrix products with another speed."""
     script = (
-        "import sys, torch\nfrom fixed import device\n"
-        "device.gemm_flops = lambda d, dtype, size=0: 1e9 * (1 + hash((dtype, sys.argv[1])) % 97)\n"
-        "print(device.dtype_name(device.pick_dtype(torch.device('cpu'))))\n"
-        "print(device.find_peak(torch.device('cpu'), torch.float32).flops)\n"
+        "import os, torch\nfrom fixed import device\n"
+        "for start in range(3):\n"
+        "    if os.fork() == 0:\n"
+        "        device.gemm_flops = lambda d, dtype, size=0: 1e9 * (1 + hash((dtype, start)) % 97)\n"
+        "        print(device.dtype_name(device.pick_dtype(torch.device('cpu'))), end=' ')\n"
+        "        print(device.find_peak(torch.device('cpu'), torch.float32).flops, flush=True)\n"
+        "        os._exit(0)\n"
+        "    assert os.wait()[1] == 0\n"
     )
-    started = [
-        subprocess.Popen([sys.executable, "-c", script, str(i)], cwd=HARNESS, stdout=subprocess.PIPE, text=True)
-        for i in range(3)
-    ]
-    formats, speeds = zip(*(process.communicate()[0].split() for process in started), strict=True)
+    done = subprocess.run([sys.executable, "-c", script], cwd=HARNESS, stdout=subprocess.PIPE, text=True, check=True)
+    formats, speeds = zip(*(line.split() for line in done.stdout.splitlines()), strict=True)
     assert len(set(formats)) == 1
     assert len(set(speeds)) > 1
 

@@ -30,6 +30,9 @@ KEYS = [
 ]
 
 
+SMALL = {"DEPTH": 1, "ASPECT_RATIO": 32, "HEAD_DIM": 32}
+
+
 def make_lab(folder: Path, profile: str = "demo", **knobs: object) -> Path:
     """A folder with the harness's files and the profile's knobs, as `init` makes it."""
     creation.lay_out(folder, profile, knobs)
@@ -44,7 +47,7 @@ def run_train(lab: Path, cache: Path, script: str = "train.py", **env: str) -> s
 
 
 def test_run_prints_what_the_reference_prints(cache: Path, tmp_path: Path) -> None:
-    lab = make_lab(tmp_path)
+    lab = make_lab(tmp_path, **SMALL, TOTAL_BATCH_SIZE=1024, DEVICE_BATCH_SIZE=8)
     # the compiler takes as long to import as torch itself, and nothing is compiled on a CPU
     script = "import sys, train\ntrain.main()\nassert 'torch._dynamo' not in sys.modules\n"
     (lab / "light.py").write_text(script, encoding="utf-8")
@@ -66,31 +69,46 @@ def test_no_data_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert "run `autoresearch-tui prepare`" in done.stderr
 
 
-def summary(output: str) -> dict[str, str]:
-    return dict(re.findall(r"^(\w+): +(\S.*)$", output.split("\n---\n")[1], re.MULTILINE))
+# The import takes longer than the rest: once, and a fork for each run. Nothing is computed before the forks.
+HASHED = """
+import hashlib, os, sys
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+import torch
+
+def run(*seeds, **env):
+    sys.stdout.flush()
+    if (child := os.fork()):
+        assert os.waitpid(child, 0)[1] == 0
+        return
+    os.environ |= env
+    import train
+    keep, real = [], train.set_up
+    train.set_up = lambda tokenizer: keep.append(real(tokenizer)) or keep[0]
+    for train.SEED, train.SEED_SHIFT in seeds or [(train.SEED, train.SEED_SHIFT)]:
+        keep.clear()
+        train.main()
+        weights = b"".join(p.detach().numpy().tobytes() for p in keep[0][0].model.parameters())
+        print("weights: ", hashlib.sha256(weights).hexdigest(), flush=True)
+    os._exit(0)
+
+run(AUTORESEARCH_TOKEN_BUDGET="6000")
+run(AUTORESEARCH_TOKEN_BUDGET="6000")
+run(AUTORESEARCH_TOKEN_BUDGET="1", AUTORESEARCH_SEED="3")
+run((45, 0), AUTORESEARCH_TOKEN_BUDGET="1")
+"""
 
 
 def test_one_seed_and_a_token_budget_repeat_to_the_bit(cache: Path, tmp_path: Path) -> None:
-    lab = make_lab(tmp_path, TOTAL_BATCH_SIZE=1024, DEVICE_BATCH_SIZE=4)
-    script = (
-        "import hashlib, train\n"
-        "keep, real = [], train.set_up\n"
-        "train.set_up = lambda tokenizer: keep.append(real(tokenizer)) or keep[0]\n"
-        "train.main()\n"
-        "weights = b''.join(p.detach().numpy().tobytes() for p in keep[0][0].model.parameters())\n"
-        "print('weights: ', hashlib.sha256(weights).hexdigest())\n"
-    )
-    (lab / "hashed.py").write_text(script, encoding="utf-8")
-    runs = [run_train(lab, cache, "hashed.py", AUTORESEARCH_TOKEN_BUDGET="6000") for _ in range(2)]
-    first, second = (summary(run.stdout) for run in runs)
+    lab = make_lab(tmp_path, **SMALL, TOTAL_BATCH_SIZE=1024, DEVICE_BATCH_SIZE=4)
+    (lab / "hashed.py").write_text(HASHED, encoding="utf-8")
+    done = run_train(lab, cache, "hashed.py")
+    assert done.returncode == 0, done.stderr
+    first, second, shifted, moved = (dict(re.findall(r"^(\w+): +(\S.*)$", run, re.MULTILINE))
+                                     for run in done.stdout.split("\n---\n")[1:])  # fmt: skip
     assert first["num_steps"] == second["num_steps"] == "6"
     assert first["val_bpb"] == second["val_bpb"]
     assert first["weights"] == second["weights"]
-    again = "keep.clear()\ntrain.SEED, train.SEED_SHIFT = 45, 0\n" + script[script.index("train.main()") :]
-    (lab / "hashed.py").write_text(script + again, encoding="utf-8")
-    env = {"AUTORESEARCH_TOKEN_BUDGET": "1", "AUTORESEARCH_SEED": "3"}
-    shifted, moved = re.findall(r"^weights: +(\w+)$", run_train(lab, cache, "hashed.py", **env).stdout, re.MULTILINE)
-    assert shifted == moved != first["weights"]
+    assert shifted["weights"] == moved["weights"] != first["weights"]
 
 
 def test_warm_up_leaves_no_trace(harness: dict[str, ModuleType]) -> None:

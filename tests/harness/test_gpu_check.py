@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from tests.conftest import THOROUGH
 from tests.waiting import wait_for
 
 from .conftest import HARNESS
@@ -31,12 +32,14 @@ def checker(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_the_dry_run_passes_and_ends_with_its_table(tmp_path: Path, checker: ModuleType) -> None:
-    command = [sys.executable, str(SCRIPT), "--dry", "--out", str(tmp_path)]
+    # On a CPU there is nothing that a second run could find again.
+    steps = [name for name in checker.STEPS if THOROUGH or name != "warm run"]
+    command = [sys.executable, str(SCRIPT), "--dry", "--out", str(tmp_path), "--only", *steps]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     table = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert table in done.stdout
     rows = dict(re.findall(r"^\| ([\w ]+) \| (pass|FAIL|skipped) \|", table, re.MULTILINE))
-    assert list(rows) == list(checker.STEPS)
+    assert list(rows) == steps
     expected = {name: "skipped" if name == "little memory" else "pass" for name in rows}
     if "no sandbox works here" in table:
         expected["sandboxes"] = "FAIL"
