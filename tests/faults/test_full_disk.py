@@ -22,7 +22,7 @@ from tests.history import problems, state_of
 
 ROWS = 2
 # How many of the writes are tried where not all are asked for: others each time, from everywhere in the session.
-SAMPLE = 40 if THOROUGH else 12
+SAMPLE = 40 if THOROUGH else 9
 
 
 @pytest.fixture(scope="module")

@@ -20,14 +20,14 @@ from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.journal import read
 from autoresearch_tui.util.errors import Refused
-from tests.conftest import TRAIN, make_lab
+from tests.conftest import THOROUGH, TRAIN, make_lab
 from tests.faults.engines import Engines
 from tests.faults.test_kill import QUICK, UNSANDBOXED, finish, words
 from tests.history import contradictions, state_of, survivors
 from tests.waiting import wait_for
 
 ENDLESS = 100_000
-SENDERS, KILLS = 3, 25
+SENDERS, KILLS = (3, 25) if THOROUGH else (3, 12)
 
 
 @pytest.fixture(scope="module")

@@ -32,9 +32,9 @@ CRITICISED = (
     + 'critic = { kind = "search", rounds = 1000 }\n'
 )
 UNSANDBOXED = {"AUTORESEARCH_NO_SANDBOX": "1"}
-ROWS = 4
+ROWS = 4 if THOROUGH else 3
 REFEREE_COMES_SECONDS = 5.0
-KILLS_OF_A_LAB, KILLS_BETWEEN_ENDS = 40, 8
+KILLS_OF_A_LAB, KILLS_BETWEEN_ENDS = (40, 8) if THOROUGH else (24, 8)
 TYPES = (
     "session_began",
     "engine_started",
@@ -271,7 +271,7 @@ class Killer:
 @pytest.mark.timeout(1800)
 def test_killed_at_random_moments(engines: Engines, in_memory: Path) -> None:
     seed = int(os.environ.get("AUTORESEARCH_TEST_SEED") or time.time_ns() % 1_000_000)
-    kills = int(os.environ.get("AUTORESEARCH_TEST_KILLS") or (400 if THOROUGH else 40))
+    kills = int(os.environ.get("AUTORESEARCH_TEST_KILLS") or (400 if THOROUGH else 24))
     print(f"AUTORESEARCH_TEST_SEED={seed} AUTORESEARCH_TEST_KILLS={kills}")
     killer = Killer(seed, engines)
     lab = in_memory

@@ -286,7 +286,11 @@ def prepared(tmp_path: Path, new_lab: Callable[..., Path], settings: str) -> tup
 @LINUX
 @pytest.mark.parametrize("kind", ["bubblewrap", "landlock"])
 def test_what_is_scored_is_in_no_runs_sight(
-    new_lab: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    new_lab: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    machine_left_out: None,
+    kind: str,
 ) -> None:
     mechanism = policy.landlock_only() if kind == "landlock" else policy.choose()
     if mechanism.kind.value != kind:
@@ -309,7 +313,7 @@ def test_what_is_scored_is_in_no_runs_sight(
 
 
 def test_what_is_handed_over_is_in_no_runs_sight(
-    new_lab: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_lab: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine_left_out: None
 ) -> None:
     """Of the cache, and of every data set in it."""
     folder, cache = prepared(tmp_path, new_lab, REFEREED)
