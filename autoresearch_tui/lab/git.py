@@ -66,7 +66,7 @@ class GitRepo:
         self._top: Path | None = None
         self._read_once = functools.lru_cache(_KEPT_BLOBS)(self._read)
         # Of whole hashes, whose texts never change: from a proposal to its verdict they are asked for many times.
-        self._texts: dict[tuple[str, Editable], dict[str, str]] = {}
+        self._kept_texts: dict[tuple[str, Editable], dict[str, str]] = {}
 
     def head(self) -> str:
         """The commit that is checked out. Raises UserError in a repository without one."""
@@ -171,13 +171,15 @@ class GitRepo:
 
     def editable_of_many(self, commits: Sequence[str], editable: Editable) -> dict[str, dict[str, str]]:
         """The texts of every editable file at each of many commits: those that are named, then those of patterns."""
-        kept = {commit: dict(texts) for commit in commits if (texts := self._texts.get((commit, editable))) is not None}
+        kept = {
+            commit: dict(texts) for commit in commits if (texts := self._kept_texts.get((commit, editable))) is not None
+        }
         read = self._read_editable([commit for commit in commits if commit not in kept], editable)
         for commit, texts in [*read.items()][-_KEPT_TEXTS:]:
             if _WHOLE_HASH.fullmatch(commit) and texts.keys() >= {*editable.plain}:
-                self._texts[commit, editable] = dict(texts)
-        for oldest in [*self._texts][:-_KEPT_TEXTS]:
-            self._texts.pop(oldest, None)
+                self._kept_texts[commit, editable] = dict(texts)
+        for oldest in [*self._kept_texts][:-_KEPT_TEXTS]:
+            self._kept_texts.pop(oldest, None)
         return {commit: kept[commit] if commit in kept else read[commit] for commit in commits}
 
     def _read_editable(self, commits: Sequence[str], editable: Editable) -> dict[str, dict[str, str]]:
