@@ -6,7 +6,7 @@ the data once:
     python prepare.py                       # the data set of the profile
     python prepare.py --data embedded       # the Python standard library's sources, no download
     python prepare.py --data ~/texts        # a folder or file of .parquet, .txt, .md or .jsonl
-    python prepare.py --check               # exit 0 where everything is ready, else 2
+    python prepare.py --check               # exit 0 where everything is ready, else 2; --json tells which data
 
 Environment: AUTORESEARCH_CACHE (default ~/.cache/autoresearch), AUTORESEARCH_PROFILE (a row of PROFILES),
 AUTORESEARCH_DATA (climbmix, embedded or a path), AUTORESEARCH_TIME_BUDGET (seconds of training),
@@ -19,6 +19,7 @@ Nothing heavy is imported at the top: `--check` has to answer at once.
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import sys
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ from fixed.settings import (
     NotReadyError,
     fail,
 )
-from fixed.store import LAYOUT, data_id, find_problem, layout, require_ready, verify_manifest
+from fixed.store import LAYOUT, data_id, find_problem, identity, layout, require_ready, verify_manifest
 from fixed.tokenizer import BOS_TOKEN, SPECIAL_TOKENS, Tokenizer, get_token_bytes
 
 if TYPE_CHECKING:
@@ -169,6 +170,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.check:
         if problem := find_problem(where):
             fail(f"{problem}: run `autoresearch-tui prepare`")
+        if args.json:
+            print(json.dumps({"stage": "ready", "data": identity(where)}))
         return 0
     if args.verify:
         if changed := verify_manifest(where):

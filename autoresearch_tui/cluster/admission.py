@@ -1,23 +1,229 @@
-"""What a node is admitted by: whatever could make its scores differ from those of the session's class."""
+"""Admission of a node: what is found there, and how it differs from the session's class.
+
+Scores of different machines do not compare. The first device that a session admits says what the others must be like.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
 
 from autoresearch_tui import __version__
+from autoresearch_tui.cluster.training_probe import PACKAGES
+from autoresearch_tui.engine.launching import Launcher
+from autoresearch_tui.lab import devices
+from autoresearch_tui.lab.git import GitRepo
+from autoresearch_tui.lab.hardware import hardware
+from autoresearch_tui.lab.machine_load import Probe
 from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.preparing.lab_data import Check
+from autoresearch_tui.runs.environment import check_command, interpreter
+from autoresearch_tui.sandbox import for_runs
+from autoresearch_tui.session.fleet import Fleet
+from autoresearch_tui.session.state import TOLERATED_LEAKS
+from autoresearch_tui.util.ask import ask_json
+from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.text import clean_line, describe
+
+LEAST_FREE_BYTES = 2 << 30
+PACKAGE = "autoresearch-tui"
+PREPARE = "`autoresearch-tui prepare --nodes`"
+_PROBE_SECONDS = 60.0
+_LONGEST = 400
+
+Difference = tuple[str, str]
+"""What is otherwise on a node, and the remedy."""
 
 
 def look(lab: Lab) -> dict[str, str]:
-    """What this node has, by name."""
-    return {"version": __version__, "command": lab.settings.run.command[0]}
+    """What a node has for the runs of its copy of the lab, by name. Runs there; takes a second or a few.
+
+    Never raises: what could not be found out stands under `<name> problem`.
+    """
+    found = {PACKAGE: __version__, "host": socket.gethostname()}
+    with Check(lab) as check:  # answers while the rest is looked at
+        for name, item in _ITEMS.items():
+            found |= _told(name, partial(item, lab))
+        found |= _told("data", partial(_data, check))
+    return {name: clean_line(text) for name, text in found.items()}
 
 
-def refusal(wanted: Mapping[str, str], found: Mapping[str, str], accelerator: str) -> tuple[str, str] | None:
-    """How a node differs from the session's class, and the remedy; None if it does not. `wanted` is empty at first."""
-    if wanted and found["version"] != wanted["version"]:
-        version = wanted["version"]
-        return f"autoresearch-tui {found['version']}, here {version}", f"install autoresearch-tui=={version} there"
-    if accelerator and found.get("model", accelerator) != accelerator:
-        return f"its accelerator is {found['model']}, not {accelerator}", "name its model in `cluster.accelerator`"
-    return None
+def class_of(fleet: Fleet) -> Mapping[str, str]:
+    """What the session's devices must be like: what its first one was admitted with; empty before that."""
+    return next((device.found for device in fleet.devices.values()), MappingProxyType({}))
+
+
+def refusal(wanted: Mapping[str, str], found: Mapping[str, str], accelerator: str) -> Difference | None:
+    """Why a node is not used, and the remedy: what matters most of how it differs. None if it may be used.
+
+    `wanted` is the session's class, empty for its first device; `accelerator` the model that the lab asks for. Pure.
+    """
+    said = next((said for said in _differences(wanted, found, accelerator) if said is not None), None)
+    # A node's words are data.
+    return None if said is None else (describe(said[0], _LONGEST), describe(said[1], _LONGEST))
+
+
+def _differences(wanted: Mapping[str, str], found: Mapping[str, str], accelerator: str) -> Iterator[Difference | None]:
+    yield _version(found)
+    yield _problem(found, "sandbox", "runs are not confined there", "run `autoresearch-tui doctor` there")
+    yield _model(found, accelerator)
+    yield _problem(found, "hardware", "its accelerator is unknown", "run `autoresearch-tui doctor` there")
+    yield _hardware(wanted, found)
+    yield _driver(wanted, found)
+    yield _problem(found, "command", "its training command does not work", PREPARE)
+    yield _problem(found, "interpreter", "what trains there is unknown", "look at the lab's .venv there")
+    yield _python(wanted, found)
+    for name in PACKAGES:
+        yield _package(wanted, found, name)
+    yield _problem(found, "data", "its data are not ready", PREPARE)
+    yield _data_differ(wanted, found)
+    yield _problem(found, "disk", "its disk is unknown", "look at the disk of the node's labs")
+    yield _disk(found)
+
+
+def _told(name: str, item: Callable[[], dict[str, str]]) -> dict[str, str]:
+    try:
+        return item()
+    except UserError as error:
+        return {f"{name} problem": str(error)}
+    except Exception as error:  # a node that is broken in a new way is refused with what it says, like any other
+        return {f"{name} problem": f"cannot be looked at: {type(error).__name__}: {error}"}
+
+
+def _sandbox(lab: Lab) -> dict[str, str]:
+    checked = for_runs.check(Launcher(lab, GitRepo(lab.root)).sandbox_policy())
+    found = {"sandbox": checked.kind}
+    if for_runs.why_not_unattended(checked):
+        fails = ", ".join(name for name in checked.fails if name not in TOLERATED_LEAKS)
+        found["sandbox problem"] = f"{checked.kind}: {checked.note or fails}"
+    return found
+
+
+def _accelerator(lab: Lab) -> dict[str, str]:
+    seen = devices.visible({**os.environ, **lab.settings.run.env})
+    there = Probe((seen,)).read().devices
+    found = {"hardware": hardware([seen]), "accelerators": str(len(there))}
+    if there:
+        found |= {"model": there[0].name, "driver": _driver_version()}
+    return found
+
+
+def _driver_version() -> str:
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+        version = pynvml.nvmlSystemGetDriverVersion()
+    except Exception:  # NVML's errors differ from driver to driver
+        return ""
+    return version.decode() if isinstance(version, bytes) else str(version)
+
+
+def _command(lab: Lab) -> dict[str, str]:
+    check_command(lab)
+    return {}
+
+
+def _interpreter(lab: Lab) -> dict[str, str]:
+    python = interpreter(lab)
+    if python is None:
+        return {"interpreter problem": "the lab has no .venv there"}
+    script = Path(__file__).with_name("training_probe.py")
+    said = ask_json([str(python), "-I", "-B", str(script)], os.environ, _PROBE_SECONDS)
+    if "error" in said:
+        return {"interpreter problem": f"{python}: {said['error']}"}
+    return {name: str(said[name]) for name in ("python", *PACKAGES) if name in said}
+
+
+def _free(lab: Lab) -> dict[str, str]:
+    return {"free bytes": str(shutil.disk_usage(lab.root).free), "folder": str(lab.root)}
+
+
+def _data(check: Check) -> dict[str, str]:
+    if problem := check.problem():
+        return {"data problem": problem.partition(": run ")[0].partition("; run ")[0]}
+    return {"data": check.identity()}
+
+
+_ITEMS: Mapping[str, Callable[[Lab], dict[str, str]]] = {
+    "sandbox": _sandbox,
+    "hardware": _accelerator,
+    "command": _command,
+    "interpreter": _interpreter,
+    "disk": _free,
+}
+
+
+def _version(found: Mapping[str, str]) -> Difference | None:
+    there = found.get(PACKAGE, "")
+    if there == __version__:
+        return None
+    what = f"{PACKAGE} {there or 'of an unknown version'}, here {__version__}"
+    return what, f"install {PACKAGE}=={__version__} there"
+
+
+def _problem(found: Mapping[str, str], name: str, what: str, remedy: str) -> Difference | None:
+    problem = found.get(f"{name} problem")
+    return (f"{what}: {problem}", remedy) if problem else None
+
+
+def _model(found: Mapping[str, str], accelerator: str) -> Difference | None:
+    """Each word of what is asked for is one of the model's."""
+    model = found.get("model", "")
+    if set(accelerator.casefold().split()) <= set(model.casefold().split()):
+        return None
+    there = model or "no accelerator"
+    return f"it has {there}, and the lab asks for {accelerator}", "leave it out, or change `cluster.accelerator`"
+
+
+def _hardware(wanted: Mapping[str, str], found: Mapping[str, str]) -> Difference | None:
+    there, ours = found.get("hardware", ""), wanted.get("hardware", "")
+    if not wanted or there == ours:
+        return None
+    return f"it has {there}, the session has {ours}", "use the other nodes in a session of their own"
+
+
+def _driver(wanted: Mapping[str, str], found: Mapping[str, str]) -> Difference | None:
+    there, ours = found.get("driver", ""), wanted.get("driver", "")
+    if not ours or there.partition(".")[0] == ours.partition(".")[0]:
+        return None
+    return f"driver {there or 'unknown'}, the session has {ours}", f"install driver {ours.partition('.')[0]} there"
+
+
+def _python(wanted: Mapping[str, str], found: Mapping[str, str]) -> Difference | None:
+    there, ours = (re.match(r"\d+\.\d+", each.get("python", "")) for each in (found, wanted))
+    if ours is None or (there is not None and there[0] == ours[0]):
+        return None
+    remedy = f"make the environment that trains with Python {ours[0]} there"
+    return f"Python {found.get('python') or 'unknown'}, the session has {wanted['python']}", remedy
+
+
+def _package(wanted: Mapping[str, str], found: Mapping[str, str], name: str) -> Difference | None:
+    there, ours = found.get(name, ""), wanted.get(name, "")
+    if not wanted or there == ours:
+        return None
+    what = f"{name} {there}, the session has {ours or 'none'}" if there else f"no {name}, the session has {ours}"
+    return what, f"install {name}=={ours} there" if ours else f"uninstall {name} there"
+
+
+def _data_differ(wanted: Mapping[str, str], found: Mapping[str, str]) -> Difference | None:
+    there, ours = found.get("data", ""), wanted.get("data", "")
+    if not wanted or there == ours:
+        return None
+    remedy = "prepare the same data there: as many shards, by the same versions; or copy the cache of another node"
+    return f"its data are others: {there or 'none'}, the session has {ours or 'none'}", remedy
+
+
+def _disk(found: Mapping[str, str]) -> Difference | None:
+    said = found.get("free bytes", "")
+    free = int(said) if said.isdecimal() else 0
+    if free >= LEAST_FREE_BYTES:
+        return None
+    where, needed = found.get("folder", "its labs"), LEAST_FREE_BYTES >> 30
+    return f"only {free / 2**30:.1f} GiB free", f"free some on the disk of {where} there: {needed} GiB are needed"

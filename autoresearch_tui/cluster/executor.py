@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from autoresearch_tui.cluster import node_lab
+from autoresearch_tui.cluster import admission, node_lab
 from autoresearch_tui.cluster.protocol import KEEP, PACK, PROPOSAL, SENT, BridgeSpec, Sent, line, roster_from_json
 from autoresearch_tui.engine.judging.assessment import Assessment
 from autoresearch_tui.engine.launching import set_aside, tidy
@@ -222,7 +222,6 @@ class OnCluster:
     def _spawn(self) -> subprocess.Popen[bytes]:
         lab, state, settings = self._session.lab, self._session.state, self._settings
         assert state.session is not None
-        first = next((device.found for device in state.fleet.devices.values()), {})
         spec = BridgeSpec(
             address=settings.address,
             lab=node_lab.name(lab, self._session.repo),
@@ -234,7 +233,7 @@ class OnCluster:
             resources=dict(settings.resources),
             accelerator=settings.accelerator,
             lost_after_seconds=settings.lost_after_seconds,
-            found=dict(first),
+            found=dict(admission.class_of(state.fleet)),
         )
         with (self._session.files.folder / "bridge.log").open("ab") as log:
             return subprocess.Popen(

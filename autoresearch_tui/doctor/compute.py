@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +13,8 @@ from autoresearch_tui.lab.devices import Visible, all_visible
 from autoresearch_tui.lab.machine_load import Device
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.settings import RunSettings
+from autoresearch_tui.runs.environment import interpreter
+from autoresearch_tui.util.ask import ask_json
 
 TORCH_SECONDS = 30.0
 _GIB = 2**30
@@ -53,7 +52,7 @@ def check(lab: Lab | None, environ: Mapping[str, str], *, busy: bool) -> list[It
         first = problem("accelerator", there, "see `nvidia-smi -L`, and name others")
     if not needed:
         return [first, ok("torch", "not used by this lab")]
-    python = interpreter(lab)
+    python = interpreter(lab) if lab is not None else Path(sys.executable)
     if python is None:
         return [
             first,
@@ -118,24 +117,6 @@ def _held(device: Device) -> str:
     return f"{used} by {names}" if names else f"{used} by a process that cannot be seen from here"
 
 
-def interpreter(lab: Lab | None) -> Path | None:
-    """The Python of the training command; None if `uv run` would have to make an environment first."""
-    if lab is None:
-        return Path(sys.executable)
-    from autoresearch_tui.runs.environment import environment, training_command
-
-    program = training_command(lab)[0]
-    if Path(program).name == "uv":
-        return lab.venv / "bin" / "python" if lab.venv else None
-    if "python" not in Path(program).name:
-        return Path(sys.executable)
-    import shutil
-
-    path = environment(lab, lab.state_folder)["PATH"]
-    found = str(lab.root / program) if "/" in program else shutil.which(program, path=path)
-    return Path(found) if found else Path(sys.executable)
-
-
 def ask_torch(python: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     """What `torch_probe.py` answers; `error` where it does not."""
     from autoresearch_tui.lab.creation import assets
@@ -143,32 +124,6 @@ def ask_torch(python: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     script = Path(__file__).with_name("torch_probe.py")
     command = [str(python), "-I", "-B", str(script), str(assets() / "harness")]
     return ask_json(command, environ, TORCH_SECONDS)
-
-
-def ask_json(command: Sequence[str], environ: Mapping[str, str], seconds: float) -> dict[str, Any]:
-    """The JSON object on a probe's last line; `error` where there is none."""
-    try:
-        done = subprocess.run(
-            list(command),
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds,
-            check=False,
-            cwd=os.sep,
-        )
-    except subprocess.TimeoutExpired:
-        return {"error": f"no answer within {seconds:g} s"}
-    except OSError as error:
-        return {"error": f"{command[0]}: {error.strerror}"}
-    try:
-        answer = json.loads(done.stdout.decode("utf-8", "replace").strip().splitlines()[-1])
-    except (ValueError, IndexError):
-        answer = None
-    if isinstance(answer, dict):
-        return answer
-    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return {"error": said[-1] if said else f"ended with exit code {done.returncode}"}
 
 
 def torch(found: Mapping[str, Any], python: Path, gpu: bool) -> Item:

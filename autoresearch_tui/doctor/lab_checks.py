@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from autoresearch_tui.doctor.compute import ask_json
 from autoresearch_tui.doctor.item import Item, from_error, ok, problem, warning
 from autoresearch_tui.doctor.repair import look
 from autoresearch_tui.engine import kept, left_out
@@ -24,6 +23,7 @@ from autoresearch_tui.preparing import lab_data, reference_data
 from autoresearch_tui.runs.environment import check_command, environment, training_command
 from autoresearch_tui.sandbox import scored_data, shared
 from autoresearch_tui.util import timestamps
+from autoresearch_tui.util.ask import ask_json
 from autoresearch_tui.util.errors import UserError
 
 API_SECONDS = 20.0  # the package's import included, on a busy machine

@@ -31,7 +31,8 @@ class Check:
     def __init__(self, lab: Lab) -> None:
         path = preparer(lab)
         self._lab = lab
-        self._process = _start(lab, path, ("--check",)) if path is not None else None
+        self._process = _start(lab, path, ("--check", "--json")) if path is not None else None
+        self._said = ""
 
     def __enter__(self) -> Check:
         return self
@@ -47,11 +48,20 @@ class Check:
             from autoresearch_tui.preparing import reference_data
 
             return reference_data.problem(self._lab, os.environ)
-        _, errors = self._process.communicate()
+        self._said, errors = self._process.communicate()
         if self._process.returncode == 0:
             return ""
         lines = errors.strip().splitlines()
         return clean_line(lines[-1]) if lines else "the data is not ready; run `autoresearch-tui prepare`"
+
+    def identity(self) -> str:
+        """What tells the data from other data, after :meth:`problem` has found none; empty if that is unknown."""
+        if self._process is None:
+            from autoresearch_tui.preparing import reference_data
+
+            return reference_data.identity(self._lab, os.environ)
+        reports = (report for report in _reports(iter(self._said.splitlines())) if report.get("stage") == "ready")
+        return clean_line(str(next(reports, {}).get("data", "")))
 
 
 def prepare(lab: Lab, arguments: Sequence[str] = ()) -> str:

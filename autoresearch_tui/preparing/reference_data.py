@@ -24,6 +24,7 @@ from autoresearch_tui.runs.environment import check_command, training_command
 from autoresearch_tui.util.errors import UserError
 
 _PROOF = "prepared.json"
+_TOKENIZER_BYTES = 64 << 20
 
 _FETCH = """
 import sys
@@ -69,6 +70,31 @@ def missing(lab: Lab, environ: Mapping[str, str]) -> str:
             return _missing_usual(environ) if empty else ""
         return f"nothing yet in {', '.join(map(str, empty))}" if empty else ""
     return _missing_usual(environ) if "tokenizer" in path.read_text("utf-8", "replace") else ""
+
+
+def identity(lab: Lab, environ: Mapping[str, str]) -> str:
+    """What tells the prepared data from other data: the number of its files, and the first digits of a hash.
+
+    Of names and sizes, and of the contents of a tokenizer's files. Empty for a lab without a preparer.
+    """
+    path = preparer(lab)
+    if path is None:
+        return ""
+    usual = home.data_folder(environ)
+    places = _proof(lab, path) or _places(lab, path, environ) or [usual / "data", usual / "tokenizer"]
+    lines = [_described(file, file.relative_to(place)) for place in places for file in _files(place)]
+    return f"{len(lines)} files {hashlib.sha256(chr(10).join(sorted(lines)).encode()).hexdigest()[:12]}"
+
+
+def _files(place: Path) -> Iterator[Path]:
+    for folder, _, names in os.walk(place):
+        yield from (path for name in names if (path := Path(folder, name)).is_file() and name[0] != ".")
+
+
+def _described(file: Path, name: Path) -> str:
+    size = file.stat().st_size
+    made = "tokeni" in str(file).lower() and size <= _TOKENIZER_BYTES
+    return f"{name}\t{size}\t{_digest(file) if made else ''}"
 
 
 def unproven(lab: Lab, environ: Mapping[str, str]) -> bool:

@@ -97,6 +97,18 @@ def training_command(lab: Lab) -> tuple[str, ...]:
     return lab_command(lab, lab.settings.run.command)
 
 
+def interpreter(lab: Lab) -> Path | None:
+    """The Python that the training command uses; None if `uv run` would have to make an environment first."""
+    program = training_command(lab)[0]
+    if Path(program).name == "uv":
+        return lab.venv / "bin" / "python" if lab.venv else None
+    if "python" not in Path(program).name:
+        return Path(sys.executable)
+    path = environment(lab, lab.state_folder)["PATH"]
+    found = str(lab.root / program) if "/" in program else shutil.which(program, path=path)
+    return Path(found) if found else Path(sys.executable)
+
+
 def lab_command(lab: Lab, command: Sequence[str]) -> tuple[str, ...]:
     """A command of the lab's settings, its program named where the user has it.
 

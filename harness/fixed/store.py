@@ -123,6 +123,14 @@ def data_id(where: Layout = LAYOUT) -> str:
     return f"{Path(where.dataset).name} {hashlib.sha256(' '.join(shards).encode()).hexdigest()[:12]}"
 
 
+def identity(where: Layout = LAYOUT) -> str:
+    """As :func:`data_id`, and the first digits of a hash of tokenizer and tokens: two machines train on the same."""
+    manifest = load_manifest(where)
+    entries = _entries(where, manifest.get("private", {}), manifest.get("files", {}))
+    made = sorted(entry["sha256"] for path, entry in entries if path.parent.name in ("tokenizer", "tokens"))
+    return f"{data_id(where)} {hashlib.sha256(' '.join(made).encode()).hexdigest()[:12]}"
+
+
 def file_sha256(path: Path) -> str:
     """Hex digest of a file, empty if it cannot be read."""
     try:

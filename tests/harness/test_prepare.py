@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import subprocess
@@ -406,3 +407,29 @@ def test_a_run_that_has_a_referee_misses_no_private_file(tools, book, tmp_path, 
     assert problem(tools, book) == ""
     with pytest.raises(tools["settings"].NotReadyError, match="runs do not see them"):
         tools["loader"].load_tokens("val", there)
+
+
+def test_a_check_tells_the_data_from_other_data(cache: Path, tmp_path: Path) -> None:
+    def told(place: Path) -> str:
+        env = {"AUTORESEARCH_CACHE": str(place), "AUTORESEARCH_PROFILE": "demo"}
+        command = [sys.executable, "prepare.py", "--check", "--json"]
+        return subprocess.run(command, cwd=HARNESS, env=env, capture_output=True, text=True, check=True).stdout
+
+    first = json.loads(told(cache))
+    assert first["stage"] == "ready" and re.fullmatch(r"embedded [0-9a-f]{12} [0-9a-f]{12}", first["data"])
+    for link in (tmp_path / "copy", tmp_path / "other"):
+        link.mkdir()
+        for entry in cache.iterdir():
+            (link / entry.name).symlink_to(entry)
+    assert json.loads(told(tmp_path / "copy")) == first
+    (folder,) = (tmp_path / "other").glob("embedded-*")
+    entries = list(folder.iterdir())
+    folder.unlink()
+    folder.mkdir()
+    for entry in entries:
+        (folder / entry.name).symlink_to((cache / folder.name / entry.name).resolve())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["tokenizer/tokenizer.json"]["sha256"] = "0" * 64
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert json.loads(told(tmp_path / "other")) != first
