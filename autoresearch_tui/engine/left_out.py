@@ -18,7 +18,7 @@ from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.runs import runner
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session.state import WAITING, State
+from autoresearch_tui.session.state import State
 from autoresearch_tui.util.atomic import partial
 
 # What an engine that was killed before it journalled a proposal leaves of it, and writes again.
@@ -41,6 +41,7 @@ def find(lab: Lab, repo: GitRepo, tag: str, records: Iterable[ev.Record], state:
     """What the journal's records do not account for."""
     files, count = lab.session(tag), len(state.experiments)
     known = {commit for record in records if (commit := getattr(record.event, "commit", ""))}
+    known |= {experiment.commit for experiment in state.experiments}
     refs = {
         ref: commit
         for ref, commit in repo.refs(f"refs/autoresearch/{tag}/").items()
@@ -60,7 +61,7 @@ def find(lab: Lab, repo: GitRepo, tag: str, records: Iterable[ev.Record], state:
 
 def require_no_run(files: SessionFiles, evidence: Evidence, state: State) -> None:
     """Raises TroubleError while a run trains that the journal does not know of; it has been told to end then."""
-    waiting = (e.number for e in state.experiments if e.stage in WAITING)
+    waiting = (e.number for e in state.waiting)
     for number in (*evidence.runs, *waiting):
         folder = files.run(number).folder
         if runner.look(folder).state is runner.RunState.RUNNING:

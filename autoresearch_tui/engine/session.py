@@ -15,7 +15,7 @@ from autoresearch_tui.engine.researcher_log import Streams, Voices
 from autoresearch_tui.lab.git import NO_COMMIT, GitError, GitRepo
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session import journal
+from autoresearch_tui.session import journal, snapshots
 from autoresearch_tui.session.ends import JUDGED, EngineEnd
 from autoresearch_tui.session.fold import fold, state_of
 from autoresearch_tui.session.notifications import ended
@@ -23,6 +23,9 @@ from autoresearch_tui.session.outline import Keeper, outline
 from autoresearch_tui.session.state import TABLE
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.atomic import write
+
+# The next engine has to read so many at most, or a few more.
+_SNAPSHOT_RECORDS = 2000
 
 
 class BranchMoved(GitError):
@@ -67,10 +70,15 @@ class Session:
         self._branch_stale = False
         self._table = ""  # as of the last record; empty: to be rendered
         self._outline, self._outlined = Keeper(self.files), True
-        self._journal = journal.Journal(self.files.journal)
-        self.state = state_of(self.files.journal, self._journal.records)
+        found = snapshots.read(self.files)
+        self._snapshots = snapshots.Writer(self.files, found)
+        self._journal = journal.Journal(self.files.journal, found.start if found is not None else journal.Start())
+        known = found.state if found is not None else None
+        self.state = state_of(self.files.journal, self._journal.records, known)
         # The requests that the journal has the answer to; and none, which most records answer.
         self.answered = {record.request for record in self._journal.records}
+        if found is not None:
+            self.answered |= found.answered
 
     @property
     def voices(self) -> Voices:
@@ -84,7 +92,7 @@ class Session:
 
     @property
     def records(self) -> Sequence[ev.Record]:
-        """The journal's records as this engine found them."""
+        """The journal's records as this engine found them: those after the snapshot, where there was one."""
         return self._journal.records
 
     def now(self) -> str:
@@ -120,6 +128,12 @@ class Session:
         if not self._outlined:
             self._outline.keep(outline(self.state), *self._journal.extent)
             self._outlined = True
+        if self.state.seq - self._snapshots.seq >= _SNAPSHOT_RECORDS:
+            self._keep_snapshot()
+
+    def _keep_snapshot(self) -> None:
+        """The next engine, and each reader, begins here; what is finished needs no memory from here on."""
+        self.state = self._snapshots.keep(self.state, *self._journal.extent, self.answered)
 
     def end(self, why: EngineEnd, detail: str, limit: str = "") -> None:
         """Let go. What cannot be written now is found again at the next start; a session without a start is none."""
@@ -130,6 +144,7 @@ class Session:
         with contextlib.suppress(OSError):
             line = self.append(stopped)
             self.keep_outline()
+            self._keep_snapshot()
             # A human waits after a detach or a stop, not after an end that came by itself.
             self._hooks.close(LIMIT_SECONDS if why in {EngineEnd.FINISHED, EngineEnd.FAILED} else 0.5)
         if why != EngineEnd.DETACHED:

@@ -14,9 +14,10 @@ from autoresearch_tui.lab.session_files import STATE_FOLDER
 from autoresearch_tui.lab.settings import critic_as_researcher, front_as_researcher, fronts_with_their_own
 from autoresearch_tui.lab.uncommitted import uncommitted
 from autoresearch_tui.sandbox import for_agents, for_runs, logins
-from autoresearch_tui.session import draws, inbox
+from autoresearch_tui.session import draws, inbox, journal
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.comparing import Measured
+from autoresearch_tui.session.questions import IS_OPEN
 from autoresearch_tui.session.state import NEEDS_COPY
 from autoresearch_tui.util import scratch
 from autoresearch_tui.util.atomic import partial
@@ -73,6 +74,9 @@ def _begin(session: Session) -> None:
 def _put_aside_unjournalled(session: Session) -> None:
     """What the journal does not have because its end was lost: reported and kept, never overwritten."""
     evidence = left_out.find(session.lab, session.repo, session.tag, session.records, session.state)
+    if evidence.refs:  # an earlier record than those that were read may account for them
+        records = journal.read(session.files.journal)
+        evidence = left_out.find(session.lab, session.repo, session.tag, records, session.state)
     left_out.require_no_run(session.files, evidence, session.state)
     if not evidence:
         return
@@ -87,7 +91,7 @@ def tidy_runs(session: Session) -> None:
     ours = (*session.files.folder.glob(half), *session.lab.state_folder.glob(half))
     for path in (*ours, table.with_name(partial(table.name))):
         path.unlink(missing_ok=True)
-    opened = [experiment.number for experiment in session.state.experiments if not experiment.outcome]
+    opened = [experiment.number for experiment in session.state.experiments.having(IS_OPEN, True)]
     for number in (*opened, len(session.state.experiments)):
         session.commits.tidy(number)
     again = draws.copies(session.state)

@@ -27,6 +27,21 @@ class SessionFiles(Frozen):
         return self.folder / "outline.json"
 
     @property
+    def snapshot(self) -> Path:
+        """What the beginning of the journal amounts to; derived, and ignored if it does not fit."""
+        return self.folder / "snapshot.json"
+
+    @property
+    def history(self) -> Path:
+        """Finished experiments, which the snapshot refers to."""
+        return self.folder / "history.pages"
+
+    @property
+    def seen_snapshot(self) -> Path:
+        """A snapshot of not later than what the human saw last."""
+        return self.folder / "snapshot.seen.json"
+
+    @property
     def results(self) -> Path:
         """The session's own copy of the table."""
         return self.folder / "results.tsv"

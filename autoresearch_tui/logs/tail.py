@@ -35,6 +35,14 @@ class FileTail:
         self.offset = 0
         """How many bytes have been taken."""
 
+    def begin(self, offset: int) -> None:
+        """Take what is before `offset` for read. Raises OSError."""
+        with self._path.open("rb") as file:
+            self._identity = _identity(os.fstat(file.fileno()))
+            file.seek(max(0, offset - _MARK_BYTES))
+            self._mark = file.read(min(offset, _MARK_BYTES))
+        self.offset = offset
+
     @property
     def grown(self) -> bool:
         """Whether there may be more to read: one look at the folder's entry."""

@@ -6,7 +6,6 @@ stream has one request at a time. In a session that asks for one proposal at a t
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +69,8 @@ class Asking(Frozen):
     def thinking_seconds(self) -> float | None:
         """The median of the last answers, from request to proposal; None before the first."""
         took = [each.seconds for each in self.answered if each.seconds is not None]
+        import statistics  # not needed by those who only read what was worked out
+
         return statistics.median(took) if took else None
 
     @property

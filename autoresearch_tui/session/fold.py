@@ -47,9 +47,10 @@ def fold_all(records: Iterable[ev.Record], state: State | None = None) -> State:
     return reduce(fold, records, state or State())
 
 
-def state_of(path: Path, records: Iterable[ev.Record]) -> State:
-    """What a journal amounts to. Raises JournalDamaged at a record that cannot follow those before it."""
-    state = State()
+def state_of(path: Path, records: Iterable[ev.Record], state: State | None = None) -> State:
+    """What a journal amounts to, or what came after `state` does. Raises JournalDamaged at a record that cannot follow
+    those before it."""
+    state = state or State()
     for record in records:
         try:
             state = fold(state, record)
@@ -61,7 +62,7 @@ def state_of(path: Path, records: Iterable[ev.Record]) -> State:
 def _update(state: State, number: int, **changes: Any) -> Changes:
     if not 0 <= number < len(state.experiments):
         raise ValueError(f"there is no experiment {number}")
-    return {"experiments": state.experiments.replacing(replaced(state.experiments[number], **changes))}
+    return {"experiments": state.experiments.replacing(replaced(state.experiments[number].whole, **changes))}
 
 
 @singledispatch
@@ -234,7 +235,7 @@ def _judged(state: State, number: int, what: str) -> Changes:
     judgement = Judgement(
         seq=state.seq + 1,
         what=what,
-        before=state.experiments[number],
+        before=state.experiments[number].whole,
         made=len(state.experiments),
         verdicts=state.verdicts,
         frontier_number=state.frontier_number,
@@ -252,7 +253,7 @@ def _(event: ev.JudgementUndone, state: State, time: str) -> Changes:
     back = replaced(last.before, **_RELEASED)
     if back.stage in (Stage.REVIEW, Stage.PROPOSED):
         # The gate opens again, with a clock of its own. The diff may have been merged onto another base since.
-        back = replaced(state.experiments[event.number], stage=Stage.PROPOSED, **_RELEASED, **_UNDECIDED)
+        back = replaced(state.experiments[event.number].whole, stage=Stage.PROPOSED, **_RELEASED, **_UNDECIDED)
     experiments = state.experiments.replacing(back)
     changes: Changes = {"experiments": experiments, "judgements": state.judgements[:-1]}
     if back.outcome in JUDGED:

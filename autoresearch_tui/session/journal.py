@@ -37,6 +37,15 @@ class JournalDamaged(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """The beginning of a journal that need not be read again: its bytes, their CRC-32, and its last record's number."""
+
+    size: int = 0
+    checksum: int = 0
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Scan:
     """What a journal's bytes hold: its records, and where a torn last line begins (None: none)."""
 
@@ -69,8 +78,9 @@ def decode(line: bytes) -> ev.Record:
         raise ValueError(f"no record: {error!r}") from None
 
 
-def scan(path: Path, data: bytes) -> Scan:
-    """All records. A bad last line is torn; a bad line before the last raises JournalDamaged."""
+def scan(path: Path, data: bytes, before: int = 0) -> Scan:
+    """All records, of which `before` others come before. A bad last line is torn; a bad line before the last raises
+    JournalDamaged."""
     records: list[ev.Record] = []
     offset = 0
     while offset < len(data):
@@ -80,11 +90,11 @@ def scan(path: Path, data: bytes) -> Scan:
             if end < 0:
                 raise ValueError("no line end")
             record = decode(line)
-            if record.seq != len(records) + 1:
-                raise ValueError(f"record {record.seq} where {len(records) + 1} belongs")
+            if record.seq != before + len(records) + 1:
+                raise ValueError(f"record {record.seq} where {before + len(records) + 1} belongs")
         except ValueError as error:
             if end >= 0 and end + 1 < len(data):
-                raise JournalDamaged(path, len(records) + 1, str(error)) from None
+                raise JournalDamaged(path, before + len(records) + 1, str(error)) from None
             return Scan(tuple(records), offset)
         records.append(record)
         offset = end + 1
@@ -96,25 +106,35 @@ def read(path: Path) -> tuple[ev.Record, ...]:
     return scan(path, path.read_bytes()).records
 
 
+_WHOLE = Start()
+
+
+def _read_from(file: int, start: int) -> bytes:
+    with os.fdopen(os.dup(file), "rb") as opened:
+        opened.seek(start)
+        return opened.read()
+
+
 class Journal:
     """The one writer of a journal. The caller holds the lab's lock."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, start: Start = _WHOLE) -> None:
+        """Its records are those after `start`, with which the file is known to begin."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
-            data = path.read_bytes()
-            found = scan(path, data)
+            data = _read_from(self._file, start.size)
+            found = scan(path, data, start.seq)
             if found.torn_at is not None:
-                self._keep_torn(found.torn_at)
+                self._keep_torn(start.size + found.torn_at)
         except BaseException:
             os.close(self._file)
             raise
         self.records = found.records
-        self._seq = len(found.records)
+        self._seq = start.seq + len(found.records)
         self._size = os.fstat(self._file).st_size
-        self._checksum = zlib.crc32(memoryview(data)[: self._size])
+        self._checksum = zlib.crc32(memoryview(data)[: self._size - start.size], start.checksum)
         atomic.sync(path.parent)
 
     def append(
@@ -191,8 +211,11 @@ class Rewritten(Exception):
 class JournalTail:
     """The records of a journal that another thread or process writes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, start: Start = _WHOLE) -> None:
+        """After `start`, with which the file is known to begin."""
         self._file = FileTail(path)
+        if start.size:
+            self._file.begin(start.size)
 
     @property
     def offset(self) -> int:

@@ -1,0 +1,195 @@
+"""Finished experiments on disk, a chunk of them a page: what is asked of all of them stays in memory, the rest is read
+when somebody asks for it.
+
+A page is two parts: the columns of what stays in memory, and a line of JSON for each experiment. Pages are added to the
+end of a file and never changed there. One whose experiments did change is not used any more, and written anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from itertools import repeat
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, overload
+from weakref import WeakValueDictionary
+
+from autoresearch_tui.session.ends import Outcome
+from autoresearch_tui.session.experiment import Experiment, Stage
+from autoresearch_tui.session.sequence import CHUNK, Chunk
+from autoresearch_tui.session.written import CODEC
+from autoresearch_tui.util.frozen import Frozen
+
+# So many experiments that were read are remembered whole.
+_REMEMBERED = 1024
+# What stays in memory: own fields of an experiment, and what it says of the events that are embedded in it.
+_OWN = ("took_seconds", "started_at", "ended_at", "edited", "judged_after", "overruled")
+_SAID = (
+    "number", "commit", "base", "description", "author", "front", "repeat_of", "combines", "confirms", "fixes",
+    "exploratory", "scale", "origin", "usd", "tokens", "outcome", "status", "value", "measured", "memory_gb",
+    "advanced", "leads", "inside_noise", "stderr", "error", "sealed", "seconds", "doubted", "objected", "is_open",
+)  # fmt: skip
+_LIGHT = (*_OWN, *_SAID)
+_OUTCOMES = {str(outcome): outcome for outcome in Outcome}
+_OF_OUTCOMES = frozenset({"outcome", "status", "overruled"})
+_light = attrgetter(*_LIGHT)
+
+
+class Filed(Experiment):
+    """An experiment of a page. Whatever of it is not in memory is read when it is asked for."""
+
+    __slots__ = (*_SAID, "_page")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.whole, name)
+
+    @property
+    def whole(self) -> Experiment:
+        page: Page = self._page
+        return _whole(page, self.number % CHUNK)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Experiment) and self.whole == other.whole)
+
+    __hash__ = Experiment.__hash__
+
+
+_SETTERS: tuple[Callable[[Filed, Any], None], ...] = tuple(getattr(Filed, name).__set__ for name in _LIGHT)
+_set_page, _set_stage = Filed._page.__set__, Filed.stage.__set__  # type: ignore[attr-defined]
+
+
+class Where(Frozen):
+    """Where a page is: its first byte in the file, the bytes of its columns and their CRC-32, and all of its bytes."""
+
+    start: int
+    columns: int
+    checksum: int
+    size: int
+
+
+class History:
+    """The file of a session's pages, open while any of them is in use. Raises OSError."""
+
+    def __init__(self, path: Path, recover: Callable[[int], Experiment]) -> None:
+        """`recover`: an experiment by its number, from the journal, where the file turns out to be damaged."""
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.recover = recover
+        status = os.fstat(self._file)
+        self.identity = status.st_dev, status.st_ino
+        self.size = status.st_size
+
+    def read(self, start: int, size: int) -> bytes:
+        """Bytes of it; fewer if it ends before."""
+        return os.pread(self._file, size, start)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            os.close(self._file)
+
+
+class Page(Chunk):
+    """A chunk whose experiments are on disk."""
+
+    __slots__ = ("__weakref__", "_columns", "_ends", "_history", "_rows", "_sums", "where")
+
+    def __init__(self, history: History, where: Where) -> None:
+        """Raises ValueError for one that is damaged, and OSError."""
+        super().__init__(())
+        self._history, self.where = history, where
+        self._columns = history.read(where.start, where.columns)
+        if zlib.crc32(self._columns) != where.checksum or where.start + where.size > history.size:
+            raise ValueError("a page is damaged")
+        self._rows: tuple[Experiment, ...] | None = None
+
+    @classmethod
+    def of(cls, history: History, where: Where) -> Page:
+        """The page there; one that is in use by somebody in this process already is the same."""
+        key = (history.identity, where.start, where.checksum)
+        found = _IN_USE.get(key)
+        if found is None:
+            found = _IN_USE[key] = cls(history, where)
+        return found
+
+    def _loaded(self) -> tuple[Experiment, ...]:
+        if self._rows is None:
+            values = json.loads(self._columns)
+            self._columns, self._ends, self._sums = b"", values["ends"], values["sums"]
+            rows: list[Any] = [Filed.__new__(Filed) for _ in range(len(self._ends))]
+            for name, setter, column in zip(_LIGHT, _SETTERS, values["columns"], strict=True):
+                each = column["every"] if isinstance(column, dict) else column
+                if name in _OF_OUTCOMES:
+                    each = [_OUTCOMES.get(one) for one in each] if isinstance(each, list) else _OUTCOMES.get(each)
+                deque(map(setter, rows, each if isinstance(each, list) else repeat(each)), maxlen=0)
+            deque(map(_set_page, rows, repeat(self)), maxlen=0)
+            deque(map(_set_stage, rows, repeat(Stage.DONE)), maxlen=0)
+            self._rows = tuple(rows)
+        return self._rows
+
+    def line(self, place: int) -> bytes:
+        """The line of one experiment; empty if it is not there as it was written."""
+        self._loaded()
+        start = self._ends[place - 1] if place else 0
+        data = self._history.read(self.where.start + self.where.columns + start, self._ends[place] - start)
+        return data if zlib.crc32(data) == self._sums[place] else b""
+
+    def read(self, place: int) -> Experiment:
+        """One experiment, whole."""
+        data = self.line(place)
+        if not data:
+            return self._history.recover(self._loaded()[place].number)
+        found: Experiment = CODEC.decode(json.loads(data))
+        return found
+
+    @overload
+    def __getitem__(self, place: int) -> Experiment: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Experiment, ...]: ...
+    def __getitem__(self, place: int | slice) -> Experiment | tuple[Experiment, ...]:
+        return self._loaded()[place]
+
+    def __iter__(self) -> Iterator[Experiment]:
+        return iter(self._loaded())
+
+    def __reversed__(self) -> Iterator[Experiment]:
+        return reversed(self._loaded())
+
+    def __len__(self) -> int:
+        return CHUNK
+
+
+_IN_USE: WeakValueDictionary[tuple[object, ...], Page] = WeakValueDictionary()
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _whole(page: Page, place: int) -> Experiment:
+    return page.read(place)
+
+
+def fits(chunk: Chunk) -> bool:
+    """Whether a chunk can be a page: it is full, and nothing is to come of any of it."""
+    return len(chunk) == CHUNK and not any(experiment.is_open for experiment in chunk)
+
+
+def written(chunk: Chunk, start: int) -> tuple[bytes, Where]:
+    """A chunk as a page that begins at byte `start` of the file."""
+    lines = [json.dumps(CODEC.encode(e), ensure_ascii=False, separators=(",", ":")).encode() + b"\n" for e in chunk]
+    ends, end = [], 0
+    for each in lines:
+        end += len(each)
+        ends.append(end)
+    columns = [_column(column) for column in zip(*map(_light, chunk), strict=True)]
+    values = {"columns": columns, "ends": ends, "sums": [zlib.crc32(each) for each in lines]}
+    head = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    return b"".join((head, *lines)), Where(start, len(head), zlib.crc32(head), len(head) + end)
+
+
+def _column(values: Sequence[Any]) -> Any:
+    """A column; once what all of them have."""
+    first = values[0]
+    same = not isinstance(first, float) and all(value == first for value in values)
+    return {"every": first} if same else list(values)

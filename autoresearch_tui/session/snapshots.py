@@ -1,0 +1,175 @@
+"""What a session's journal amounted to at some moment, kept beside it: a reader folds only what came since.
+
+It is not a second truth. A snapshot says of which bytes of the journal it was made, by their number and their CRC-32,
+and is used with exactly these. What is torn, stale, of another version or of another journal is left alone, and the
+journal is read from its beginning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
+from functools import lru_cache
+from pathlib import Path
+
+from autoresearch_tui import __version__
+from autoresearch_tui.lab.session_files import SessionFiles
+from autoresearch_tui.session import pages
+from autoresearch_tui.session.experiment import Experiment
+from autoresearch_tui.session.journal import Start, scan
+from autoresearch_tui.session.pages import History, Page, Where
+from autoresearch_tui.session.sequence import Chunk, Experiments
+from autoresearch_tui.session.state import State
+from autoresearch_tui.session.written import CODEC
+from autoresearch_tui.util import atomic
+from autoresearch_tui.util.frozen import Frozen
+
+_PIECE = 1 << 20
+_STATE = [field.name for field in fields(State) if field.name != "experiments"]
+
+
+class Snapshot(Frozen):
+    """`start`: the part of the journal that `state` was made of; `answered`: the requests that it answers."""
+
+    start: Start
+    state: State
+    answered: frozenset[str]
+
+
+def read(files: SessionFiles, *, kept: Path | None = None) -> Snapshot | None:
+    """What can be used of what is kept beside a session's journal; None if nothing can. `kept`: another snapshot."""
+    try:
+        data = (kept or files.snapshot).read_bytes()
+        checksum, _, body = data.rstrip(b"\n").partition(b" ")
+        if checksum != b"%08x" % zlib.crc32(body):
+            return None
+        values = json.loads(body)
+        if (values["version"], values["shape"]) != (__version__, CODEC.shape):
+            return None
+        start = Start(values["bytes"], values["crc"], values["seq"])
+        if not _is_of(files.journal, start):
+            return None
+        return Snapshot(start, _state(files, values, start), frozenset(values["answered"]))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+def _is_of(journal: Path, start: Start) -> bool:
+    """Whether a journal begins with what a snapshot was made of."""
+    left, checksum, piece = start.size, 0, bytearray(_PIECE)
+    with journal.open("rb", buffering=0) as file:
+        while left and (count := file.readinto(memoryview(piece)[: min(left, _PIECE)])):
+            checksum = zlib.crc32(memoryview(piece)[:count], checksum)
+            left -= count
+    return not left and checksum == start.checksum
+
+
+def _state(files: SessionFiles, values: dict[str, object], start: Start) -> State:
+    known = {name: CODEC.decode(value) for name, value in values["state"].items()}  # type: ignore[attr-defined]
+    listed: list[object] = values["chunks"]  # type: ignore[assignment]
+    history = None
+    chunks: list[Chunk] = []
+    for each in listed:
+        if isinstance(each, dict):
+            history = history or History(files.history, _recovering(files.journal, start))
+            chunks.append(Page.of(history, Where(**each)))
+        else:
+            chunks.append(Chunk(tuple(CODEC.decode(one) for one in each)))  # type: ignore[attr-defined]
+    return State(**known, experiments=Experiments(tuple(chunks)))
+
+
+def _recovering(journal: Path, start: Start) -> Callable[[int], Experiment]:
+    @lru_cache(maxsize=1)
+    def all_of_them() -> Experiments:
+        from autoresearch_tui.session.fold import state_of
+
+        with journal.open("rb") as file:
+            return state_of(journal, scan(journal, file.read(start.size)).records).experiments
+
+    def recover(number: int) -> Experiment:
+        return all_of_them()[number]
+
+    return recover
+
+
+class Writer:
+    """Keeps snapshots of a session. Only its engine does."""
+
+    def __init__(self, files: SessionFiles, found: Snapshot | None) -> None:
+        """`found`: what there is, which is continued."""
+        self._files = files
+        self._lines: dict[int, tuple[Experiment, str]] = {}
+        self._fresh = found is None
+        self.seq = found.start.seq if found is not None else 0
+        """The last record that the snapshot on disk has."""
+
+    def keep(self, state: State, size: int, checksum: int, answered: Iterable[str]) -> State:
+        """Write what the first `size` bytes of the journal, with this CRC-32, amount to.
+
+        Returns the same state, with what is finished on disk. What cannot be written is not, and the journal is read
+        from where the last snapshot ends.
+        """
+        self.seq = state.seq
+        with contextlib.suppress(OSError):
+            state = self._with_pages(state, Start(size, checksum, state.seq))
+            head = {
+                "version": __version__,
+                "shape": CODEC.shape,
+                "bytes": size,
+                "crc": checksum,
+                "seq": state.seq,
+                "answered": sorted(answered),
+                "state": {name: CODEC.encode(getattr(state, name)) for name in _STATE},
+            }
+            told = json.dumps(head, ensure_ascii=False, separators=(",", ":"))
+            body = f'{told[:-1]},"chunks":[{",".join(self._chunks(state))}]}}'.encode("utf-8", "replace")
+            atomic.publish(self._files.snapshot, b"%08x %s\n" % (zlib.crc32(body), body))
+        return state
+
+    def _with_pages(self, state: State, start: Start) -> State:
+        """Finished chunks become pages at the end of the file."""
+        chunks = state.experiments.chunks
+        due = [at for at, chunk in enumerate(chunks) if not isinstance(chunk, Page) and pages.fits(chunk)]
+        if not due:
+            return state
+        if self._fresh:  # whoever reads the old one has it open
+            self._files.history.unlink(missing_ok=True)
+            self._fresh = False
+        places = {}
+        with self._files.history.open("ab") as file:
+            for at in due:
+                data, places[at] = pages.written(chunks[at], file.tell())
+                file.write(data)
+        history, experiments = History(self._files.history, _recovering(self._files.journal, start)), state.experiments
+        for at, where in places.items():
+            experiments = experiments.with_chunk(at, Page.of(history, where))
+        return replace(state, experiments=experiments)
+
+    def _chunks(self, state: State) -> Iterable[str]:
+        known, self._lines = self._lines, {}
+        for chunk in state.experiments.chunks:
+            if isinstance(chunk, Page):
+                where = chunk.where
+                yield json.dumps({field.name: getattr(where, field.name) for field in fields(where)})
+                continue
+            for one in chunk:
+                before = known.get(one.number)
+                if before is None or before[0] is not one:
+                    before = one, json.dumps(CODEC.encode(one), ensure_ascii=False, separators=(",", ":"))
+                self._lines[one.number] = before
+            yield "[" + ",".join(self._lines[one.number][1] for one in chunk) + "]"
+
+
+def adopted(state: State, files: SessionFiles) -> State:
+    """The same state, with what an engine has put on disk since there, as far as it is the same."""
+    found = read(files)
+    if found is None:
+        return state
+    experiments = state.experiments
+    for at, (mine, page) in enumerate(zip(experiments.chunks, found.state.experiments.chunks, strict=False)):
+        if isinstance(page, Page) and not isinstance(mine, Page) and tuple(page) == tuple(mine):
+            experiments = experiments.with_chunk(at, page)
+    return state if experiments is state.experiments else replace(state, experiments=experiments)

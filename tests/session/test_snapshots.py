@@ -1,0 +1,196 @@
+"""A snapshot never changes an answer: what was folded before it, and what comes after it, is what the journal says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from autoresearch_tui.session import pages, sequence, snapshots
+from autoresearch_tui.session.fold import fold_all
+from autoresearch_tui.session.journal import Journal, read
+from autoresearch_tui.session.pages import Filed, Page
+from autoresearch_tui.session.state import State
+from tests.night import Night, real_night
+from tests.waiting import wait_for
+
+QUICK = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a short night has many pages."""
+    for module in (sequence, pages):
+        monkeypatch.setattr(module, "CHUNK", 4)
+
+
+@pytest.fixture
+def night(tmp_path: Path) -> Night:
+    return real_night(tmp_path / "lab", experiments=40, devices=3, prior=5, open_ones=True)
+
+
+def kept(night: Night, seq: int, writer: snapshots.Writer | None = None) -> State:
+    """The state after so many records, as an engine that keeps a snapshot then goes on with it."""
+    data = b"".join(night.journal.splitlines(keepends=True)[:seq])
+    writer = writer or snapshots.Writer(night.files, None)
+    return writer.keep(fold_all(night.records[:seq]), len(data), zlib.crc32(data), ["a"])
+
+
+def gone_on(night: Night) -> State:
+    """What a reader has who begins with the snapshot."""
+    found = snapshots.read(night.files)
+    assert found is not None
+    return fold_all(night.records[found.start.seq :], found.state)
+
+
+@QUICK
+@given(data=st.data())
+def test_what_is_folded_on_a_snapshot_is_what_is_folded_from_the_beginning(night: Night, data: st.DataObject) -> None:
+    seq = data.draw(st.integers(1, len(night.records)))
+    before = fold_all(night.records[:seq])
+    assert kept(night, seq) == before
+    found = snapshots.read(night.files)
+    assert found is not None and found.start.seq == seq and found.answered == {"a"}
+    assert found.state == before
+    assert gone_on(night) == fold_all(night.records)
+
+
+def test_what_is_finished_is_on_disk_and_answers_as_before(night: Night) -> None:
+    records = read(night.files.journal)
+    state, known = kept(night, len(records)), fold_all(records)
+    filed = [chunk for chunk in state.experiments.chunks if isinstance(chunk, Page)]
+    assert len(filed) > 5
+    for now, then in zip(state.experiments, known.experiments, strict=True):
+        assert now == then and then == now
+        for name in pages._LIGHT:
+            assert getattr(now, name) == getattr(then, name), name
+            assert type(getattr(now, name)) is type(getattr(then, name)), name
+    assert isinstance(state.experiments[0], Filed)
+    assert state.usd == pytest.approx(known.usd)
+    for name in ("table", "ended", "in_flight", "waiting", "confirming", "kept", "tokens", "started_last"):
+        assert getattr(state, name) == getattr(known, name), name
+
+
+def test_snapshots_follow_each_other_and_write_what_is_new(night: Night) -> None:
+    writer, sizes = snapshots.Writer(night.files, None), []
+    for seq in range(20, len(night.records), 60):
+        kept(night, seq, writer)
+        assert gone_on(night) == fold_all(night.records)
+        sizes.append(night.files.history.stat().st_size if night.files.history.exists() else 0)
+    assert sizes == sorted(sizes)
+    again = snapshots.Writer(night.files, snapshots.read(night.files))
+    found = snapshots.read(night.files)
+    assert found is not None
+    data = night.journal
+    now = again.keep(gone_on(night), len(data), zlib.crc32(data), [])
+    assert now == fold_all(night.records) == gone_on(night)
+
+
+@QUICK
+@given(data=st.data())
+def test_a_byte_that_has_changed_changes_no_answer(night: Night, data: st.DataObject) -> None:
+    kept(night, len(night.records) - 7)
+    path = data.draw(st.sampled_from([night.files.snapshot, night.files.history, night.files.journal]))
+    before = path.read_bytes()
+    at = data.draw(st.integers(0, len(before) - 1))
+    how = data.draw(st.sampled_from(["flipped", "cut", "zeroed"]))
+    changed = {
+        "flipped": before[:at] + bytes([before[at] ^ 1]) + before[at + 1 :],
+        "cut": before[:at],
+        "zeroed": before[:at] + bytes(len(before) - at),
+    }
+    path.write_bytes(changed[how])
+    pages._IN_USE.clear()
+    pages._whole.cache_clear()
+    try:
+        found = snapshots.read(night.files)
+        if found is not None:
+            assert found.state == fold_all(night.records[: found.start.seq])
+        if path == night.files.journal and at < len(before) - 3000:
+            assert found is None
+    finally:
+        path.write_bytes(before)
+
+
+def test_a_snapshot_of_another_version_or_another_journal_is_left_alone(
+    night: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(night, 100)
+    other = real_night(tmp_path / "other", experiments=30, seed=2)
+    other.files.snapshot.write_bytes(night.files.snapshot.read_bytes())
+    assert snapshots.read(other.files) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshots, "__version__", "9.9.9")
+        assert snapshots.read(night.files) is None
+    assert snapshots.read(night.files) is not None
+
+
+def test_a_change_to_what_is_on_disk_is_a_change_like_any_other(night: Night) -> None:
+    state = kept(night, len(night.records))
+    first = state.experiments[0]
+    assert isinstance(first, Filed)
+    changed = state.experiments.replacing(first.whole)
+    assert changed == state.experiments and list(changed.changed(state.experiments)) != []
+
+
+def test_a_journal_goes_on_after_its_snapshot(night: Night) -> None:
+    kept(night, 50)
+    found = snapshots.read(night.files)
+    assert found is not None
+    whole_one, rest = Journal(night.files.journal), Journal(night.files.journal, found.start)
+    assert rest.records == whole_one.records[50:]
+    assert rest.extent == whole_one.extent
+    night.files.journal.open("ab").write(b'{"torn')
+    torn = Journal(night.files.journal, found.start)
+    assert torn.records == rest.records and torn.extent == rest.extent
+    for each in (whole_one, rest, torn):
+        each.close()
+
+
+WRITE = """
+import sys, zlib
+from pathlib import Path
+from autoresearch_tui.lab.session_files import SessionFiles
+from autoresearch_tui.session import journal, pages, sequence, snapshots
+from autoresearch_tui.session.fold import fold
+from autoresearch_tui.session.state import State
+sequence.CHUNK = pages.CHUNK = 4
+files = SessionFiles(Path(sys.argv[1]))
+data = files.journal.read_bytes()
+records, lines = journal.scan(files.journal, data).records, data.splitlines(keepends=True)
+while True:
+    writer, state, size, crc = snapshots.Writer(files, snapshots.read(files)), State(), 0, 0
+    for record, line in zip(records, lines):
+        state, size, crc = fold(state, record), size + len(line), zlib.crc32(line, crc)
+        state = writer.keep(state, size, crc, [])
+"""
+
+
+def test_an_engine_that_is_killed_while_it_writes_leaves_what_is_right_or_nothing(night: Night) -> None:
+    for pause in (0.0, 0.01, 0.05, 0.1, 0.2):
+        process = subprocess.Popen([sys.executable, "-c", WRITE, night.files.folder])
+        night.files.snapshot.unlink(missing_ok=True)
+        wait_for(night.files.snapshot.exists)
+        time.sleep(pause)  # any moment will do
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        pages._IN_USE.clear()
+        found = snapshots.read(night.files)
+        if found is not None:
+            assert found.state == fold_all(night.records[: found.start.seq])
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_use() -> Iterator[None]:
+    yield
+    pages._IN_USE.clear()
+    pages._whole.cache_clear()
