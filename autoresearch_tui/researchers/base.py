@@ -109,8 +109,9 @@ class Brief:
     whose change, which won on its own base, is put on top of another win. `front`: where there are several
     frontiers, the one that this is for; `program` has no other's section. `editable`: which files may be added, and
     removed. `direction`: of several researchers at work at once, what this one is to look at; `making`: what the others
-    are at, one line each, with words of theirs. `evaluation`: how far its scores can be trusted by now, in a sentence
-    or two; empty: nothing to say.
+    are at, one line each, with words of theirs; `objections`: the experiments that went back on a critic's word and
+    that no other was told of; None: the last one, if it did. `evaluation`: how far its scores can be trusted by now, in
+    a sentence or two; empty: nothing to say.
     """
 
     number: int
@@ -138,6 +139,7 @@ class Brief:
     evaluation: str = ""
     direction: str = ""
     making: tuple[str, ...] = ()
+    objections: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -364,8 +364,10 @@ def _beside(brief: Brief) -> str:
 
 
 def _objection(brief: Brief) -> str:
-    """What a critic has against the proposal just before this one."""
+    """What a critic has against the proposal just before this one, or against the newest of several at once."""
     last = brief.history[-1] if brief.history else None
+    if brief.objections is not None:
+        last = next((each for each in reversed(brief.history) if each.number in brief.objections), None)
     if last is None or not last.objection:
         return ""
     return (

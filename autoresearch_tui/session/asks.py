@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.failures import Streak
 from autoresearch_tui.util import timestamps
-from autoresearch_tui.util.frozen import Frozen
+from autoresearch_tui.util.frozen import Frozen, replaced
 
 if TYPE_CHECKING:
     from autoresearch_tui.session.state import State
@@ -54,12 +54,14 @@ class WaitingNote(Frozen):
 class Asking(Frozen):
     """`asks` are in the making, oldest first; `answered` are the last answers, oldest first.
 
-    `outage`: the last failure was one, and nothing that was asked since has been answered.
+    `outage`: the last failure was one, and nothing that was asked since has been answered. `last`: when the newest
+    request was made.
     """
 
     asks: tuple[Ask, ...] = ()
     answered: tuple[Answered, ...] = ()
     outage: bool = False
+    last: str = ""
 
     def of(self, stream: int) -> Ask | None:
         """What is in the making in a stream."""
@@ -84,7 +86,7 @@ class Asking(Frozen):
 def after_request(state: State, event: ev.ProposalAsked, time: str) -> Asking:
     """With one more in the making; whatever was in its stream is not any more."""
     others = tuple(ask for ask in state.asking.asks if ask.stream != event.stream)
-    return Asking((*others, Ask(event, time)), state.asking.answered, state.asking.outage)
+    return replaced(state.asking, asks=(*others, Ask(event, time)), last=time)
 
 
 def after_proposal(state: State, event: ev.ProposalMade, time: str) -> Mapping[str, Any]:
@@ -121,9 +123,9 @@ def after_failure(state: State, event: ev.ProposalFailed, time: str) -> Mapping[
 
 def after_engine(asking: Asking) -> Asking:
     """Whatever was in the making died with its engine."""
-    return Asking((), asking.answered, asking.outage)
+    return replaced(asking, asks=())
 
 
 def _without(asking: Asking, stream: int, answer: Answered, *, outage: bool) -> Asking:
     rest = tuple(ask for ask in asking.asks if ask.stream != stream)
-    return Asking(rest, (*asking.answered, answer)[-_LAST:], outage)
+    return replaced(asking, asks=rest, answered=(*asking.answered, answer)[-_LAST:], outage=outage)

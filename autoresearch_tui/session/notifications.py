@@ -99,7 +99,9 @@ def _halts(before: State, after: State) -> list[News]:
         found.append(News("stopped", clean_line(f"trouble: {trouble.what}: {trouble.remedy}"), urgent=True))
     if paused is not None and paused is not before.paused and paused.by != "human":
         found.append(News("stopped", clean_line(f"paused by the {paused.by}: {paused.reason}"), urgent=True))
-    if failed is not None and failed is not before.failed and failed.retry_seconds is None:
+    # Of several requests that fail for good together, the first says so.
+    known = before.failed is not None and before.failed.retry_seconds is None
+    if failed is not None and not known and failed.retry_seconds is None:
         found.append(News("stopped", clean_line(f"no more proposals: {failed.error}"), urgent=True))
     if stopped is not None and stopped is not before.stopped and stopped.why in {"finished", "failed"}:
         detail = f": {clean_line(stopped.detail)}" if stopped.detail else ""

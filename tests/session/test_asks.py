@@ -5,6 +5,8 @@ from __future__ import annotations
 import zlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.journal import encode
@@ -82,3 +84,30 @@ def test_one_at_a_time_is_written_as_it_always_was() -> None:
     lines = b"".join(map(encode, night.records))
     assert b"stream" not in lines
     assert b"direction" not in lines
+
+
+@given(st.lists(st.tuples(st.sampled_from("asked made failed outage repeat engine".split()), st.integers(0, 3))))
+def test_a_stream_has_one_request_at_a_time_whatever_comes(steps: list[tuple[str, int]]) -> None:
+    night = Night()
+    night.proposal()
+    for step, stream in steps:
+        before = night.state
+        match step:
+            case "asked" if before.asking.of(stream) is None:
+                number = max([night.count, *(ask.number + 1 for ask in before.asks)])
+                night.add(ev.ProposalAsked(number, night.base, before.failures + 1, stream=stream))
+            case "made" if before.asking.of(stream) is not None:
+                night.proposal("wider", stream=stream)
+                assert night.state.failures in (0, before.failures)
+            case "failed" | "outage" if before.asking.of(stream) is not None:
+                night.add(ev.ProposalFailed(1, "no", 2.0, outage=step == "outage", stream=stream))
+                assert night.state.failures in (before.failures, before.failures + 1)
+            case "repeat":
+                night.repeat(0)
+                assert night.state.asks == before.asks
+            case "engine":
+                night.engine()
+                assert night.state.asks == ()
+        streams = [ask.stream for ask in night.state.asks]
+        assert len(streams) == len(set(streams))
+        assert len({ask.number for ask in night.state.asks}) == len(streams)

@@ -33,6 +33,7 @@ from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.errors import UserError
 
 OFFLINE = "search"
+_RECENT = 64  # experiments among which one may have gone back since the last request
 
 
 class ProposalQueue:
@@ -156,6 +157,7 @@ class ProposalQueue:
             told = archive.brief(state, asked.number, start.base, start.front)
             told = replace(told, lessons=lessons, fixes=asked.fixes, complaint=refused)
             told = replace(told, direction=asked.direction, making=self._others(state, asked.stream))
+            told = replace(told, objections=_objected(state) if several else None)
             told = replace(told, exploratory=_number_of(state, start.base)) if start.exploratory else told
             return replace(told, files=files) if files is not None else told
 
@@ -184,6 +186,7 @@ class ProposalQueue:
         fixes = start.fixes.number if start.fixes is not None else None
         beside = [ask.event.direction for ask in state.asks if ask.event.front == start.front]
         alone = not several or (self._session.lab.settings.search.several and not beside)
+        alone = alone or self._offline(start.front)
         direction = ""
         if not (alone or start.exploratory or fixes is not None):
             direction = directions.choose(state, files, beside, number)
@@ -318,6 +321,12 @@ def _backs_off(state: State) -> bool:
     if state.failed is not None and not due(state.failed_at, state.failed.retry_seconds):
         return True
     return any(ask.event.attempt > state.failures > 0 for ask in state.asks)
+
+
+def _objected(state: State) -> tuple[int, ...]:
+    """What went back on a critic's word since the last request, which nobody was told of."""
+    went_back = (e for e in state.experiments[-_RECENT:] if e.critic is not None and e.critic.goes_back)
+    return tuple(e.number for e in went_back if e.criticised_at > state.asking.last)
 
 
 def _smoke_test(stream: int) -> str:
