@@ -3,7 +3,7 @@
 `recorded-lab.tar.gz` is a sine lab with a session of six experiments; `every-event.jsonl` has one record of each
 event, every field set. Of what lets nights build on each other there is a session each: `given-up`, `confirmed`,
 `transferred`, `second-opinion`, `went-ahead` (confirmed, with fronts), `own-base`, `digest`,
-`fresh-draws` and `testing-budget-and-holdout`; `two-nights` is one
+`fresh-draws`, `testing-budget-and-holdout` and `several-researchers`; `two-nights` is one
 session that knows another, and `three-fronts` lies beside the tests of fronts.
 """
 
@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import tarfile
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,11 @@ from autoresearch_tui.report import report
 from autoresearch_tui.researchers.search import researcher
 from autoresearch_tui.session import draws, journal, looks, statistics
 from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.ends import JUDGED
 from autoresearch_tui.session.events import DigestWritten
-from autoresearch_tui.session.fold import fold_all
+from autoresearch_tui.session.fold import fold, fold_all
 from autoresearch_tui.session.outline import outline, recall, snapshot
+from autoresearch_tui.session.state import State
 from tests.history import problems, state_of
 
 DATA = Path(__file__).parent / "data"
@@ -110,6 +113,16 @@ def test_a_session_with_a_proposal_that_ran_on_its_own_base() -> None:
     base, first, second = state.experiments
     assert (first.outcome, second.outcome, state.frontier_number) == ("keep", "keep", 2)
     assert (first.proposal.base, second.proposal.base) == (base.commit, base.commit)
+
+
+def test_a_session_in_which_several_researchers_thought_at_once() -> None:
+    """Three devices; up to four requests in the making, one of which failed while others went on."""
+    states = [*accumulate(journal.read(DATA / "several-researchers.jsonl"), fold, initial=State())]
+    assert max(len(state.asks) for state in states) == 4
+    made = states[-1].experiments
+    assert [e.proposal.stream for e in made] == [0, 0, 0, 0, 1, 2, 3, 2, 1, 0, 0, 1, 0, 1]
+    assert sum(e.outcome in JUDGED for e in made) == 9
+    assert states[-1].asking.thinking_seconds == 1.035
 
 
 def test_a_session_with_a_digest_by_template_and_one_by_its_researcher() -> None:
