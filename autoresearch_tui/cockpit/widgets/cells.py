@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 from rich.cells import cell_len, get_character_cell_size
 
 Span = tuple[int, int]
+_KEPT = 256  # a screen of lines, each asked for again whenever it is painted
 
 
 def cells(text: str) -> int:
@@ -29,12 +32,13 @@ def wrap(text: str, width: int) -> tuple[Span, ...]:
     return tuple(pieces)
 
 
+@functools.lru_cache(_KEPT)
 def wrap_words(text: str, width: int) -> tuple[Span, ...]:
     """As :func:`wrap`, but broken at spaces where there are some."""
     spans: list[Span] = []
     start = 0
     while True:
-        end = start + wrap(text[start:], width)[0][1]
+        end = start + _first_piece(text, start, width)
         if end >= len(text):
             return (*spans, (start, len(text)))
         space = text.rfind(" ", start + 1, end + 1)
@@ -43,18 +47,23 @@ def wrap_words(text: str, width: int) -> tuple[Span, ...]:
         start = stop + (space > start)
 
 
+@functools.lru_cache(_KEPT)
 def wrap_code(text: str, width: int) -> tuple[Span, ...]:
     """As :func:`wrap`, but no name or number is broken if it begins in the last third of the piece."""
     spans: list[Span] = []
     start = 0
     while True:
-        # Four characters a column leave room for what takes none.
-        end = start + wrap(text[start : start + 4 * max(width, 2)], width)[0][1]
+        end = start + _first_piece(text, start, width)
         if end >= len(text):
             return (*spans, (start, len(text)))
         begins = next((at for at in range(end, end - width // 3, -1) if not _in_word(text, at)), end)
         spans.append((start, begins))
         start = begins
+
+
+def _first_piece(text: str, start: int, width: int) -> int:
+    # Four characters a column leave room for what takes none.
+    return wrap(text[start : start + 4 * max(width, 2)], width)[0][1]
 
 
 def _in_word(text: str, at: int) -> bool:
