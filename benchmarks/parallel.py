@@ -115,7 +115,7 @@ def main() -> None:
         print(json.dumps(figures))
     else:
         print(f"{len(spans)} experiments of {chosen.seconds:g} s on {chosen.devices} devices; ", end="")
-        print(f"an answer takes {chosen.thought:g} s, {figures['thinking_seconds']} s as measured")
+        print(f"an answer takes {chosen.thought:g} s, {figures['thinking_seconds']:g} s as measured")
         print(f"  of the devices' time trains   {figures['busy']:.4f} (wanted: {WANTED})")
         print(f"  between runs of one device    {figures['median_gap_seconds']} s (median), ", end="")
         print(f"{figures['longest_gap_seconds']} s (most)")

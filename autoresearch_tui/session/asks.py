@@ -99,7 +99,7 @@ def after_proposal(state: State, event: ev.ProposalMade, time: str) -> Mapping[s
     if ask is None or event.commit == event.base:  # a baseline answers nothing
         return works
     late = state.asking.outage and ask.event.attempt <= state.failures
-    answer = Answered(timestamps.between(ask.at, time), event.tokens, event.usd or 0.0)
+    answer = Answered(round(timestamps.between(ask.at, time), 3), event.tokens, event.usd or 0.0)
     asking = _without(state.asking, event.stream, answer, outage=late)
     return {"asking": asking} if late else {"asking": asking, **works}
 

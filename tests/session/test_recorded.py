@@ -122,7 +122,7 @@ def test_a_session_in_which_several_researchers_thought_at_once() -> None:
     made = states[-1].experiments
     assert [e.proposal.stream for e in made] == [0, 0, 0, 0, 1, 2, 3, 2, 1, 0, 0, 1, 0, 1]
     assert sum(e.outcome in JUDGED for e in made) == 9
-    assert states[-1].asking.thinking_seconds == 1.035
+    assert states[-1].asking.thinking_seconds == pytest.approx(1.035)
 
 
 def test_a_session_with_a_digest_by_template_and_one_by_its_researcher() -> None:
