@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
+from autoresearch_tui.cluster import security
 from autoresearch_tui.lab import cluster_address
 from autoresearch_tui.util.errors import UserError
 
@@ -37,11 +37,8 @@ def check(address: str, environ: Mapping[str, str]) -> None:
     head = address if address != cluster_address.AUTO else of_this_machine(environ)
     if not head:
         raise UserError(_NO_CLUSTER, "`ray start --head`, or name the head: host:port")
-    if not cluster_address.is_loopback(head) and (problem := token_problem(environ)):
-        raise UserError(
-            f"the cluster {head} can be reached by others, and {problem}",
-            "`ray get-auth-token --generate`, one token for all nodes, and RAY_AUTH_MODE=token wherever Ray starts",
-        )
+    if (problem := security.problem(head, environ)) is not None:
+        raise problem
 
 
 def of_this_machine(environ: Mapping[str, str]) -> str:
@@ -57,16 +54,3 @@ def of_this_machine(environ: Mapping[str, str]) -> str:
         except OSError:
             return ""
     return "" if found == cluster_address.AUTO or cluster_address.problem(found) else found
-
-
-def token_problem(environ: Mapping[str, str]) -> str:
-    """Why whoever reaches a cluster of this environment may use it; empty if that takes a token."""
-    if environ.get("RAY_AUTH_MODE", "").lower() != "token":
-        return "RAY_AUTH_MODE is not `token`"
-    if environ.get("RAY_AUTH_TOKEN"):
-        return ""
-    path = Path(environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-    try:
-        return "" if path.read_text("utf-8", "replace").strip() else f"{path} is empty"
-    except OSError as error:
-        return f"no token can be read: {path}: {os.strerror(error.errno or 0)}"

@@ -132,12 +132,12 @@ class Machines:
         for begun in [self.begin_ray(name) for name in self.names]:
             _finish(begun)
 
-    def start_head(self) -> None:
+    def start_head(self, **environ: str) -> None:
         """Ray's head on this machine; without an accelerator."""
         words = ["start", "--head", f"--node-ip-address={self.network}.1", f"--port={self.port}", "--node-name=head"]
         words += ["--num-cpus=1", "--include-dashboard=false", f"--temp-dir={self.folder / 'ray'}", *_SMALL]
         keeper = [sys.executable, "-c", _KEEPER, *_ray(words)]
-        env = {**os.environ, **self.environ, **_QUICK}
+        env = {**os.environ, **self.environ, **_QUICK, **environ}
         self.head = subprocess.Popen(keeper, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
         assert self.head.stdout is not None
         said = self.head.stdout.readline().decode()

@@ -75,7 +75,7 @@ def test_the_settings_may_name_it_and_the_command_line_may_not_want_it(new_lab: 
         (("--cluster", "head"), "--cluster: 'head' is not a cluster's address; write host:port"),
         (("--cluster", ""), "--cluster: '' is not a cluster's address"),
         (("--cluster", HEAD, "--devices", "0"), "`run.devices` names devices of this machine"),
-        (("--cluster", HEAD), f"the cluster {HEAD} can be reached by others, and RAY_AUTH_MODE is not `token`"),
+        (("--cluster", HEAD), f"the cluster {HEAD} can be reached by others, and no token can be read: /"),
         (("--cluster", "auto"), "none was started on this machine, and RAY_ADDRESS is not set; `ray start --head`"),
     ],
 )
@@ -85,6 +85,7 @@ def test_what_cannot_be_is_one_line_and_nothing_is_written(
 ) -> None:  # fmt: skip
     for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     assert cli.main([str(lab_folder), "--headless", *words]) == 2
     error = capsys.readouterr().err
@@ -104,23 +105,6 @@ def test_without_the_extra_there_is_a_remedy(version: str, said: str, monkeypatc
     with pytest.raises(UserError) as caught:
         requirements.check("127.0.0.1:6379", {})
     assert said in str(caught.value)
-
-
-def test_a_cluster_that_others_can_reach_takes_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    requirements.check("127.0.0.1:6379", {})
-    requirements.check(HEAD, TOKEN)
-    for environ, said in (
-        ({}, "RAY_AUTH_MODE is not `token`"),
-        ({"RAY_AUTH_MODE": "disabled"}, "RAY_AUTH_MODE is not `token`"),
-        ({"RAY_AUTH_MODE": "token"}, f"no token can be read: {tmp_path}/.ray/auth_token: No such file"),
-    ):
-        with pytest.raises(UserError) as caught:
-            requirements.check(HEAD, environ)
-        assert said in str(caught.value) and "`ray get-auth-token --generate`" in str(caught.value)
-    (tmp_path / ".ray").mkdir()
-    (tmp_path / ".ray" / "auth_token").write_text("secret\n")
-    requirements.check(HEAD, {"RAY_AUTH_MODE": "token"})
 
 
 def test_auto_is_the_cluster_of_this_machine(tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""Strangers stay out of a cluster, and the user's keys out of everything that belongs to it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from autoresearch_tui.cluster import requirements, security
+from autoresearch_tui.util.errors import UserError
+from tests.cluster import namespaces
+
+HEAD = "10.0.0.1:6379"
+WITH_TOKEN = {"RAY_AUTH_TOKEN": "a" * 32}
+needs_namespaces = pytest.mark.skipif(bool(namespaces.why_not()), reason=namespaces.why_not())
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({}, "no token can be read: {home}/.ray/auth_token: No such file"),
+        ({"RAY_AUTH_MODE": "disabled", **WITH_TOKEN}, "RAY_AUTH_MODE is `disabled`, not `token`"),
+        ({"RAY_AUTH_TOKEN_PATH": "{home}/empty"}, "{home}/empty is empty"),
+    ],
+)
+def test_a_cluster_that_others_can_reach_takes_a_token(environ: dict[str, str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    own = {name: value.format(home=tmp_path) for name, value in {"HOME": "{home}", **environ}.items()}
+    with pytest.raises(UserError) as caught:
+        requirements.check(HEAD, own)
+    assert f"can be reached by others, and {said.format(home=tmp_path)}" in str(caught.value)
+    assert "`ray get-auth-token --generate`" in str(caught.value)
+
+
+def test_a_token_may_be_a_variable_or_a_file(tmp_path: Path) -> None:
+    requirements.check(HEAD, WITH_TOKEN)
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("secret\n")
+    requirements.check(HEAD, {"HOME": str(tmp_path)})
+    requirements.check(HEAD, {"HOME": str(tmp_path), "RAY_AUTH_MODE": "Token"})
+
+
+@pytest.mark.parametrize(("listens", "reached"), [("127.0.0.1", False), ("", True)])
+def test_a_loopback_address_is_no_promise_where_the_port_is_open_to_all(listens: str, reached: bool) -> None:
+    with socket.create_server((listens, 0)) as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        assert security.can_be_reached(address) == reached
+        assert (security.problem(address, {"HOME": "/nowhere"}) is not None) == reached
+
+
+def test_a_driver_has_a_token_and_none_of_the_users_keys() -> None:
+    keys = {"ANTHROPIC_API_KEY": "k", "AWS_SECRET_ACCESS_KEY": "k", "ANTHROPIC_CUSTOM_HEADERS": "k", "DB_PASSWORD": "k"}
+    own = security.environment({**keys, **WITH_TOKEN, "PATH": "/bin", "RAY_USAGE_STATS_ENABLED": "1"})
+    assert not keys.keys() & own.keys()
+    assert own["RAY_AUTH_MODE"] == "token" and own["RAY_AUTH_TOKEN"] and own["PATH"] == "/bin"
+    assert own["RAY_USAGE_STATS_ENABLED"] == "0"
+    assert "RAY_AUTH_MODE" not in security.environment({"HOME": "/nowhere"})
+
+
+def test_nothing_answers_at_an_address_where_nothing_is() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert security.is_open(f"127.0.0.1:{silent.getsockname()[1]}", {}, seconds=2) is None
+
+
+@pytest.fixture(scope="module")
+def closed() -> Iterator[namespaces.Machines]:
+    """A head that wants a token, and no nodes."""
+    with namespaces.machines(()) as made:
+        yield made
+
+
+@needs_namespaces
+def test_a_cluster_that_wants_a_token_is_told_from_one_that_does_not(closed: namespaces.Machines) -> None:
+    assert security.is_open(closed.address, closed.environ) is False
+    security.refuse_open(closed.address, closed.environ)
+    closed.end_head()
+    closed.start_head(RAY_AUTH_MODE="disabled")
+    assert security.is_open(closed.address, closed.environ) is True
+    with pytest.raises(UserError, match="can be reached by others and wants no token; `ray get-auth-token"):
+        security.refuse_open(closed.address, closed.environ)
+    # Ray itself says nothing about the token that nobody asked for.
+    code = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False); print(len(ray.nodes()))"
+    env = {**os.environ, **closed.environ}
+    done = subprocess.run([sys.executable, "-c", code, closed.address], env=env, capture_output=True, check=True)
+    assert done.stdout == b"1\n"
