@@ -69,6 +69,10 @@ def test_no_data_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert "run `autoresearch-tui prepare`" in done.stderr
 
 
+def summary(output: str) -> dict[str, str]:
+    return dict(re.findall(r"^(\w+): +(\S.*)$", output.split("\n---\n")[1], re.MULTILINE))
+
+
 # The import takes longer than the rest: once, and a fork for each run. Nothing is computed before the forks.
 HASHED = """
 import hashlib, os, sys
