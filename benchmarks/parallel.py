@@ -4,7 +4,8 @@
 for 20 s, and a command-line agent that thinks for 8 s proposes, so that it stands for runs of 300 s and two minutes of
 thought. `--parallel 1` is one researcher at a time. Training writes down when it began and ended. What is counted is
 the time from the first beginning to the last launch: how long the last runs take with nothing behind them says nothing.
-`--json` for machines.
+A run that ends while no proposal waits is counted as well: there the researchers were too slow, and not the machine on
+which all of this happens at once. `--json` for machines.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from autoresearch_tui.lab import paths as labs  # noqa: E402
+from autoresearch_tui.session import events as ev  # noqa: E402
 from autoresearch_tui.session import fold  # noqa: E402
 from autoresearch_tui.session.journal import read  # noqa: E402
+from autoresearch_tui.session.state import State  # noqa: E402
 from benchmarks.duty import NEVER_KEPT, TRAIN, trained  # noqa: E402
 
 WANTED = 0.9
@@ -82,6 +85,16 @@ def busy(spans: Sequence[tuple[float, float]], devices: int) -> float:
     return sum(max(0.0, min(end, last) - begin) for begin, end in spans) / (devices * (last - first))
 
 
+def nothing_to_run(records: Sequence[ev.Record]) -> int:
+    """How many runs ended while no proposal waited, as long as there were more to come."""
+    last = max(record.seq for record in records if isinstance(record.event, ev.RunStarted))
+    state, found = State(), 0
+    for record in records:
+        state = fold.fold(state, record)
+        found += isinstance(record.event, ev.RunEnded) and record.seq < last and not state.waiting
+    return found
+
+
 def main() -> None:
     """Run it, and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -101,7 +114,8 @@ def main() -> None:
             stdout=subprocess.DEVNULL,
         )
         files = labs.find(folder).session("t")
-        state = fold.fold_all(read(files.journal))
+        records = read(files.journal)
+        state = fold.fold_all(records)
         spans = [trained(files.run(e.number).log.read_text()) for e in state.table]
     gaps = [after - before for device in _by_device(state, spans).values() for before, after in device]
     figures = {
@@ -110,6 +124,7 @@ def main() -> None:
         "median_gap_seconds": round(statistics.median(gaps), 3) if gaps else None,
         "longest_gap_seconds": round(max(gaps), 3) if gaps else None,
         "thinking_seconds": state.asking.thinking_seconds,
+        "ended_with_nothing_to_run": nothing_to_run(records),
     }
     if chosen.json:
         print(json.dumps(figures))
@@ -119,10 +134,11 @@ def main() -> None:
         print(f"  of the devices' time trains   {figures['busy']:.4f} (wanted: {WANTED})")
         print(f"  between runs of one device    {figures['median_gap_seconds']} s (median), ", end="")
         print(f"{figures['longest_gap_seconds']} s (most)")
+        print(f"  ended with nothing to run     {figures['ended_with_nothing_to_run']} runs")
     sys.exit(0 if figures["busy"] >= WANTED else 1)
 
 
-def _by_device(state: fold.State, spans: Sequence[tuple[float, float]]) -> dict[str, list[tuple[float, float]]]:
+def _by_device(state: State, spans: Sequence[tuple[float, float]]) -> dict[str, list[tuple[float, float]]]:
     """From the end of each run to the beginning of the next on its device."""
     found: dict[str, list[tuple[float, float]]] = {}
     for experiment, span in zip(state.table, spans, strict=True):
