@@ -42,14 +42,12 @@ def program_version(data: bytes) -> str:
 class Tried:
     """What was tried: the experiment of each fingerprint of code, and of each setting.
 
-    Code from before the session has a name: its experiment and session, or its commit. `before` has the settings of
-    all code from before the session that need not run again; `changes` what earlier sessions of the lab changed, which
-    another base does not make new.
+    Code from before the session has a name: its experiment and session, or its commit. `changes`: what earlier sessions
+    of the lab changed, which another base does not make new.
     """
 
     codes: Mapping[str, int | str]
     settings: Mapping[str, Attempt]
-    before: frozenset[str] = frozenset()
     changes: Mapping[str, Attempt] = field(default_factory=dict)
 
 
@@ -73,7 +71,6 @@ class SourceCache:
         codes: dict[str, int | str] = {}
         settings: dict[str, Attempt] = {}
         changes: dict[str, Attempt] = {}
-        known_before: set[str] = set()
         before = [*self._before(state)]
         # What never ran may be proposed again.
         own = [e for e in state.experiments if e.outcome != Outcome.WITHDRAWN]
@@ -82,7 +79,6 @@ class SourceCache:
         known = self._codes([*((e.commit, e.base) for e in before), *((e.commit, e.proposal.base) for e in own)])
         for one in before:
             found = known[one.commit]
-            known_before.add(found.setting)
             codes[found.code] = (
                 f"{one.number} of session {one.session}" if one.session else f"{one.commit[:7]}, {_BEFORE}"
             )
@@ -97,7 +93,13 @@ class SourceCache:
             found = known[experiment.commit]
             codes[found.code] = experiment.number
             settings[found.setting] = _attempt(experiment)
-        return Tried(codes, settings, frozenset(known_before), changes)
+        return Tried(codes, settings, changes)
+
+    def known_before(self, state: State) -> frozenset[str]:
+        """The settings of all code from before the session that need not run again."""
+        before = [*self._before(state)]
+        known = self._codes([(one.commit, one.base) for one in before])
+        return frozenset(known[one.commit].setting for one in before)
 
     def _before(self, state: State) -> Iterator[PriorResult]:
         """What need not be run again: the newest of others', and all of our own earlier sessions'."""

@@ -174,6 +174,7 @@ class ProposalQueue:
                 tree=lambda: archive.paths(start.base),
                 stream=asked.stream,
                 since=lambda number: archive.since(session.state, number),
+                known_before=lambda: archive.known_before(state),
             )
         )
         return True

@@ -47,10 +47,10 @@ class ProposalResult:
 
 @dataclass(frozen=True, slots=True)
 class ProposalRequest:
-    """One request; `brief` and `tried` are made in the proposer's thread, for they read the repository.
+    """One request; what is called is called in the proposer's thread, for it reads the repository.
 
     `tried` and `since` are as of the moment that they are called, as others may land while one is thought out;
-    `since(n)`: every attempt from experiment n on.
+    `since(n)`: every attempt from experiment n on. `known_before`: the brief's `tried`.
 
     `before` are the editable files at `base`; the brief's may differ from them (a crash to fix).
     `tree`: every path at `base`, among which new files must find their place.
@@ -68,6 +68,7 @@ class ProposalRequest:
     tree: Callable[[], Collection[str]] = tuple
     stream: int = 0
     since: Callable[[int], Sequence[Attempt]] = lambda _number: ()
+    known_before: Callable[[], frozenset[str]] = frozenset
 
 
 class Proposer:
@@ -131,7 +132,7 @@ class _Conversation:
     def hold(self, cancelled: threading.Event) -> ProposalResult:
         """Ask, check, and ask again."""
         question = self.question
-        brief = replace(question.brief(), tried=question.tried().before)
+        brief = replace(question.brief(), tried=question.known_before())
         usage = Usage()
         warned: set[str] = set()
         self._say(f"\n── experiment {question.number} ──\n")
