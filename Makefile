@@ -9,10 +9,11 @@ QUICK := tests/session tests/logs tests/python_source tests/util tests/lab/test_
 	tests/researchers/test_retry_time.py tests/cockpit/test_status.py tests/test_layers.py
 NOT_QUICK := tests/session/test_failures.py tests/session/test_recorded.py tests/util/test_trees.py
 
-.PHONY: help env lock demo check quick test lint types imports lengths docs clean
+.PHONY: help env lock demo demo-cluster check quick test lint types imports lengths docs clean
 
 help:
 	@echo "make demo    install and open the cockpit on a small lab: no key, no GPU, no download"
+	@echo "make demo-cluster  the same, its runs on a Ray cluster of two nodes, all on this machine"
 	@echo "make test    install and run the whole test suite"
 	@echo "make check   lint, types, import contracts, file lengths"
 	@echo "make quick   make check, and the tests that start no engine and no terminal: under a minute"
@@ -36,6 +37,9 @@ lock:
 
 demo: env
 	@$(BIN)/autoresearch-tui demo $(ARGS)
+
+demo-cluster: env
+	@$(BIN)/autoresearch-tui demo --nodes 2 $(ARGS)
 
 check: env lint types imports lengths
 

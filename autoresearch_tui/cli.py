@@ -102,7 +102,22 @@ def _demo(arguments: argparse.Namespace) -> int:
         print(f"A new lab in {made}", file=sys.stderr)
     if arguments.researcher == "claude":
         _stand_in()
-    return _run_session(labs.open_lab(arguments.dir.resolve()), arguments, prepare=True)
+    lab = labs.open_lab(arguments.dir.resolve())
+    return _run_on_nodes(lab, arguments) if arguments.nodes else _run_session(lab, arguments, prepare=True)
+
+
+def _run_on_nodes(lab: Lab, arguments: argparse.Namespace) -> int:
+    """The demo on a cluster that begins and ends with it."""
+    from autoresearch_tui.cluster import requirements
+    from autoresearch_tui.cluster.local_nodes import local_nodes
+    from autoresearch_tui.preparing import lab_data
+
+    requirements.check_installed("of `--nodes`")
+    lab_data.prepare(lab)  # its nodes share this machine's data
+    print(f"Starting a cluster of {arguments.nodes} nodes on this machine ...", file=sys.stderr)
+    with local_nodes(arguments.nodes, os.environ) as address:
+        arguments.cluster = address
+        return _run_session(lab, arguments, prepare=False)
 
 
 def _stand_in() -> None:

@@ -189,6 +189,8 @@ def of_demo(words: Sequence[str]) -> argparse.Namespace:
     parser = _parser("demo")
     folder = Path("autoresearch-demo")
     parser.add_argument("dir", nargs="?", type=Path, default=folder, metavar="DIR", help=f"default: ./{folder}")
+    nodes = "execute the runs on a cluster of N nodes, made on this machine for the demo (needs the extra `cluster`)"
+    parser.add_argument("--nodes", type=_count, default=0, metavar="N", help=nodes)
     _add_session(parser)
     return parser.parse_args(words)
 

@@ -27,6 +27,16 @@ def ray_version() -> str:
 
 def check(address: str, environ: Mapping[str, str]) -> None:
     """Raises UserError if this machine lacks what it takes to use the cluster. Asks nothing of the network."""
+    check_installed(address)
+    head = address if address != cluster_address.AUTO else of_this_machine(environ)
+    if not head:
+        raise UserError(_NO_CLUSTER, "`ray start --head`, or name the head: host:port")
+    if (problem := security.problem(head, environ)) is not None:
+        raise problem
+
+
+def check_installed(address: str) -> None:
+    """Raises UserError without a Ray that is recent enough; `address` says for which cluster."""
     version = ray_version()
     if not version:
         raise UserError(f"the cluster {address}: Ray is not installed", INSTALL)
@@ -34,11 +44,6 @@ def check(address: str, environ: Mapping[str, str]) -> None:
     if numbers < OLDEST:
         needed = ".".join(map(str, OLDEST))
         raise UserError(f"the cluster {address}: Ray {version} is older than {needed}", INSTALL)
-    head = address if address != cluster_address.AUTO else of_this_machine(environ)
-    if not head:
-        raise UserError(_NO_CLUSTER, "`ray start --head`, or name the head: host:port")
-    if (problem := security.problem(head, environ)) is not None:
-        raise problem
 
 
 def of_this_machine(environ: Mapping[str, str]) -> str:

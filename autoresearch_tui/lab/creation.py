@@ -51,6 +51,13 @@ def assets() -> Path:
     return inside if inside.is_dir() else package.parent
 
 
+# What a run of the demo takes of a cluster's node.
+_ON_PROCESSORS = """
+[cluster]
+resources = { CPU = 1 }
+"""
+
+
 def init(folder: Path, template: str, *, demo: bool = False) -> Path:
     """Make a new lab in `folder`, which must not exist or be empty. Returns its resolved path.
 
@@ -103,7 +110,8 @@ def _fill_gpt(folder: Path, *, demo: bool) -> None:
     else:
         values |= {"budget": 300, "timeout": 600, "researcher": "claude", "mode": "ask"}
         values |= {"unattended": "hold", "after": 300}
-    (folder / "autoresearch.toml").write_text(_GPT_SETTINGS.format(**values), "utf-8")
+    on_processors = _ON_PROCESSORS if demo else ""
+    (folder / "autoresearch.toml").write_text(_GPT_SETTINGS.format(**values) + on_processors, "utf-8")
 
 
 def profile(name: str) -> tuple[str, str]:

@@ -1,0 +1,61 @@
+"""A cluster of CPU nodes, all on this machine: to see a session on one where there is none (`demo --nodes`)."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+
+from autoresearch_tui.cluster.seat import FOLDER
+from autoresearch_tui.util.errors import UserError
+
+# In a process of its own: this one is to have no Ray.
+_SERVE = "import sys; from autoresearch_tui.cluster.local_nodes import serve; serve(int(sys.argv[1]))"
+
+
+def serve(count: int) -> None:
+    """Start the nodes, print the head's address, and end all when standard input does."""
+    from ray.cluster_utils import Cluster
+
+    Path(tempfile.gettempdir(), "ray").mkdir(exist_ok=True)  # where Ray notes which cluster is the newest
+    # The head executes nothing; each node has room for one run that takes a processor.
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "node_name": "head"})
+    try:
+        for number in range(1, count + 1):
+            cluster.add_node(num_cpus=1, node_name=f"node-{number}")
+        sys.stdout.write(f"{cluster.address}\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+    finally:
+        cluster.shutdown()
+
+
+@contextlib.contextmanager
+def local_nodes(count: int, environ: MutableMapping[str, str]) -> Iterator[str]:
+    """The address of a cluster with so many nodes, which ends with the context; `environ` gets what reaches it.
+
+    It takes a token that is made here. Raises UserError if it cannot be started.
+    """
+    with tempfile.TemporaryDirectory(prefix="autoresearch-nodes-", ignore_cleanup_errors=True) as folder:
+        environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32), RAY_USAGE_STATS_ENABLED="0")
+        environ[FOLDER] = folder
+        with subprocess.Popen(
+            [sys.executable, "-c", _SERVE, str(count)],
+            env=dict(environ),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # ^C ends the session, and that ends the cluster
+            text=True,
+        ) as nodes:
+            assert nodes.stdin is not None and nodes.stdout is not None and nodes.stderr is not None
+            with nodes.stdin:
+                address = nodes.stdout.readline().strip()
+                if not address:
+                    last = nodes.stderr.read().strip().splitlines()[-1:]
+                    raise UserError(f"the nodes could not be started: {''.join(last) or 'Ray gives no reason'}")
+                yield address
