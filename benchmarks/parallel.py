@@ -49,7 +49,7 @@ SETTINGS = """\
 command = ["python", "train.py"]
 budget_seconds = {seconds}
 timeout_seconds = {timeout}
-devices = {devices}
+{devices}
 
 [researcher]
 kind = "command"
@@ -70,7 +70,9 @@ def make_lab(root: Path, chosen: argparse.Namespace) -> Path:
     (folder / "train.py").write_text(TRAIN.format(seconds=chosen.seconds, score=NEVER_KEPT))
     (folder / "prepare.py").write_text("MAX_SEQ_LEN = 8\n")
     (folder / "program.md").write_text("# Program\n\nKeep the machines busy.\n")
-    devices = json.dumps([str(number) for number in range(chosen.devices)])
+    devices = "devices = " + json.dumps([str(number) for number in range(chosen.devices)])
+    if getattr(chosen, "cluster", False):
+        devices = "[cluster]\nresources = { CPU = 1 }"
     values = {"seconds": chosen.seconds, "timeout": 10 * chosen.seconds + 60, "parallel": chosen.parallel}
     (folder / "autoresearch.toml").write_text(SETTINGS.format(agent=agent, devices=devices, **values))
     who = ["-c", "user.name=parallel", "-c", "user.email=parallel@localhost"]
