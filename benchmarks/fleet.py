@@ -1,12 +1,10 @@
-"""A session over many devices: what a cluster of them gives over one, and what a thousand cost the engine.
+"""A session over many devices: what a cluster of them gives over one.
 
 `python benchmarks/fleet.py cluster` starts a Ray cluster of four nodes with four stand-in devices each on this machine.
 Each run sleeps for 20 s, and a command-line agent that thinks for 10 s proposes, through the real command line, bridge,
 seats and supervisors; then the same on a cluster of one device. `--seconds 10 --thought 5` scales both.
 
-`python benchmarks/fleet.py thousand` replaces the executor by one of 1,000 devices whose runs end as if they took 300 s,
-with the real engine, git and journal: 20,000 experiments, and the time that the engine needs for each verdict, for the
-first thousand and for the last. `--json` for machines.
+`--json` for machines.
 """
 
 from __future__ import annotations
@@ -77,10 +75,10 @@ def cluster(chosen: argparse.Namespace) -> dict[str, float]:
 def main() -> None:
     """Run one part, and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("cluster", "thousand"))
+    parser.add_argument("part", choices=("cluster",))
     parser.add_argument("--seconds", type=float, default=20.0, help="of training for each experiment (default 20)")
     parser.add_argument("--thought", type=float, default=10.0, help="seconds that an answer takes (default 10)")
-    parser.add_argument("--experiments", type=int, default=0, help="how many (default: 128, or 20,000)")
+    parser.add_argument("--experiments", type=int, default=0, help="how many (default 128)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     chosen = parser.parse_args()
     began = time.monotonic()

@@ -8,43 +8,26 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, MutableMapping
-from pathlib import Path
 
 from autoresearch_tui.cluster.seat import FOLDER
 from autoresearch_tui.util.errors import UserError
 
 # In a process of its own: this one is to have no Ray.
-_SERVE = "import sys; from autoresearch_tui.cluster.local_nodes import serve; serve(*map(int, sys.argv[1:]))"
-
-
-def serve(count: int, places: int) -> None:
-    """Start the nodes, print the head's address, and end all when standard input does."""
-    from ray.cluster_utils import Cluster
-
-    Path(tempfile.gettempdir(), "ray").mkdir(exist_ok=True)  # where Ray notes which cluster is the newest
-    # The head executes nothing; each node has room for as many runs as `places`, which take a processor each.
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "node_name": "head"})
-    try:
-        for number in range(1, count + 1):
-            cluster.add_node(num_cpus=places, node_name=f"node-{number}")
-        sys.stdout.write(f"{cluster.address}\n")
-        sys.stdout.flush()
-        sys.stdin.read()
-    finally:
-        cluster.shutdown()  # type: ignore[no-untyped-call]
+_SERVER = "autoresearch_tui.cluster.node_server"
 
 
 @contextlib.contextmanager
 def local_nodes(count: int, environ: MutableMapping[str, str], places: int = 1) -> Iterator[str]:
     """The address of a cluster with so many nodes, which ends with the context; `environ` gets what reaches it.
 
-    A node has room for `places` runs that take a processor. The cluster takes a token that is made here. Raises UserError if it cannot be started.
+    A node has room for `places` runs that take a processor. The cluster takes a token that is made here. Raises
+    UserError if it cannot be started.
     """
     with tempfile.TemporaryDirectory(prefix="autoresearch-nodes-", ignore_cleanup_errors=True) as folder:
         environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32), RAY_USAGE_STATS_ENABLED="0")
         environ[FOLDER] = folder
         with subprocess.Popen(
-            [sys.executable, "-c", _SERVE, str(count), str(places)],
+            [sys.executable, "-m", _SERVER, str(count), str(places)],
             env=dict(environ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

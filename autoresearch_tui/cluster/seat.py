@@ -42,6 +42,8 @@ FOLDER = "AUTORESEARCH_NODES"
 PIECE_BYTES = 1 << 20
 ABANDONED_SECONDS = 900.0
 _LOOK_SECONDS = 15.0
+# How soon a run's end is told, and how often its log.
+_WAIT_SECONDS, _LOG_SECONDS = 0.05, 0.25
 _ATTEMPT, _PROPOSAL = "attempt", "proposal.json"
 _UNSAFE = re.compile(r"[^\w.-]")
 
@@ -152,8 +154,17 @@ class Seat:
             write(files.folder / _ATTEMPT, str(parcel.key.attempt))
             machine.start(experiment, files)
 
-    def progress(self, key: RunKey, log: int, referee_log: int) -> Progress:
-        """What is new of a run beyond these offsets, a piece of each file at most."""
+    def progress(self, key: RunKey, log: int, referee_log: int, seconds: float = 0.0) -> Progress:
+        """What is new of a run beyond these offsets, a piece of each file at most.
+
+        Waits up to so many `seconds` for the run's end, and less for something in its log.
+        """
+        files, began = self._run(key), time.monotonic()
+        while (waited := time.monotonic() - began) < seconds and not files.exit.exists():
+            grown = _size(files.log) > log or _size(files.referee_log) > referee_log
+            if self._attempt(files) != key.attempt or (grown and waited > _LOG_SECONDS):
+                break
+            time.sleep(_WAIT_SECONDS)
         self._called, self._last_run = time.monotonic(), key
         files = self._run(key)
         if self._attempt(files) != key.attempt:

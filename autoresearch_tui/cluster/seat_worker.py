@@ -22,7 +22,7 @@ from autoresearch_tui.session.ends import RunEnd
 from autoresearch_tui.util import trees
 from autoresearch_tui.util.atomic import partial, write
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 1.0
 LOAD_SECONDS = 2.0
 # A node is asked again whether it fits: its data may have been prepared meanwhile.
 REFUSED_SECONDS = 20.0
@@ -138,7 +138,7 @@ class SeatWorker:
                 if self._handle is None:
                     self._open()
                 self._look()
-                failures, pause = 0, POLL_SECONDS if self.admitted else REFUSED_SECONDS
+                failures, pause = 0, self._pause
             except (SeatLost, SeatRefused, OSError) as error:
                 if isinstance(error, SeatLost):
                     self._handle = None
@@ -147,6 +147,13 @@ class SeatWorker:
                 failures += 1
             self._wake.wait(pause)
             self._wake.clear()
+
+    @property
+    def _pause(self) -> float:
+        """Until the next look: a seat that executes a run has waited for it."""
+        if not self.admitted:
+            return REFUSED_SECONDS
+        return 0.0 if self._run is not None else POLL_SECONDS
 
     def _open(self) -> None:
         name = f"{self._spec.lab}/{self._spec.tag}/{self.device}"
@@ -177,7 +184,7 @@ class SeatWorker:
     def _bring_forward(self, run: Sent, files: RunFiles) -> None:
         assert self._handle is not None
         key = RunKey(run.number, run.attempt)
-        new: Progress = self._handle.call("progress", key, _size(files.log), _size(files.referee_log))
+        new: Progress = self._handle.call("progress", key, _size(files.log), _size(files.referee_log), POLL_SECONDS)
         if new.state == RunState.NOT_STARTED.value and not run.accepted:
             self._start(run, files)
             return
