@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
 
 from autoresearch_tui.cluster import security
-from autoresearch_tui.lab import cluster_address
+from autoresearch_tui.lab import cluster_address, ray_files
 from autoresearch_tui.util.errors import UserError
 
 INSTALL = "pip install 'autoresearch-tui[cluster]'"
@@ -53,9 +52,8 @@ def of_this_machine(environ: Mapping[str, str]) -> str:
     """
     found = environ.get("RAY_ADDRESS", "")
     if not found:
-        folder = Path(environ.get("RAY_TMPDIR") or environ.get("TMPDIR") or "/tmp", "ray")
         try:
-            found = (folder / "ray_current_cluster").read_text("utf-8", "replace").strip()
+            found = (ray_files.temporary(environ) / "ray_current_cluster").read_text("utf-8", "replace").strip()
         except OSError:
             return ""
     return "" if found == cluster_address.AUTO or cluster_address.problem(found) else found

@@ -14,15 +14,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import psutil
 
-from autoresearch_tui.lab import cluster_address
+from autoresearch_tui.lab import cluster_address, ray_files
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.secrets import is_api_key, is_secret
 
-MODE, TOKEN, TOKEN_FILE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+MODE, TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
 REMEDY = "`ray get-auth-token --generate`, one token for all nodes, and RAY_AUTH_MODE=token wherever Ray starts"
 _PROBE = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1]); print('open', flush=True)"
 _REFUSED, _LOOK_SECONDS = b"Unauthenticated", 0.05
@@ -40,18 +39,13 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
     return own
 
 
-def token_file(environ: Mapping[str, str]) -> Path:
-    """Where Ray looks for the token that is not in the environment."""
-    return Path(environ.get(TOKEN_FILE) or Path(environ.get("HOME") or Path.home(), ".ray", "auth_token"))
-
-
 def token_problem(environ: Mapping[str, str]) -> str:
     """Why there is no token to show to a cluster; empty if there is one."""
     if (mode := environ.get(MODE, "token").lower()) != "token":
         return f"{MODE} is `{mode}`, not `token`"
     if environ.get(TOKEN):
         return ""
-    path = token_file(environ)
+    path = ray_files.token_file(environ)
     try:
         return "" if path.read_text("utf-8", "replace").strip() else f"{path} is empty"
     except OSError as error:
@@ -83,7 +77,7 @@ def is_open(head: str, environ: Mapping[str, str], seconds: float = 15.0) -> boo
 
     A token on this side proves nothing: a cluster that wants none takes it without a word. Raises OSError.
     """
-    blank = {name: value for name, value in environment(environ).items() if name not in (TOKEN, TOKEN_FILE)}
+    blank = {name: value for name, value in environment(environ).items() if name not in (TOKEN, ray_files.TOKEN_FILE)}
     blank[MODE] = "disabled"
     command = [sys.executable, "-c", _PROBE, head]
     said = b""

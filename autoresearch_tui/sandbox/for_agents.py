@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from autoresearch_tui.lab import ray_files
 from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.runs.environment import environment
@@ -117,7 +118,8 @@ def of_lab(lab: Lab, repo: GitRepo, environ: Mapping[str, str]) -> AgentSandbox:
     shown = {name: path for name in (*chosen.home, *clouds) if (path := (home / name).resolve()).exists()}
     seen = known_agents.environment(chosen.command, environ, chosen.env)
     data = Path(environment(lab, lab.state_folder)["AUTORESEARCH_CACHE"])
-    hidden = tuple(dict.fromkeys((repo.git_folder, repo.common_folder, lab.state_folder.resolve(), data)))
+    own = (repo.git_folder, repo.common_folder, lab.state_folder.resolve(), data, *ray_files.private(environ))
+    hidden = tuple(dict.fromkeys(own))
     programs = [*dict.fromkeys(_readable(chosen.command, Search(seen, home, hidden)))]
     found = Policy(
         writable=(),

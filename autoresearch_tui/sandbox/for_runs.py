@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from autoresearch_tui.lab import devices
+from autoresearch_tui.lab import devices, ray_files
 from autoresearch_tui.lab.git import GitError, GitRepo
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.session_files import RunFiles
@@ -50,7 +50,7 @@ def of_lab(lab: Lab, repo: GitRepo, env: Mapping[str, str]) -> Policy:
     Readable: interpreters with their packages, the training command, and what the environment names (the data
     cache, the lab's own `run.env`). Raises UserError if that would show what must stay hidden.
     """
-    own = (repo.git_folder, repo.common_folder, lab.state_folder.resolve())
+    own = (repo.git_folder, repo.common_folder, lab.state_folder.resolve(), *ray_files.private(os.environ))
     data = (*scored_data.folders(lab, env), *scored_data.training(lab, env))
     hidden = tuple(dict.fromkeys((*own, *data)))
     try:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autoresearch_tui.lab import home
+from autoresearch_tui.lab import home, ray_files
 from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.session_files import STATE_FOLDER, RunFiles
@@ -108,7 +108,8 @@ class _Search:
         self._repo = repo
         self._top = repo.top()
         self._words = lab.settings.lab.share
-        self._hidden = (repo.git_folder, repo.common_folder, lab.state_folder.resolve())
+        own = (repo.git_folder, repo.common_folder, lab.state_folder.resolve())
+        self._hidden = (*own, *ray_files.private(os.environ))
         env = environment(lab, lab.state_folder)
         self._scored = (*scored_data.folders(lab, env), *scored_data.training(lab, env))
         self._beside: dict[str, Path] = {}

@@ -106,9 +106,14 @@ class Machines:
             self.port = probe.getsockname()[1]
 
     @property
+    def host(self) -> str:
+        """The head's address in the network of the nodes."""
+        return f"{self.network}.1"
+
+    @property
     def address(self) -> str:
         """The head's, as `--cluster` takes it."""
-        return f"{self.network}.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def environ(self) -> dict[str, str]:
@@ -148,6 +153,7 @@ class Machines:
         if self.head is not None:
             _let_go(self.head)
             self.head = None
+            (self.folder / "ray" / "ray_current_cluster").unlink(missing_ok=True)  # Ray believes it over everything
 
     def boot(self, name: str) -> None:
         """A node without Ray."""

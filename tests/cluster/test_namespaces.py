@@ -1,18 +1,27 @@
-"""The cluster that other tests run on: its machines share no disk, want a token, and leave nothing behind."""
+"""A real cluster in namespaces: its machines share no disk, it wants a token, no run reaches it, nothing stays."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from autoresearch_tui.cluster import security
+from autoresearch_tui.engine.loop import Engine
+from autoresearch_tui.engine.session import Session
+from autoresearch_tui.lab import paths as labs
+from autoresearch_tui.util.errors import UserError
 from tests.cluster import namespaces
+from tests.conftest import SETTINGS, TRAIN
+from tests.engine.test_loop import Script
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(bool(namespaces.why_not()), reason=namespaces.why_not())
@@ -37,6 +46,45 @@ affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
 for name in ("one", "two"):
     writer = Writer.options(name=name, lifetime="detached", scheduling_strategy=affinity(nodes[name], soft=False))
     print(json.dumps(ray.get(writer.remote().write.remote(f"on {name}"))), flush=True)
+"""
+# A driver, and an actor of its own on the head.
+ON_HEAD = """
+import sys, ray
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+@ray.remote(num_cpus=0)
+class Actor:
+    def up(self):
+        return "up"
+actor = Actor.remote()
+print(ray.get(actor.up.remote()), flush=True)
+sys.stdin.read()
+"""
+# Prints what it can reach of all this.
+INTRUDER = """
+import json, os, socket, stat
+reached = []
+def attempt(name, work):
+    try:
+        work()
+        reached.append(name)
+    except OSError:
+        pass
+def connect(family, address):
+    with socket.socket(family, socket.SOCK_STREAM) as end:
+        end.settimeout(5)
+        end.connect(address)
+for port in {ports}:
+    for host in {hosts}:
+        attempt(f"tcp {{host}}:{{port}}", lambda: connect(socket.AF_INET, (host, port)))
+        attempt(f"tcp6 {{host}}:{{port}}", lambda: connect(socket.AF_INET6, ("::ffff:" + host, port)))
+for path in {sockets}:
+    attempt("unix " + path, lambda: connect(socket.AF_UNIX, path))
+for path in {files}:
+    attempt("file " + path, lambda: open(path, "rb").read(1))
+for number in os.listdir("/proc/self/fd"):
+    attempt("inherited " + number, lambda: stat.S_ISSOCK(os.stat(int(number)).st_mode) or os.stat("/no such file"))
+reached += ["env " + name for name in os.environ if "RAY" in name]
+print(json.dumps([name for name in reached if "AUTORESEARCH" not in name]))
 """
 KILLED = """
 import sys
@@ -77,6 +125,58 @@ def test_what_a_node_writes_no_other_machine_sees(cluster: namespaces.Machines) 
         assert cluster.on(name, ["cat", path]) == f"on {name}"
     assert not Path(path).exists()
     assert cluster.on("one", ["ls", "/tmp"]).split() == [cluster.folder.name, "home"]
+
+
+def test_no_run_reaches_the_cluster_or_sees_of_it(
+    cluster: namespaces.Machines, new_lab: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**cluster.environ, "RAY_AUTH_TOKEN": cluster.token}.items():
+        monkeypatch.setenv(name, value)
+    with in_use(cluster) as (ports, sockets, files):
+        code = INTRUDER.format(ports=ports, sockets=sockets, files=files, hosts=["127.0.0.1", cluster.host])
+        plain = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        open_ = set(json.loads(plain.stdout))
+        # Outside of the sandbox all of it works.
+        assert open_ >= {f"tcp {cluster.host}:{port}" for port in ports} | {f"unix {path}" for path in sockets}
+        assert open_ >= {f"file {path}" for path in files} | {"env RAY_AUTH_TOKEN"}
+        shown = f'env = {{ SCRATCH = "{cluster.folder}", TOKEN = "{cluster.folder}/token" }}\n'
+        lab = new_lab(settings=SETTINGS.replace("budget", shown + "budget"), train=code + TRAIN)
+        assert Engine(Session(labs.find(lab), "t"), Script(), headless=True, rows=1).run() == "finished"
+        log = (lab / ".autoresearch/t/runs/0000/run.log").read_text()
+    assert log.splitlines()[0] == "[]"
+    assert "val_bpb:" in log
+
+
+@contextlib.contextmanager
+def in_use(cluster: namespaces.Machines) -> Iterator[tuple[list[int], list[str], list[str]]]:
+    """The ports, sockets and files of a head with a driver and an actor on it."""
+    env = {**os.environ, **cluster.environ}
+    command = [sys.executable, "-c", ON_HEAD, cluster.address]
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None and cluster.head is not None
+        assert driver.stdout.readline() == "up\n"
+        tree = [psutil.Process(driver.pid), *psutil.Process(cluster.head.pid).children(recursive=True)]
+        heard = {
+            each.laddr.port: p.name() for p in tree for each in p.net_connections("tcp") if each.status == "LISTEN"
+        }
+        assert {"gcs_server", "raylet"} <= set(heard.values()) and any("Actor" in name for name in heard.values())
+        session = cluster.folder / "ray" / "session_latest"
+        sockets = [str(path) for path in (session / "sockets").iterdir()]
+        assert len(sockets) == 2
+        yield [*heard], sockets, [str(cluster.folder / "token"), str(session / "logs" / "raylet.out")]
+        driver.stdin.close()
+
+
+def test_a_cluster_that_wants_a_token_is_told_from_one_that_does_not(cluster: namespaces.Machines) -> None:
+    assert security.is_open(cluster.address, cluster.environ) is False
+    security.refuse_open(cluster.address, cluster.environ)
+    cluster.end_head()
+    cluster.start_head(RAY_AUTH_MODE="disabled")
+    assert security.is_open(cluster.address, cluster.environ) is True
+    with pytest.raises(UserError, match="can be reached by others and wants no token; `ray get-auth-token"):
+        security.refuse_open(cluster.address, cluster.environ)
+    # Ray itself says nothing about the token that nobody asked for.
+    assert drive(cluster, "import ray, sys; ray.init(sys.argv[1]); print(len(ray.nodes()))").stdout == "1\n"
 
 
 def test_a_killed_test_leaves_no_process_of_a_node(tmp_path: Path) -> None:

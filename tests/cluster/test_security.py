@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from autoresearch_tui.cluster import requirements, security
 from autoresearch_tui.util.errors import UserError
-from tests.cluster import namespaces
 
 HEAD = "10.0.0.1:6379"
 WITH_TOKEN = {"RAY_AUTH_TOKEN": "a" * 32}
-needs_namespaces = pytest.mark.skipif(bool(namespaces.why_not()), reason=namespaces.why_not())
 
 
 @pytest.mark.parametrize(
@@ -65,26 +59,3 @@ def test_a_driver_has_a_token_and_none_of_the_users_keys() -> None:
 def test_nothing_answers_at_an_address_where_nothing_is() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert security.is_open(f"127.0.0.1:{silent.getsockname()[1]}", {}, seconds=2) is None
-
-
-@pytest.fixture(scope="module")
-def closed() -> Iterator[namespaces.Machines]:
-    """A head that wants a token, and no nodes."""
-    with namespaces.machines(()) as made:
-        yield made
-
-
-@needs_namespaces
-def test_a_cluster_that_wants_a_token_is_told_from_one_that_does_not(closed: namespaces.Machines) -> None:
-    assert security.is_open(closed.address, closed.environ) is False
-    security.refuse_open(closed.address, closed.environ)
-    closed.end_head()
-    closed.start_head(RAY_AUTH_MODE="disabled")
-    assert security.is_open(closed.address, closed.environ) is True
-    with pytest.raises(UserError, match="can be reached by others and wants no token; `ray get-auth-token"):
-        security.refuse_open(closed.address, closed.environ)
-    # Ray itself says nothing about the token that nobody asked for.
-    code = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False); print(len(ray.nodes()))"
-    env = {**os.environ, **closed.environ}
-    done = subprocess.run([sys.executable, "-c", code, closed.address], env=env, capture_output=True, check=True)
-    assert done.stdout == b"1\n"
