@@ -154,6 +154,10 @@ def _prepare(arguments: argparse.Namespace) -> int:
     if arguments.num_shards:
         words += ["--num-shards", str(arguments.num_shards)]
     lab = labs.find(arguments.lab)
+    if arguments.nodes or arguments.cluster:
+        from autoresearch_tui.launch import nodes
+
+        return nodes.prepare(lab, arguments.cluster or "", words)
     print(lab_data.prepare(lab, words))
     if chosen and chosen != lab.settings.run.env.get("AUTORESEARCH_DATA"):
         from autoresearch_tui.lab.settings_file import remember

@@ -212,6 +212,8 @@ def of_prepare(words: Sequence[str]) -> argparse.Namespace:
     _add_lab(parser)
     parser.add_argument("--data", metavar="climbmix|embedded|PATH", help="default: what the lab is set to")
     parser.add_argument("--num-shards", type=_count, metavar="N", help="training shards to fetch (climbmix)")
+    parser.add_argument("--nodes", action="store_true", help="prepare all nodes of the lab's cluster, side by side")
+    parser.add_argument("--cluster", type=_cluster, metavar="ADDRESS", help="with --nodes: another than the lab's")
     return parser.parse_args(words)
 
 

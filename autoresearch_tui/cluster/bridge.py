@@ -137,7 +137,7 @@ class Bridge:
         with self._guard:
             for node in nodes:
                 self._missing.pop(node.name, None)
-                for place in range(_places(node, self._spec.resources)):
+                for place in range(node.places(self._spec.resources)):
                     self._seat(node, place)
             for device, worker in list(self._workers.items()):
                 if worker.node.name not in there and self._is_gone(worker.node.name, now):
@@ -249,11 +249,6 @@ class Bridge:
 
     def _sent(self, number: int) -> Sent | None:
         return Sent.read(self._run(number))
-
-
-def _places(node: Node, resources: Mapping[str, float]) -> int:
-    """How many runs a node has room for at once."""
-    return int(min((node.resources.get(name, 0) // share for name, share in resources.items() if share), default=0))
 
 
 def main(words: list[str]) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autoresearch_tui.cluster.preparer import Preparer
 from autoresearch_tui.cluster.seat import Seat
 from autoresearch_tui.util.text import clean_line
 
@@ -41,6 +42,10 @@ class Node:
     id: str
     resources: Mapping[str, float]
     leaving: str = ""
+
+    def places(self, wanted: Mapping[str, float]) -> int:
+        """How many runs it has room for at once, each of which takes as much as `wanted`."""
+        return int(min((self.resources.get(name, 0) // share for name, share in wanted.items() if share), default=0))
 
 
 class Cluster:
@@ -113,6 +118,17 @@ class Cluster:
         except Exception as error:
             raise SeatLost(_in_a_line(error)) from None
         return SeatHandle(self._ray, actor)
+
+    def preparer(self, node: Node, lab: str) -> SeatHandle:
+        """What prepares the lab on the node; it ends with this process. Raises SeatLost."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        try:
+            there = NodeAffinitySchedulingStrategy(node.id, soft=False)
+            actor = self._ray.remote(Preparer).options(num_cpus=0, max_concurrency=2, scheduling_strategy=there)
+            return SeatHandle(self._ray, actor.remote(node.name, lab))
+        except Exception as error:
+            raise SeatLost(_in_a_line(error)) from None
 
 
 class SeatHandle:

@@ -10,7 +10,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,26 +65,39 @@ class Check:
         return clean_line(str(next(reports, {}).get("data", "")))
 
 
-def prepare(lab: Lab, arguments: Sequence[str] = ()) -> str:
-    """Make a lab ready, with progress on stderr; nothing happens where there is nothing to do. Returns what was done.
+Report = Mapping[str, object]
+"""A step of preparing: `stage`, how much of it is `done` of the `total`, in which `unit`; or a `note`."""
 
-    Raises UserError with the preparer's last line.
+
+def prepare(lab: Lab, arguments: Sequence[str] = (), tell: Callable[[Report], None] | None = None) -> str:
+    """Make a lab ready; nothing happens where there is nothing to do. Returns what was done.
+
+    Progress goes to `tell`, by default to stderr. Raises UserError with the preparer's last line.
     """
     path = preparer(lab)
     if path is None:
         from autoresearch_tui.preparing import reference_data
 
-        return reference_data.prepare(lab, arguments)
+        say = partial(_tell_line, tell) if tell is not None else None
+        return reference_data.prepare(lab, arguments, say)
     process = _start(lab, path, ("--json", *arguments))
     assert process.stdout is not None and process.stderr is not None
     with process.stderr, process.stdout:
-        _draw(_reports(process.stdout))
+        if tell is None:
+            _draw(_reports(process.stdout))
+        else:
+            for report in _reports(process.stdout):
+                tell(report)
         errors = process.stderr.read()
     if process.wait() != 0:
         lines = errors.strip().splitlines()
         raise UserError(clean_line(lines[-1]) if lines else f"{path}: ended with exit code {process.returncode}")
     _find_copies(lab)
     return "Data and tokenizer are ready."
+
+
+def _tell_line(tell: Callable[[Report], None], line: str) -> None:
+    tell({"stage": "note", "note": line})
 
 
 def _find_copies(lab: Lab) -> None:
@@ -110,7 +124,7 @@ def _start(lab: Lab, path: Path, arguments: Sequence[str]) -> subprocess.Popen[s
     )
 
 
-def _reports(lines: Iterator[str]) -> Iterator[Mapping[str, object]]:
+def _reports(lines: Iterator[str]) -> Iterator[Report]:
     for line in lines:
         try:
             report = json.loads(line)
@@ -120,7 +134,7 @@ def _reports(lines: Iterator[str]) -> Iterator[Mapping[str, object]]:
             yield report
 
 
-def _draw(reports: Iterator[Mapping[str, object]]) -> None:
+def _draw(reports: Iterator[Report]) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -140,7 +154,7 @@ def _draw(reports: Iterator[Mapping[str, object]]) -> None:
             _show(progress, tasks, report)
 
 
-def _show(progress: Progress, tasks: dict[str, TaskID], report: Mapping[str, object]) -> None:
+def _show(progress: Progress, tasks: dict[str, TaskID], report: Report) -> None:
     stage = clean_line(str(report.get("stage", "")))
     total, done = (report.get(key) for key in ("total", "done"))
     if not stage or stage == "done" or not isinstance(total, int | float) or not isinstance(done, int | float):

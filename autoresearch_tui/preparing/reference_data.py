@@ -12,7 +12,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from autoresearch_tui.lab import discovery, home
@@ -22,6 +22,7 @@ from autoresearch_tui.lab.session_files import STATE_FOLDER
 from autoresearch_tui.python_source.values import Module, Modules, Unknown
 from autoresearch_tui.runs.environment import check_command, training_command
 from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.text import clean_line
 
 _PROOF = "prepared.json"
 _TOKENIZER_BYTES = 64 << 20
@@ -228,9 +229,12 @@ def has_nvidia() -> bool:
     return any(Path("/dev").glob("nvidia[0-9]*"))
 
 
-def prepare(lab: Lab, arguments: Sequence[str]) -> str:
+Say = Callable[[str], None]
+
+
+def prepare(lab: Lab, arguments: Sequence[str], say: Say | None = None) -> str:
     """The lab's own environment, preparer and kernels, as its human would make them: with the network, in this
-    terminal. Returns what there is to say of it.
+    terminal. Returns what there is to say of it. `say`: what takes each line that a terminal would show.
 
     Raises UserError.
     """
@@ -243,7 +247,7 @@ def prepare(lab: Lab, arguments: Sequence[str]) -> str:
     words = training_command(lab)
     by_uv = Path(words[0]).name == "uv"
     if lacked and not (by_uv and path is not None):
-        _make_environment(lab)
+        _make_environment(lab, say)
         words = training_command(lab)
     ran = path is not None and bool(
         missing(lab, os.environ) or arguments or unproven(lab, os.environ) or (lacked and by_uv)
@@ -253,12 +257,12 @@ def prepare(lab: Lab, arguments: Sequence[str]) -> str:
         words[:script] if by_uv or len(words[:script]) == 1 else (words[0],) if _is_python(words[0]) else ("python",)
     )
     if ran and path is not None:
-        _run(lab, [*before, str(path.relative_to(lab.root)), *arguments])
+        _run(lab, [*before, str(path.relative_to(lab.root)), *arguments], say)
         _prove(lab, path)
     kernels = missing_kernels(lab, os.environ)
     if kernels and has_nvidia():
         python = [] if _is_python(words[0]) else ["python"]
-        _run(lab, [*before, *python, "-c", _FETCH, *kernels])
+        _run(lab, [*before, *python, "-c", _FETCH, *kernels], say)
     check_command(lab)
     if lacking := problem(lab, os.environ):
         raise UserError(f"{lab.root}: {lacking.partition(';')[0]}")
@@ -272,24 +276,52 @@ def _is_python(program: str) -> bool:
     return re.fullmatch(r"python[\d.]*", Path(program).name) is not None
 
 
-def _make_environment(lab: Lab) -> None:
+def _make_environment(lab: Lab, say: Say | None) -> None:
     """`.venv`, from the project or the list of requirements. Raises UserError."""
     if (lab.root / "pyproject.toml").is_file():
-        _run(lab, ["uv", "sync"])
+        _run(lab, ["uv", "sync"], say)
         return
-    _run(lab, [sys.executable, "-m", "venv", ".venv"])
-    _run(lab, [".venv/bin/python", "-m", "pip", "install", "-r", "requirements.txt"])
+    _run(lab, [sys.executable, "-m", "venv", ".venv"], say)
+    _run(lab, [".venv/bin/python", "-m", "pip", "install", "-r", "requirements.txt"], say)
 
 
-def _run(lab: Lab, command: Sequence[str]) -> None:
+def _run(lab: Lab, command: Sequence[str], say: Say | None) -> None:
     shown = " ".join(word for word in command if "\n" not in word)
-    sys.stderr.write(f"{lab.root}: {shown}\n")
+    last = ""
     environ = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     if lab.venv is not None:
         environ["PATH"] = f"{lab.venv / 'bin'}{os.pathsep}{environ.get('PATH', '')}"
     try:
-        done = subprocess.run(list(command), cwd=lab.root, env=environ, check=False)
+        if say is None:
+            sys.stderr.write(f"{lab.root}: {shown}\n")
+            code = subprocess.run(list(command), cwd=lab.root, env=environ, check=False).returncode
+        else:
+            say(shown)
+            code, last = _watched(lab, command, environ, say)
     except OSError as error:
         raise UserError(f"{lab.root}: `{shown}` cannot be run: {error.strerror}", f"install {command[0]}") from None
-    if done.returncode != 0:
-        raise UserError(f"{lab.root}: `{shown}` ended with exit code {done.returncode}", "what it said stands above")
+    if code != 0:
+        ended = f"{lab.root}: `{shown}` ended with exit code {code}"
+        raise UserError(f"{ended}: {last}") if say is not None else UserError(ended, "what it said stands above")
+
+
+def _watched(lab: Lab, command: Sequence[str], environ: Mapping[str, str], say: Say) -> tuple[int, str]:
+    """Run it without a terminal, each of its lines said. Returns its exit code and last line. Raises OSError."""
+    process = subprocess.Popen(
+        list(command),
+        cwd=lab.root,
+        env={**environ, "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,  # what is rewritten in place, as progress bars are, counts as lines
+        errors="replace",
+    )
+    assert process.stdout is not None
+    last = ""
+    with process.stdout:
+        for line in process.stdout:
+            if text := clean_line(line.strip()):
+                last = text
+                say(text)
+    return process.wait(), last

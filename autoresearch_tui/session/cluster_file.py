@@ -39,11 +39,16 @@ class DeviceLoad(Frozen):
 
 
 class NodeProgress(Frozen):
-    """A node that is being made ready, checked or waited for: `doing` in a few words, `share` of it from 0 to 1."""
+    """A node that is being made ready, checked or waited for: `doing` in a few words, `share` of it from 0 to 1.
+
+    `problem`: why that failed, and empty while it has not; `ready`: it is over.
+    """
 
     node: str
     doing: str
     share: float | None = None
+    problem: str = ""
+    ready: bool = False
 
 
 class ClusterNow(Frozen):

@@ -1,0 +1,102 @@
+"""Has every node of a cluster prepare itself: a child process of `prepare --nodes`, for it holds the connection.
+
+It prints one NodeProgress a line, as JSON, and ends when all are through, or its standard input ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autoresearch_tui.cluster import node_lab
+from autoresearch_tui.cluster.node_lab import LabParcel
+from autoresearch_tui.cluster.protocol import line
+from autoresearch_tui.cluster.ray_driver import Cluster, ClusterUnreachable, Node, SeatLost, SeatRefused
+from autoresearch_tui.lab import paths as labs
+from autoresearch_tui.lab.git import GitError, GitRepo
+from autoresearch_tui.util.errors import UserError
+
+POLL_SECONDS = 0.5
+SILENT_SECONDS = 60.0
+_BEGIN_SECONDS = 300.0
+
+
+class Preparing:
+    """One node, in a thread."""
+
+    def __init__(self, cluster: Cluster, node: Node, lab: str, parcel: LabParcel) -> None:
+        self._cluster, self._node, self._lab, self._parcel = cluster, node, lab, parcel
+        self._told: Mapping[str, Any] = {}
+        self.thread = threading.Thread(target=self._work, name=node.name)
+
+    def _work(self) -> None:
+        self._tell({"doing": "waits for its node", "share": None, "problem": "", "ready": False})
+        try:
+            handle = self._cluster.preparer(self._node, self._lab)
+            handle.call("begin", self._parcel, seconds=_BEGIN_SECONDS)
+            heard = time.monotonic()
+            while not (self._told["ready"] or self._told["problem"]):
+                time.sleep(POLL_SECONDS)
+                try:
+                    self._tell(handle.call("progress"))
+                    heard = time.monotonic()
+                except SeatLost:
+                    if time.monotonic() - heard > SILENT_SECONDS:
+                        raise
+        except (SeatLost, SeatRefused) as error:
+            self._tell({**self._told, "problem": f"its node does not answer: {error}"})
+
+    def _tell(self, now: Mapping[str, Any]) -> None:
+        if now != self._told:
+            self._told = now
+            _say({"node": self._node.name, **now})
+
+
+_speaking = threading.Lock()
+
+
+def _say(message: Mapping[str, Any]) -> None:
+    with _speaking:
+        sys.stdout.buffer.write(line(message))
+        sys.stdout.buffer.flush()
+
+
+def _until_the_parent_goes() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+def main(words: list[str]) -> None:
+    """`words`: address, the lab's folder, and what a run takes as JSON. Ends the process."""
+    address, root, resources = words[0], Path(words[1]), json.loads(words[2])
+    out = os.dup(1)
+    os.dup2(2, 1)  # whatever Ray prints is no message of ours
+    sys.stdout = os.fdopen(out, "w")
+    threading.Thread(target=_until_the_parent_goes, daemon=True).start()
+    try:
+        lab = labs.open_lab(root)
+        repo = GitRepo(root)
+        parcel, name = node_lab.parcel(lab, repo, repo.head()), node_lab.name(lab, repo)
+        cluster = Cluster(address)
+        nodes = [node for node in cluster.nodes() if node.places(resources)]
+        if not nodes:
+            wanted = ", ".join(f"{each} = {count:g}" for each, count in resources.items())
+            _say({"error": f"no node has room for a run, which takes {wanted} (`cluster.resources`)"})
+        preparing = [Preparing(cluster, node, name, parcel) for node in nodes]
+        for each in preparing:
+            each.thread.start()
+        for each in preparing:
+            each.thread.join()
+    except (ClusterUnreachable, UserError, GitError, OSError) as error:
+        _say({"error": str(error)})
+    os._exit(0)  # Ray's own end takes seconds
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,60 @@
+"""Prepares every node of a cluster, and tells how far each is. The connection is a child process's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator
+
+from autoresearch_tui.cluster import requirements
+from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.session.cluster_file import NodeProgress
+from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.text import clean_line
+
+
+def prepare_nodes(lab: Lab, address: str) -> Generator[NodeProgress]:
+    """Have all nodes on which a run fits prepare themselves, side by side; each step of each, until all are through.
+
+    A node's last step is `ready`, or has a `problem`. Raises UserError if the cluster cannot be reached. When the
+    iterator is closed, the nodes stop; what they have made stays, and the next time continues there.
+    """
+    requirements.check(address, os.environ)
+    words = [address, str(lab.root), json.dumps(dict(lab.settings.cluster.resources))]
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            [sys.executable, "-m", "autoresearch_tui.cluster.prepare_bridge", *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            start_new_session=True,  # ^C is for this process, and then the pipe ends
+        ) as process,
+    ):
+        assert process.stdin is not None and process.stdout is not None
+        open_nodes: dict[str, NodeProgress] = {}
+        with process.stdin, process.stdout:
+            for text in process.stdout:
+                said = json.loads(text)
+                if "error" in said:
+                    raise UserError(f"the cluster {address}: {clean_line(said['error'])}")
+                step = _cleaned(NodeProgress(**said))
+                open_nodes[step.node] = step
+                yield step
+        if not open_nodes:
+            errors.seek(0)
+            last = errors.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+            raise UserError(f"the cluster {address}: {clean_line(''.join(last)) or 'the connection was lost'}")
+        for step in open_nodes.values():
+            if not (step.ready or step.problem):
+                yield NodeProgress(step.node, step.doing, step.share, "the connection was lost")
+
+
+def _cleaned(step: NodeProgress) -> NodeProgress:
+    """A node's words are data."""
+    texts = (clean_line(step.node), clean_line(step.doing))
+    return NodeProgress(*texts, step.share, clean_line(step.problem), step.ready)

@@ -1,0 +1,76 @@
+"""`prepare --nodes`: how far each node of the cluster is, in the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from autoresearch_tui.lab.cluster_address import NONE
+from autoresearch_tui.lab.paths import Lab
+from autoresearch_tui.session.cluster_file import NodeProgress
+from autoresearch_tui.util.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_WIDTH = 48
+
+
+def prepare(lab: Lab, address: str, arguments: Sequence[str] = ()) -> int:
+    """Prepare all nodes of the cluster: of `address`, or of the lab. Returns the exit code: 1 if one of them failed.
+
+    `arguments`: what else was asked for, which no node can be told. Raises UserError.
+    """
+    from autoresearch_tui.cluster.prepare_nodes import prepare_nodes
+
+    address = address or lab.settings.cluster.address
+    if not address or address == NONE:
+        raise UserError(f"{lab.root}: no cluster is named", "set `cluster.address`, or give --cluster host:port")
+    if arguments:
+        raise UserError(
+            f"{arguments[0]}: nodes prepare what the lab's settings say", "set AUTORESEARCH_DATA in `run.env`"
+        )
+    with contextlib.closing(prepare_nodes(lab, address)) as steps:
+        return show(steps)
+
+
+def show(steps: Iterator[NodeProgress]) -> int:
+    """A bar for each node on stderr while it goes on; what came of it on stdout. Returns the exit code."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.fields[node]}", markup=False),
+        BarColumn(bar_width=20),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    last: dict[str, NodeProgress] = {}
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        tasks: dict[str, TaskID] = {}
+        for step in steps:
+            _draw(progress, tasks, step)
+            last[step.node] = step
+    failed = [step for step in last.values() if step.problem]
+    for step in failed:
+        sys.stderr.write(f"autoresearch-tui: {step.node}: {step.problem}\n")
+    ready = sum(step.ready for step in last.values())
+    sys.stdout.write(f"{ready} of {len(last)} nodes are ready.\n")
+    return 1 if failed else 0
+
+
+def _draw(progress: Progress, tasks: dict[str, TaskID], step: NodeProgress) -> None:
+    if step.node not in tasks:
+        tasks[step.node] = progress.add_task("", total=None, node=step.node)
+    task = tasks[step.node]
+    said = step.problem or step.doing
+    known = step.share is not None
+    progress.update(
+        task, description=said if len(said) <= _WIDTH else f"{said[: _WIDTH - 1]}…", total=1.0 if known else None
+    )
+    progress.update(task, completed=step.share or 0.0)
+    if step.problem or step.ready:
+        progress.stop_task(task)
