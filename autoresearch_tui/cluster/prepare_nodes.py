@@ -9,7 +9,8 @@ import sys
 import tempfile
 from collections.abc import Generator
 
-from autoresearch_tui.cluster import requirements
+from autoresearch_tui.cluster import requirements, security
+from autoresearch_tui.lab import cluster_address
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.session.cluster_file import NodeProgress
 from autoresearch_tui.util.errors import UserError
@@ -19,10 +20,12 @@ from autoresearch_tui.util.text import clean_line
 def prepare_nodes(lab: Lab, address: str) -> Generator[NodeProgress]:
     """Have all nodes on which a run fits prepare themselves, side by side; each step of each, until all are through.
 
-    A node's last step is `ready`, or has a `problem`. Raises UserError if the cluster cannot be reached. When the
+    A node's last step is `ready`, or has a `problem`. Raises UserError if the cluster cannot be used, OSError. When the
     iterator is closed, the nodes stop; what they have made stays, and the next time continues there.
     """
     requirements.check(address, os.environ)
+    head = address if address != cluster_address.AUTO else requirements.of_this_machine(os.environ)
+    security.refuse_open(head, os.environ)
     words = [address, str(lab.root), json.dumps(dict(lab.settings.cluster.resources))]
     with (
         tempfile.TemporaryFile() as errors,
@@ -31,7 +34,7 @@ def prepare_nodes(lab: Lab, address: str) -> Generator[NodeProgress]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            env={**security.environment(os.environ), "PYTHONSAFEPATH": "1"},
             start_new_session=True,  # ^C is for this process, and then the pipe ends
         ) as process,
     ):

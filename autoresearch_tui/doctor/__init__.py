@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from autoresearch_tui.doctor import compute, lab_checks, machine, report, terminal
+from autoresearch_tui.doctor import cluster, compute, lab_checks, machine, report, terminal
 from autoresearch_tui.doctor.item import Item, warning
 from autoresearch_tui.doctor.repair import repair as repair_journals
 from autoresearch_tui.lab import paths as labs
@@ -68,6 +68,7 @@ def _lab_checks(lab: Lab, environ: Mapping[str, str]) -> list[tuple[str, Check]]
         ("shared", lambda: lab_checks.beside(lab)),
         ("referee", lambda: lab_checks.referee(lab)),
         ("kernels", lambda: lab_checks.kernels(lab, environ)),
+        ("cluster", lambda: cluster.check(lab, environ)),
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -49,16 +50,17 @@ def show(steps: Iterator[NodeProgress]) -> int:
         TextColumn("{task.description}", markup=False),
     )
     last: dict[str, NodeProgress] = {}
+    first = list(itertools.islice(steps, 1))  # if there is none, nothing is drawn before the error's line
     with Progress(*columns, console=Console(stderr=True)) as progress:
         tasks: dict[str, TaskID] = {}
-        for step in steps:
+        for step in itertools.chain(first, steps):
             _draw(progress, tasks, step)
             last[step.node] = step
     failed = [step for step in last.values() if step.problem]
     for step in failed:
         sys.stderr.write(f"autoresearch-tui: {step.node}: {step.problem}\n")
     ready = sum(step.ready for step in last.values())
-    sys.stdout.write(f"{ready} of {len(last)} nodes are ready.\n")
+    sys.stdout.write(f"Nodes that are ready: {ready} of {len(last)}.\n")
     return 1 if failed else 0
 
 

@@ -1,0 +1,30 @@
+"""A cluster as it answers now, as one JSON object: for the doctor, in a process of its own.
+
+python -m autoresearch_tui.cluster.probe ADDRESS RESOURCES
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from autoresearch_tui.cluster.ray_driver import Cluster, ClusterUnreachable
+
+
+def probe(address: str, resources: Mapping[str, float]) -> dict[str, Any]:
+    """How many `nodes` are alive, and how many runs have `places` there; `error` if it cannot be joined."""
+    try:
+        nodes = Cluster(address).nodes()
+    except ClusterUnreachable as error:
+        return {"error": str(error)}
+    return {"nodes": len(nodes), "places": sum(node.places(resources) for node in nodes)}
+
+
+if __name__ == "__main__":
+    out = os.dup(1)
+    os.dup2(2, 1)  # whatever Ray prints is no answer of ours
+    os.write(out, json.dumps(probe(sys.argv[1], json.loads(sys.argv[2]))).encode())
+    os._exit(0)  # Ray's own end takes seconds
