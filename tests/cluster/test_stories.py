@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,7 +13,8 @@ import pytest
 from autoresearch_tui.engine.gate import BASELINE
 from autoresearch_tui.session.state import State
 from tests.cluster.local import CLUSTER_SETTINGS, LocalCluster, local_cluster
-from tests.conftest import SETTINGS, make_lab
+from tests.cluster.test_prepare import PREPARE
+from tests.conftest import SETTINGS, git, make_lab
 from tests.faults.engines import Engines
 from tests.history import problems, state_of
 
@@ -55,3 +59,23 @@ def test_each_device_runs_a_baseline_before_any_proposal(cluster: LocalCluster, 
         log = (lab / f".autoresearch/t/runs/{experiment.name}/run.log").read_bytes()
         there = cluster.run(experiment.device[0], "session", experiment.number) / "run.log"
         assert log == there.read_bytes()
+
+
+def test_a_node_that_lacks_the_data_is_named_and_not_used(cluster: LocalCluster, engines: Engines) -> None:
+    lab = make_lab(cluster.folder / "prepared", QUICK)
+    (lab / "prepare.py").write_text(PREPARE)
+    git(lab, "commit", "--quiet", "--all", "--message=data")
+    done = subprocess.run(
+        [sys.executable, "-m", "autoresearch_tui", "prepare", str(lab), "--nodes", "--cluster", cluster.address],
+        env={**os.environ, **cluster.environ}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "Nodes that are ready: 2 of 2.\n"), done.stderr
+    (tokens,) = (cluster.folder / "nodes" / "b").glob("prepared-*/tokens")
+    tokens.unlink()
+    state = finish(cluster, engines, lab, 3)
+    assert {e.device for e in state.table} == {"a:0"}
+    refused = state.fleet.refused["b"]
+    assert (refused.reason, refused.remedy) == (
+        "its data are not ready: no tokens", "`autoresearch-tui prepare --nodes`"
+    )  # fmt: skip
+    assert state.fleet.devices["a:0"].found["data"] == "of a test"
