@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import fcntl
 import functools
+import gc
 import itertools
 import os
 import shutil
@@ -62,6 +63,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((at for at, begin in enumerate(FIRST) if path.startswith(begin)), len(FIRST))
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """What every test file has imported stays: the collector need not look at it again and again."""
+    gc.freeze()
 
 
 TRAIN = '''\
