@@ -20,7 +20,7 @@ from autoresearch_tui.session.ends import JUDGED, EngineEnd
 from autoresearch_tui.session.fold import fold, state_of
 from autoresearch_tui.session.notifications import ended
 from autoresearch_tui.session.outline import Keeper, outline
-from autoresearch_tui.session.state import TABLE
+from autoresearch_tui.session.state import TABLE, State
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.atomic import write
 
@@ -117,7 +117,7 @@ class Session:
         self.blocked = ""
         self.state = after
         self._outlined = False
-        self._note_stale(event)
+        self._note_stale(event, before)
         if self._on_line is not None:
             self._on_line(line)
         self._hooks.on_event(before, self.state, line)
@@ -183,13 +183,15 @@ class Session:
             # The ref was deleted and git cleared up: the run's folder still has what was trained.
             self.append(ev.CommandRefused("git", f"commit {commit[:7]} of {ref} is gone from the repository"))
 
-    def _note_stale(self, event: ev.Event) -> None:
+    def _note_stale(self, event: ev.Event, before: State) -> None:
         match event:
             case ev.ProposalMade() | ev.ProposalRebased():
                 self._stale_refs.add(event.number)
             case ev.VerdictGiven():
                 self._branch_stale = True
-                if self._table and event.verdict in JUDGED:
+                if before.experiments[event.number].outcome in JUDGED:  # by hand, in a journal that lost a verdict
+                    self._table = ""
+                elif self._table and event.verdict in JUDGED:
                     self._table += results_table.row(self.state.experiments[event.number]) + "\n"
             case ev.VerdictOverruled() | ev.FrontierMoved() | ev.JudgementUndone():
                 self._branch_stale, self._table = True, ""
