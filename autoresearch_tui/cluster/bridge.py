@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autoresearch_tui.cluster import admission, node_lab
+from autoresearch_tui.cluster import admission, node_lab, requirements, security
 from autoresearch_tui.cluster.node_lab import LabParcel
 from autoresearch_tui.cluster.protocol import KEEP, BridgeSpec, Sent, line, roster_to_json
 from autoresearch_tui.cluster.ray_driver import Cluster, ClusterUnreachable, Node, SeatLost, SeatRefused
@@ -33,6 +33,7 @@ from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.cluster_file import ClusterNow, NodeProgress
 from autoresearch_tui.session.fleet import Roster
 from autoresearch_tui.util.atomic import write
+from autoresearch_tui.util.errors import UserError
 
 LOOK_SECONDS = 1.0
 TIDY_SECONDS = 20.0
@@ -260,9 +261,11 @@ def main(words: list[str]) -> int:
     with (Path(spec.session) / "bridge.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the bridge of an engine that has gone is about to end
         try:
+            security.refuse_open(requirements.head(spec.address, os.environ), os.environ)
             Bridge(spec, Cluster(spec.address)).work()
-        except ClusterUnreachable as error:
-            sys.stdout.buffer.write(line({"problem": str(error)}))
+        except (ClusterUnreachable, UserError) as error:
+            what, remedy = (error.what, error.remedy) if isinstance(error, UserError) else (str(error), "")
+            sys.stdout.buffer.write(line({"problem": what, "remedy": remedy}))
             sys.stdout.buffer.flush()
     os._exit(UNREACHABLE)
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from autoresearch_tui.cluster import admission, node_lab
+from autoresearch_tui.cluster import admission, node_lab, security
 from autoresearch_tui.cluster.protocol import KEEP, PACK, PROPOSAL, SENT, BridgeSpec, Sent, line, roster_from_json
 from autoresearch_tui.engine.judging.assessment import Assessment
 from autoresearch_tui.engine.launching import set_aside, tidy
@@ -54,7 +54,7 @@ class OnCluster:
         self._settings = session.lab.settings.cluster
         self._process: subprocess.Popen[bytes] | None = None
         self._failures, self._next_try, self._since = 0, 0.0, 0.0
-        self._problem = ""
+        self._problem, self._remedy = "", _REMEDY
         self._roster: Roster | None = None
         self._ready: tuple[str, ...] = ()
         self._base = ""
@@ -76,7 +76,9 @@ class OnCluster:
         """What the bridge said last; a cluster that was never reached counts as one refused node."""
         self._keep_bridge()
         if self._roster is None and self._problem:
-            return Roster(refused=(ev.NodeRefused(CLUSTER, f"{self._settings.address}: {self._problem}", _REMEDY),))
+            return Roster(
+                refused=(ev.NodeRefused(CLUSTER, f"{self._settings.address}: {self._problem}", self._remedy),)
+            )
         return self._roster
 
     def check(self, device: str) -> None:  # noqa: ARG002
@@ -241,7 +243,7 @@ class OnCluster:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, "PYTHONSAFEPATH": "1"},
+                env={**security.environment(os.environ), "PYTHONSAFEPATH": "1"},
                 start_new_session=True,  # ^C in the terminal is for the engine alone
             )
 
@@ -258,6 +260,7 @@ class OnCluster:
             self._problem, self._failures, self._since = "", 0, 0.0
         elif "problem" in message:
             self._problem = clean_line(str(message["problem"]))
+            self._remedy = clean_line(str(message["remedy"])) or _REMEDY
         elif (replies := self._replies.get(message["reply"])) is not None:
             replies.put(message)
 

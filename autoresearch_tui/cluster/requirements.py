@@ -27,11 +27,17 @@ def ray_version() -> str:
 def check(address: str, environ: Mapping[str, str]) -> None:
     """Raises UserError if this machine lacks what it takes to use the cluster. Asks nothing of the network."""
     check_installed(address)
-    head = address if address != cluster_address.AUTO else of_this_machine(environ)
-    if not head:
-        raise UserError(_NO_CLUSTER, "`ray start --head`, or name the head: host:port")
-    if (problem := security.problem(head, environ)) is not None:
+    if (problem := security.problem(head(address, environ), environ)) is not None:
         raise problem
+
+
+def head(address: str, environ: Mapping[str, str]) -> str:
+    """The host and port of the cluster's head. Raises UserError if `auto` finds none."""
+    if address != cluster_address.AUTO:
+        return address
+    if not (found := of_this_machine(environ)):
+        raise UserError(_NO_CLUSTER, "`ray start --head`, or name the head: host:port")
+    return found
 
 
 def check_installed(address: str) -> None:
