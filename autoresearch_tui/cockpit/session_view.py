@@ -15,10 +15,12 @@ from autoresearch_tui.cockpit.log_follower import Curve, RunFeed, whole
 from autoresearch_tui.lab import engine_lock
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.logs.tail import FileTail, Piece
+from autoresearch_tui.session import snapshots
 from autoresearch_tui.session.commands import Attend, CancelStop, Command, Host, Stop
 from autoresearch_tui.session.fold import fold
-from autoresearch_tui.session.journal import JournalTail, Rewritten
+from autoresearch_tui.session.journal import JournalTail, Rewritten, Start
 from autoresearch_tui.session.outline import outline
+from autoresearch_tui.session.sequence import CHUNK
 from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.session.status import View, live
 
@@ -60,13 +62,19 @@ class Bridge:
         """Which researcher's stream is read."""
         self._stream = FileTail(self.files.researcher_log)
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
-        self._tail = JournalTail(self.files.journal)
+        found = snapshots.read(self.files) if player is None else None
+        start = found.start if found is not None else Start()
+        if found is not None:
+            self.state = found.state
+        self._tail = JournalTail(self.files.journal, start)
         self._size = self._journal_size()
-        self._caught_up = self._size == 0
+        self._caught_up = self._tail.offset >= self._size
+        self._looked_for_pages = len(self.state.experiments) // CHUNK
         self._polled_size = -1
         self._begun = self._engine_seen = False
         self._seen_seq = self._seen_written = self._read_seen()
-        self.left_at: State | None = None
+        self._left_at: State | None = None
+        self._begins_at = start.seq
         self.reviewed: tuple[int, str] | None = None
         """Number and commit of the proposal that was read on the review screen last."""
         self.feed = RunFeed(Path())
@@ -120,13 +128,31 @@ class Bridge:
         # A reading ends with a whole record: only one that finds nothing has seen all that there is.
         self._polled_size = size if self.state is before else -1
         self._caught_up = self._caught_up or self.state is before or self._tail.offset >= self._size
-        return self.state is not before or bool(self.problem)
+        changed = self.state is not before or bool(self.problem)
+        self._save_memory()
+        return changed
 
     def _read(self, limit: int) -> None:
         for record in self._tail.read(limit):
             self.state = fold(self.state, record)
             if record.seq == self._seen_seq:
-                self.left_at = self.state
+                self._left_at = self.state
+
+    @property
+    def left_at(self) -> State | None:
+        """The session as the user saw it last; None if they saw nothing of it, or that is not known any more."""
+        if self._left_at is None and 0 < self._seen_seq <= self._begins_at:
+            self._left_at = (
+                self.state if self._seen_seq == self.state.seq else snapshots.seen(self.files, self._seen_seq)
+            )
+        return self._left_at
+
+    def _save_memory(self) -> None:
+        """What the engine has put on disk need not be in memory here as well; looked at after every other page."""
+        due = len(self.state.experiments) // CHUNK - self._looked_for_pages
+        if due >= 2 and self._caught_up:
+            self._looked_for_pages += due
+            self.state = snapshots.adopted(self.state, self.files)
 
     def poll_log(self) -> bool:
         """Reads what is new in the shown run's log. Returns whether anything was new."""
@@ -174,6 +200,7 @@ class Bridge:
         """Remembers the last record that the user saw, for "Since you left"."""
         if self.host is not None and self.state.seq != self._seen_written and self.reading is None:
             self._seen_written = self.state.seq
+            snapshots.keep_seen(self.files)
             # Worth no failure: without it the next screen says nothing about the time in between.
             with contextlib.suppress(OSError):
                 _write_over(self.files.folder / SEEN_FILE, f"{self.state.seq:012}\n")
@@ -210,8 +237,7 @@ class Bridge:
         running = next((e for e in self.state.in_flight if e.number == self._chosen), self.state.running)
         if running is not None:
             return running
-        started = (e for e in self.state.experiments if e.started_at)
-        return max(started, key=lambda e: e.started_at, default=None)
+        return self.state.started_last
 
     def choose_next_run(self) -> None:
         """Another of the runs in progress is shown from here on."""

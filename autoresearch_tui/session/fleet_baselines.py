@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 
 from autoresearch_tui.session import events as ev
@@ -75,6 +74,8 @@ def wanted(state: State, devices: Sequence[str]) -> int:
 
 def _distance(device: str, values: Mapping[str, float]) -> float:
     """From the mean of the others, in standard deviations of such a distance; 0 if that is unknown."""
+    import statistics  # not needed by those who only read what was worked out
+
     others = [value for name, value in values.items() if name != device]
     if len(others) < FEWEST_OTHERS:
         return 0.0

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from autoresearch_tui import __version__
 from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.session import pages
 from autoresearch_tui.session.experiment import Experiment
-from autoresearch_tui.session.journal import Start, scan
+from autoresearch_tui.session.journal import JournalTail, Start, scan
 from autoresearch_tui.session.pages import History, Page, Where
 from autoresearch_tui.session.sequence import Chunk, Experiments
 from autoresearch_tui.session.state import State
@@ -28,6 +29,7 @@ from autoresearch_tui.util import atomic
 from autoresearch_tui.util.frozen import Frozen
 
 _PIECE = 1 << 20
+_UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
 _STATE = [field.name for field in fields(State) if field.name != "experiments"]
 
 
@@ -42,19 +44,24 @@ class Snapshot(Frozen):
 def read(files: SessionFiles, *, kept: Path | None = None) -> Snapshot | None:
     """What can be used of what is kept beside a session's journal; None if nothing can. `kept`: another snapshot."""
     try:
-        data = (kept or files.snapshot).read_bytes()
-        checksum, _, body = data.rstrip(b"\n").partition(b" ")
-        if checksum != b"%08x" % zlib.crc32(body):
-            return None
-        values = json.loads(body)
-        if (values["version"], values["shape"]) != (__version__, CODEC.shape):
-            return None
+        values = _values(kept or files.snapshot)
         start = Start(values["bytes"], values["crc"], values["seq"])
         if not _is_of(files.journal, start):
             return None
         return Snapshot(start, _state(files, values, start), frozenset(values["answered"]))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except _UNUSABLE:
         return None
+
+
+def _values(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    checksum, _, body = data.rstrip(b"\n").partition(b" ")
+    if checksum != b"%08x" % zlib.crc32(body):
+        raise ValueError("torn")
+    values: dict[str, Any] = json.loads(body)
+    if (values["version"], values["shape"]) != (__version__, CODEC.shape):
+        raise ValueError("of another version")
+    return values
 
 
 def _is_of(journal: Path, start: Start) -> bool:
@@ -67,17 +74,16 @@ def _is_of(journal: Path, start: Start) -> bool:
     return not left and checksum == start.checksum
 
 
-def _state(files: SessionFiles, values: dict[str, object], start: Start) -> State:
-    known = {name: CODEC.decode(value) for name, value in values["state"].items()}  # type: ignore[attr-defined]
-    listed: list[object] = values["chunks"]  # type: ignore[assignment]
+def _state(files: SessionFiles, values: dict[str, Any], start: Start) -> State:
+    known = {name: CODEC.decode(value) for name, value in values["state"].items()}
     history = None
     chunks: list[Chunk] = []
-    for each in listed:
+    for each in values["chunks"]:
         if isinstance(each, dict):
             history = history or History(files.history, _recovering(files.journal, start))
             chunks.append(Page.of(history, Where(**each)))
         else:
-            chunks.append(Chunk(tuple(CODEC.decode(one) for one in each)))  # type: ignore[attr-defined]
+            chunks.append(Chunk(tuple(map(CODEC.decode, each))))
     return State(**known, experiments=Experiments(tuple(chunks)))
 
 
@@ -164,12 +170,46 @@ class Writer:
 
 
 def adopted(state: State, files: SessionFiles) -> State:
-    """The same state, with what an engine has put on disk since there, as far as it is the same."""
-    found = read(files)
-    if found is None:
-        return state
+    """The same state, with what an engine has put on disk meanwhile there, as far as it is the same."""
     experiments = state.experiments
-    for at, (mine, page) in enumerate(zip(experiments.chunks, found.state.experiments.chunks, strict=False)):
-        if isinstance(page, Page) and not isinstance(mine, Page) and tuple(page) == tuple(mine):
-            experiments = experiments.with_chunk(at, page)
+    with contextlib.suppress(*_UNUSABLE):
+        values = _values(files.snapshot)
+        start = Start(values["bytes"], values["crc"], values["seq"])
+        history = History(files.history, _recovering(files.journal, start))
+        for at, (mine, each) in enumerate(zip(experiments.chunks, values["chunks"], strict=False)):
+            if isinstance(each, dict) and not isinstance(mine, Page):
+                page = Page.of(history, Where(**each))
+                if tuple(page) == tuple(mine):
+                    experiments = experiments.with_chunk(at, page)
     return state if experiments is state.experiments else replace(state, experiments=experiments)
+
+
+def keep_seen(files: SessionFiles) -> None:
+    """Keep the snapshot of this moment: :func:`seen` begins there. Where it cannot be kept, nothing is known later."""
+    with contextlib.suppress(OSError):
+        now = files.snapshot.stat()
+        with contextlib.suppress(FileNotFoundError):
+            if files.seen_snapshot.stat().st_ino == now.st_ino:
+                return
+        half = files.seen_snapshot.with_name(atomic.partial(files.seen_snapshot.name))
+        half.unlink(missing_ok=True)
+        half.hardlink_to(files.snapshot)
+        half.replace(files.seen_snapshot)
+
+
+def seen(files: SessionFiles, seq: int) -> State | None:
+    """The session after so many records, from the snapshot of that time; None if that is not there."""
+    found = read(files, kept=files.seen_snapshot)
+    if found is None or found.start.seq > seq:
+        return None
+    from autoresearch_tui.session.fold import fold
+
+    state, tail = found.state, JournalTail(files.journal, found.start)
+    while state.seq < seq:
+        before = state.seq
+        for record in tail.read():
+            if state.seq < seq:
+                state = fold(state, record)
+        if state.seq == before:
+            return None
+    return state
