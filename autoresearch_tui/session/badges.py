@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from autoresearch_tui.session import statistics
-from autoresearch_tui.session.ends import Opinion
+from autoresearch_tui.session.questions import COMMIT, SCALE, joined
+from autoresearch_tui.session.sequence import Chunk
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.session.statistics import TYPICAL_SPREAD, gaps, near_noise
 from autoresearch_tui.session.transfer import transfer
@@ -42,9 +45,6 @@ WORDS = {
 }
 
 
-_OBJECTIONS = (Opinion.DISAGREE, Opinion.UNSURE)
-
-
 class Marking(Frozen):
     """Which experiments are in doubt, by number; worked out once for a state."""
 
@@ -56,30 +56,52 @@ class Marking(Frozen):
     def of(self, experiment: Experiment) -> str:
         """The glyphs of one experiment, the weightiest first."""
         found = OVERRULED if experiment.overruled else ""
-        found += DOUBTED if experiment.score is not None and experiment.score.doubts else ""
+        found += DOUBTED if experiment.doubted else ""
         found += APART if experiment.number in self.gap else ""
         found += FADES if experiment.number in self.fades else ""
-        found += REPEAT if experiment.proposal.repeat_of is not None and not experiment.proposal.scale else ""
+        found += REPEAT if experiment.repeat_of is not None and not experiment.scale else ""
         found += NOISE if experiment.number in self.noise else ""
         found += HOLDS if experiment.number in self.holds else ""
         found += EDITED if experiment.edited else ""
-        found += FRONT if experiment.verdict is not None and experiment.verdict.leads else ""
-        found += OBJECTED if experiment.critic and experiment.critic.opinion in _OBJECTIONS else ""
-        found += SHARED if experiment.proposal.origin else ""
-        return found + (SIDE if experiment.proposal.exploratory else "")
+        found += FRONT if experiment.leads else ""
+        found += OBJECTED if experiment.objected else ""
+        found += SHARED if experiment.origin else ""
+        return found + (SIDE if experiment.exploratory else "")
+
+
+_PLAIN = Marking()
 
 
 def marking(state: State) -> Marking:
     """What is in doubt in this state."""
     doubtful = {e.number for e in near_noise(state)}
-    doubtful |= {
-        e.number for e in state.experiments if e.verdict and e.verdict.inside_noise and e.proposal.repeat_of is None
-    }
-    tried = {e.commit for e in state.experiments if e.proposal.scale}
-    known = [(e.number, its) for e in state.experiments if e.commit in tried and (its := transfer(state, e))]
+    doubtful |= {e.number for e in state.experiments.known(_inside_noise, joined)}
+    scales = state.experiments.values(SCALE) - {0.0}
+    tried = {e.commit for scale in scales for e in state.experiments.having(SCALE, scale)}
+    same = (e for commit in tried for e in state.experiments.having(COMMIT, commit))
+    known = [(e.number, its) for e in same if (its := transfer(state, e))]
     holds = frozenset(number for number, its in known if its.holds)
     fades = frozenset(number for number, its in known if its.after is not None and not its.holds)
     return Marking(frozenset(doubtful), _apart(state), holds, fades)
+
+
+def _inside_noise(chunk: Chunk) -> tuple[Experiment, ...]:
+    return tuple(e for e in chunk if e.inside_noise and e.repeat_of is None)
+
+
+def widest(state: State, marks: Marking) -> int:
+    """How many glyphs the row with the most of them has."""
+    own = state.experiments.known(_glyphs, _most)
+    more = marks.noise | marks.gap | marks.holds | marks.fades
+    return max(own, max((len(marks.of(state.experiments[number])) for number in more), default=0))
+
+
+def _glyphs(chunk: Chunk) -> int:
+    return max(len(_PLAIN.of(experiment)) for experiment in chunk)
+
+
+def _most(parts: Sequence[int]) -> int:
+    return max(parts, default=0)
 
 
 def _apart(state: State) -> frozenset[int]:

@@ -35,10 +35,10 @@ class Axis(Frozen):
             case Kind.SCORE:
                 return experiment.value
             case Kind.SECONDS:
-                return None if experiment.run is None else experiment.run.seconds
+                return experiment.seconds
             case Kind.MEMORY:
                 return experiment.memory_gb or None
-        return None if experiment.score is None else experiment.score.columns.get(self.name)
+        return experiment.columns.get(self.name)
 
 
 class Point(Frozen):
@@ -87,7 +87,7 @@ def pareto(experiments: Iterable[Experiment], x: Axis, y: Axis) -> tuple[Point, 
     """Every scored experiment that has both numbers, by number. Repeats and runs at another scale are left out."""
     found = []
     for each in experiments:
-        if each.outcome in SCORED and each.proposal.repeat_of is None:
+        if each.outcome in SCORED and each.repeat_of is None:
             at, height = x.of(each), y.of(each)
             if at is not None and height is not None:
                 found.append((each, at, height))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -245,6 +246,11 @@ class Experiment:
     @property
     def sealed(self) -> float | None:
         return self.score.sealed if self.score else None
+
+    @property
+    def columns(self) -> Mapping[str, float]:
+        """The lab's own numbers beside its score."""
+        return self.score.columns if self.score else {}
 
     @property
     def doubted(self) -> bool:

@@ -138,7 +138,7 @@ def known(state: State, changed: Mapping[int, str], settings: str = "") -> Known
     first = next((e for e in state.experiments if e.value is not None), None)
     bases = {e.commit: e for e in reversed(state.experiments) if e.value is not None}
     each = {
-        e.number: _of(e, [against.get(e.number), bases.get(e.proposal.base), first], changed.get(e.number, ""))
+        e.number: _of(e, [against.get(e.number), bases.get(e.base), first], changed.get(e.number, ""))
         for e in state.experiments
     }
     return Known(_session(state, first, settings), each)

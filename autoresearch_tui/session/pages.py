@@ -11,7 +11,7 @@ import json
 import os
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import repeat
 from operator import attrgetter
@@ -32,7 +32,8 @@ _OWN = ("took_seconds", "started_at", "ended_at", "edited", "judged_after", "ove
 _SAID = (
     "number", "commit", "base", "description", "author", "front", "repeat_of", "combines", "confirms", "fixes",
     "exploratory", "scale", "origin", "usd", "tokens", "outcome", "status", "value", "measured", "memory_gb",
-    "advanced", "leads", "inside_noise", "stderr", "error", "sealed", "seconds", "doubted", "objected", "is_open",
+    "advanced", "leads", "inside_noise", "stderr", "error", "sealed", "seconds", "columns", "doubted",
+    "objected", "is_open",
 )  # fmt: skip
 _LIGHT = (*_OWN, *_SAID)
 _OUTCOMES = {str(outcome): outcome for outcome in Outcome}
@@ -170,6 +171,11 @@ def _whole(page: Page, place: int) -> Experiment:
     return page.read(place)
 
 
+def shape() -> list[int]:
+    """What a page is read by; of another shape it cannot be read."""
+    return [CODEC.shape, zlib.crc32(repr(_LIGHT).encode()), CHUNK]
+
+
 def fits(chunk: Chunk) -> bool:
     """Whether a chunk can be a page: it is full, and nothing is to come of any of it."""
     return len(chunk) == CHUNK and not any(experiment.is_open for experiment in chunk)
@@ -190,6 +196,7 @@ def written(chunk: Chunk, start: int) -> tuple[bytes, Where]:
 
 def _column(values: Sequence[Any]) -> Any:
     """A column; once what all of them have."""
+    values = [dict(value) if isinstance(value, Mapping) else value for value in values]
     first = values[0]
     same = not isinstance(first, float) and all(value == first for value in values)
     return {"every": first} if same else list(values)

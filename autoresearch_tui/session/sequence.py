@@ -38,6 +38,14 @@ class Chunk(Sequence["Experiment"]):
             found = self._known[key] = work(self, *args)
         return found
 
+    def last_known(self, work: Callable[..., T], *args: object) -> T:
+        """The same, where only what was worked out last is remembered: for arguments that change with time."""
+        before = self._known.get(work)
+        if before is None or before[0] != args:
+            before = self._known[work] = args, work(self, *args)
+        found: T = before[1]
+        return found
+
     def having(self, key: Callable[[Experiment], object], value: object) -> tuple[Experiment, ...]:
         """Those of which `key` says `value`. The key is a function at the top of a module."""
         return self.known(_index, key).get(value, ())

@@ -59,7 +59,7 @@ def _values(path: Path) -> dict[str, Any]:
     if checksum != b"%08x" % zlib.crc32(body):
         raise ValueError("torn")
     values: dict[str, Any] = json.loads(body)
-    if (values["version"], values["shape"]) != (__version__, CODEC.shape):
+    if (values["version"], values["shape"]) != (__version__, pages.shape()):
         raise ValueError("of another version")
     return values
 
@@ -123,7 +123,7 @@ class Writer:
             state = self._with_pages(state, Start(size, checksum, state.seq))
             head = {
                 "version": __version__,
-                "shape": CODEC.shape,
+                "shape": pages.shape(),
                 "bytes": size,
                 "crc": checksum,
                 "seq": state.seq,

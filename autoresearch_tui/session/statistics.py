@@ -237,9 +237,9 @@ def near_noise(state: State) -> tuple[Experiment, ...]:
         if experiment.number not in won:
             continue
         gain = won[experiment.number]
-        stderr = experiment.verdict.stderr if experiment.verdict else None
-        if experiment.verdict is not None and experiment.verdict.error is not None:
-            found += [experiment] if experiment.verdict.inside_noise else []
+        stderr = experiment.stderr
+        if experiment.error is not None:
+            found += [experiment] if experiment.inside_noise else []
             continue
         unknown = measured is None and stderr is None
         usual = gain < TYPICAL_SPREAD * abs(experiment.value or 0.0)
@@ -262,11 +262,7 @@ class Gap(Frozen):
 
 def gaps(state: State) -> tuple[Gap, ...]:
     """The baseline and every keep since that has a sealed score, in order."""
-    return tuple(
-        Gap(e.number, e.value, e.score.sealed)
-        for e in state.kept
-        if e.value is not None and e.score is not None and e.score.sealed is not None
-    )
+    return tuple(Gap(e.number, e.value, e.sealed) for e in state.kept if e.value is not None and e.sealed is not None)
 
 
 def overfitting(state: State) -> str:

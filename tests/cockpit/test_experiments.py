@@ -77,7 +77,7 @@ def test_any_column_sorts_both_ways_and_nothing_comes_last(column: str) -> None:
     state = long_night(60).state
     value = next(c.value for c in SORTABLE if c.id == column)
     for order in (Order(column, False), Order(column, True)):
-        rows = order.sort(state.experiments, state)
+        rows = [state.experiments[number] for number in order.sort(state.experiments, state)]
         assert sorted(e.number for e in rows) == [e.number for e in state.experiments]
         values = [value(e) for e in rows]
         known = [v for v in values if v not in (None, "")]

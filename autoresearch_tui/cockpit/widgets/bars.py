@@ -13,7 +13,7 @@ from autoresearch_tui.cockpit.preferences import keys_of
 from autoresearch_tui.cockpit.widgets.painted import Canvas, Cells, Row, cut, length, spread, wrap
 from autoresearch_tui.session import limits, looks
 from autoresearch_tui.session.cost import cost, in_words
-from autoresearch_tui.session.ends import JUDGED, Outcome
+from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.format import at_best, delta
 from autoresearch_tui.session.state import State
 from autoresearch_tui.session.statistics import gaps, overfitting
@@ -61,9 +61,8 @@ class TitleBar(Canvas):
 def _score(state: State, room: int) -> Row:
     if state.session is None:
         return []
-    done = [e for e in state.experiments if e.outcome in JUDGED]
-    kept = sum(e.outcome == Outcome.KEEP for e in done)
-    long: list[Cells] = [(f"{kept} kept of {len(done)}", "dim"), (" ", "")]
+    kept = state.ended[Outcome.KEEP]
+    long: list[Cells] = [(f"{kept} kept of {state.rows}", "dim"), (" ", "")]
     full = long
     if (known := cost(state)).usd:
         full = [(in_words(known), "dim"), (" · ", "faint"), *long]

@@ -14,7 +14,8 @@ from autoresearch_tui.cockpit.log_follower import Curve, curve_name
 from autoresearch_tui.cockpit.widgets.painted import Canvas, Cells, Row, clip, cut, length
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session.ends import Outcome
-from autoresearch_tui.session.state import Experiment, State
+from autoresearch_tui.session.sequence import Chunk
+from autoresearch_tui.session.state import State
 from autoresearch_tui.session.statistics import frontier_line, gaps
 from autoresearch_tui.util.frozen import Frozen
 
@@ -83,6 +84,11 @@ class Scale:
         self._ends = low, high
         self._low, self._high = self._place(low), self._place(high)
         self._rows = rows
+
+    @property
+    def key(self) -> tuple[float, float, int]:
+        """Scales with the same are the same."""
+        return (*self._ends, self._rows)
 
     def _place(self, value: float) -> float:
         return math.log10(max(value, self._ends[0] / 10)) if self.log else value
@@ -302,17 +308,18 @@ class ProgressChart(Canvas):
         """Axis, points, frontiers."""
         width, height = size
         parts = self._parts()
-        scored = [e for part in parts for e in part.state.experiments if e.value is not None]
-        if not scored:
+        spans = [span for part in parts if (span := part.state.experiments.known(_span, _widest)) is not None]
+        if not spans:
             return [[(" The session's progress appears here with the first score.", "dim")]]
         last = max(1, sum(len(part.state.experiments) for part in parts) - 1)
-        scale = Scale(*_range(scored, self._state.goal), max(1, height - 1))
+        scale = Scale(*_range(spans, self._state.goal), max(1, height - 1))
         labels = scale.labels()
         axis = _axis_width(labels)
         dots = Dots(max(1, width - axis), max(1, height - 1))
         moved = [_draw_part(dots, part, scale, last) for part in parts]
         rows = beside_axis(labels, axis, dots)
-        if off := sum(scale.off(e.value or 0.0) for e in scored):
+        chunks = (chunk for part in parts for chunk in part.state.experiments.chunks)
+        if off := sum(chunk.last_known(_off, scale.key) for chunk in chunks):
             # In the corner where they lie: above the frontier, or below it.
             edge = 0 if self._state.goal is Goal.MINIMIZE else len(rows) - 1
             rows[edge] = _marked(rows[edge], f"{'▲' if not edge else '▼'} {off} off the chart", width)
@@ -348,19 +355,53 @@ def _draw_part(dots: Dots, part: Part, scale: Scale, last: int) -> float | None:
         begins, _ = place(0, 0.0)
         for y in range(0, dots.height * 4, 2):
             dots.dot(begins, y, "faint")
-    for experiment in state.experiments:
-        if experiment.value is not None:
-            tone = "good" if experiment.outcome == Outcome.KEEP else "dim"
-            dots.dot(*place(experiment.number, experiment.value), tone)
+    # Of neighbours whose dots may be the same, one of each height is drawn.
+    neighbours = 1 << max(0, math.frexp(last / wide)[1] - 1)
+    for chunk in state.experiments.chunks:
+        for number, y, tone in chunk.last_known(_dots, scale.key, neighbours):
+            dots.dot(place(number, 0.0)[0], y, tone)
     way = frontier_line(state)
     known = gaps(state)
     moved = known[0].gap if known else 0.0
-    sealed = [place(at, e.score.sealed - moved) for at, e in way if e.score is not None and e.score.sealed is not None]
+    sealed = [place(at, e.sealed - moved) for at, e in way if e.sealed is not None]
     if sealed:
         dots.line(_steps(sealed, end), "second")
     if way:
         dots.line(_steps([place(at, e.value or 0.0) for at, e in way], end), "good")
     return moved if sealed else None
+
+
+def _dots(chunk: Chunk, ends: tuple[float, float, int], neighbours: int) -> list[tuple[int, int, str]]:
+    """Number, height and tone of what is seen of a chunk."""
+    scale, found = Scale(*ends), {}
+    for experiment in chunk:
+        if experiment.value is not None:
+            y, at = scale.dot(experiment.value), experiment.number // neighbours
+            if experiment.outcome == Outcome.KEEP or (at, y) not in found:
+                tone = "good" if experiment.outcome == Outcome.KEEP else "dim"
+                found[at, y] = experiment.number, y, tone
+    return list(found.values())
+
+
+def _off(chunk: Chunk, ends: tuple[float, float, int]) -> int:
+    scale = Scale(*ends)
+    return sum(scale.off(experiment.value) for experiment in chunk if experiment.value is not None)
+
+
+Span = tuple[float, float, float, float]
+"""The lowest and the highest score, and of what was kept, or of all where nothing was."""
+
+
+def _span(chunk: Chunk) -> tuple[list[float], list[float]]:
+    values = [e.value for e in chunk if e.value is not None]
+    kept = [e.value for e in chunk if e.value is not None and e.outcome == Outcome.KEEP]
+    return ([min(values), max(values)] if values else []), ([min(kept), max(kept)] if kept else [])
+
+
+def _widest(parts: Sequence[tuple[list[float], list[float]]]) -> Span | None:
+    values = [value for part in parts for value in part[0]]
+    kept = [value for part in parts for value in part[1]] or values
+    return (min(values), max(values), min(kept), max(kept)) if values else None
 
 
 def _steps(points: list[tuple[int, int]], wide: int) -> list[tuple[int, int]]:
@@ -378,11 +419,10 @@ def _marked(row: Row, text: str, width: int) -> Row:
     return [*clip(row, room), (f" {text}", "warn")] if room > width // 3 else row
 
 
-def _range(scored: list[Experiment], goal: Goal) -> tuple[float, float]:
+def _range(spans: Sequence[Span], goal: Goal) -> tuple[float, float]:
     """The frontier's span and as much again on the bad side: there the points matter little."""
-    kept = [e.value or 0.0 for e in scored if e.outcome == Outcome.KEEP] or [e.value or 0.0 for e in scored]
-    values = [e.value or 0.0 for e in scored]
-    low, high = min(kept), max(kept)
+    values = [value for span in spans for value in span[:2]]
+    low, high = min(span[2] for span in spans), max(span[3] for span in spans)
     if low > 0 and high / low >= _DECADES:
         return low / 1.5, high * 1.5
     span = max(high - low, abs(high) * 0.002, 1e-9)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import ClassVar
 
 from textual import events
@@ -18,6 +18,8 @@ from autoresearch_tui.cockpit.widgets.painted import Cells, Row, Scroller, cut, 
 from autoresearch_tui.cockpit.widgets.table import USUAL, Order, Table, digits
 from autoresearch_tui.engine import results_table
 from autoresearch_tui.session.ends import Outcome
+from autoresearch_tui.session.questions import STATUS
+from autoresearch_tui.session.sequence import Chunk
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.text import clean_line
 
@@ -141,8 +143,7 @@ class ExperimentList(Scroller):
         """How it is sorted and filtered, for the pane's title."""
         wanted = FILTERS[self._filter]
         kept = f" · {wanted.participle} only" if wanted else ""
-        found = len(self._found())
-        words = f' · "{self.words}" {found} of {len(self._state.experiments)}' if self.words else ""
+        words = f' · "{self.words}" {len(self._found())} of {len(self._state.experiments)}' if self.words else ""
         marked = f" · {len(self._marked)} marked: c compares" if self._marked else ""
         return f"{self.order_name}{kept}{words}{marked}".removeprefix(" · ")
 
@@ -159,10 +160,15 @@ class ExperimentList(Scroller):
             self.top += self.cursor - old
         self.repaint()
 
-    def _found(self) -> list[Experiment]:
+    def _found(self) -> Sequence[Experiment]:
+        """In order."""
         wanted, words = FILTERS[self._filter], self.words.lower().split()
-        rows = [e for e in self._state.experiments if wanted is None or e.status == wanted]
-        return [e for e in rows if all(word in _said(e) for word in words)] if words else rows
+        experiments = self._state.experiments
+        if words:
+            told = chain.from_iterable(chunk.known(_all_said) for chunk in experiments.chunks)
+            has = (e for e, said in zip(experiments, told, strict=True) if all(word in said for word in words))
+            return [e for e in has if wanted is None or e.status == wanted]
+        return experiments if wanted is None else [*experiments.having(STATUS, wanted)]
 
     def rearrange(self) -> None:
         """The same facts in another way; the cursor stays in sight."""
@@ -205,10 +211,10 @@ class ExperimentList(Scroller):
 
     def next_of(self, kind: str) -> int | None:
         """The next experiment with this status below the cursor, then from the top; else one that a filter hides."""
-        wanted = [e.number for e in self._state.experiments if e.status == kind]
-        after = self.cursor + 1
+        found = [e.number for e in self._state.experiments if e.status == kind]
+        after, wanted = self.cursor + 1, set(found)
         rows = (*self.numbers[after:], *self.numbers[:after])
-        return next((number for number in rows if number in wanted), wanted[-1] if wanted else None)
+        return next((number for number in rows if number in wanted), found[-1] if found else None)
 
     def _reveal(self, number: int) -> None:  # noqa: ARG002
         self._filter, self.words = 0, ""
@@ -336,6 +342,10 @@ class ExperimentList(Scroller):
         return [[("─" * width, "faint")], *([(f" {line}", "text")] for line in lines)]
 
 
+def _all_said(chunk: Chunk) -> tuple[str, ...]:
+    return tuple(_said(experiment.whole) for experiment in chunk)
+
+
 def _said(experiment: Experiment) -> str:
     """What the words of a filter are looked for in."""
     known = (
@@ -367,8 +377,7 @@ class Results(ExperimentList):
         self.order = Order()
         self.columns: tuple[str, ...] = USUAL
         self._table = Table(State(), self.columns)
-        self._rows: list[Experiment] = []
-        self._numbers: list[int] = []
+        self._numbers: Sequence[int] = ()
 
     def prefer(self, columns: Sequence[str], sort: str) -> None:
         """The reader's usual columns and order, before anything is shown."""
@@ -379,8 +388,7 @@ class Results(ExperimentList):
         """Sorted; what was there before the session is below, unless something is looked for."""
         if self._table.state is not state or self._table.wanted != self.columns:
             self._table = Table(state, self.columns)
-        self._rows = self.order.sort(found, state)
-        self._numbers = [e.number for e in self._rows]
+        self._numbers = self.order.sort(found, state)
 
     @property
     def numbers(self) -> Sequence[int]:
@@ -398,18 +406,18 @@ class Results(ExperimentList):
     @property
     def experiments(self) -> tuple[Experiment, ...]:
         """What passes the filter, as sorted."""
-        return tuple(self._rows)
+        return tuple(self._state.experiments[number] for number in self._numbers)
 
     @property
     def count(self) -> int:
         """How many rows there are; results that are none of the session's own have a heading."""
-        return len(self._rows) + (0 if self.narrowed else len(self._table.below))
+        return len(self._numbers) + (0 if self.narrowed else len(self._table.below))
 
     def paint_row(self, row: int, width: int, head: Row) -> Row:
         """An experiment; or what comes under them."""
-        if row < len(self._rows):
-            return self._table.row(self._rows[row], width, head)
-        return self._table.under(row - len(self._rows), width)
+        if row < len(self._numbers):
+            return self._table.row(self._state.experiments[self._numbers[row]], width, head)
+        return self._table.under(row - len(self._numbers), width)
 
     def header(self, width: int) -> Sequence[Row]:
         """The columns' names; a click on one sorts by it."""
@@ -447,8 +455,9 @@ class BranchTree(ExperimentList):
 
     def __init__(self) -> None:
         super().__init__(id="tree", classes="pane")
-        self._tree: tuple[tree.Node, ...] = ()
-        self._numbers: list[int] = []
+        self._tree: Sequence[tree.Node] = ()
+        self._rows: tree.Rows | None = None
+        self._numbers: Sequence[int] = ()
         self._folded: set[int | None] = set()
         self._digits = 6
         self._own = State()
@@ -503,11 +512,10 @@ class BranchTree(ExperimentList):
     def put_in_rows(self, state: State, found: Sequence[Experiment]) -> None:
         """What was found hangs where it was tried."""
         shown = {e.number for e in found} if self.narrowed else None
-        self._tree = tree.build(state, shown=shown, folded=self._folded if shown is None else ())
-        if self._whole is not None:
-            self._tree = tree.named(self._tree, self._whole)
+        self._rows = tree.build(state, shown=shown, folded=self._folded if shown is None else (), before=self._rows)
+        self._tree = self._rows if self._whole is None else tree.named(self._rows, self._whole)
         self._digits = digits(state)
-        self._numbers = [node.number for node in self._tree if node.number is not None]
+        self._numbers = self._rows.numbers
 
     @property
     def numbers(self) -> Sequence[int]:
@@ -515,7 +523,7 @@ class BranchTree(ExperimentList):
 
     @property
     def order_name(self) -> str:
-        folded = sum(node.folded for node in self._tree)
+        folded = 0 if self._rows is None else self._rows.folded
         told = [] if self._whole is None else [self._whole.summary]
         return " · ".join([*told, *([f"{folded} folded"] if folded else [])])
 
@@ -543,7 +551,7 @@ class BranchTree(ExperimentList):
             self._folded.discard(keep)
         else:
             self._folded.add(keep)
-            if not any(node.folded for node in tree.build(self._state, folded=(keep,))):
+            if not tree.build(self._state, folded=(keep,)).folded:
                 self._folded.discard(keep)
                 self.notify("nothing to fold here", markup=False)
                 return

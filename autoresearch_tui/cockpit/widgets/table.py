@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from rich.cells import cell_len
 
 from autoresearch_tui.cockpit.widgets.painted import Cells, Row, cut, fit
 from autoresearch_tui.session import draws
-from autoresearch_tui.session.badges import Marking, marking
+from autoresearch_tui.session.badges import Marking, marking, widest
 from autoresearch_tui.session.columns import columns as columns_of
 from autoresearch_tui.session.confirmation import progress
 from autoresearch_tui.session.ends import TO_EXPLAIN, Outcome
 from autoresearch_tui.session.format import FRONTIER, MARKS, clock, count, delta
 from autoresearch_tui.session.prior_results import PriorResult
+from autoresearch_tui.session.questions import ORIGIN
+from autoresearch_tui.session.sequence import Chunk
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.session.statistics import TYPICAL_SPREAD, spread
 from autoresearch_tui.util.frozen import Frozen
@@ -36,11 +39,11 @@ class Column(Frozen):
 
 
 def _sealed(experiment: Experiment) -> float | None:
-    return experiment.score.sealed if experiment.score else None
+    return experiment.sealed
 
 
 def _seconds(experiment: Experiment) -> float | None:
-    return experiment.run.seconds if experiment.run else None
+    return experiment.seconds
 
 
 def _fixed(value: float, digits: int) -> str:
@@ -62,11 +65,11 @@ COLUMNS = (
     Column("sealed", "sealed", _sealed, _fixed, True),
     Column("time", "time", _seconds, lambda v, _: clock(v), True),
     Column("memory", "GiB", lambda e: e.memory_gb or None, lambda v, _: f"{v:.1f}", True),
-    Column("cost", "$", lambda e: e.proposal.usd, lambda v, _: f"{v:.2f}"),
-    Column("tokens", "tokens", lambda e: e.proposal.tokens or None, lambda v, _: count(v)),
+    Column("cost", "$", lambda e: e.usd, lambda v, _: f"{v:.2f}"),
+    Column("tokens", "tokens", lambda e: e.tokens or None, lambda v, _: count(v)),
     Column("ended", "UTC", lambda e: e.ended_at, lambda v, _: v[11:16]),
     Column("commit", "commit", lambda e: e.commit, lambda v, _: v[:7]),
-    Column("author", "author", lambda e: e.proposal.author, _word),
+    Column("author", "author", lambda e: e.author, _word),
 )
 """What can be shown between an experiment's number and its change."""
 USUAL = tuple(column.id for column in COLUMNS if column.usual)
@@ -133,25 +136,37 @@ class Order(Frozen):
         """By `column`; turned round if that is the order already."""
         return Order(column, not self.turned) if column == self.column else Order(column, column == "number")
 
-    def sort(self, experiments: Iterable[Experiment], state: State) -> list[Experiment]:
-        """Sorted; what has no value comes last, of equals the newest first."""
+    def sort(self, experiments: Sequence[Experiment], state: State) -> Sequence[int]:
+        """The numbers of these, which are in order; what has no value comes last, of equals the newest first."""
+        if self.column == "number":
+            if experiments is state.experiments:
+                return range(len(experiments) - 1, -1, -1) if self.turned else range(len(experiments))
+            return [e.number for e in (reversed(experiments) if self.turned else experiments)]
         column = next((column for column in sortable(state) if column.id == self.column), _NUMBER)
         value = column.value
-        rows = sorted(experiments, key=lambda e: -e.number)
-        have = [row for row in rows if value(row) not in (None, "")]
-        none = [row for row in rows if value(row) in (None, "")]
+        rows = [(value(e), e.number) for e in reversed(experiments)]
+        have: list[tuple[Any, int]] = [row for row in rows if row[0] not in (None, "")]
+        none = [number for known, number in rows if known in (None, "")]
         if self.column in {"score", "sealed"}:
-            have.sort(key=lambda e: state.goal.sort_key(float(value(e) or 0.0)), reverse=self.turned)
+            have.sort(key=lambda row: state.goal.sort_key(float(row[0])), reverse=self.turned)
         else:
-            have.sort(key=lambda e: value(e) or 0, reverse=self.turned)
-        return have + none
+            have.sort(key=lambda row: row[0], reverse=self.turned)
+        return [number for _, number in have] + none
 
 
 def digits(state: State) -> int:
     """How many digits behind the point tell two scores apart: one more than equal runs differ in."""
-    scored = [abs(e.value) for e in state.experiments if e.value]
-    chance = spread(state) or TYPICAL_SPREAD * (min(scored) if scored else 1.0)
+    chance = spread(state) or TYPICAL_SPREAD * state.experiments.known(_smallest, _least)
     return max(0, min(9, 1 - math.floor(math.log10(chance)))) if chance > 0 else 6
+
+
+def _smallest(chunk: Chunk) -> float:
+    return min((abs(e.value) for e in chunk if e.value), default=math.inf)
+
+
+def _least(parts: Sequence[float]) -> float:
+    least = min(parts, default=math.inf)
+    return least if least < math.inf else 1.0
 
 
 class Table:
@@ -161,7 +176,7 @@ class Table:
         self.state, self.wanted = state, tuple(columns)
         self.marking: Marking = marking(state)
         self._digits = digits(state)
-        self._mark_width = min(2, max((len(self.marking.of(e)) for e in state.experiments), default=0))
+        self._mark_width = min(2, widest(state, self.marking))
         self._number_width = max(3, len(str(len(state.experiments) - 1)))
         every = self.wanted == USUAL
         asked = (column for column in shown(state) if column.id in columns or (every and column.usual))
@@ -170,14 +185,14 @@ class Table:
 
     def _width(self, column: Column) -> int:
         """How many cells a column takes; 0 if it would be empty."""
-        found = [value for e in self.state.experiments if (value := column.value(e)) not in (None, "")]
+        found = self.state.experiments.known(_extreme_values, _extremes_of_all, column.value)
         if not found:
             return 0
         name = self._title(column)
-        widest = max(cell_len(column.write(value, self._digits)) for value in _extremes(found))
+        wide = max(cell_len(column.write(value, self._digits)) for value in found)
         if column.id == "best":
-            widest = max(len("from here"), widest + len("▼ "))
-        return max(cell_len(name), widest)
+            wide = max(len("from here"), wide + len("▼ "))
+        return max(cell_len(name), wide)
 
     def _title(self, column: Column) -> str:
         if column.id == "score" and self.state.session is not None:
@@ -258,9 +273,9 @@ class Table:
     def _cell(self, column: Column, experiment: Experiment, value: Value) -> tuple[str, str]:
         state = self.state
         if column.id == "best":
-            if experiment is state.best:
+            if experiment.number == state.best_number:
                 return "best", "good"
-            if experiment is state.frontier:
+            if experiment.number == state.frontier_number:
                 return "from here", "good"
             return delta(experiment.value, draws.beside(experiment, state.best), state.goal, self._digits)
         text = "" if value in (None, "") else column.write(value, self._digits)
@@ -305,7 +320,8 @@ class Table:
     @cached_property
     def _verified(self) -> dict[str, Experiment]:
         """What was tried here of others' results, by their names."""
-        return {e.proposal.origin: e for e in self.state.experiments if e.proposal.origin}
+        names = self.state.experiments.values(ORIGIN) - {""}
+        return {e.origin: e for name in names for e in self.state.experiments.having(ORIGIN, name)}
 
 
 def _heading(what: str, results: Sequence[PriorResult], left_out: int) -> tuple[str, ...]:
@@ -325,8 +341,18 @@ def _prior_name(name: str) -> str:
     return name if len(name) <= _PRIOR_NAME else f"{cut(tag, _PRIOR_NAME - 1 - len(number))}#{number}"
 
 
+def _extreme_values(chunk: Chunk, value: Callable[[Experiment], Value]) -> list[Value]:
+    return _extremes([known for e in chunk if (known := value(e)) not in (None, "")])
+
+
+def _extremes_of_all(parts: Sequence[list[Value]]) -> list[Value]:
+    return _extremes(list(chain.from_iterable(parts)))
+
+
 def _extremes(values: Sequence[Value]) -> list[Value]:
     """What the widest of them is among, without writing all of them."""
+    if not values:
+        return []
     numbers = [value for value in values if isinstance(value, (int, float))]
     if numbers:
         return [max(numbers), min(numbers), max(numbers, key=abs)]
@@ -335,8 +361,8 @@ def _extremes(values: Sequence[Value]) -> list[Value]:
 
 def look(experiment: Experiment, state: State) -> tuple[str, str]:
     """The glyph that says how it went, and its tone; the best and the frontier have their own."""
-    if experiment is state.best:
+    if experiment.number == state.best_number:
         return "★", "good-strong"
-    if experiment is state.frontier:
+    if experiment.number == state.frontier_number:
         return FRONTIER, "good-strong"
     return MARKS[experiment.status]

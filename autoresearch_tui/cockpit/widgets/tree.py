@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
+from itertools import chain
+from typing import overload
 
 from autoresearch_tui.cockpit.all_sessions import Together
 from autoresearch_tui.cockpit.widgets.cells import cells, cut
@@ -14,6 +17,7 @@ from autoresearch_tui.session.badges import marking
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.format import FRONTIER, MARKS, front
 from autoresearch_tui.session.prior_results import furthest
+from autoresearch_tui.session.sequence import Chunk, Experiments
 from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.util.text import clean_line
 
@@ -62,16 +66,27 @@ class Node:
         return self.star or MARKS.get(self.status, ("◆", ""))[0]
 
 
-def parents(experiments: Sequence[Experiment]) -> list[int | None]:
+def parents(experiments: Experiments) -> list[int | None]:
     """For each experiment the one whose commit it is based on; None: the session's base."""
+    return experiments.known(_links, _parents)
+
+
+def _links(chunk: Chunk) -> tuple[tuple[str, str, bool, bool], ...]:
+    """What the shape of the tree depends on."""
+    return tuple((e.base, e.commit, e.outcome == Outcome.KEEP, e.advanced) for e in chunk)
+
+
+def _parents(parts: Sequence[tuple[tuple[str, str, bool, bool], ...]]) -> list[int | None]:
     at: dict[str, int] = {}
+    kept: list[bool] = []
     found: list[int | None] = []
-    for experiment in experiments:
-        found.append(at.get(experiment.proposal.base))
-        holder = at.get(experiment.commit)
+    for number, (base, commit, keep, _) in enumerate(chain.from_iterable(parts)):
+        found.append(at.get(base))
+        kept.append(keep)
+        holder = at.get(commit)
         # A repeat shares its commit with the first: what was kept stays the parent.
-        if holder is None or (experiment.outcome == Outcome.KEEP and experiments[holder].outcome != Outcome.KEEP):
-            at[experiment.commit] = experiment.number
+        if holder is None or (keep and not kept[holder]):
+            at[commit] = number
     return found
 
 
@@ -85,15 +100,78 @@ def trunk(state: State, parent: Sequence[int | None]) -> set[int]:
     return way
 
 
-def build(
-    state: State, *, shown: Collection[int] | None = None, folded: Collection[int | None] = ()
-) -> tuple[Node, ...]:
-    """All rows, the newest at the top and the root at the bottom.
+class Rows(Sequence[Node]):
+    """All rows, the newest at the top and the root at the bottom; each is made when it is asked for."""
 
-    With `shown` those and the way to them. `folded` are keeps whose finished leaves are not shown; None: the root's.
+    def __init__(self, state: State, parent: list[int | None], order: list[tuple[int, str]]) -> None:
+        """`order`: the experiments with their prefixes, oldest first."""
+        self.parent, self.order = parent, order
+        self._state = state
+        self._marks = marking(state)
+        self.shown: Collection[int] | None = None
+        self.away: Mapping[int | None, int] = {}
+        self.frontier_number: int | None = -1
+        """Of the tree's trunk; -1 where something is folded or left out."""
+        self.numbers: Sequence[int] = [number for number, _ in reversed(order)]
+
+    @property
+    def folded(self) -> int:
+        """How many leaves are folded away."""
+        return sum(self.away.values())
+
+    def of(self, state: State) -> Rows:
+        """The same rows of another state, whose tree has the same shape."""
+        rows = copy(self)
+        rows._state, rows._marks = state, marking(state)
+        return rows
+
+    def __len__(self) -> int:
+        return len(self.order) + (self._state.session is not None)
+
+    @overload
+    def __getitem__(self, row: int) -> Node: ...
+    @overload
+    def __getitem__(self, row: slice) -> tuple[Node, ...]: ...
+    def __getitem__(self, row: int | slice) -> Node | tuple[Node, ...]:
+        if isinstance(row, slice):
+            return tuple(self[at] for at in range(*row.indices(len(self))))
+        if not -len(self) <= row < len(self):
+            raise IndexError(row)
+        at = len(self.order) - 1 - row % len(self)
+        return self._root() if at < 0 else self._node(*self.order[at])
+
+    def _root(self) -> Node:
+        return replace(_root(self._state), folded=self.away.get(None, 0))
+
+    def _node(self, number: int, prefix: str) -> Node:
+        state, up = self._state, self.parent[number]
+        experiments = state.experiments
+        base = draws.beside(experiments[number], experiments[up]) if up is not None else None
+        star = "★" if number == state.best_number else FRONTIER if number == state.frontier_number else ""
+        node = _node(experiments[number], prefix, base, state.goal, star)
+        told = len(state.heads) > 1 or number != state.frontier_number
+        if told and (names := [front(f) for f, at in sorted(state.heads.items()) if at == number]):
+            node = replace(node, star=star or FRONTIER, text=f"{', '.join(names)} · {node.text}")
+        marks, matches = self._marks.of(experiments[number]), self.shown is None or number in self.shown
+        return replace(node, marks=marks, folded=self.away.get(number, 0), matches=matches)
+
+
+def build(
+    state: State,
+    *,
+    shown: Collection[int] | None = None,
+    folded: Collection[int | None] = (),
+    before: Rows | None = None,
+) -> Rows:
+    """With `shown` those and the way to them. `folded` are keeps whose finished leaves are not shown; None: the root's.
+
+    `before`: the rows of an earlier state, most of which may be used again.
     """
     experiments = state.experiments
     parent = parents(experiments)
+    plain = shown is None and not folded
+    if plain and before is not None and before.parent is parent and before.frontier_number == state.frontier_number:
+        return before.of(state)
     main = _main_children(experiments, parent, trunk(state, parent))
     visible = None if shown is None else _with_ancestors(shown, parent)
     if visible is not None:
@@ -104,23 +182,10 @@ def build(
         if visible is None or number in visible:
             (roots if up is None else children[up]).append(number)
     away = _fold(experiments, roots, children, folded)
-    marked = marking(state)
-    rows = [_root(state)] if state.session else []
-    for number, prefix in _walk(roots, children, main):
-        up = parent[number]
-        base = draws.beside(experiments[number], experiments[up]) if up is not None else None
-        star = "★" if number == state.best_number else FRONTIER if number == state.frontier_number else ""
-        node = _node(experiments[number], prefix, base, state.goal, star)
-        told = len(state.heads) > 1 or number != state.frontier_number
-        if told and (names := [front(f) for f, at in sorted(state.heads.items()) if at == number]):
-            node = replace(node, star=star or FRONTIER, text=f"{', '.join(names)} · {node.text}")
-        marks, matches = marked.of(experiments[number]), shown is None or number in shown
-        if marks or number in away or not matches:
-            node = replace(node, marks=marks, folded=away.get(number, 0), matches=matches)
-        rows.append(node)
-    if rows and None in away:
-        rows[0] = replace(rows[0], folded=away[None])
-    return tuple(reversed(rows))
+    rows = Rows(state, parent, _walk(roots, children, main))
+    rows.shown, rows.away = None if shown is None else frozenset(shown), away
+    rows.frontier_number = state.frontier_number if plain else -1
+    return rows
 
 
 def named(nodes: Sequence[Node], whole: Together) -> tuple[Node, ...]:
