@@ -38,7 +38,7 @@ from autoresearch_tui.util import trees
 from autoresearch_tui.util.atomic import write
 
 FOLDER = "AUTORESEARCH_NODES"
-"""Names the folder of a node's labs, where it is not in the cache."""
+"""Names the folder of a node's labs, where it is another than `nodes` in the user's state folder."""
 PIECE_BYTES = 1 << 20
 ABANDONED_SECONDS = 900.0
 _LOOK_SECONDS = 15.0
@@ -84,9 +84,9 @@ class Progress:
 
 
 def folder(node: str, lab: str) -> Path:
-    """Where a node keeps a lab."""
+    """Where a node keeps a lab: not in the data cache, which runs see."""
     named = os.environ.get(FOLDER)
-    base = Path(named) if named else home.data_folder(os.environ) / "nodes"
+    base = Path(named) if named else home.state_folder(os.environ) / "nodes"
     return base / _UNSAFE.sub("_", node) / _UNSAFE.sub("_", lab)
 
 

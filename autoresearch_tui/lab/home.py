@@ -32,6 +32,11 @@ def data_folder(environ: Mapping[str, str]) -> Path:
     return usual if not (chosen / "data").is_dir() and (usual / "data").is_dir() else chosen
 
 
+def state_folder(environ: Mapping[str, str]) -> Path:
+    """This program's own, apart from the labs: `~/.local/state/autoresearch-tui`. No run sees it."""
+    return Path(environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "autoresearch-tui"
+
+
 def kernels(environ: Mapping[str, str]) -> dict[str, Path]:
     """The downloaded kernels, by their folders' names in the hub's cache. A kernel is known by its builds."""
     found: dict[str, Path] = {}

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from autoresearch_tui.lab import session_files
+from autoresearch_tui.lab import home, session_files
 from autoresearch_tui.util import atomic
 
 
@@ -40,5 +40,4 @@ def known(environ: Mapping[str, str]) -> list[Path]:
 
 
 def _folder(environ: Mapping[str, str]) -> Path:
-    """`~/.local/state/autoresearch-tui/labs`, or where XDG_STATE_HOME says."""
-    return Path(environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "autoresearch-tui" / "labs"
+    return home.state_folder(environ) / "labs"

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.cluster import requirements, security
+from autoresearch_tui.cluster import requirements, seat, security
+from autoresearch_tui.lab import home
+from autoresearch_tui.lab import paths as labs
+from autoresearch_tui.lab.git import GitRepo
+from autoresearch_tui.runs.environment import environment
+from autoresearch_tui.sandbox import for_runs
 from autoresearch_tui.util.errors import UserError
 
 HEAD = "10.0.0.1:6379"
@@ -59,3 +67,14 @@ def test_a_driver_has_a_token_and_none_of_the_users_keys() -> None:
 def test_nothing_answers_at_an_address_where_nothing_is() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert security.is_open(f"127.0.0.1:{silent.getsockname()[1]}", {}, seconds=2) is None
+
+
+def test_a_nodes_labs_are_where_no_run_looks(new_lab: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(seat.FOLDER, raising=False)
+    place = seat.folder("one", "lab")
+    assert not place.is_relative_to(home.data_folder(os.environ))
+    shutil.copytree(new_lab(), place)
+    lab = labs.find(place)
+    # It raises where a lab's own repository would be shown.
+    shown = for_runs.of_lab(lab, GitRepo(lab.root), environment(lab, lab.state_folder)).readable
+    assert not [path for path in shown if place.is_relative_to(path)]
