@@ -157,7 +157,9 @@ def _prepare(arguments: argparse.Namespace) -> int:
     if arguments.nodes or arguments.cluster:
         from autoresearch_tui.launch import nodes
 
-        return nodes.prepare(lab, arguments.cluster or "", words)
+        ready, known = nodes.prepare(lab, arguments.cluster or "", words)
+        print(f"Nodes that are ready: {ready} of {known}.")
+        return DONE if ready == known else FAILED
     print(lab_data.prepare(lab, words))
     if chosen and chosen != lab.settings.run.env.get("AUTORESEARCH_DATA"):
         from autoresearch_tui.lab.settings_file import remember

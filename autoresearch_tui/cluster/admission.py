@@ -5,6 +5,7 @@ Scores of different machines do not compare. The first device that a session adm
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -24,9 +25,10 @@ from autoresearch_tui.lab.machine_load import Probe
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.preparing.lab_data import Check
 from autoresearch_tui.runs.environment import check_command, interpreter
-from autoresearch_tui.sandbox import for_runs
+from autoresearch_tui.sandbox import for_runs, shared
 from autoresearch_tui.session.fleet import Fleet
 from autoresearch_tui.session.state import TOLERATED_LEAKS
+from autoresearch_tui.util import trees
 from autoresearch_tui.util.ask import ask_json
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.text import clean_line, describe
@@ -83,6 +85,8 @@ def _differences(wanted: Mapping[str, str], found: Mapping[str, str], accelerato
         yield _package(wanted, found, name)
     yield _problem(found, "data", "its data are not ready", PREPARE)
     yield _data_differ(wanted, found)
+    yield _problem(found, "beside", "what lies beside the code is unknown", "look at the node's copy of the lab")
+    yield _beside_differ(wanted, found)
     yield _problem(found, "disk", "its disk is unknown", "look at the disk of the node's labs")
     yield _disk(found)
 
@@ -141,6 +145,17 @@ def _interpreter(lab: Lab) -> dict[str, str]:
     return {name: str(said[name]) for name in ("python", *PACKAGES) if name in said}
 
 
+def _beside(lab: Lab) -> dict[str, str]:
+    """What runs see beside the commit, data of the lab's own among it: names, and a hash over names and sizes."""
+    seen = shared.find(lab, GitRepo(lab.root))
+    places = {**seen.beside, **{str(path): path for path in seen.outside}}
+    lines = sorted(f"{place}\t{name}\t{size}" for place, real in places.items() for name, size in trees.sizes(real))
+    if not lines:
+        return {"beside": ""}
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+    return {"beside": f"{shared.names(places)}, {len(lines)} files {digest}"}
+
+
 def _free(lab: Lab) -> dict[str, str]:
     return {"free bytes": str(shutil.disk_usage(lab.root).free), "folder": str(lab.root)}
 
@@ -156,6 +171,7 @@ _ITEMS: Mapping[str, Callable[[Lab], dict[str, str]]] = {
     "hardware": _accelerator,
     "command": _command,
     "interpreter": _interpreter,
+    "beside": _beside,
     "disk": _free,
 }
 
@@ -218,6 +234,14 @@ def _data_differ(wanted: Mapping[str, str], found: Mapping[str, str]) -> Differe
         return None
     remedy = "prepare the same data there: as many shards, by the same versions; or copy the cache of another node"
     return f"its data are others: {there or 'none'}, the session has {ours or 'none'}", remedy
+
+
+def _beside_differ(wanted: Mapping[str, str], found: Mapping[str, str]) -> Difference | None:
+    there, ours = found.get("beside", ""), wanted.get("beside", "")
+    if not wanted or there == ours:
+        return None
+    what = f"beside the code runs see {there or 'nothing'} there, and {ours or 'nothing'} on the session's others"
+    return what, f"put the same files into {found.get('folder') or 'the copy of the lab'} there"
 
 
 def _disk(found: Mapping[str, str]) -> Difference | None:

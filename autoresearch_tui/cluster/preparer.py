@@ -51,7 +51,7 @@ class Preparer:
     def _work(self, parcel: LabParcel) -> None:
         try:
             self._top.mkdir(parents=True, exist_ok=True)
-            with (self._top / "seat.lock").open("w") as file:
+            with (self._top / ".seat.lock").open("w") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)  # seats of the node use the same copy
                 lab = node_lab.make(self._top, parcel)
             prepare_here(lab, self._report)

@@ -252,7 +252,7 @@ class Seat:
     def _held(self) -> Iterator[None]:
         """The node's copy of the lab is shared by the seats of the node."""
         self._top.mkdir(parents=True, exist_ok=True)
-        with self._lock, (self._top / "seat.lock").open("w") as file:
+        with self._lock, (self._top / ".seat.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

@@ -225,6 +225,10 @@ def _checked(lab: Lab, choice: Choice, check: lab_data.Check, *, prepare: bool, 
         factory.make(shown.settings, os.environ)
         factory.make_critic(shown.settings, os.environ)
     if cluster:  # the nodes have data and environments of their own, which are looked at there
+        if prepare:
+            from autoresearch_tui.launch import nodes
+
+            nodes.prepare(shown, cluster)
         return tag, shown
     problem = check.problem()
     if problem and (prepare or (attended and _wanted(problem))):

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _WIDTH = 48
 
 
-def prepare(lab: Lab, address: str, arguments: Sequence[str] = ()) -> int:
-    """Prepare all nodes of the cluster: of `address`, or of the lab. Returns the exit code: 1 if one of them failed.
+def prepare(lab: Lab, address: str, arguments: Sequence[str] = ()) -> tuple[int, int]:
+    """Prepare all nodes of the cluster: of `address`, or of the lab. Returns how many are ready, and of how many.
 
     `arguments`: what else was asked for, which no node can be told. Raises UserError.
     """
@@ -37,8 +37,8 @@ def prepare(lab: Lab, address: str, arguments: Sequence[str] = ()) -> int:
         return show(steps)
 
 
-def show(steps: Iterator[NodeProgress]) -> int:
-    """A bar for each node on stderr while it goes on; what came of it on stdout. Returns the exit code."""
+def show(steps: Iterator[NodeProgress]) -> tuple[int, int]:
+    """A bar for each node on stderr while it goes on, then a line for each that failed. Returns as :func:`prepare`."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -56,12 +56,10 @@ def show(steps: Iterator[NodeProgress]) -> int:
         for step in itertools.chain(first, steps):
             _draw(progress, tasks, step)
             last[step.node] = step
-    failed = [step for step in last.values() if step.problem]
-    for step in failed:
-        sys.stderr.write(f"autoresearch-tui: {step.node}: {step.problem}\n")
-    ready = sum(step.ready for step in last.values())
-    sys.stdout.write(f"Nodes that are ready: {ready} of {len(last)}.\n")
-    return 1 if failed else 0
+    for step in last.values():
+        if step.problem:
+            sys.stderr.write(f"autoresearch-tui: {step.node}: {step.problem}\n")
+    return sum(step.ready for step in last.values()), len(last)
 
 
 def _draw(progress: Progress, tasks: dict[str, TaskID], step: NodeProgress) -> None:

@@ -21,6 +21,7 @@ from autoresearch_tui.lab.paths import INTERFACE, Lab
 from autoresearch_tui.lab.session_files import STATE_FOLDER
 from autoresearch_tui.python_source.values import Module, Modules, Unknown
 from autoresearch_tui.runs.environment import check_command, training_command
+from autoresearch_tui.util import trees
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.text import clean_line
 
@@ -83,19 +84,13 @@ def identity(lab: Lab, environ: Mapping[str, str]) -> str:
         return ""
     usual = home.data_folder(environ)
     places = _proof(lab, path) or _places(lab, path, environ) or [usual / "data", usual / "tokenizer"]
-    lines = [_described(file, file.relative_to(place)) for place in places for file in _files(place)]
+    lines = [_described(place, name, size) for place in places for name, size in trees.sizes(place)]
     return f"{len(lines)} files {hashlib.sha256(chr(10).join(sorted(lines)).encode()).hexdigest()[:12]}"
 
 
-def _files(place: Path) -> Iterator[Path]:
-    for folder, _, names in os.walk(place):
-        yield from (path for name in names if (path := Path(folder, name)).is_file() and name[0] != ".")
-
-
-def _described(file: Path, name: Path) -> str:
-    size = file.stat().st_size
-    made = "tokeni" in str(file).lower() and size <= _TOKENIZER_BYTES
-    return f"{name}\t{size}\t{_digest(file) if made else ''}"
+def _described(place: Path, name: str, size: int) -> str:
+    made = "tokeni" in f"{place}/{name}".lower() and size <= _TOKENIZER_BYTES
+    return f"{name}\t{size}\t{_digest(place / name) if made else ''}"
 
 
 def unproven(lab: Lab, environ: Mapping[str, str]) -> bool:

@@ -110,3 +110,14 @@ def _unlinked(name: str, folder: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def sizes(top: Path) -> Iterator[tuple[str, int]]:
+    """Each file of a folder by its path from there, with its size in bytes; hidden files are left out."""
+    if top.is_file():
+        yield ".", top.stat().st_size
+    for folder, _, names in os.walk(top):
+        for name in names:
+            path = Path(folder, name)
+            if not name.startswith(".") and path.is_file():
+                yield str(path.relative_to(top)), path.stat().st_size

@@ -65,6 +65,11 @@ def test_a_node_of_the_same_class_is_used() -> None:
             "`autoresearch-tui prepare --nodes`",
         ),
         ({"data": "climbmix 0123 89ab"}, "its data are others: climbmix 0123 89ab, the session has", "the same data"),
+        (
+            {"beside": "data, 3 files 01"},
+            "runs see data, 3 files 01 there, and nothing on the",
+            "put the same files into",
+        ),
         ({"free bytes": str(1 << 30)}, "only 1.0 GiB free", "of /home/me/nodes/gpu-1/lab there: 2 GiB are needed"),
         ({"free bytes": "-"}, "only 0.0 GiB free", "2 GiB are needed"),
     ],
@@ -110,6 +115,19 @@ def test_a_look_at_this_machine_finds_what_a_node_is_admitted_by(lab_folder: Pat
     assert [name for name in found if name.endswith("problem")] == []
     assert admission.refusal({}, found, "") is None
     assert admission.refusal(found, found, "") is None
+
+
+def test_data_beside_the_code_are_told_from_other_data(lab_folder: Path) -> None:
+    lab = labs.find(lab_folder)
+    assert admission.look(lab)["beside"] == ""
+    (lab_folder / "data").mkdir()
+    for name, text in (("a.bin", "a"), ("b.bin", "bb")):
+        (lab_folder / "data" / name).write_text(text)
+    found = admission.look(lab)
+    assert found["beside"].startswith("data, 2 files ")
+    (lab_folder / "data" / "b.bin").write_text("other")
+    said = admission.refusal(found, admission.look(lab), "")
+    assert said is not None and said[0].startswith("beside the code runs see data, 2 files ")
 
 
 def test_what_is_not_there_is_found(new_lab: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
