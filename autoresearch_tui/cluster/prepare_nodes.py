@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Generator
 
 from autoresearch_tui.cluster import requirements, security
-from autoresearch_tui.lab import cluster_address
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.session.cluster_file import NodeProgress
 from autoresearch_tui.util.errors import UserError
@@ -24,8 +23,7 @@ def prepare_nodes(lab: Lab, address: str) -> Generator[NodeProgress]:
     iterator is closed, the nodes stop; what they have made stays, and the next time continues there.
     """
     requirements.check(address, os.environ)
-    head = address if address != cluster_address.AUTO else requirements.of_this_machine(os.environ)
-    security.refuse_open(head, os.environ)
+    security.refuse_open(requirements.head(address, os.environ), os.environ)
     words = [address, str(lab.root), json.dumps(dict(lab.settings.cluster.resources))]
     with (
         tempfile.TemporaryFile() as errors,

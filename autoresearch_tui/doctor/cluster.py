@@ -29,7 +29,7 @@ def check(lab: Lab, environ: Mapping[str, str]) -> list[Item]:
         requirements.check(address, environ)
     except UserError as error:
         return [from_error(_NAME, error)]
-    head = address if address != cluster_address.AUTO else requirements.of_this_machine(environ)
+    head = requirements.head(address, environ)
     try:
         socket.create_connection(cluster_address.parts(head), _CONNECT_SECONDS).close()
     except OSError as error:
