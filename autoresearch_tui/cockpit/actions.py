@@ -7,124 +7,10 @@ from types import MappingProxyType
 
 from textual.binding import Binding
 
-from autoresearch_tui.session import columns, looks, undo
-from autoresearch_tui.session.ends import JUDGED
-from autoresearch_tui.session.state import Experiment, Stage, State
+from autoresearch_tui.cockpit import situation as when
+from autoresearch_tui.cockpit.situation import Situation
+from autoresearch_tui.session import columns, undo
 from autoresearch_tui.util.frozen import Frozen
-
-
-class Situation(Frozen):
-    """What decides whether an action is available.
-
-    `proposal` is the one on screen, `selected` the experiment under the cursor of the focused pane; `commands`: this
-    screen may send commands; `elsewhere`: to an engine in another process. `replay`: a recorded session is played.
-    `visit`: another session of the lab is shown than the cockpit's own. `no_row`: the focused list has no experiment.
-    """
-
-    state: State
-    proposal: Experiment | None = None
-    commands: bool = False
-    elsewhere: bool = False
-    selected: Experiment | None = None
-    replay: bool = False
-    visit: bool = False
-    no_row: bool = False
-
-    @property
-    def open_gate(self) -> bool:
-        """Whether the proposal on the screen waits for an answer."""
-        return self.commands and self.proposal is not None and self.proposal.stage is Stage.REVIEW
-
-    @property
-    def sent_back(self) -> bool:
-        """Whether the experiment under the cursor was vetoed on the critic's word alone."""
-        return self.commands and self.selected is not None and self.selected.sent_back
-
-    @property
-    def unlaunched(self) -> bool:
-        """Whether the proposal on the screen can still be vetoed."""
-        stages = (Stage.REVIEW, Stage.APPROVED)
-        return self.commands and self.proposal is not None and self.proposal.stage in stages
-
-    @property
-    def judged(self) -> bool:
-        """Whether the experiment under the cursor has a verdict."""
-        return self.commands and self.selected is not None and self.selected.outcome in JUDGED
-
-    @property
-    def held(self) -> bool:
-        """Whether the loop is blocked by something that `p` lifts."""
-        state = self.state
-        stuck = state.failed is not None and state.running is None
-        return state.paused is not None or state.trouble is not None or state.stopping == "after" or stuck
-
-    @property
-    def only_stopping(self) -> bool:
-        """Whether the session ends after the current run, and nothing else holds the loop."""
-        state = self.state
-        return state.stopping == "after" and state.paused is None and state.trouble is None
-
-    @property
-    def holdable(self) -> bool:
-        """Whether something would happen to the proposal on the screen by itself."""
-        return (
-            self.unlaunched
-            and self.proposal is not None
-            and (bool(self.proposal.deadline) or self.proposal.stage is Stage.APPROVED)
-        )
-
-
-def _always(_: Situation) -> bool:
-    return True
-
-
-def _commands(now: Situation) -> bool:
-    return now.commands
-
-
-def _training(now: Situation) -> bool:
-    running = now.state.running
-    return now.commands and running is not None and running.stage is Stage.RUNNING
-
-
-def _replay(now: Situation) -> bool:
-    return now.replay
-
-
-def _has_experiments(now: Situation) -> bool:
-    return bool(now.state.experiments)
-
-
-def _has_row(now: Situation) -> bool:
-    return _has_experiments(now) and not now.no_row
-
-
-def _judged(now: Situation) -> bool:
-    return now.judged
-
-
-def _scored(now: Situation) -> bool:
-    selected = now.selected
-    decidable = now.judged or (now.commands and selected is not None and selected.stage is Stage.CONFIRMING)
-    return decidable and selected is not None and selected.score is not None and selected.score.value is not None
-
-
-def _holdout(now: Situation) -> bool:
-    state = now.state
-    held_out = now.commands and state.session is not None and state.session.holdout
-    return held_out and state.best is not None and not looks.once(state)
-
-
-def _has_budget(now: Situation) -> bool:
-    return now.commands and looks.left(now.state) is not None and now.state.renewed < looks.spent(now.state)
-
-
-def _pausable(now: Situation) -> bool:
-    return now.commands and not (now.state.paused is not None and now.state.paused.limit and looks.left(now.state) == 0)
-
-
-def _elsewhere(now: Situation) -> bool:
-    return _scored(now) and now.selected is not None and now.selected.number != now.state.frontier_number
 
 
 class Action(Frozen):
@@ -141,7 +27,7 @@ class Action(Frozen):
     title: str
     help: str
     group: str
-    enabled: Callable[[Situation], bool] = _always
+    enabled: Callable[[Situation], bool] = when.always
     bar: int = 0
     short: str = ""
     why: str = "not available now"
@@ -195,7 +81,7 @@ _MAIN = (
     ),
     Action(
         "note", "n", "Send a note", "Adds a line to the next request to the researcher.",
-        "Decide", _commands, 14, "note", first=True,
+        "Decide", when.commands, 14, "note", first=True,
     ),
     Action(
         "notes", "N", "Take back a note", "Lists the notes that wait for the next request, to take one back.",
@@ -205,54 +91,54 @@ _MAIN = (
     Action(
         "repeat", "R", "Repeat the experiment",
         "Runs its commit again with another seed, to measure the noise between equal runs.",
-        "Judge", _judged, 7, "repeat", _NO_VERDICT, also=("details",),
+        "Judge", when.judged, 7, "repeat", _NO_VERDICT, also=("details",),
     ),
     Action(
         "transfer", "X", "Try at a larger scale",
         "Runs it and the baseline once at the scale of [transfer], to see whether its gain holds there.",
-        "Judge", _scored, 0, "scale", _NO_SCORE, also=("details",),
+        "Judge", when.scored, 0, "scale", _NO_SCORE, also=("details",),
     ),
     Action(
         "overrule", "O", "Overrule the verdict", "Keep what was discarded, or discard what was kept, and say why.",
-        "Judge", _scored, 8, "overrule", _NO_SCORE, also=("details",),
+        "Judge", when.scored, 8, "overrule", _NO_SCORE, also=("details",),
     ),
     Action(
         "continue_from", "C", "Continue from here",
         "The next proposals start from this experiment and are measured against it.",
-        "Judge", _elsewhere, 9, "continue", "choose an experiment with a score that isn't already the frontier",
+        "Judge", when.elsewhere, 9, "continue", "choose an experiment with a score that isn't already the frontier",
         also=("details",),
     ),
     Action(
         "holdout", "H", "Open the holdout", "Scores the best and the baseline on data that decided nothing, once.",
-        "Judge", _holdout, 0, "holdout", "this session has no holdout, or it was opened before",
+        "Judge", when.holdout, 0, "holdout", "this session has no holdout, or it was opened before",
     ),
     Action(
         "renew", "B", "Renew the testing budget", "Allows as many looks at the evaluation again as the budget has.",
-        "Judge", _has_budget, 0, "renew", "there is no testing budget, or nothing of it is spent",
+        "Judge", when.has_budget, 0, "renew", "there is no testing budget, or nothing of it is spent",
     ),
     Action(
         "pause", "p", "Pause or resume", "Finish the current run, start nothing new. Press again to resume.",
-        "Loop", _pausable, 5, "pause", "the testing budget is spent; B renews it",
+        "Loop", when.pausable, 5, "pause", "the testing budget is spent; B renews it",
     ),
     Action(
         "pause_run", "P", "Pause and stop the run", "The current run's proposal is requeued and runs again later.",
-        "Loop", _commands,
+        "Loop", when.commands,
     ),
     Action(
         "stop_run", "s", "Stop the current run", "Asks why; the researcher gets your reason.",
-        "Loop", _training, 13, "stop run", "nothing is training",
+        "Loop", when.training, 13, "stop run", "nothing is training",
     ),
     Action(
         "program", "e", "Edit the program", "Opens program.md; the next request uses what you save.",
-        "Loop", _commands, 10, "program",
+        "Loop", when.commands, 10, "program",
     ),
     Action(
         "editor", "E", "Edit the program in $EDITOR", "Opens it in $EDITOR.",
-        "Loop", _commands,
+        "Loop", when.commands,
     ),
     Action(
         "details", "enter", "Details of the experiment", "Diff, log, loss curve, score and who decided.",
-        "Look", _has_row, 6, "details", _NO_ROW,
+        "Look", when.has_row, 6, "details", _NO_ROW,
     ),
     Action(
         "find", "slash", "Search",
@@ -266,15 +152,15 @@ _MAIN = (
     ),
     Action(
         "go_to_number", "number_sign", "Go to #N", "Puts the cursor of results or tree on an experiment.",
-        "Look", _has_experiments,
+        "Look", when.has_experiments,
     ),
     Action(
         "copy_menu", "Y", "Copy", "The experiment's row, hash, description, score or path, to your clipboard (OSC 52).",
-        "Look", _has_row, why=_NO_ROW, also=("details",),
+        "Look", when.has_row, why=_NO_ROW, also=("details",),
     ),
     Action(
         "view", "V", "Open its files", "The experiment's log, diff or train.py in $PAGER, or a copy in $EDITOR.",
-        "Look", _has_row, why=_NO_ROW, also=("details",),
+        "Look", when.has_row, why=_NO_ROW, also=("details",),
     ),
     Action(
         "find_next", "greater_than_sign", "Next match", "Next match down.", "Look",
@@ -286,8 +172,16 @@ _MAIN = (
     ),
     Action("first_error", "exclamation_mark", "First error", "The first line that looks like an error.", "Look"),
     Action(
-        "next_run", "right_square_bracket", "Next run", "Shows the log and loss curve of another run in training.",
-        "Look", lambda now: len(now.state.in_flight) > 1, 0, "", "no other run is in training",
+        "next_run", "right_square_bracket", "Next device", "Log and curve are those of the next device's runs.",
+        "Look", when.several_runs, 0, "", "no other run is in training",
+    ),
+    Action(
+        "choose_run", "L", "Choose the run", "Lists the runs in flight; log and curve are those of its device then.",
+        "Look", when.several_runs, 0, "", "no other run is in training",
+    ),
+    Action(
+        "newest_run", "0", "Newest run", "Log and curve are those of the newest run again, whichever device has it.",
+        "Look", lambda now: now.follows, 13, "newest run", "the newest run is shown already",
     ),
     Action(
         "curve", "m", "Next curve", "Plots the next number that the log has at every step.", "Look",
@@ -319,13 +213,13 @@ _MAIN = (
     Action("zoom", "Z", "Zoom the pane", "Shows the focused pane alone. Press again to go back.", "Look"),
     Action("jump", "J", "Jump", "Shows a letter on each pane; that letter moves there.", "Panes"),
     Action("pane(1)", "1", "Run", "Progress, loss curve and log of the current run.", "Panes"),
-    Action("pane(2)", "2", "Load", "Accelerator, processor and memory.", "Panes"),
+    Action("pane(2)", "2", "Load", "Accelerator, processor and memory; of several devices, what each does.", "Panes"),
     Action("pane(3)", "3", "Diff", "The proposal that waits, or the one in training.", "Panes"),
     Action("pane(4)", "4", "Results", "Every experiment with its score.", "Panes"),
     Action("pane(5)", "5", "Tree", "The branch: what was kept, on which base, and what was not.", "Panes"),
     Action("pane(6)", "6", "Researcher", "What the researcher says while it works, with tokens and cost.", "Panes"),
     Action("pane(7)", "7", "Chart", "Every experiment as a point, the frontier as a line.", "Panes"),
-    Action("help", "question_mark", "Help", "Every key, and what it does.", "Session", _always, 20, "help"),
+    Action("help", "question_mark", "Help", "Every key, and what it does.", "Session", when.always, 20, "help"),
     Action(
         "detach", "q", "Leave", "The engine keeps running without a screen; the same command reconnects.",
         "Session", lambda now: not now.visit, 21, "leave", "q goes back to your own session",
@@ -339,7 +233,7 @@ _MAIN = (
         "Session", lambda now: now.elsewhere, 0, "take over", "the engine is in this terminal already",
     ),
     Action(
-        "stop", "Q", "End the session", "After this run, or now; or not after all.", "Session", _commands,
+        "stop", "Q", "End the session", "After this run, or now; or not after all.", "Session", when.commands,
     ),
 )  # fmt: skip
 
@@ -363,6 +257,11 @@ _RESULTS = (
            run="fold", bar=15, short="fold"),
     Action("tree.fold_all", "equals_sign", "Fold all", "Folds the discards of every keep, or unfolds them.", "Tree",
            place="tree", run="fold_all"),
+)  # fmt: skip
+
+_DEVICES = (
+    Action("devices.follow", "enter", "Follow the device", "Log and curve are those of its runs, until 0.", "Devices",
+           place="devices", run="follow", bar=1, short="follow its runs"),
 )  # fmt: skip
 
 _STREAM = (
@@ -508,21 +407,21 @@ _CONFLICT = (
 
 # On the main screen, while a recorded session is played.
 REPLAY = (
-    Action("replay.pause", "space", "Pause the replay", "Press again to continue.", "Replay", _replay, 1, "pause",
+    Action("replay.pause", "space", "Pause the replay", "Press again to continue.", "Replay", when.replay, 1, "pause",
            place="replay", run="play_or_pause", first=True),
-    Action("replay.step", "full_stop", "Next verdict", "Goes there and pauses.", "Replay", _replay, 2, "step",
+    Action("replay.step", "full_stop", "Next verdict", "Goes there and pauses.", "Replay", when.replay, 2, "step",
            place="replay", run="play_step", first=True),
-    Action("replay.slower", "left_curly_bracket", "Half the speed", "Plays half as fast.", "Replay", _replay, 2, "",
+    Action("replay.slower", "left_curly_bracket", "Half the speed", "Plays half as fast.", "Replay", when.replay, 2, "",
            place="replay", run="play_faster(0.5)", first=True),
-    Action("replay.faster", "right_curly_bracket", "Twice the speed", "Plays twice as fast.", "Replay", _replay, 2,
+    Action("replay.faster", "right_curly_bracket", "Twice the speed", "Plays twice as fast.", "Replay", when.replay, 2,
            "speed", place="replay", run="play_faster(2)", first=True),
     Action("replay.seek", "at", "Go to a moment", "An experiment (#12), a share of the night (50%) or a time (03:30).",
-           "Replay", _replay, 2, "go to", place="replay", run="play_from", first=True),
+           "Replay", when.replay, 2, "go to", place="replay", run="play_from", first=True),
 )  # fmt: skip
 
 ACTIONS: tuple[Action, ...] = (
-    *_MAIN, *_RESULTS, *_STREAM, *_DIFF, *_REVIEW, *_DETAILS, *_COMPARE, *_PROGRAM, *_VERSION, *_DIGEST, *_PARETO,
-    *_EDIT, *_CONFLICT, *REPLAY
+    *_MAIN, *_RESULTS, *_DEVICES, *_STREAM, *_DIFF, *_REVIEW, *_DETAILS, *_COMPARE, *_PROGRAM, *_VERSION, *_DIGEST,
+    *_PARETO, *_EDIT, *_CONFLICT, *REPLAY
 )  # fmt: skip
 # Actions from this `bar` on stay in the key bar at any width.
 WAYS_OUT = 20
@@ -582,4 +481,5 @@ def find(action: str, parameters: tuple[object, ...] = ()) -> Action | None:
 def bar(now: Situation, places: Iterable[str] = ("",)) -> list[Action]:
     """The actions that the key bar of these places shows now, the most urgent first."""
     shown = [a for a in ACTIONS if not set(places).isdisjoint(a.places) and a.bar and a.enabled(now)]
-    return sorted(shown, key=lambda a: a.bar)
+    taken = {a.key for a in shown if a.place}
+    return sorted((a for a in shown if a.place or a.first or a.key not in taken), key=lambda a: a.bar)

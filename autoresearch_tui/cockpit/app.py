@@ -418,7 +418,7 @@ class Cockpit(KeysInOrder[int]):
             experiments = {"results": listed, "table": results, "tree": tree}
             ours = dict.fromkeys(("replay", *screen.PLACES), screen)
             places = {**ours, **experiments, "stream": screen.stream, "diff": screen.diff}
-            return places.get(action.place)
+            return places.get(action.place) or (screen.devices if action.place == "devices" else None)
         return screen if action.place and self._place(screen) == action.place else None
 
     @staticmethod

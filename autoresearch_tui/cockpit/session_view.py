@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoresearch_tui.cockpit.log_follower import Curve, RunFeed, whole
+from autoresearch_tui.cockpit.runs_in_flight import RunsInFlight
 from autoresearch_tui.lab import engine_lock
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.logs.tail import FileTail, Piece
@@ -79,7 +80,7 @@ class Bridge:
         """Number and commit of the proposal that was read on the review screen last."""
         self.feed = RunFeed(Path())
         self._feed_key: tuple[object, ...] = ()
-        self._chosen = -1
+        self.flight = RunsInFlight(self.files)
         self._behind = RunFeed(Path())
         self.pinned: int | None = None
         self.stream_anew = False
@@ -233,18 +234,11 @@ class Bridge:
         return self.state.session.budget_seconds if self.state.session else None
 
     def shown_run(self) -> Experiment | None:
-        """The run in progress (of several, the chosen or newest one), or the last one."""
-        running = next((e for e in self.state.in_flight if e.number == self._chosen), self.state.running)
+        """The run in progress (of several, the followed device's or the newest one), or the last one."""
+        running = self.flight.shown(self.state)
         if running is not None:
             return running
         return self.state.started_last
-
-    def choose_next_run(self) -> None:
-        """Another of the runs in progress is shown from here on."""
-        numbers = [e.number for e in self.state.in_flight]
-        shown = self.shown_run()
-        if shown is not None and shown.number in numbers:
-            self._chosen = numbers[(numbers.index(shown.number) + 1) % len(numbers)]
 
     def proposal(self) -> Experiment | None:
         """The proposal in review, or the next one, or the one in training, or the last one."""
@@ -277,10 +271,12 @@ class Bridge:
         # While a long journal is read, each slice has another state, and nothing but the share of it is shown.
         if self._outlined is not self.state and self.reading is None:
             self._outlined, self._outline = self.state, outline(self.state)
+        shown = (live(feed.number, feed.progress, self.budget, feed.seen),) if feed.progress else ()
         return View(
             state=self._outline,
             now=self.clock(),
-            lives=(live(feed.number, feed.progress, self.budget, feed.seen),) if feed.progress else (),
+            lives=(*shown, *(each for each in self.flight.lives(self.budget) if each.number != feed.number)),
+            beside=self.flight.beside,
             failure=self.host.failure if self.host else "",
             blocked=self.host.blocked if self.host else "",
             problem=self.problem,

@@ -13,6 +13,7 @@ from autoresearch_tui.session.fleet_baselines import BASELINE
 from autoresearch_tui.session.outline import Outline
 from autoresearch_tui.session.state import Experiment, Stage
 from autoresearch_tui.util import timestamps
+from autoresearch_tui.util.columns import cells
 from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line
 
@@ -180,6 +181,15 @@ def unreachable(cluster: ClusterNow | None) -> str:
         return ""
     since = f" since {limits.local(cluster.since)}" if cluster.since else ""
     return f"cluster not reachable{since}"
+
+
+def in_one_line(found: Sequence[Row], cluster: ClusterNow | None, width: int) -> tuple[str, str]:
+    """:func:`summary` and :func:`unreachable` as far as both fit into a line, the latter whole."""
+    lost, devices = unreachable(cluster), summary(found, nodes=False)
+    said = (summary(found), devices, devices.split(",")[0])
+    pairs = [(text, words) for text in said for words in (lost, lost.replace("cluster not reachable", "unreachable"))]
+    fitting = (pair for pair in pairs if cells(pair[0]) + cells(pair[1]) + 2 * bool(pair[1]) <= width)
+    return next(fitting, pairs[-1])
 
 
 def short_model(model: str) -> str:

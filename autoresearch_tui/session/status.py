@@ -343,7 +343,7 @@ def _runs_part(view: View, limit: int) -> Part:
     runs = view.state.in_flight
     if len(runs) > FEW or view.state.fleet.devices:
         return _fleet_part(view, limit)
-    share = max(12, limit // len(runs) - 10)
+    share = max(12, limit // len(runs) - 15)
     told = (f"{title(e, share)} on {devices.short(clean_line(e.device))} · {_so_far(view, e)}" for e in runs)
     return Part("▶", "accent", f"{len(runs)} at once: {', '.join(told)}")
 
@@ -358,12 +358,10 @@ def _so_far(view: View, experiment: Experiment) -> str:
 
 def _fleet_part(view: View, limit: int) -> Part:
     """How many devices train, whether they can be reached, and which run ends next."""
-    text = devices_now.summary(view.devices, nodes=False)
-    lost = devices_now.unreachable(view.beside.cluster)
     width = limit + 29
-    if lost:
-        whole = f"{text}; {lost}"
-        text = whole if cells(whole) <= width else f"{text}; {lost.removeprefix('cluster ').replace('not ', 'un')}"
+    found = [row for row in view.devices if row.doing not in devices_now.OF_NODES]
+    text, lost = devices_now.in_one_line(found, view.beside.cluster, width)
+    text += f"; {lost}" if lost else ""
     if (soon := next_to_end(view)) is not None:
         experiment, seconds = soon
         end = f" · next to end: #{experiment.number} {_in(seconds)}"

@@ -29,10 +29,19 @@ def begun(session: FakeSession, names: tuple[str, ...] = DEVICES) -> None:
     session.begin()
     join(session, *names)
     for place, name in enumerate(names):
-        number = session.propose("baseline")
-        session.approve(number, "engine")
+        number = baseline(session)
         session.start(number, name)
         session.end(number, 0.9979 + place % 3 / 10_000, "discard" if number else "keep", seconds=0.0)
+
+
+def baseline(session: FakeSession) -> int:
+    """One that waits for a device."""
+    first, number = session.count == 0, session.count
+    about = {} if first else {"repeat_of": 0, "seed": number}
+    made = {"author": "baseline", "added": 0, "removed": 0, "tokens": 0, "usd": None, "hypothesis": "", **about}
+    session.proposal("baseline", **made)  # type: ignore[arg-type]
+    session.approve(number, "engine")
+    return number
 
 
 def run(session: FakeSession, device: str, idea: str, upto: float) -> int:
@@ -59,8 +68,7 @@ def sixteen(session: FakeSession) -> None:
     for place, name in enumerate(DEVICES):
         if name not in ("gpu-2:1", "gpu-3:3", "gpu-4:2", "gpu-4:3"):
             run(session, name, IDEAS[place], 0.05 + place * 0.06)
-    number = session.propose("baseline of gpu-3:3")
-    session.add(ev.ProposalApproved(number, session.commit(number), "engine"))
+    baseline(session)
     session.now += 170
     told(session)
 

@@ -97,6 +97,8 @@ CASES: dict[str, Case] = {
     "find_previous": Case(SEARCHED, shows="▶line 58"),
     "first_error": Case(shows="▶RuntimeError: boom"),
     "next_run": Case(says="no other run is in training"),
+    "choose_run": Case(says="no other run is in training"),
+    "newest_run": Case(says="the newest run is shown already"),
     "curve": Case(shows="#7 learning rate"),
     "curves": Case(after=(*"mfu", "enter"), shows="#7 mfu"),
     "smooth": Case(shows="#7 smooth"),
@@ -127,6 +129,7 @@ CASES: dict[str, Case] = {
     "results.columns": Case(("4",), check=screen("ColumnsScreen")),
     "tree.fold": Case(("5", "end"), says="nothing to fold here"),
     "tree.fold_all": Case(("5",), shows="3 folded"),
+    "devices.follow": Case(("2", "down"), says="follows 1: #9 DEPTH 8→10"),
     "stream.fold": Case(("6",), shows="← keep, 0.986800"),
     "stream.next": Case(("6",), says="there is one researcher here"),
     "stream.previous": Case(("6",), says="there is one researcher here"),
@@ -213,6 +216,8 @@ def test_action(session: FakeSession, host: FakeHost, name: str, monkeypatch: py
     kept.write_text("# Old\n\nAn older one.\n")
     if name in ("all_sessions", "visit.leave"):
         FakeSession(session.lab.root, "crow7").begin()
+    if name == "devices.follow":
+        session.start(session.propose("DEPTH 8→10"), "1")
     for variable in ("EDITOR", "VISUAL"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PATH", "/nowhere")

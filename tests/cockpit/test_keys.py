@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.cockpit.actions import ACTIONS, REPLAY, Situation, bar, find
+from autoresearch_tui.cockpit.actions import ACTIONS, REPLAY, bar, find
+from autoresearch_tui.cockpit.situation import Situation
 from autoresearch_tui.engine import results_table as results
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import events as ev

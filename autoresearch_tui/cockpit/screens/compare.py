@@ -12,11 +12,11 @@ from textual.content import Content
 from textual.geometry import Size
 
 from autoresearch_tui.cockpit import actions
-from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.log_follower import RunFeed, whole
 from autoresearch_tui.cockpit.screens.curves import CurveScreen
 from autoresearch_tui.cockpit.screens.finding import FindingScreen
 from autoresearch_tui.cockpit.session_view import Bridge
+from autoresearch_tui.cockpit.situation import Situation
 from autoresearch_tui.cockpit.widgets.bars import KeyBar
 from autoresearch_tui.cockpit.widgets.charts import Series
 from autoresearch_tui.cockpit.widgets.diff import DiffPane

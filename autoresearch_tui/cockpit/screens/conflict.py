@@ -12,7 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from autoresearch_tui.cockpit import actions
-from autoresearch_tui.cockpit.actions import Situation
+from autoresearch_tui.cockpit.situation import Situation
 from autoresearch_tui.cockpit.widgets.bars import KeyBar
 from autoresearch_tui.cockpit.widgets.diff import DiffPane
 from autoresearch_tui.session.state import State

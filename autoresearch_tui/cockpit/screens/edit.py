@@ -13,9 +13,9 @@ from textual.screen import Screen
 from textual.widgets import Static, TabbedContent, TabPane
 
 from autoresearch_tui.cockpit import actions
-from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.screens.dialogs import Dialog
 from autoresearch_tui.cockpit.session_view import Bridge
+from autoresearch_tui.cockpit.situation import Situation
 from autoresearch_tui.cockpit.widgets.bars import KeyBar
 from autoresearch_tui.cockpit.widgets.diff_model import Kind, parse
 from autoresearch_tui.cockpit.widgets.editor import TextEditor, plain, python

@@ -13,11 +13,11 @@ from textual.content import Content
 from textual.widgets import Static
 
 from autoresearch_tui.cockpit import actions
-from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.log_follower import RunFeed, whole
 from autoresearch_tui.cockpit.screens.finding import FindingScreen
 from autoresearch_tui.cockpit.screens.judge import JudgeScreen
 from autoresearch_tui.cockpit.session_view import Bridge
+from autoresearch_tui.cockpit.situation import Situation
 from autoresearch_tui.cockpit.widgets.bars import Hint, KeyBar
 from autoresearch_tui.cockpit.widgets.charts import Series
 from autoresearch_tui.cockpit.widgets.diff import DiffPane

@@ -6,8 +6,8 @@ from abc import abstractmethod
 from functools import partial
 
 from autoresearch_tui.cockpit import actions
-from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.screens.curves import CurveScreen
+from autoresearch_tui.cockpit.situation import Situation
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import looks
 from autoresearch_tui.session.ends import Outcome

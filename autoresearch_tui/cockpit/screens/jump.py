@@ -26,8 +26,9 @@ class JumpScreen(ModalScreen[int | None]):
     JumpScreen > .signpost { position: absolute; width: auto; height: auto; text-style: bold reverse; }
     """
 
-    def __init__(self, shown: Mapping[int, Widget]) -> None:
+    def __init__(self, shown: Mapping[int, Widget], names: Mapping[int, str] = NAMES) -> None:
         super().__init__()
+        self._names = names
         self._shown = shown
         self._posts = signposts(frozenset(shown))
         self._signs: dict[int, Static] = {}
@@ -37,7 +38,7 @@ class JumpScreen(ModalScreen[int | None]):
         """The letters, and below all else the keys."""
         self._size = self.app.size
         for place, numbers in self._posts.items():
-            names = [f" {LETTERS[number]}  {NAMES[number]} " for number in numbers]
+            names = [f" {LETTERS[number]}  {self._names[number]} " for number in numbers]
             width = max(map(len, names))
             self._signs[place] = Static(Content("\n".join(name.ljust(width) for name in names)), classes="signpost")
             yield self._signs[place]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,39 +14,39 @@ from textual.content import Content
 from textual.widget import Widget
 
 from autoresearch_tui.cockpit import actions
-from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.layout import NAMES, PANES, in_front, layout
-from autoresearch_tui.cockpit.log_follower import RunFeed
 from autoresearch_tui.cockpit.preferences import keys_of
 from autoresearch_tui.cockpit.screens.playing import PlayingScreen
-from autoresearch_tui.cockpit.screens.steering import SteeringScreen
+from autoresearch_tui.cockpit.screens.runs import RunsScreen
 from autoresearch_tui.cockpit.session_view import Bridge
+from autoresearch_tui.cockpit.situation import Situation
 from autoresearch_tui.cockpit.widgets.bars import Hint, KeyBar, StatusBar, Tab, TabBar, TitleBar
-from autoresearch_tui.cockpit.widgets.charts import ProgressChart, Series
+from autoresearch_tui.cockpit.widgets.charts import ProgressChart
+from autoresearch_tui.cockpit.widgets.devices import DevicePanel
 from autoresearch_tui.cockpit.widgets.diff import DiffPane
 from autoresearch_tui.cockpit.widgets.experiments import BranchTree, ExperimentList, Results
-from autoresearch_tui.cockpit.widgets.load import LoadPanel
-from autoresearch_tui.cockpit.widgets.log import ProgressRow, RunLog
+from autoresearch_tui.cockpit.widgets.log import RunLog
 from autoresearch_tui.cockpit.widgets.stream import ResearcherStream, of_several
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session.state import WAITING, Experiment, Stage, State
-from autoresearch_tui.session.status import spending, status, time_left, title
+from autoresearch_tui.session.status import spending, status, title
 from autoresearch_tui.util.text import clean_line
 
 if TYPE_CHECKING:
     from autoresearch_tui.cockpit.all_sessions import Others
-    from autoresearch_tui.lab.machine_load import Monitor
 
 # A key decides about a diff only when the diff has been on screen for this long.
 GRACE_SECONDS = 0.5
 TICKS_A_SECOND = 4
+# Rows of the run's pane that devices leave it.
+_LEAST_RUN = 13
 # Between two pieces of what is too long to be read at once.
 READ_ON_SECONDS = 0.012
 # Which panes are in which box.
 _COLUMNS = {"left": {1, 2}, "middle": {3, 6}, "right": {4, 5, 7}, "side": {3, 4, 5, 6, 7}}
 
 
-class MainScreen(PlayingScreen, SteeringScreen):
+class MainScreen(PlayingScreen, RunsScreen):
     """Seven panes under the status line.
 
     :meth:`refresh_state` gives the panes each new state; :meth:`tick`, four times a second, what changes in between:
@@ -60,7 +60,6 @@ class MainScreen(PlayingScreen, SteeringScreen):
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__(bridge)
-        self.monitor: Monitor | None = None
         self._current = 1
         self._front: frozenset[int] = frozenset()
         self._zoomed = False
@@ -68,20 +67,13 @@ class MainScreen(PlayingScreen, SteeringScreen):
         self._target: tuple[int, str] | None = None
         self._target_since = 0.0
         self._status_size = (80, 3)
-        self._log_key: tuple[object, ...] = ()
-        self._curve_key: tuple[object, ...] = ()
         self._arrangement: tuple[object, ...] = ()
         self._state_changed = False
         self._titles: dict[str | None, tuple[str, str]] = {}
         self.title_bar = TitleBar(bridge.lab.root.name, bridge.tag)
         self.status_bar, self.tab_bar, self.key_bar = StatusBar(), TabBar(), KeyBar()
-        self.progress_row, self.log_pane = ProgressRow(), RunLog()
         self.hint = Hint()
-        self.load, self.stream, self.chart = (
-            LoadPanel(recorded=bridge.player is not None),
-            ResearcherStream(),
-            ProgressChart(),
-        )
+        self.stream, self.chart = ResearcherStream(), ProgressChart()
         self.diff, self.results, self.tree_pane = DiffPane(), Results(), BranchTree()
         self._boxes: dict[str, Widget] = {name: Vertical(id=name) for name in ("left", "middle", "right")}
         self._boxes["side"] = Container(id="side")
@@ -97,9 +89,12 @@ class MainScreen(PlayingScreen, SteeringScreen):
 
     def compose(self) -> ComposeResult:
         """The panes in the order of their keys, the tabs for where they do not fit beside each other."""
+        if self.turn_to_devices():
+            self._panes[2] = self.load_pane
+            self.show_devices()
         # Before anything has a style: every class that comes later costs the styles of all that is below it.
         for number, pane in self._panes.items():
-            self._entitle(pane, f"{number} {NAMES[number]}")
+            self.entitle(pane, f"{number} {NAMES[number]}")
         self._arrange(update=False)
         yield self.title_bar
         yield self.status_bar
@@ -110,7 +105,7 @@ class MainScreen(PlayingScreen, SteeringScreen):
                     yield self.progress_row
                     yield self.plot
                     yield self.log_pane
-                yield self.load
+                yield self.load_pane
             with self._boxes["side"]:
                 with self._boxes["middle"]:
                     with self._panes[3]:
@@ -145,6 +140,12 @@ class MainScreen(PlayingScreen, SteeringScreen):
             self.chart.show(state)
             self.tree_pane.show(state)
             self._show_proposal(self.bridge.proposal())
+            if self.turn_to_devices():
+                self._boxes["left"].mount(self.load_pane, after=self._panes[2])
+                self._panes[2].remove()
+                self._panes[2] = self.load_pane
+                self._arrangement = ()
+            self._entitle_load()
             self._entitle_stream(state)
             self.show_keys()
             self._show_tabs()
@@ -162,7 +163,7 @@ class MainScreen(PlayingScreen, SteeringScreen):
     def _entitle_stream(self, state: State) -> None:
         which, several = of_several(state, self.bridge.stream)
         words = " · ".join(filter(None, (several, self._of_researcher(state))))
-        self._entitle(self.stream, f"6 {NAMES[6]}{which}", words)
+        self.entitle(self.stream, f"6 {NAMES[6]}{which}", words)
 
     def _of_researcher(self, state: State) -> str:
         waiting = len(state.waiting_notes)
@@ -172,20 +173,22 @@ class MainScreen(PlayingScreen, SteeringScreen):
     def tick(self, count: int) -> None:
         """At each tick the log; each second the clock; every two of a run, else every six, the load."""
         grown = self.bridge.poll_log()
+        self.read_runs()
         second = count % TICKS_A_SECOND == 0
         if not (grown or second or self._state_changed):
             return
         self._state_changed = False
         with self.app.batch_update():
             self.show_status()
-            self._show_log()
+            self.show_log()
             if second:
                 self.draw_curves()
                 more = self.bridge.read_stream()
                 self.stream.add(more, anew=self.bridge.stream_anew)
+                self.show_devices()
             every = 2 if self.bridge.state.running else 6
-            if self.monitor is not None and count % (every * TICKS_A_SECOND) == TICKS_A_SECOND:
-                self.load.show(self.monitor.history())
+            if count % (every * TICKS_A_SECOND) == TICKS_A_SECOND:
+                self.show_load()
 
     def show_status(self) -> None:
         """The three answers, and the row of progress."""
@@ -194,38 +197,14 @@ class MainScreen(PlayingScreen, SteeringScreen):
         bar = self.status_bar
         if bar.answers != answers:
             bar.show(answers)
-        running = view.state.running
-        left = None
-        if running is not None and running.stage is Stage.RUNNING:
-            what, seconds = time_left(view, running)
-            left = seconds if what == "left" else None
-        feed = self.bridge.feed
-        self.progress_row.show(feed.progress, feed.fraction_done, left, running is not None)
+        self.show_progress(view)
 
-    def _show_log(self) -> None:
-        feed = self.bridge.feed
-        key = (id(feed), feed.total, feed.frame)
-        if key == self._log_key:
-            return
-        self._log_key = key
-        self.log_pane.show(feed)
-        shown = self.bridge.shown_run()
-        if shown is not None:
-            held = self.log_pane.feed.number
-            state = f"log of #{held}" if held != shown.number else "" if self.bridge.state.running else "ended"
-            self._entitle(self._pane(1), f"1 {NAMES[1]} {title(shown, 60)}", state)
-
-    def feeds(self) -> Sequence[RunFeed]:
-        return [self.bridge.feed]
-
-    def draw_curves(self) -> None:
-        """The shown run's curve, and the one to beat in grey."""
-        feed, of = self.bridge.feed, self.plot.key
-        (behind, name), curve = self.bridge.curve_to_beat(of), feed.curve_of(of)
-        key = (feed.number, curve.version, name, of, self.plot.smooth)
-        if key != self._curve_key:
-            self._curve_key = key
-            self.plot.show(Series(f"#{feed.number}", "accent", curve), Series(name, "faint", behind))
+    def _entitle_load(self) -> None:
+        devices = self.devices
+        if devices is None:
+            self.entitle(self.load_pane, f"2 {NAMES[2]}")
+        else:
+            self.entitle(devices, "2 devices", devices.models)
 
     def _show_proposal(self, experiment: Experiment | None) -> None:
         pane = self._pane(3)
@@ -235,7 +214,7 @@ class MainScreen(PlayingScreen, SteeringScreen):
             return
         words = {Stage.REVIEW: "waits for you", Stage.APPROVED: "approved", Stage.RUNNING: "in training"}
         stage = words.get(experiment.stage, experiment.status)
-        self._entitle(
+        self.entitle(
             pane,
             f"3 {NAMES[3]} {title(experiment, 60)}",
             f"{stage} · +{experiment.proposal.added} −{experiment.proposal.removed}",
@@ -262,7 +241,7 @@ class MainScreen(PlayingScreen, SteeringScreen):
     def chosen(self) -> int | None:
         """The experiment under the cursor of the table or the tree, where one of them has the keys."""
         focused = self.focused
-        return focused.chosen if isinstance(focused, ExperimentList) else None
+        return focused.chosen if isinstance(focused, ExperimentList | DevicePanel) else None
 
     @property
     def situation(self) -> Situation:
@@ -280,6 +259,7 @@ class MainScreen(PlayingScreen, SteeringScreen):
             selected,
             replay=bridge.player is not None,
             no_row=no_row,
+            follows=bridge.flight.followed is not None,
         )
 
     @property
@@ -312,12 +292,15 @@ class MainScreen(PlayingScreen, SteeringScreen):
         chosen = layout(width, height, self._current, self._front, self._zoomed)
         rows = 3 if width < 120 else 2 if width < 180 else 1
         self._status_size = width, rows
-        arrangement = (chosen, rows, height >= 44, height < 30)
+        devices = self._rows_of_devices(chosen.name, height - rows - 2)
+        arrangement = (chosen, rows, height >= 44, height < 30, devices)
         if arrangement == self._arrangement:
             self._show_tabs()
             return
         self._arrangement = arrangement
         self.status_bar.styles.height = rows
+        if self.devices is not None:
+            self.devices.styles.height = devices or "1fr"
         self.remove_class("-one", "-two", "-three", "-low", "-high", update=False)
         self.add_class(
             f"-{chosen.name}", *(["-low"] if height < 30 else ["-high"] if height >= 44 else []), update=False
@@ -331,15 +314,27 @@ class MainScreen(PlayingScreen, SteeringScreen):
             self.update_node_styles()
         self._show_tabs()
 
+    @property
+    def _names(self) -> Mapping[int, str]:
+        """What the panes are called; a row of tabs of 60 columns has no room for a longer name."""
+        return NAMES if self.devices is None or self.app.size.width < 64 else {**NAMES, 2: "devices"}
+
+    def _rows_of_devices(self, layout: str, body: int) -> int:
+        """How high the pane of devices is; 0 where it has all the room there is, or there is none."""
+        if self.devices is None or layout == "one":
+            return 0
+        return max(5, min(self.devices.wanted_height, body - _LEAST_RUN))
+
     def _show_tabs(self) -> None:
         waits = self.situation.open_gate
-        tabs = tuple(Tab(n, NAMES[n], n == 3 and waits) for n in PANES)
+        tabs = tuple(Tab(n, self._names[n], n == 3 and waits) for n in PANES)
         self.tab_bar.show(tabs, self._current)
 
     def show_keys(self) -> None:
         """The keys that make sense now."""
         now = self.situation
-        places = (*self.PLACES, *(self.focused.places if isinstance(self.focused, ExperimentList) else ()))
+        focused = self.focused
+        places = (*self.PLACES, *(focused.places if isinstance(focused, ExperimentList | DevicePanel) else ()))
         pressing = ("approve", "veto", "review") if now.open_gate else ()
         words = {"hold": "release" if now.proposal is not None and now.proposal.held else "hold"}
         if self.bridge.player is not None and self.bridge.player.paused:
@@ -351,7 +346,7 @@ class MainScreen(PlayingScreen, SteeringScreen):
     def _pane(self, number: int) -> Widget:
         return self._panes[number]
 
-    def _entitle(self, pane: Widget, name: str, more: str = "") -> None:
+    def entitle(self, pane: Widget, name: str, more: str = "") -> None:
         """A pane's titles; setting one draws the pane again, so only where it differs."""
         if self._titles.get(pane.id) == (name, more):
             return
@@ -362,7 +357,7 @@ class MainScreen(PlayingScreen, SteeringScreen):
     @on(ExperimentList.Arranged)
     def _arranged(self) -> None:
         for number, pane in ((4, self.results), (5, self.tree_pane)):
-            self._entitle(pane, f"{number} {NAMES[number]}", pane.arrangement)
+            self.entitle(pane, f"{number} {NAMES[number]}", pane.arrangement)
         self.show_keys()
 
     @on(TabBar.Picked)
@@ -376,12 +371,13 @@ class MainScreen(PlayingScreen, SteeringScreen):
         if self.focused is before:
             return
         for node in self.focused.ancestors_with_self if self.focused is not None else ():
-            for number, name in PANES.items():
-                if node.id == name and number != self._current:
+            for number, pane in self._panes.items():
+                if node is pane and number != self._current:
                     self._current = number
                     self._show_tabs()
         self.show_keys()
 
+    @on(DevicePanel.Moved)
     @on(ExperimentList.Moved)
     def _moved(self) -> None:
         self.show_keys()
@@ -443,24 +439,6 @@ class MainScreen(PlayingScreen, SteeringScreen):
         if self.may("hold") and proposal is not None:
             self.bridge.toggle_hold(proposal)
 
-    # -- the program -----------------------------------------------------------------------------------------
-
-    def action_program(self) -> None:
-        """`program.md` in an editor of our own, beside its history."""
-        if self.may("program"):
-            from autoresearch_tui.cockpit.screens.program import ProgramScreen
-
-            self.app.push_screen(ProgramScreen(self.bridge))
-
-    def action_editor(self) -> None:
-        """`program.md` in the human's editor; the engine reads the file itself."""
-        if self.may("editor"):
-            from autoresearch_tui.cockpit.external_editor import suspended
-
-            problem = suspended(self.app)([self.bridge.lab.program])
-            if problem:
-                self.say(problem, warn=True)
-
     # -- look ------------------------------------------------------------------------------------------------
 
     def action_details(self) -> None:
@@ -496,7 +474,9 @@ class MainScreen(PlayingScreen, SteeringScreen):
         from autoresearch_tui.cockpit.screens.jump import JumpScreen
 
         shown = {number: pane for number, pane in self._panes.items() if pane.display}
-        self.app.push_screen(JumpScreen(shown), lambda number: None if number is None else self.bring(number))
+        self.app.push_screen(
+            JumpScreen(shown, self._names), lambda number: None if number is None else self.bring(number)
+        )
 
     def action_digest(self) -> None:
         """The page about the session."""
@@ -536,32 +516,13 @@ class MainScreen(PlayingScreen, SteeringScreen):
         with self.app.batch_update():
             self.tree_pane.show_all(others)
             self.chart.show_all(others)
-            self._entitle(self.chart, f"7 {NAMES[7]}", "" if others is None else self.tree_pane.arrangement)
+            self.entitle(self.chart, f"7 {NAMES[7]}", "" if others is None else self.tree_pane.arrangement)
         self.say("this session alone" if others is None else "all sessions that measured as this one does")
 
     def action_zoom(self) -> None:
         """The pane with the focus alone."""
         self._zoomed = not self._zoomed
         self._arrange()
-
-    @on(ExperimentList.Pinned)
-    def _pin(self, message: ExperimentList.Pinned) -> None:
-        number = message.number
-        started = self.bridge.state.experiments[number].started_at
-        if not started:
-            self.say(f"#{number} has not run: it has no curve", warn=True)
-            return
-        self.bridge.pinned = None if self.bridge.pinned == number else number
-        self.say(
-            "the grey curve is the best run's again" if self.bridge.pinned is None else f"the grey curve is #{number}"
-        )
-        self.draw_curves()
-
-    def action_follow(self) -> None:
-        """Follow the log, or stand still."""
-        self.log_pane.toggle_follow()
-        self._log_key = ()
-        self._show_log()
 
     def key_escape(self) -> None:
         """Out of a search."""
@@ -584,15 +545,3 @@ class MainScreen(PlayingScreen, SteeringScreen):
         from autoresearch_tui.cockpit.screens.columns import ColumnsScreen
 
         self.app.push_screen(ColumnsScreen(self.results))
-
-    def action_next_run(self) -> None:
-        """The log and the curve of another run."""
-        if self.may("next_run"):
-            self.log_pane.release()
-            self.bridge.choose_next_run()
-
-    def action_first_error(self) -> None:
-        """To the log's first error."""
-        self.bring(1)
-        if not self.log_pane.first_error():
-            self.say("no line of the log looks like an error")

@@ -13,7 +13,10 @@ from textual.theme import ThemeProvider
 from autoresearch_tui.cockpit import preferences
 from autoresearch_tui.cockpit.log_follower import curve_name
 from autoresearch_tui.cockpit.screens.curves import CurveScreen
+from autoresearch_tui.cockpit.screens.runs import RunsScreen
 from autoresearch_tui.cockpit.widgets.bars import KeyLine
+from autoresearch_tui.session.status import title
+from autoresearch_tui.util.text import clean_line
 
 
 class Palette(CommandPalette):
@@ -45,6 +48,19 @@ class Curves(ThemeProvider):
         screen = self.screen
         assert isinstance(screen, CurveScreen)
         return [(curve_name(key), partial(screen.draw_curve, key)) for key in screen.curve_keys()]
+
+
+class Runs(ThemeProvider):
+    """Every run in flight, by its device; its log and curve are shown then."""
+
+    @property
+    def commands(self) -> list[tuple[str, Callable[[], None]]]:
+        screen = self.screen
+        assert isinstance(screen, RunsScreen)
+        runs = [
+            (f"{clean_line(run.device)} · {title(run)}", partial(screen.follow, run.device)) for run in screen.runs()
+        ]
+        return [*runs, ("always the newest run", partial(screen.follow, None))]
 
 
 def _choose(app: App[Any], name: str) -> None:

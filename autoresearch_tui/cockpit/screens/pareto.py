@@ -10,9 +10,9 @@ from textual.binding import BindingType
 from textual.geometry import Size
 
 from autoresearch_tui.cockpit import actions
-from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.screens.session_screen import SessionScreen
 from autoresearch_tui.cockpit.session_view import Bridge
+from autoresearch_tui.cockpit.situation import Situation
 from autoresearch_tui.cockpit.widgets.bars import KeyBar
 from autoresearch_tui.cockpit.widgets.painted import Canvas, Row
 from autoresearch_tui.cockpit.widgets.pareto import ParetoPlot

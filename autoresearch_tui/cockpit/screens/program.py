@@ -20,13 +20,13 @@ from textual.screen import Screen
 from textual.widgets import Static, TextArea
 
 from autoresearch_tui.cockpit import actions, program_file
-from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.external_editor import suspended
 from autoresearch_tui.cockpit.program_file import Draft, Loaded, Watch
 from autoresearch_tui.cockpit.screens.conflict import Choice, ConflictScreen
 from autoresearch_tui.cockpit.screens.dialogs import Dialog
 from autoresearch_tui.cockpit.screens.version import VersionScreen
 from autoresearch_tui.cockpit.session_view import Bridge
+from autoresearch_tui.cockpit.situation import Situation
 from autoresearch_tui.cockpit.widgets.bars import KeyBar
 from autoresearch_tui.cockpit.widgets.editor import TextEditor, markdown
 from autoresearch_tui.cockpit.widgets.painted import tones

@@ -19,12 +19,12 @@ from textual.content import Content
 from textual.widgets import Static
 
 from autoresearch_tui.cockpit import actions
-from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.external_editor import edit_texts, suspended
 from autoresearch_tui.cockpit.screens.dialogs import Dialog, veto_dialog
 from autoresearch_tui.cockpit.screens.edit import EditScreen, first_changes
 from autoresearch_tui.cockpit.screens.finding import FindingScreen
 from autoresearch_tui.cockpit.session_view import Bridge
+from autoresearch_tui.cockpit.situation import Situation
 from autoresearch_tui.cockpit.widgets.bars import KeyBar
 from autoresearch_tui.cockpit.widgets.diff import DiffPane
 from autoresearch_tui.cockpit.widgets.painted import tones

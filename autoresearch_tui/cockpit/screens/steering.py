@@ -8,6 +8,7 @@ from functools import partial
 from autoresearch_tui.cockpit.screens.judge import JudgeScreen
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import undo
+from autoresearch_tui.session.state import Experiment, Stage
 from autoresearch_tui.session.status import title
 
 
@@ -58,8 +59,10 @@ class SteeringScreen(JudgeScreen):
         """Ask, because the run's time is lost."""
         if not self.may("stop_run"):
             return
-        running = self.bridge.shown_run()
-        assert running is not None
+        running = self.run_to_stop()
+        if running is None or running.stage is not Stage.RUNNING:
+            self.say("this run is not in training: choose another one with L or in 2 devices", warn=True)
+            return
         from autoresearch_tui.cockpit.screens.dialogs import STOP_REASONS, Dialog
 
         text = "It will not run again; the researcher gets your reason."
@@ -75,6 +78,10 @@ class SteeringScreen(JudgeScreen):
     def _stop_run(self, number: int, reason: str | None) -> None:
         if reason is not None:
             self.bridge.send(cmd.StopRun(number, reason))
+
+    def run_to_stop(self) -> Experiment | None:
+        """The run that is shown."""
+        return self.bridge.shown_run()
 
     def action_stop(self) -> None:
         """Ask when."""
@@ -106,3 +113,21 @@ class SteeringScreen(JudgeScreen):
         last = state.judgements[-1]
         self.bridge.send(cmd.Undo(last.seq))
         self.say(f"#{last.number} is no longer {last.what}")
+
+    # -- the program -----------------------------------------------------------------------------------------
+
+    def action_program(self) -> None:
+        """`program.md` in an editor of our own, beside its history."""
+        if self.may("program"):
+            from autoresearch_tui.cockpit.screens.program import ProgramScreen
+
+            self.app.push_screen(ProgramScreen(self.bridge))
+
+    def action_editor(self) -> None:
+        """`program.md` in the human's editor; the engine reads the file itself."""
+        if self.may("editor"):
+            from autoresearch_tui.cockpit.external_editor import suspended
+
+            problem = suspended(self.app)([self.bridge.lab.program])
+            if problem:
+                self.say(problem, warn=True)

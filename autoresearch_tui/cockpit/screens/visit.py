@@ -7,9 +7,9 @@ from typing import ClassVar
 from textual.binding import BindingType
 
 from autoresearch_tui.cockpit import actions
-from autoresearch_tui.cockpit.actions import Situation
 from autoresearch_tui.cockpit.screens.main import READ_ON_SECONDS, MainScreen
 from autoresearch_tui.cockpit.session_view import Bridge
+from autoresearch_tui.cockpit.situation import Situation
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.util.frozen import replaced
 from autoresearch_tui.util.text import clean_line
@@ -28,8 +28,7 @@ class VisitScreen(MainScreen):
 
     def on_mount(self) -> None:
         super().on_mount()
-        if self.monitor is not None:
-            self.load.show(self.monitor.history())
+        self.show_load()
         self._read_on()
 
     def _read_on(self) -> None:

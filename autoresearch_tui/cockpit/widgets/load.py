@@ -61,6 +61,14 @@ class LoadPanel(Canvas, can_focus=True):
         return [*rows, *facts[: max(0, rest)]]
 
 
+def in_short(now: Sample) -> str:
+    """`cpu 31% · ram 11.0 GiB of 64.0 GiB`."""
+    words = [f"cpu {now.cpu:.0%}"] if now.cpu is not None else []
+    if now.memory_used is not None and now.memory_total:
+        words.append(f"ram {size(now.memory_used)} of {size(now.memory_total)}")
+    return " · ".join(words)
+
+
 def _busy(place: int, sample: Sample) -> float | None:
     return sample.devices[place].busy if place < len(sample.devices) else None
 

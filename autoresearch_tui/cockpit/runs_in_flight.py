@@ -1,0 +1,157 @@
+"""All runs in flight as the screen needs them: how far each is, how its device is, and which one is shown."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoresearch_tui.lab import devices
+from autoresearch_tui.lab.session_files import SessionFiles
+from autoresearch_tui.logs.lines import Progress, Splitter
+from autoresearch_tui.logs.tail import FileTail
+from autoresearch_tui.session import cluster_file, devices_now
+from autoresearch_tui.session.cluster_file import ClusterNow, DeviceLoad
+from autoresearch_tui.session.state import Experiment, State
+from autoresearch_tui.session.status import Live, live
+
+if TYPE_CHECKING:
+    from autoresearch_tui.lab.machine_load import Sample
+
+# Of a log that is not on the screen only its end is read, each time.
+GLANCE_BYTES = 4096
+DEVICE = attrgetter("device")
+
+
+class Glance:
+    """The newest progress line of a log that is not on the screen."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file, self._splitter = path, FileTail(path), Splitter()
+        self.progress: Progress | None = None
+        self.seen = 0.0
+
+    def poll(self, now: float) -> None:
+        """Reads what is new, or the end of it."""
+        if not self._file.grown:
+            return
+        first = not self._file.offset
+        try:
+            piece = self._file.read(GLANCE_BYTES, most_behind=GLANCE_BYTES)
+            # What is read for the first time may have been written long ago.
+            written = min(now, self._path.stat().st_mtime) if first else now
+        except OSError:
+            return
+        if piece.restarted or piece.skipped:
+            self._splitter = Splitter()
+        chunk = self._splitter.feed(piece.data)
+        found = chunk.current or next(iter(chunk.progress[-1:]), None)
+        if found is not None:
+            self.progress, self.seen = found, written
+
+
+class RunsInFlight:
+    """Polled by the app's one timer. Nothing here blocks, and nothing of it is asked of a cluster: only files are read.
+
+    `followed` is the device whose runs are shown, one after the other; None: always the newest run.
+    """
+
+    def __init__(self, files: SessionFiles) -> None:
+        self._files = files
+        self._cluster_path = files.cluster
+        self._cluster_seen: tuple[int, ...] = ()
+        self._cluster: ClusterNow | None = None
+        self._loads: Mapping[str, DeviceLoad] = {}
+        self._glances: dict[tuple[int, int, str], Glance] = {}
+        self._turn = 0
+        self.followed: str | None = None
+        self._last: int | None = None
+
+    # -- facts in --------------------------------------------------------------------------------------------
+
+    def poll(self, runs: Sequence[Experiment], now: float, share: int = 1) -> None:
+        """Reads what the runs' logs and the cluster's file have that is new; of the logs one in `share`, by turns."""
+        self._read_cluster()
+        keys = {(run.number, run.attempt, run.started_at): run for run in runs}
+        for key in self._glances.keys() - keys:
+            del self._glances[key]
+        self._turn += 1
+        for place, (key, run) in enumerate(keys.items()):
+            new = key not in self._glances
+            if new:
+                self._glances[key] = Glance(self._files.run(run.number).log)
+            if new or (place + self._turn) % share == 0:
+                self._glances[key].poll(now)
+
+    def _read_cluster(self) -> None:
+        try:
+            found = self._cluster_path.stat()
+        except OSError:
+            self._cluster, self._cluster_seen = None, ()
+            return
+        seen = (found.st_mtime_ns, found.st_size, found.st_ino)
+        if seen != self._cluster_seen:
+            self._cluster, self._cluster_seen = cluster_file.read(self._cluster_path), seen
+
+    def take_load(self, names: Sequence[str], sample: Sample) -> None:
+        """How busy this machine's own devices are, of those names."""
+        self._loads = loads_of(names, sample)
+
+    # -- facts out -------------------------------------------------------------------------------------------
+
+    @property
+    def beside(self) -> devices_now.Now:
+        """What is known of the devices beside the journal."""
+        return devices_now.Now(self._cluster, self._loads)
+
+    def lives(self, budget: float | None) -> list[Live]:
+        """What each log says."""
+        return [
+            live(number, glance.progress, budget, glance.seen)
+            for (number, _, _), glance in self._glances.items()
+            if glance.progress is not None
+        ]
+
+    # -- which one is shown ----------------------------------------------------------------------------------
+
+    def follow(self, state: State, device: str | None) -> None:
+        """Shows the runs of this device from here on, its last one first; None: always the newest of all."""
+        self.followed, self._last = device, None
+        if device is not None and not any(run.device == device for run in state.in_flight):
+            before = next((e for e in state.experiments.newest(DEVICE, device) if e.started_at), None)
+            self._last = before.number if before is not None else None
+
+    def shown(self, state: State) -> Experiment | None:
+        """The run of the followed device, or its last one; else the newest run in flight. None if there is none."""
+        if self.followed is None:
+            return state.running
+        run = next((run for run in state.in_flight if run.device == self.followed), None)
+        if run is not None:
+            self._last = run.number
+            return run
+        if self._last is not None and self._last < len(state.experiments):
+            return state.experiments[self._last]
+        return state.running
+
+
+def loads_of(names: Sequence[str], sample: Sample) -> dict[str, DeviceLoad]:
+    """What a sample of this machine says of the devices of these names."""
+    accelerators = [name for name in names if not devices.cpus(name)]
+    if len(accelerators) == len(sample.devices):
+        pairs = list(zip(accelerators, sample.devices, strict=True))
+    else:
+        pairs = [(str(each.index), each) for each in sample.devices if str(each.index) in accelerators]
+    found = {
+        name: DeviceLoad(
+            name, "", each.name, -1, each.busy, each.memory_used, each.memory_total, each.temperature, each.power,
+            sample.time, f"throttled by {each.throttled}" if each.throttled else "",
+        )
+        for name, each in pairs
+    }  # fmt: skip
+    for name in names:
+        cores = [sample.cores[core] for core in devices.cpus(name) if core < len(sample.cores)]
+        if cores:
+            found[name] = DeviceLoad(name, "", "", busy=statistics.fmean(cores), heard=sample.time)
+    return found
