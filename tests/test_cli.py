@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.conftest import SETTINGS, TRAIN, git, make_lab
 from tests.history import problems
 from tests.waiting import wait_for
@@ -20,16 +21,7 @@ from tests.waiting import wait_for
 
 def run(*words: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, without a terminal."""
-    return subprocess.run(
-        [sys.executable, "-m", "autoresearch_tui", *words],
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    return warm.run(words, cwd=cwd, env={**os.environ, **(env or {})})
 
 
 def test_headless_prints_the_journal_and_ends_by_itself(lab_folder: Path) -> None:
@@ -279,9 +271,10 @@ def test_output_that_cannot_be_written_is_one_line(lab_folder: Path, command: st
 
 def test_an_encoding_that_lacks_letters_is_no_trouble(new_lab: Callable[..., Path]) -> None:
     folder = new_lab("größer")
-    plain = {"PYTHONIOENCODING": "ascii"}
-    assert run(str(folder), "--headless", "--tag", "t", "--experiments", "1", env=plain).returncode == 0
-    done = run("report", str(folder), env=plain)
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    assert run(str(folder), "--headless", "--tag", "t", "--experiments", "1").returncode == 0
+    command = [sys.executable, "-m", "autoresearch_tui", "report", str(folder)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "gr\\xf6\\xdfer" in done.stdout
 

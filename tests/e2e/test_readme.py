@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import checkouts
+from tests import checkouts, warm
 from tests.conftest import make_lab
 from tests.e2e.terminal import Terminal
 from tests.history import state_of
@@ -30,10 +30,7 @@ IN_TABLES = [
 
 def tool(*words: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """`autoresearch-tui`, which has to end well."""
-    done = subprocess.run(
-        [sys.executable, "-m", "autoresearch_tui", *words],
-        cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    done = warm.run(words, cwd=cwd, env=env, seconds=300)
     assert done.returncode == 0, done.stderr
     return done
 
