@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import zlib
+from array import array
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import repeat
 from operator import attrgetter
@@ -37,6 +39,8 @@ _SAID = (
 )  # fmt: skip
 _LIGHT = (*_OWN, *_SAID)
 _OUTCOMES = {str(outcome): outcome for outcome in Outcome}
+# As many different values as may be written once for a column.
+_FEW = 32
 _OF_OUTCOMES = frozenset({"outcome", "status", "overruled"})
 _light = attrgetter(*_LIGHT)
 
@@ -119,13 +123,11 @@ class Page(Chunk):
     def _loaded(self) -> tuple[Experiment, ...]:
         if self._rows is None:
             values = json.loads(self._columns)
-            self._columns, self._ends, self._sums = b"", values["ends"], values["sums"]
+            self._columns = b""
+            self._ends, self._sums = (array("I", bytes.fromhex(values[name])) for name in ("ends", "sums"))
             rows: list[Any] = [Filed.__new__(Filed) for _ in range(len(self._ends))]
             for name, setter, column in zip(_LIGHT, _SETTERS, values["columns"], strict=True):
-                each = column["every"] if isinstance(column, dict) else column
-                if name in _OF_OUTCOMES:
-                    each = [_OUTCOMES.get(one) for one in each] if isinstance(each, list) else _OUTCOMES.get(each)
-                deque(map(setter, rows, each if isinstance(each, list) else repeat(each)), maxlen=0)
+                deque(map(setter, rows, _values(column, outcomes=name in _OF_OUTCOMES)), maxlen=0)
             deque(map(_set_page, rows, repeat(self)), maxlen=0)
             deque(map(_set_stage, rows, repeat(Stage.DONE)), maxlen=0)
             self._rows = tuple(rows)
@@ -173,7 +175,7 @@ def _whole(page: Page, place: int) -> Experiment:
 
 def shape() -> list[int]:
     """What a page is read by; of another shape it cannot be read."""
-    return [CODEC.shape, zlib.crc32(repr(_LIGHT).encode()), CHUNK]
+    return [CODEC.shape, zlib.crc32(repr(_LIGHT).encode()), CHUNK, sys.byteorder == "little"]
 
 
 def fits(chunk: Chunk) -> bool:
@@ -189,14 +191,29 @@ def written(chunk: Chunk, start: int) -> tuple[bytes, Where]:
         end += len(each)
         ends.append(end)
     columns = [_column(column) for column in zip(*map(_light, chunk), strict=True)]
-    values = {"columns": columns, "ends": ends, "sums": [zlib.crc32(each) for each in lines]}
+    sums = array("I", map(zlib.crc32, lines))
+    values = {"columns": columns, "ends": array("I", ends).tobytes().hex(), "sums": sums.tobytes().hex()}
     head = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
     return b"".join((head, *lines)), Where(start, len(head), zlib.crc32(head), len(head) + end)
 
 
 def _column(values: Sequence[Any]) -> Any:
-    """A column; once what all of them have."""
-    values = [dict(value) if isinstance(value, Mapping) else value for value in values]
-    first = values[0]
-    same = not isinstance(first, float) and all(value == first for value in values)
-    return {"every": first} if same else list(values)
+    """A column: `[values]`, or `[values that are different, which of them each is]`, or `[value of all, None]`."""
+    known = [dict(value) if isinstance(value, Mapping) else value for value in values]
+    told = list(map(repr, known))  # which tells 0 from 0.0 and from False
+    different = dict(zip(told, known, strict=True))
+    if len(different) == 1:
+        return [known[0], None]
+    if len(different) <= _FEW:
+        places = {text: place for place, text in enumerate(different)}
+        return [list(different.values()), [places[text] for text in told]]
+    return [known]
+
+
+def _values(column: Any, *, outcomes: bool) -> Iterable[Any]:
+    values = column[0]
+    if outcomes:
+        values = [_OUTCOMES.get(value) for value in values] if isinstance(values, list) else _OUTCOMES.get(values)
+    if len(column) == 1:
+        return values  # type: ignore[no-any-return]
+    return repeat(values) if column[1] is None else map(values.__getitem__, column[1])

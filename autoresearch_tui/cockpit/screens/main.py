@@ -68,6 +68,7 @@ class MainScreen(PlayingScreen, RunsScreen):
         self._target_since = 0.0
         self._status_size = (80, 3)
         self._arrangement: tuple[object, ...] = ()
+        self._pictured = False
         self._state_changed = False
         self._titles: dict[str | None, tuple[str, str]] = {}
         self.title_bar = TitleBar(bridge.lab.root.name, bridge.tag)
@@ -129,6 +130,10 @@ class MainScreen(PlayingScreen, RunsScreen):
 
     # -- facts -----------------------------------------------------------------------------------------------
 
+    def _show_history(self, state: State) -> None:
+        self.chart.show(state)
+        self.tree_pane.show(state)
+
     def refresh_state(self, state: State) -> None:
         """Shows a new state; every pane redraws only what differs."""
         self._state_changed = True
@@ -137,8 +142,11 @@ class MainScreen(PlayingScreen, RunsScreen):
         with self.app.batch_update():
             self.title_bar.show(state)
             self.results.show(state)
-            self.chart.show(state)
-            self.tree_pane.show(state)
+            if self._pictured:
+                self._show_history(state)
+            else:  # of a long session that takes as long as all the rest
+                self.call_after_refresh(self._show_history, state)
+            self._pictured = True
             self._show_proposal(self.bridge.proposal())
             if self.turn_to_devices():
                 self._boxes["left"].mount(self.load_pane, after=self._panes[2])
