@@ -26,6 +26,7 @@ from autoresearch_tui.util.atomic import write
 
 # The next engine has to read so many at most, or a few more.
 _SNAPSHOT_RECORDS = 2000
+_PACKED_REFS = 1000
 
 
 class BranchMoved(GitError):
@@ -169,6 +170,9 @@ class Session:
             number = min(self._stale_refs)
             self._point_ref(self.commits.ref(number), self.state.experiments[number].commit)
             self._stale_refs.discard(number)
+            if number and number % _PACKED_REFS == 0:
+                with contextlib.suppress(GitError):  # it makes nothing wrong, only slow
+                    self.repo.pack_refs()
         if self._branch_stale:
             self._move_branch()
             self.publish_table()

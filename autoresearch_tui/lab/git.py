@@ -302,6 +302,10 @@ class GitRepo:
                 raise
             self._git(*words)
 
+    def pack_refs(self) -> None:
+        """Put the repository's refs into one file, as `git gc` does: ten thousands of them are listed at once then."""
+        self._git("pack-refs", "--all")
+
     def delete_ref(self, ref: str, commit: str) -> None:
         """Remove `ref`, which points at `commit`. Harmless if it is gone."""
         if self.resolve(ref) is not None:

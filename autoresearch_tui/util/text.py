@@ -49,7 +49,7 @@ def cell_text(cell: str) -> str:
 
 def describe(text: str, limit: int = DESCRIPTION_LIMIT) -> str:
     """A description that fits one cell of results.tsv: one line, single spaces, ``-`` when nothing is left."""
-    plain = text.isascii() and text.isprintable()  # as most are
+    plain = text.isprintable()  # as most are
     kept = (
         text
         if plain
