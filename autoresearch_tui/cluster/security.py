@@ -32,7 +32,8 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 
     Ray reports nothing about its use, and uses the token that is there.
     """
-    own = {name: value for name, value in environ.items() if name == TOKEN or not (is_secret(name) or is_api_key(name))}
+    keys = {name for name in environ if is_secret(name) or is_api_key(name)} - {TOKEN, ray_files.TOKEN_FILE}
+    own = {name: value for name, value in environ.items() if name not in keys}
     own |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_PROMPT_ENABLED": "0"}
     if not token_problem(environ):
         own[MODE] = "token"

@@ -55,12 +55,15 @@ def test_a_loopback_address_is_no_promise_where_the_port_is_open_to_all(listens:
         assert (security.problem(address, {"HOME": "/nowhere"}) is not None) == reached
 
 
-def test_a_driver_has_a_token_and_none_of_the_users_keys() -> None:
+def test_a_driver_has_a_token_and_none_of_the_users_keys(tmp_path: Path) -> None:
     keys = {"ANTHROPIC_API_KEY": "k", "AWS_SECRET_ACCESS_KEY": "k", "ANTHROPIC_CUSTOM_HEADERS": "k", "DB_PASSWORD": "k"}
     own = security.environment({**keys, **WITH_TOKEN, "PATH": "/bin", "RAY_USAGE_STATS_ENABLED": "1"})
     assert not keys.keys() & own.keys()
     assert own["RAY_AUTH_MODE"] == "token" and own["RAY_AUTH_TOKEN"] and own["PATH"] == "/bin"
     assert own["RAY_USAGE_STATS_ENABLED"] == "0"
+    (tmp_path / "token").write_text("a")
+    named = {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+    assert security.environment(named).items() >= {**named, "RAY_AUTH_MODE": "token"}.items()
     assert "RAY_AUTH_MODE" not in security.environment({"HOME": "/nowhere"})
 
 
