@@ -59,6 +59,7 @@ class OnCluster:
         self._ready: tuple[str, ...] = ()
         self._base = ""
         self._told: dict[int, int] = {}  # by run: the try that this bridge knows of
+        self._sent: dict[int, Sent] = {}  # of the runs that are looked at
         self._stopped: dict[int, float] = {}
         self._ids = itertools.count(1)
         self._replies: dict[int, queue.SimpleQueue[Mapping[str, Any]]] = {}
@@ -97,6 +98,7 @@ class OnCluster:
         launcher.require_approved(experiment)
         set_aside(files.folder)
         (files.folder / SENT).unlink(missing_ok=True)
+        self._sent.pop(experiment.number, None)
         tidy(files)
         base, commit = self._node_base(), node_lab.orphan(repo, experiment.commit)
         # What the node compares it with is the session's base, which differs from it in editable files alone as well.
@@ -111,14 +113,15 @@ class OnCluster:
         if sent is None or sent.attempt != experiment.attempt:
             sent = Sent(experiment.number, experiment.attempt, experiment.device)
             sent.write(files.folder)
+        self._sent[sent.number] = sent
         self._tell_of(sent)
 
     def look(self, files: RunFiles) -> runner.RunStatus:
         """Running from the moment it was sent until its end has come back."""
-        status = runner.look(files.folder)
-        sent = Sent.read(files.folder)
-        if status.state is runner.RunState.ENDED or sent is None:
-            return status
+        sent = self._sent.get(number := int(files.folder.name)) or Sent.read(files.folder)
+        if sent is None or files.exit.exists():
+            return runner.look(files.folder)
+        self._sent[number] = sent
         self._tell_of(sent)
         return runner.RunStatus(runner.RunState.RUNNING)
 

@@ -394,10 +394,12 @@ class Engine:
         # A verdict that waits comes first: what is proposed meanwhile starts from the old frontier.
         first = sorted(may, key=lambda e: (e.proposal.confirms is None, not e.proposal.scale))
         fitting = [e for e in first if limits.fits(state, now, e) and looks.room(state, e)]
+        if not fitting:
+            return None
+        # A node is compared with the others before anything is decided on it.
+        unready = frozenset(fleet_baselines.unready(state))
         for device in devices:
-            # A node is compared with the others before anything is decided on it.
-            ready = fleet_baselines.ready(state, device)
-            if found := next((e for e in fitting if ready or e.proposal.author == BASELINE), None):
+            if found := next((e for e in fitting if device not in unready or e.proposal.author == BASELINE), None):
                 return found, device
         return None
 
