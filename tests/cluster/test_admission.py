@@ -18,6 +18,7 @@ from autoresearch_tui.sandbox.policy import Kind, Mechanism
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import fleet as fleets
 from tests import checkouts
+from tests.fakes.nvml import FakeGpu, FakeNvml
 
 NODE = {
     "autoresearch-tui": __version__,
@@ -115,6 +116,32 @@ def test_a_look_at_this_machine_finds_what_a_node_is_admitted_by(lab_folder: Pat
     assert [name for name in found if name.endswith("problem")] == []
     assert admission.refusal({}, found, "") is None
     assert admission.refusal(found, found, "") is None
+
+
+@pytest.mark.parametrize(
+    ("shown", "hardware", "count"),
+    [
+        ("1", "NVIDIA H100 80GB HBM3", "1"),
+        ("0,1", "2 x NVIDIA H100 80GB HBM3", "2"),
+        ("GPU-b", "NVIDIA H100 80GB HBM3", "1"),
+        (None, "2 x NVIDIA H100 80GB HBM3", "2"),
+    ],
+)
+def test_the_accelerators_are_those_that_the_device_has(
+    lab_folder: Path, monkeypatch: pytest.MonkeyPatch, shown: str | None, hardware: str, count: str
+) -> None:
+    driver = FakeNvml(FakeGpu("GPU-a"), FakeGpu("GPU-b"))
+    monkeypatch.setattr(driver, "nvmlSystemGetDriverVersion", lambda: b"570.124.06", raising=False)
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+    if shown is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    found = admission.look(labs.find(lab_folder))
+    assert (found["hardware"], found["accelerators"]) == (hardware, count)
+    assert (found["model"], found["driver"]) == ("NVIDIA H100 80GB HBM3", "570.124.06")
+    assert admission.refusal({}, found, "H100 80GB") is None
+    assert admission.refusal({}, found, "H200") is not None
 
 
 def test_data_beside_the_code_are_told_from_other_data(lab_folder: Path) -> None:
