@@ -19,6 +19,8 @@ from autoresearch_tui.lab.settings import FILE_NAME
 from autoresearch_tui.util.errors import UserError
 
 Check = Callable[[], Item | list[Item]]
+# What the nodes of a cluster must have in place of this machine; each is looked at before it is used.
+_OF_NODES = ("command", "profile", "data", "kernels", "accelerator")
 
 
 def run(path: Path | None, *, as_json: bool, repair: bool) -> int:
@@ -41,6 +43,7 @@ def run(path: Path | None, *, as_json: bool, repair: bool) -> int:
 def examine(lab: Lab | None, failure: UserError | None = None) -> list[Item]:
     """Every item, in a fixed order; the checks run side by side."""
     environ = dict(os.environ)
+    on_nodes = _OF_NODES if lab is not None and lab.settings.cluster.address else ()
     checks = [
         ("python", machine.python),
         ("git", lambda: machine.git(environ)),
@@ -49,6 +52,7 @@ def examine(lab: Lab | None, failure: UserError | None = None) -> list[Item]:
         ("researcher", lambda: lab_checks.researcher(lab, environ)),
         *_machine_checks(lab, environ),
     ]
+    checks = [(name, check) for name, check in checks if name not in on_nodes]
     with ThreadPoolExecutor(len(checks)) as pool:
         found = pool.map(lambda check: _safely(*check), checks)
         return [item for items in found for item in items]

@@ -17,7 +17,7 @@ from autoresearch_tui.util.errors import UserError
 
 _NAME = "cluster"
 _CONNECT_SECONDS = 3.0
-_PROBE_SECONDS = 60.0  # Ray itself tries for twenty before it gives up
+_PROBE_SECONDS = 40.0  # Ray itself tries for twenty before it gives up
 
 
 def check(lab: Lab, environ: Mapping[str, str]) -> list[Item]:

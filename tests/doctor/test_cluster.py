@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch_tui import doctor
 from autoresearch_tui.cluster import requirements
 from autoresearch_tui.doctor import cluster
 from autoresearch_tui.doctor.item import Item
@@ -78,3 +79,13 @@ def test_the_cluster_of_the_latest_session_counts_where_the_lab_names_none(lab_f
     assert item(lab_folder, STAND_IN_NODES=json.dumps({"n": {"GPU": 8}})).found.startswith(
         f"{head}: 1 node, room for 8"
     )
+
+
+def test_what_only_nodes_need_is_not_looked_for_here(
+    new_lab: NewLab, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
+    missing = on(head).replace('["python", "train.py"]', '["no-such-program", "train.py"]')
+    names = {each.name for each in doctor.examine(labs.find(new_lab(settings=missing)))}
+    assert {"cluster", "sandbox", "disk"} <= names
+    assert not {"command", "data", "accelerator", "torch"} & names

@@ -18,9 +18,10 @@ from pathlib import Path
 
 from autoresearch_tui.engine.launching import Launcher
 from autoresearch_tui.lab.editable import Change
+from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.session_files import RunFiles
 from autoresearch_tui.runs import child_job, runner
-from autoresearch_tui.runs.environment import lab_command, training_command
+from autoresearch_tui.runs.environment import check_command, interpreter, lab_command, training_command
 from autoresearch_tui.sandbox import for_runs, policy
 from autoresearch_tui.sandbox.policy import Kind
 from autoresearch_tui.session.ends import RunEnd
@@ -58,6 +59,8 @@ class SmokeTest:
             return "the CPU is what trains here; a smoke test would take its time"
         if for_runs.mechanism().kind is Kind.NONE:
             return "nothing here can confine a smoke test"
+        if self.launcher.lab.settings.cluster.address and not _trains_here(self.launcher.lab):
+            return "what trains is on the nodes of the cluster, and not on this machine"
         return ""
 
     def run(self, base: str, change: Change, cancelled: threading.Event) -> str | None:
@@ -131,6 +134,14 @@ class SmokeTest:
             timeout_seconds=self.seconds,
             niceness=_NICENESS,
         )
+
+
+def _trains_here(lab: Lab) -> bool:
+    try:
+        check_command(lab)
+    except UserError:
+        return False
+    return interpreter(lab) is not None
 
 
 def accelerator() -> bool:

@@ -75,6 +75,16 @@ def test_there_is_none_where_the_cpu_trains_or_the_lab_offers_none(
     assert "nothing here can confine" in it.why_not({"train.py": OFFERS})
 
 
+def test_there_is_none_where_only_the_nodes_of_a_cluster_can_train(
+    new_lab: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smoke_test, "accelerator", lambda: True)
+    settings = f'{SETTINGS}\n[cluster]\naddress = "127.0.0.1:6379"\n'
+    assert tried(new_lab("here", settings, OFFERS)).why_not({"train.py": OFFERS}) == ""
+    nodes = settings.replace('["python", "train.py"]', '[".venv/bin/python", "train.py"]')
+    assert "not on this machine" in tried(new_lab("nodes", nodes, OFFERS)).why_not({"train.py": OFFERS})
+
+
 def slow_one(folder: Path, seconds: float) -> str | None:
     """A smoke test that would take a minute."""
     it = replace(tried(folder), seconds=seconds)
