@@ -31,6 +31,8 @@ from autoresearch_tui.lab.engine_lock import held, read_holder  # noqa: E402
 from benchmarks import others  # noqa: E402
 from benchmarks.pseudo_terminal import Size, Terminal, opened  # noqa: E402
 from tests.cockpit.fakes import FakeSession, night, progress_line  # noqa: E402
+from tests.cockpit.fleets import sixteen as fleet  # noqa: E402
+from tests.cockpit.fleets import told  # noqa: E402
 from tests.conftest import SETTINGS, TRAIN, make_lab  # noqa: E402
 from tests.history import state_of  # noqa: E402
 
@@ -184,6 +186,31 @@ def training(size: Size, seconds: float = 20) -> Figures:
         return found
 
 
+def sixteen(size: Size, seconds: float = 20) -> Figures:
+    """Twelve of sixteen devices print two progress lines a second each, and the cluster's file changes every second."""
+    with made(fleet) as session, opened(watching(session), size) as terminal:
+        terminal.wait_for(b"gpu-1:0")
+        stop, runs = threading.Event(), [run.number for run in session.state.in_flight]
+
+        def train() -> None:
+            step = 133
+            while not stop.wait(0.5):
+                for place, number in enumerate(runs):
+                    loss = 2.9 + (step % 7 - 3) / 100
+                    session.log(number, "\r" + progress_line(step + 9 * place, (step + 9 * place) / 600, loss))
+                session.now = time.time()
+                told(session, jitter=step % 5)
+                step += 1
+
+        writer = threading.Thread(target=train, daemon=True)
+        writer.start()
+        time.sleep(5)
+        found = terminal.cost(seconds)
+        stop.set()
+        writer.join()
+        return found
+
+
 def keys(size: Size, lines: int = 50_000, presses: int = 200) -> Figures:
     """Key to paint while the run prints: the cursor of the results goes a row up or down."""
     with made(night) as session, opened(watching(session), size) as terminal:
@@ -306,6 +333,7 @@ MEASUREMENTS: dict[str, Callable[[Size], Figures]] = {
     "hint": hint,
     "training": training,
     "hosted": hosted,
+    "sixteen": sixteen,
     "idle": idle,
     "memory": memory,
     "stalled": stalled,
@@ -321,6 +349,8 @@ ROWS = (
     ("row of keys after a change of focus, median", "hint", "median ms", "{:.0f} ms", "20 ms"),
     ("bytes to the terminal, two progress lines a second, watched", "training", "KB/s", "{:.1f} KB/s", "2 KB/s"),
     ("the same, hosted: the first two minutes of a run of five", "hosted", "KB/s", "{:.1f} KB/s", "2 KB/s"),
+    ("bytes to the terminal, sixteen devices, watched", "sixteen", "KB/s", "{:.1f} KB/s", "4 KB/s"),
+    ("processor time, sixteen devices, watched", "sixteen", "cpu %", "{:.1f} %", ""),
     ("processor time when nothing happens", "idle", "cpu %", "{:.2f} %", "0.5 %"),
     ("memory, 1,000 experiments, 10 million lines", "memory", "MB", "{:.0f} MB", "120 MB"),
     ("experiments in 30 s, terminal read", "stalled", "experiments while read", "{:.0f}", ""),

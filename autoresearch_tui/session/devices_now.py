@@ -142,12 +142,9 @@ def _together(found: Iterable[Row]) -> list[Row]:
 
 def _nodes(found: Outline, cluster: ClusterNow | None) -> list[Row]:
     used = {device.node for device in found.fleet.usable}
-    making = [
-        Row("", each.node, Doing.PREPARES, why=each.doing, share=each.share)
-        for each in (cluster.nodes if cluster else ())
-        if each.node not in used
-    ]
-    named = {row.node for row in making}
+    # A node with several devices is prepared once, and may be named for each of them.
+    named = {each.node: each for each in reversed(cluster.nodes if cluster else ()) if each.node not in used}
+    making = [Row("", name, Doing.PREPARES, why=each.doing, share=each.share) for name, each in named.items()]
     refused = [
         Row("", name, Doing.REFUSED, why=each.reason, remedy=each.remedy)
         for name, each in found.fleet.refused.items()

@@ -40,6 +40,7 @@ def baseline(session: FakeSession) -> int:
     about = {} if first else {"repeat_of": 0, "seed": number}
     made = {"author": "baseline", "added": 0, "removed": 0, "tokens": 0, "usd": None, "hypothesis": "", **about}
     session.proposal("baseline", **made)  # type: ignore[arg-type]
+    session.files.run(number).diff.write_text("")
     session.approve(number, "engine")
     return number
 
@@ -68,18 +69,18 @@ def sixteen(session: FakeSession) -> None:
     for place, name in enumerate(DEVICES):
         if name not in ("gpu-2:1", "gpu-3:3", "gpu-4:2", "gpu-4:3"):
             run(session, name, IDEAS[place], 0.05 + place * 0.06)
-    baseline(session)
     session.now += 170
+    baseline(session)
     told(session)
 
 
-def told(session: FakeSession, problem: str = "", since: float = 0.0, **changes: str) -> None:
-    """`cluster.json` as of now; `changes` are faults by device."""
+def told(session: FakeSession, problem: str = "", since: float = 0.0, jitter: int = 0) -> None:
+    """`cluster.json` as of now; `jitter` moves the load a little."""
     runs = {e.device: e.number for e in session.state.in_flight}
     fleet = session.state.fleet
     loads = tuple(
         DeviceLoad(
-            name, device.node, device.model, runs.get(name, -1), 0.91 + place % 8 / 100 if name in runs else 0.0,
+            name, device.node, device.model, runs.get(name, -1), 0.91 + (place + jitter) % 8 / 100 if name in runs else 0.0,
             int((44.1 if name in runs else 0.4) * 2**30), 80 * 2**30, 58 + place % 9, 612.0, session.now - 1,
             "throttled by heat" if name == "gpu-1:2" else "",
         )

@@ -29,6 +29,7 @@ from autoresearch_tui.cockpit.theme import drawn
 from autoresearch_tui.report.replay import Replay
 from autoresearch_tui.session import events as ev
 from tests.cockpit.fakes import FakeHost, FakeMonitor, FakeSession, commit_of, judged, night
+from tests.cockpit.fleets import sixteen
 from tests.cockpit.sessions_before import nights_before
 
 DIFF = """\
@@ -85,6 +86,8 @@ PICTURES: tuple[tuple[str, Callable[[FakeSession], None], tuple[int, int], tuple
     ("screen-tree", shown, (80, 24), ("5",)),
     ("screen-sessions", several, (100, 24), ("5", "Z", "A")),
     ("screen-sessions-chart", several, (80, 24), ("7", "Z", "A")),
+    ("screen-devices", sixteen, (120, 40), ("2", "down", "down", "enter")),
+    ("screen-devices-phone", sixteen, (60, 20), ("2", "end")),
     ("screen-progress", judged, (80, 24), ("7",)),
     ("screen-program", shown, (100, 24), ("e",)),
 )
@@ -126,6 +129,8 @@ def write(path: Path, story: Callable[[FakeSession], None], size: tuple[int, int
         player.finished.wait(30)
         for other in {*session.lab.tags()} - {session.tag}:
             shutil.copytree(session.lab.session(other).folder, player.lab.session(other).folder)
+        if session.files.cluster.exists():
+            shutil.copy(session.files.cluster, player.lab.session(session.tag).cluster)
         try:
             asyncio.run(_draw(player, session.tag, path, size, keys))
         finally:
