@@ -188,6 +188,8 @@ def _run(experiment: Experiment) -> Line:
         words.append(f"exit code {run.exit_code}")
     if experiment.memory_gb:
         words.append(f"{experiment.memory_gb:.1f} GiB")
+    if experiment.device:
+        words.append(f"on {clean_line(experiment.device)}")
     line: Line = [("run: " + " · ".join(words), "dim")]
     if run.cause and not given_up:
         line.append((f"  {clean_line(run.cause[-1])}", "bad"))

@@ -8,8 +8,10 @@ from typing import Any
 
 from autoresearch_tui.lab import session_files
 from autoresearch_tui.report import standing
+from autoresearch_tui.session import devices_now
 from autoresearch_tui.session.ends import JUDGED, Outcome
 from autoresearch_tui.session.format import ago
+from autoresearch_tui.session.status import Condition
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.columns import cells
 from autoresearch_tui.util.errors import UserError
@@ -58,7 +60,13 @@ def _cells(row: Row) -> tuple[str, ...]:
     best = "" if found.best is None or found.best.value is None else f"{found.best.value:.6f}"
     done = sum(found.counts.get(name, 0) for name in JUDGED)
     age = ago(row.standing.view.now - timestamps.seconds(found.time))
-    return (row.standing.condition, best, str(found.counts.get(Outcome.KEEP, 0)), str(done), age, tag)
+    return (_condition(row.standing), best, str(found.counts.get(Outcome.KEEP, 0)), str(done), age, tag)
+
+
+def _condition(found: standing.Standing) -> str:
+    """`running`; `running 14/16` where so many of several devices train."""
+    devices = devices_now.summary(found.view.devices, nodes=False).partition(" train")[0]
+    return f"{found.condition} {devices}" if devices and found.condition == Condition.RUNNING else found.condition
 
 
 def _path(root: Path, home: str) -> str:

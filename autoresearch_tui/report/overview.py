@@ -99,7 +99,7 @@ def _sessions(sessions: Sequence[Session]) -> Block:
                 clean_line(each.tag),
                 report.clock(each.records[0].time),
                 report.span(timestamps.between(each.records[0].time, each.records[-1].time)),
-                report.span(time.device),
+                report.span(time.device) + (f" on {time.devices}" if time.devices > 1 else ""),
                 str(len(state.experiments)),
                 str(sum(e.outcome == Outcome.KEEP for e in state.experiments if e.number)),
                 clean_line(_measure(state)[0]),

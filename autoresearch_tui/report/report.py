@@ -13,7 +13,7 @@ from autoresearch_tui.lab.editable import Editable
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.report import chart as report_chart
-from autoresearch_tui.report import pareto
+from autoresearch_tui.report import devices, pareto
 from autoresearch_tui.report.page import Block, Bullets, Code, Grid, Heading, Image, Paragraph, markdown, page
 from autoresearch_tui.session import confirmation, draws, looks, statistics
 from autoresearch_tui.session import events as ev
@@ -109,6 +109,7 @@ def story(state: State, records: tuple[ev.Record, ...], diff: str, svg: str, pag
     blocks += [Heading(2, "What was kept"), _kept(state)]
     blocks += [Heading(2, "The best against the baseline"), *_diff(state, diff)]
     blocks += [Heading(2, "Time and cost"), Bullets(tuple(_cost(state, time)))]
+    blocks += devices.section(state, records)
     if len({e.proposal.program for e in state.experiments}) > 1:
         blocks += [Heading(2, "Versions of the program"), _programs(state)]
     blocks += [Heading(2, "Everything that was tried"), _tried(state)]
@@ -270,7 +271,12 @@ def kept_rows(state: State) -> tuple[tuple[str, ...], ...]:
 
 
 def _tried(state: State) -> Block:
-    return Grid(tried_header(state), tried_rows(state), TRIED_FIGURES)
+    header, rows = tried_header(state), tried_rows(state)
+    if devices.several(state):
+        # Which device ran what.
+        where = (clean_line(e.device) for e in state.experiments)
+        header, rows = (*header, "device"), tuple((*row, name) for row, name in zip(rows, where, strict=True))
+    return Grid(header, rows, TRIED_FIGURES)
 
 
 def tried_header(state: State) -> tuple[str, ...]:

@@ -80,7 +80,8 @@ def told(session: FakeSession, problem: str = "", since: float = 0.0, jitter: in
     fleet = session.state.fleet
     loads = tuple(
         DeviceLoad(
-            name, device.node, device.model, runs.get(name, -1), 0.91 + (place + jitter) % 8 / 100 if name in runs else 0.0,
+            name, device.node, device.model, runs.get(name, -1),
+            0.91 + (place + jitter) % 8 / 100 if name in runs else 0.0,
             int((44.1 if name in runs else 0.4) * 2**30), 80 * 2**30, 58 + place % 9, 612.0, session.now - 1,
             "throttled by heat" if name == "gpu-1:2" else "",
         )

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from autoresearch_tui.report import standing
+from autoresearch_tui.report import listing, report, standing
+from autoresearch_tui.report.facts import as_lines
+from autoresearch_tui.report.page import markdown
 from autoresearch_tui.report.standing import Standing
+from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import limits
 from autoresearch_tui.session.status import status
 from autoresearch_tui.util.frozen import replaced
@@ -85,6 +88,31 @@ def test_devices_of_one_machine_are_those_that_the_lab_names(session: FakeSessio
     found = look(session)
     assert [each["state"] for each in standing.as_object(found)["devices"]] == ["train", "train", "idle", "train"]
     assert "3 at once: #1 MATRIX_LR 0.04→0.03 on 0 · 4:00 left" in status(found.view, 200).now.text
+
+
+def test_the_list_of_sessions_says_how_many_devices_train(session: FakeSession) -> None:
+    sixteen(session)
+    lines = listing.as_lines(listing.sessions([session.lab.root]), "/nowhere")
+    # The two that have left, have left for good: this is read a year later.
+    assert lines[1].startswith("running 12/14  0.997900")
+
+
+def test_the_report_says_which_device_ran_what(session: FakeSession) -> None:
+    sixteen(session)
+    session.add(ev.RunRequeued(16))
+    session.add(ev.RunStarted(16, session.commit(16), 2, "gpu-3:3"))
+    session.end(16, 0.9902, "keep", seconds=1800.0)
+    text = markdown(report.story(session.state, tuple(session.records), "", ""))
+    tables = [" ".join(line.replace("|", " ").split()) for line in text.splitlines() if line.startswith("|")]
+    assert "gpu-1:0 NVIDIA H100 80GB HBM3 0.997900 2 1 0 0.0" in tables
+    assert "gpu-1:1 NVIDIA H100 80GB HBM3 0.998000 1 0 0 1 0.0" in tables
+    assert "gpu-3:3 NVIDIA H100 80GB HBM3 1 1 0 0.5" in tables
+    assert any(line.startswith("gpu-4:2 ") and line.endswith("left: its node is gone") for line in tables)
+    assert any(line.startswith("gpu-2:1 ") and "set aside: its baseline is 1.021400" in line for line in tables)
+    assert "gpu-5 was not used: its data's manifest is 3f9a…" in text
+    assert any(line.startswith("0016 ") and line.endswith(" gpu-3:3") for line in tables)
+    facts = as_lines(session.state.experiments[16], session.state, 100)
+    assert any("finished after 30:00" in line and "on gpu-3:3" in line for line in facts)
 
 
 @pytest.mark.parametrize(
