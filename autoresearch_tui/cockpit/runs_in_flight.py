@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Of a log that is not on the screen only its end is read, each time.
 GLANCE_BYTES = 4096
+# One log in so many is read at a time; of very many fewer, so that no key waits; and so many new ones all together.
+_SHARE, _AT_A_TIME, _AT_ONCE = 4, 16, 64
 DEVICE = attrgetter("device")
 
 
@@ -71,18 +73,19 @@ class RunsInFlight:
 
     # -- facts in --------------------------------------------------------------------------------------------
 
-    def poll(self, runs: Sequence[Experiment], now: float, share: int = 1) -> None:
-        """Reads what the runs' logs and the cluster's file have that is new; of the logs one in `share`, by turns."""
+    def poll(self, runs: Sequence[Experiment], now: float) -> None:
+        """Reads what the runs' logs and the cluster's file have that is new; of many logs some at a time, by turns."""
         self._read_cluster()
         keys = {(run.number, run.attempt, run.started_at): run for run in runs}
         for key in self._glances.keys() - keys:
             del self._glances[key]
         self._turn += 1
+        share = max(_SHARE, len(keys) // _AT_A_TIME)
         for place, (key, run) in enumerate(keys.items()):
             new = key not in self._glances
             if new:
                 self._glances[key] = Glance(self._files.run(run.number).log)
-            if new or (place + self._turn) % share == 0:
+            if (new and len(keys) <= _AT_ONCE) or (place + self._turn) % share == 0:
                 self._glances[key].poll(now)
 
     def _read_cluster(self) -> None:
@@ -106,13 +109,13 @@ class RunsInFlight:
         """What is known of the devices beside the journal."""
         return devices_now.Now(self._cluster, self._loads)
 
-    def lives(self, budget: float | None) -> list[Live]:
-        """What each log says."""
-        return [
-            live(number, glance.progress, budget, glance.seen)
+    def lives(self, budget: float | None) -> dict[int, Live]:
+        """What each log says, by the number of its experiment."""
+        return {
+            number: live(number, glance.progress, budget, glance.seen)
             for (number, _, _), glance in self._glances.items()
             if glance.progress is not None
-        ]
+        }
 
     # -- which one is shown ----------------------------------------------------------------------------------
 

@@ -271,11 +271,13 @@ class Bridge:
         # While a long journal is read, each slice has another state, and nothing but the share of it is shown.
         if self._outlined is not self.state and self.reading is None:
             self._outlined, self._outline = self.state, outline(self.state)
-        shown = (live(feed.number, feed.progress, self.budget, feed.seen),) if feed.progress else ()
+        lives = self.flight.lives(self.budget)
+        if feed.progress is not None:
+            lives[feed.number] = live(feed.number, feed.progress, self.budget, feed.seen)
         return View(
             state=self._outline,
             now=self.clock(),
-            lives=(*shown, *(each for each in self.flight.lives(self.budget) if each.number != feed.number)),
+            lives=lives,
             beside=self.flight.beside,
             failure=self.host.failure if self.host else "",
             blocked=self.host.blocked if self.host else "",

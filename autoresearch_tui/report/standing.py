@@ -50,13 +50,14 @@ def look(root: Path, tag: str) -> Standing:
     orphaned = found.engine is not None and not engine_lock.serves(session_files.lock(root), tag)
     files, budget = session_files.of(root, tag), found.session.budget_seconds if found.session else None
     running = [] if orphaned else [e for e in found.in_flight if e.stage is Stage.RUNNING]
-    lives = []
+    lives = {}
     for run in running:
         # Of many logs only their ends.
         progress, at = _progress(files.run(run.number).log, _LOG_BYTES // len(running))
-        lives += [live(run.number, progress, budget, at)] if progress else []
+        if progress is not None:
+            lives[run.number] = live(run.number, progress, budget, at)
     beside = devices_now.Now(cluster_file.read(files.cluster))
-    return Standing(root, tag, found, View(found, time.time(), tuple(lives), beside, orphaned=orphaned, words=COMMANDS))
+    return Standing(root, tag, found, View(found, time.time(), lives, beside, orphaned=orphaned, words=COMMANDS))
 
 
 def _progress(log: Path, size: int) -> tuple[Progress | None, float]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -84,13 +84,13 @@ def live(number: int, progress: Progress, budget: float | None, seen: float) -> 
 class View(Frozen):
     """The status line's input. `now` is in seconds since 1970; `reading` is the share of the journal read so far.
 
-    `lives`: what the logs of the runs in flight say. `beside`: what is known of devices beside the journal. `orphaned`:
-    the journal's engine has died, and no other has come.
+    `lives`: what the logs of the runs in flight say, by number. `beside`: what is known of devices beside the journal.
+    `orphaned`: the journal's engine has died, and no other has come.
     """
 
     state: Outline
     now: float
-    lives: tuple[Live, ...] = ()
+    lives: Mapping[int, Live] = field(default_factory=dict)
     beside: devices_now.Now = devices_now.Now()
     failure: str = ""
     blocked: str = ""
@@ -103,7 +103,7 @@ class View(Frozen):
 
     def live(self, number: int) -> Live | None:
         """What the log of this experiment says; None if it says nothing, or is not read."""
-        return next((each for each in self.lives if each.number == number), None)
+        return self.lives.get(number)
 
     @property
     def devices(self) -> tuple[devices_now.Row, ...]:

@@ -114,7 +114,7 @@ def test_the_researcher_works(session: FakeSession) -> None:
 def test_training_with_a_progress_line(session: FakeSession) -> None:
     night(session)
     live = Live(7, 135.0, session.now)
-    assert answers(session, 3, lives=(live,)) == (
+    assert answers(session, 3, lives={7: live}) == (
         "training #7 MATRIX_LR 0.03→0.02 · 2:12 left",
         "next: #8 ADAM_BETAS (0.8, 0.95)→(0.9, 0.95) · auto-approves in 4:57",
         "#8 waits for you: a approves · v vetoes · r reviews",
@@ -148,7 +148,7 @@ def test_start_up_and_evaluation(session: FakeSession) -> None:
     session.approve(1)
     session.start(1)
     assert answers(session, 12)[0] == "starting #1 DEPTH 8→9 · 0:12"
-    assert answers(session, 20, lives=(Live(1, 0.0, session.now),))[0] == "evaluating #1 DEPTH 8→9 · 0:20"
+    assert answers(session, 20, lives={1: Live(1, 0.0, session.now)})[0] == "evaluating #1 DEPTH 8→9 · 0:20"
 
 
 def test_scoring(session: FakeSession) -> None:
@@ -273,7 +273,7 @@ def test_problems_come_first(session: FakeSession) -> None:
 
 def test_descriptions_give_way_and_times_do_not(session: FakeSession) -> None:
     night(session)
-    view = View(outline(fold_all(read(session.files.journal))), session.now, lives=(Live(7, 135.0, session.now),))
+    view = View(outline(fold_all(read(session.files.journal))), session.now, lives={7: Live(7, 135.0, session.now)})
     found = status(view, 60)
     assert found.now.text.endswith("2:15 left")
     assert found.next.text.endswith("auto-approves in 5:00")

@@ -24,7 +24,7 @@ from tests.cockpit.fleets import four_here, sixteen, told, unreachable
 def look(session: FakeSession) -> Standing:
     """As at the session's own clock, with its engine alive."""
     found = standing.look(session.lab.root, session.tag)
-    lives = tuple(replaced(live, seen=session.now) for live in found.view.lives)
+    lives = {number: replaced(live, seen=session.now) for number, live in found.view.lives.items()}
     return replaced(found, view=replaced(found.view, now=session.now, orphaned=False, lives=lives))
 
 

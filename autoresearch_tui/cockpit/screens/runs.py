@@ -27,9 +27,6 @@ from autoresearch_tui.util.text import clean_line
 if TYPE_CHECKING:
     from autoresearch_tui.lab.machine_load import Monitor
 
-# Of how many logs that are not on the screen one is read at a time: each of them once a second.
-_SHARE = 4
-
 
 class RunsScreen(SteeringScreen):
     """A session on one device has its load in the second pane; one on several has a row for each device."""
@@ -78,7 +75,7 @@ class RunsScreen(SteeringScreen):
             bridge = self.bridge
             shown = bridge.shown_run()
             others = [run for run in bridge.state.in_flight if shown is None or run.number != shown.number]
-            bridge.flight.poll(others, bridge.clock(), _SHARE)
+            bridge.flight.poll(others, bridge.clock())
 
     def show_load(self) -> None:
         """What is known of the devices, or of this machine."""

@@ -77,7 +77,7 @@ class DevicePanel(Scroller):
         self._at: str | None = None
         self._busy_at: dict[str, float] = {}
         self._columns: tuple[str, ...] = ()
-        self._faults = 0
+        self._names = self._faults = self._flex = 0
 
     def show(self, view: View, followed: str | None, machine: str = "") -> None:
         """Another moment; `machine` is how busy this one is as a whole, where it has the devices."""
@@ -156,18 +156,19 @@ class DevicePanel(Scroller):
         if len(self._all) > size.height - self.HEADER and self._view is not None:
             lately = [key for key, at in self._busy_at.items() if self._view.now - at < _LATELY_SECONDS]
             self._rows = devices_now.busy_first(self._all, lately)
+        self._names = self._width_of_names()
         self._columns, self._faults = self._fitting(size.width - 1)
+        self._flex = self._width_of_runs(size.width - 1)
         if self.has_focus:
             self.top = max(min(self.top, self.cursor), self.cursor - self.page + 1)
         return super().paint(size)
 
-    def _names(self) -> int:
-        """The width of the column of names."""
+    def _width_of_names(self) -> int:
         return min(18, max(6, *(cell_len(_name(row)) for row in self._all), 0))
 
     def _fitting(self, width: int) -> tuple[tuple[str, ...], int]:
         """The columns that there is room for, and the width of that of faults, 0 without any."""
-        room = width - 5 - self._names() - _RUN
+        room = width - 5 - self._names - _RUN
         mixed = len({row.model for row in self._all if row.model}) > 1
         order = ["bar", "left", "busy", *(["model"] if mixed else []), "heat", "memory"]
         columns = []
@@ -191,8 +192,7 @@ class DevicePanel(Scroller):
             first = list(spread(first, [(f"{self._machine} ", "dim")], width))
         if self.HEADER == 1:
             return [first]
-        flex = self._flex(width - 1)
-        head: list[Cells] = [(f"  {fit('device', self._names())}   {fit('run', flex)}", "faint")]
+        head: list[Cells] = [(f"  {fit('device', self._names)}   {fit('run', self._flex)}", "faint")]
         for name in self._columns:
             wide = _WIDTHS[name]
             head.append((f" {_TITLES[name]:>{wide}}" if name in _RIGHT else f" {_TITLES[name]:<{wide}}", "faint"))
@@ -200,20 +200,20 @@ class DevicePanel(Scroller):
             head.append((" fault", "faint"))
         return [first, head]
 
-    def _flex(self, width: int) -> int:
-        """The width of the column of runs."""
-        taken = 5 + self._names() + sum(_WIDTHS[name] + 1 for name in self._columns)
+    def _width_of_runs(self, width: int) -> int:
+        taken = 5 + self._names + sum(_WIDTHS[name] + 1 for name in self._columns)
         return width - taken - (self._faults + 1 if self._faults else 0)
 
     def rows(self, start: int, end: int, width: int) -> Sequence[Row]:
         """Devices, or why there are none."""
         if not self.count or self._view is None:
             return [[(f" {line}", "dim")] for line in wrap("Devices appear here when they have joined.", width - 2)]
-        return [self._row(at, at == start, width, self._view) for at in range(start, end)]
+        cursor = self.cursor
+        return [self._row(at, at == start, at == cursor, width, self._view) for at in range(start, end)]
 
-    def _row(self, at: int, first: bool, width: int, view: View) -> Row:
+    def _row(self, at: int, first: bool, here: bool, width: int, view: View) -> Row:
         row = self._rows[at]
-        here, followed = at == self.cursor, self._followed is not None and row.name == self._followed
+        followed = self._followed is not None and row.name == self._followed
         same = not first and at > 0 and self._rows[at - 1].node == row.node and row.node and row.name
         mark, tone = MARKS[row.doing]
         wrong = self._wrong(row)
@@ -227,8 +227,7 @@ class DevicePanel(Scroller):
         ]
         if row.experiment is None or row.doing not in BUSY:
             return clip([*cells, *_idle(row)], width)
-        flex = self._flex(width)
-        cells.append((fit(_run_name(row.experiment), flex), "text"))
+        cells.append((fit(_run_name(row.experiment), self._flex), "text"))
         for name in self._columns:
             cells.append((" ", ""))
             cells += self._cell(name, row, row.experiment, view)
@@ -238,7 +237,7 @@ class DevicePanel(Scroller):
 
     def _name_cells(self, row: devices_now.Row, same: bool) -> list[Cells]:
         """The node once for all its devices that follow each other."""
-        name, wide = _name(row), self._names()
+        name, wide = _name(row), self._names
         node = clean_line(row.node)
         if row.name and node and name.startswith(f"{node}:"):
             head = " " * len(node) if same else node
