@@ -15,7 +15,7 @@ import json
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 from autoresearch_tui import __version__
@@ -83,7 +83,7 @@ class Outline(Frozen):
     undoable: str
     """The human's last decision, `#8 vetoed`, while it can be taken back."""
     fleet: Fleet
-    """A cluster's devices, without what their nodes were admitted by."""
+    """A cluster's devices."""
     unready: tuple[str, ...]
     """The usable devices of it that may run nothing but a baseline yet."""
 
@@ -156,29 +156,28 @@ def outline(state: State) -> Outline:
         holdout=state.holdout,
         holdout_at=state.holdout_at,
         undoable=f"#{last.number} {last.what}" if (last := undo.last(state)) is not None else "",
-        fleet=_in_short(state.fleet),
+        fleet=state.fleet,
         unready=fleet_baselines.unready(state),
     )
 
 
-def _in_short(fleet: Fleet) -> Fleet:
-    return replace(fleet, devices={name: replace(device, found={}) for name, device in fleet.devices.items()})
+def _line(value: Experiment | Fleet) -> str:
+    return json.dumps(_CODEC.encode(value), ensure_ascii=False)
 
 
-def _line(experiment: Experiment) -> str:
-    return json.dumps(_CODEC.encode(experiment), ensure_ascii=False)
-
-
-def snapshot(found: Outline, size: int, checksum: int, lines: Callable[[Experiment], str] = _line) -> bytes:
+def snapshot(
+    found: Outline, size: int, checksum: int, lines: Callable[[Experiment], str] = _line, fleet: str = ""
+) -> bytes:
     """What is kept beside a journal whose first `size` bytes, with that CRC-32, amount to `found`.
 
-    `lines`: what remembers the line of an experiment, for there may be a thousand in flight.
+    `lines`: what remembers the line of an experiment, for there may be a thousand in flight. `fleet`: the line of the
+    fleet, where it is known already.
     """
-    values = {f.name: _CODEC.encode(getattr(found, f.name)) for f in fields(found) if f.name not in _MANY}
+    values = {f.name: _CODEC.encode(getattr(found, f.name)) for f in fields(found) if f.name not in (*_MANY, "fleet")}
     made_of = {"version": __version__, "shape": _CODEC.shape, "bytes": size, "crc": checksum}
     head = json.dumps({**made_of, "outline": values}, ensure_ascii=False)
     many = (f', "{name}": [{", ".join(map(lines, getattr(found, name)))}]' for name in _MANY)
-    body = "".join((head[:-1], *many, "}")).encode("utf-8", "replace")
+    body = "".join((head[:-1], *many, f', "fleet": {fleet or _line(found.fleet)}', "}")).encode("utf-8", "replace")
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
 
@@ -201,7 +200,7 @@ def recall(kept: bytes, journal: bytes) -> Outline | None:
             return None
         known = {name: _CODEC.decode(value) for name, value in values["outline"].items()}
         many = {name: tuple(map(_CODEC.decode, values[name])) for name in _MANY}
-        return Outline(**{**known, **many})
+        return Outline(**{**known, **many}, fleet=_CODEC.decode(values["fleet"]))
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
 
@@ -215,6 +214,7 @@ class Keeper:
     def __init__(self, files: SessionFiles) -> None:
         self._path = files.outline
         self._lines: dict[int, tuple[Experiment, str]] = {}
+        self._fleet: tuple[Fleet | None, str] = (None, "")
 
     def keep(self, found: Outline, size: int, checksum: int) -> None:
         """What the first `size` bytes of the journal amount to. What cannot be written is read from the journal."""
@@ -227,8 +227,10 @@ class Keeper:
             self._lines[experiment.number] = now
             return now[1]
 
+        if self._fleet[0] is not found.fleet:
+            self._fleet = (found.fleet, _line(found.fleet))
         with contextlib.suppress(OSError):
-            atomic.publish(self._path, snapshot(found, size, checksum, line))
+            atomic.publish(self._path, snapshot(found, size, checksum, line, self._fleet[1]))
 
 
 def read_outline(root: Path, tag: str) -> Outline:

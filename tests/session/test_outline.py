@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.fold import fold
-from autoresearch_tui.session.outline import Outline, outline, read_outline, recall, snapshot
+from autoresearch_tui.session.outline import Keeper, Outline, outline, read_outline, recall, snapshot
 from autoresearch_tui.session.state import State
 from autoresearch_tui.util.errors import UserError
 from tests.night import Night, real_night
@@ -81,3 +82,20 @@ def test_a_damaged_journal_is_named_although_its_outline_was_kept(tmp_path: Path
     night.files.journal.write_bytes(data.replace(b"baseline", b"bathline", 1))
     with pytest.raises(UserError, match="line 4 is damaged"):
         read(night)
+
+
+def test_an_engine_on_a_cluster_keeps_what_devices_there_are(tmp_path: Path) -> None:
+    night = real_night(tmp_path / "lab", experiments=3)
+    keeper = Keeper(night.files)
+    for event in (
+        ev.DeviceJoined("gpu-1:0", "gpu-1", "H100", {"torch": "2.9.1"}),
+        ev.NodeRefused("gpu-2", "another driver", "install 570"),
+        ev.DeviceSetAside("gpu-1:0", "its baseline is 1.02"),
+        ev.NoteGiven("smaller steps"),
+        ev.DeviceLeft("gpu-1:0", "its node is gone"),
+    ):
+        night.add(event)
+        found = outline(night.state)
+        keeper.keep(found, len(night.journal), zlib.crc32(night.journal))
+        assert recall(night.files.outline.read_bytes(), night.journal) == found
+        assert found.fleet == night.state.fleet
