@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import io
 import json
 import os
 import random
@@ -36,7 +37,7 @@ def run(
             answer = reply.recv(64)
         except TimeoutError:
             raise subprocess.TimeoutExpired(list(words), seconds) from None
-        texts = [(file.seek(0), file.read().decode(errors="replace"))[1] for file in (out, err)]
+        texts = [(file.seek(0), io.TextIOWrapper(file, errors="replace").read())[1] for file in (out, err)]
     assert answer, f"no end was told: {texts}"
     return subprocess.CompletedProcess(list(words), int(answer), *texts)
 

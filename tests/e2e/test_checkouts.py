@@ -14,7 +14,7 @@ from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab.paths import find
 from autoresearch_tui.sandbox import policy
 from autoresearch_tui.sandbox.launcher import landlock_abi
-from tests import checkouts
+from tests import checkouts, warm
 from tests.checkouts import FORKS, Fork
 from tests.conftest import git
 from tests.e2e.terminal import Terminal
@@ -25,16 +25,7 @@ from tests.waiting import wait_for
 
 def command(*words: str | Path, cwd: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """`autoresearch-tui`, as a user would call it."""
-    return subprocess.run(
-        [sys.executable, "-m", "autoresearch_tui", *map(str, words)],
-        cwd=cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    return warm.run([*map(str, words)], cwd=cwd, env=env)
 
 
 @pytest.mark.parametrize("name", FORKS)

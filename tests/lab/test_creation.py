@@ -16,20 +16,14 @@ import pytest
 from autoresearch_tui.lab.creation import init
 from autoresearch_tui.lab.paths import open_lab
 from autoresearch_tui.logs.lines import parse_progress
+from tests import warm
 from tests.conftest import git
 from tests.history import problems, state_of
 
 
 def command(*words: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """`autoresearch-tui`, as a user would call it."""
-    return subprocess.run(
-        [sys.executable, "-m", "autoresearch_tui", *words],
-        cwd=cwd,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return warm.run(words, cwd=cwd, env=env, seconds=1500)
 
 
 def headless(lab: Path, *, budget: float, experiments: int) -> str:

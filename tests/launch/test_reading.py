@@ -15,6 +15,7 @@ import pytest
 
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.util.columns import cells
+from tests import warm
 from tests.conftest import SETTINGS, TRAIN, make_lab
 from tests.night import DIFF, Night, real_night
 from tests.waiting import wait_for
@@ -28,16 +29,7 @@ def words(*more: str | Path) -> list[str]:
 
 def tool(*more: str | Path, cwd: Path | None = None, home: Path | None = None) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **({"XDG_STATE_HOME": str(home)} if home else {})}
-    return subprocess.run(
-        words(*more),
-        cwd=cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    return warm.run([*map(str, more)], cwd=cwd, env=env)
 
 
 def terminal(*more: str | Path) -> pexpect.spawn:

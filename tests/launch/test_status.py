@@ -18,16 +18,14 @@ from autoresearch_tui.lab.engine_lock import LabLock
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.journal import encode
 from autoresearch_tui.util.columns import cells
+from tests import warm
 from tests.conftest import SETTINGS, TRAIN, make_lab
 from tests.night import Night, real_night
 from tests.waiting import wait_for
 
 
 def tool(*words: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "autoresearch_tui", *map(str, words)],
-        cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+    return warm.run([*map(str, words)], cwd=cwd)
 
 
 def status(root: Path, *words: str) -> dict[str, Any]:

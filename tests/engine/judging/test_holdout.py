@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import journal, looks
 from autoresearch_tui.session.state import State
+from tests import warm
 from tests.conftest import SETTINGS, git, make_lab
 from tests.engine.judging.test_fresh import TRAIN as LEAVES
 from tests.engine.judging.test_fresh import part
@@ -60,10 +60,7 @@ def night(folder: Path, *moves: Move, rows: int) -> State:
 
 
 def tool(*words: str | Path, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "autoresearch_tui", *map(str, words)],
-        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    done = warm.run([*map(str, words)])
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
