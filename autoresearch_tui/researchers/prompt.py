@@ -358,8 +358,8 @@ def _beside(brief: Brief) -> str:
         task += "\nOther researchers are at work on other proposals at this moment. Do not propose the same as they:\n"
         task += fenced("in-the-making", "\n".join(lines))
     if brief.direction:
-        task += f"\nSo that each goes another way, look here first: {brief.direction}. Go elsewhere only if nothing "
-        task += "here is worth a run."
+        task += f"\nSo that each goes another way, look here first: {brief.direction}. Go elsewhere if nothing here is "
+        task += "worth a run, or if the program or a note says otherwise."
     return task
 
 
