@@ -16,6 +16,7 @@ from autoresearch_tui.session import cluster_file, devices_now
 from autoresearch_tui.session.cluster_file import ClusterNow, DeviceLoad
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.session.status import Live, live
+from autoresearch_tui.util.frozen import replaced
 
 if TYPE_CHECKING:
     from autoresearch_tui.lab.machine_load import Sample
@@ -96,7 +97,11 @@ class RunsInFlight:
             return
         seen = (found.st_mtime_ns, found.st_size, found.st_ino)
         if seen != self._cluster_seen:
-            self._cluster, self._cluster_seen = cluster_file.read(self._cluster_path), seen
+            before, now = self._cluster, cluster_file.read(self._cluster_path)
+            if before is not None and now is not None and now.problem and not now.devices:
+                # Whoever cannot reach it knows nothing of its devices: what was known last is shown as old.
+                now = replaced(now, devices=before.devices, nodes=before.nodes)
+            self._cluster, self._cluster_seen = now, seen
 
     def take_load(self, names: Sequence[str], sample: Sample) -> None:
         """How busy this machine's own devices are, of those names."""

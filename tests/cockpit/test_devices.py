@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from autoresearch_tui.cockpit.widgets.devices import DevicePanel
+from autoresearch_tui.session import cluster_file, limits
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session import limits
 from tests.cockpit.driving import Driver, drive
 from tests.cockpit.fakes import FakeHost, FakeSession, night
 from tests.cockpit.fleets import begun, four_here, run, sixteen, told, unreachable
@@ -171,10 +171,26 @@ def test_what_the_cluster_is_like_now_is_read_when_its_file_changes(session: Fak
         driver.later(200)
         await driver.tick()
         assert row(driver, "#26").count("?") == 1
-        assert "! #15 MATRIX_LR" in row(driver, "gpu-1:0")
+        lost = cluster_file.ClusterNow("10.0.0.1:6379", session.now, "the connection was lost", session.now - 90)
+        cluster_file.write(session.files.cluster, lost)
+        await driver.tick()
+        assert "91%" in row(driver, "gpu-1:0 ▶ #15") and "  90%" not in rows(driver)
         session.files.cluster.unlink()
         await driver.tick()
         assert "reachable" not in driver.text() and "91%" not in row(driver, "gpu-1:0")
+
+    drive(session, host, story, size=(120, 40))
+
+
+def test_a_node_that_says_nothing_is_found_although_the_cluster_answers(session: FakeSession, host: FakeHost) -> None:
+    sixteen(session)
+
+    async def story(driver: Driver) -> None:
+        assert "gpu-1:0 ▶ #15" in rows(driver)
+        driver.later(200)
+        await driver.tick()
+        await driver.press("2")
+        assert "gpu-1:0 ! not heard of for 3 min" in rows(driver)
 
     drive(session, host, story, size=(120, 40))
 

@@ -262,9 +262,12 @@ class DevicePanel(Scroller):
         """What went wrong there last, or that nothing was heard of it for long."""
         if row.why and row.doing in BUSY:
             return f"set aside: {row.why}"
-        silent = self._view.now - row.load.heard if self._view is not None and row.load is not None else 0.0
-        if silent > _SILENT_SECONDS and row.load is not None and row.load.heard:
-            return f"not heard of for {ago(silent)}"
+        view, load = self._view, row.load
+        cluster = view.beside.cluster if view is not None else None
+        if view is not None and load is not None and load.heard and cluster is not None and not cluster.problem:
+            silent = view.now - load.heard
+            if silent > _SILENT_SECONDS:
+                return f"not heard of for {ago(silent)}"
         return row.fault
 
     def below(self, width: int) -> Sequence[Row]:

@@ -62,10 +62,10 @@ class LoadPanel(Canvas, can_focus=True):
 
 
 def in_short(now: Sample) -> str:
-    """`cpu 31% · ram 11.0 GiB of 64.0 GiB`."""
+    """`cpu 31% · ram 17%`: this machine as a whole."""
     words = [f"cpu {now.cpu:.0%}"] if now.cpu is not None else []
     if now.memory_used is not None and now.memory_total:
-        words.append(f"ram {size(now.memory_used)} of {size(now.memory_total)}")
+        words.append(f"ram {now.memory_used / now.memory_total:.0%}")
     return " · ".join(words)
 
 
