@@ -144,7 +144,7 @@ class ClusterSettings(Frozen):
     )
     accelerator: str = _key(
         "",
-        "The accelerator's model, such as `NVIDIA H100 80GB HBM3`: nodes with another are not used. Empty: all must be "
+        "The accelerator's model, or words of it, such as `H100`: nodes with another are not used. Empty: all must be "
         "like the first node's.",
     )
     lost_after_seconds: float = _key(
