@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from autoresearch_tui.util.errors import UserError
@@ -93,7 +94,7 @@ class SessionFiles(Frozen):
 
     def run(self, number: int) -> RunFiles:
         """The files of experiment `number`."""
-        return RunFiles(self.folder / "runs" / f"{number:04d}")
+        return _run_files(self.folder, number)
 
 
 class RunFiles(Frozen):
@@ -182,6 +183,12 @@ class RunFiles(Frozen):
     def kept_files(self) -> tuple[Path, ...]:
         """The plain files in :attr:`kept`, sorted; empty if there are none."""
         return tuple(sorted(path for path in self.kept.rglob("*") if path.is_file() and not path.is_symlink()))
+
+
+@lru_cache(maxsize=4096)
+def _run_files(folder: Path, number: int) -> RunFiles:
+    """Made once: with a thousand runs in flight, making the paths takes longer than looking."""
+    return RunFiles(folder / "runs" / f"{number:04d}")
 
 
 def of(root: Path, tag: str) -> SessionFiles:

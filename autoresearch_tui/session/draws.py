@@ -41,7 +41,7 @@ def rescored(experiment: Experiment, other: Experiment | None) -> ev.Rescored | 
 
 def beside(experiment: Experiment, other: Experiment | None) -> float | None:
     """What `other` scored on the data that an experiment's score is of; None if it has no score there."""
-    if other is None or experiment.draw is None or other.number == experiment.number:
+    if other is None or not experiment.drawn or other.number == experiment.number:
         return other.value if other is not None else None
     again = rescored(experiment, other)
     return again.value if again is not None else None

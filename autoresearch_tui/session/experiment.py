@@ -253,6 +253,11 @@ class Experiment:
         return self.score.columns if self.score else {}
 
     @property
+    def drawn(self) -> bool:
+        """Whether its score is of data of its own draw."""
+        return self.draw is not None
+
+    @property
     def doubted(self) -> bool:
         """Whether there is reason to doubt its score."""
         return self.score is not None and bool(self.score.doubts)

@@ -34,7 +34,7 @@ _OWN = ("took_seconds", "started_at", "ended_at", "edited", "judged_after", "ove
 _SAID = (
     "number", "commit", "base", "description", "author", "front", "repeat_of", "combines", "confirms", "fixes",
     "exploratory", "scale", "origin", "usd", "tokens", "outcome", "status", "value", "measured", "memory_gb",
-    "advanced", "leads", "inside_noise", "stderr", "error", "sealed", "seconds", "columns", "doubted",
+    "advanced", "leads", "inside_noise", "stderr", "error", "sealed", "seconds", "columns", "doubted", "drawn",
     "objected", "is_open",
 )  # fmt: skip
 _LIGHT = (*_OWN, *_SAID)
