@@ -37,6 +37,8 @@ LOST_AGAIN = 1
 BASELINE_LOST = "the baseline's run, or its referee, was killed twice"
 # A score that is not wanted any more is soon given up.
 _LAST_SECONDS = 1.0
+# How much longer than a look at all present runs the pause before the next is.
+_LOOK_SHARE = 4.0
 _MACHINE = frozenset({RunEnd.LOST, RunEnd.DISK_FULL})
 
 
@@ -76,6 +78,7 @@ class Runs:
         self._tidied: State | None = None  # the state of the last time
         self._curves = CurveWatch(session)
         self._told = ""
+        self._next_look = 0.0
 
     @property
     def devices(self) -> Sequence[str]:
@@ -140,7 +143,19 @@ class Runs:
                 self._session.append(event)
             if (unfit := fleet_baselines.to_set_aside(self._session.state)) is not None:
                 self._session.append(unfit)
-        return any(self._advance(running) for running in self._session.state.in_flight)
+        flying = self._session.state.in_flight
+        over = (e for e in flying if e.stage is not Stage.RUNNING)
+        return any(self._advance(e) for e in over) or self._look_around(flying)
+
+    def _look_around(self, flying: Sequence[Experiment]) -> bool:
+        """Look at all present runs, as often as that takes no more than a fifth of the time."""
+        began = time.monotonic()
+        if began < self._next_look:
+            return False
+        found = [self._advance(e) for e in flying if e.stage is Stage.RUNNING]
+        now = time.monotonic()
+        self._next_look = now + _LOOK_SHARE * (now - began)
+        return any(found)
 
     def _advance(self, running: Experiment) -> bool:
         self._copies.add(running.number)  # an earlier engine may have launched it
