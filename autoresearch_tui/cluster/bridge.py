@@ -11,9 +11,11 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,26 +23,27 @@ from typing import Any
 
 from autoresearch_tui.cluster import admission, node_lab, requirements, security
 from autoresearch_tui.cluster.node_lab import LabParcel
-from autoresearch_tui.cluster.protocol import KEEP, BridgeSpec, Sent, line, roster_to_json
+from autoresearch_tui.cluster.protocol import BridgeSpec, Sent, line, roster_to_json
 from autoresearch_tui.cluster.ray_driver import Cluster, ClusterUnreachable, Node, SeatLost, SeatRefused
-from autoresearch_tui.cluster.seat import RunKey
-from autoresearch_tui.cluster.seat_worker import SeatWorker, lost
+from autoresearch_tui.cluster.seat import RunGone, RunKey
+from autoresearch_tui.cluster.seat_worker import SeatWorker, end_record, lost
 from autoresearch_tui.lab import paths as labs
 from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.runs import run_folder
 from autoresearch_tui.session import cluster_file
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.cluster_file import ClusterNow, NodeProgress
+from autoresearch_tui.session.ends import RunEnd
 from autoresearch_tui.session.fleet import Roster
 from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.errors import UserError
 
 LOOK_SECONDS = 1.0
-TIDY_SECONDS = 20.0
+RELEASE_SECONDS = 50.0
 # A device on which nothing could be started is tried again.
 BROKEN_SECONDS = 300.0
 UNREACHABLE = 3
-_ASSESS_SECONDS = 24 * 3600.0
+_AGAIN_SECONDS = 0.5
 
 
 class Bridge:
@@ -50,31 +53,34 @@ class Bridge:
         self._spec, self._cluster = spec, cluster
         self._guard = threading.RLock()
         self._workers: dict[str, SeatWorker] = {}
-        self._joined: dict[str, ev.DeviceJoined] = {}
+        self._joined = {each["device"]: ev.DeviceJoined(**each) for each in spec.known}
         self._refused: dict[str, ev.NodeRefused] = {}
         self._found = dict(spec.found)
-        self._missing: dict[str, float] = {}  # nodes, and since when (monotonic)
-        self._waiting: dict[int, Sent] = {}  # runs whose device is not there (yet)
+        self._missing: dict[str, float] = {}  # devices, and since when (monotonic)
+        self._waiting: dict[int, Sent] = {}  # runs whose device is not there, or not free, yet
+        self._asked: set[str] = set()  # devices whose runs are to be assessed
         self._parcel: LabParcel | None = None
         self._told: dict[str, Any] = {}
-        self._tidied = 0.0
         self._out = threading.Lock()
 
     def work(self) -> None:
         """Until the engine goes. Raises ClusterUnreachable."""
         threading.Thread(target=self._listen, name="commands", daemon=True).start()
         while True:
-            self._reconcile(self._cluster.nodes())
+            nodes = self._cluster.nodes()
+            with contextlib.suppress(OSError):  # a full disk, here: the next round writes it
+                self._reconcile(nodes)
             self._tell()
-            self._keep_and_tidy()
             time.sleep(LOOK_SECONDS)
 
     # ── what the engine says ────────────────────────────────────────────────────────────────────────────────
 
     def _listen(self) -> None:
         for text in sys.stdin.buffer:
-            with contextlib.suppress(OSError):
+            try:
                 self._obey(json.loads(text))
+            except Exception:  # the next command is no worse for it
+                traceback.print_exc()
         os._exit(0)  # the engine is gone: what there is to know is on disk
 
     def _obey(self, command: Mapping[str, Any]) -> None:
@@ -82,18 +88,25 @@ class Bridge:
             case "run":
                 self._take_up(command["number"])
             case "stop":
-                sent = self._sent(command["number"])
-                if sent is not None and (worker := self._workers.get(sent.device)) is not None:
-                    self._in_thread(worker.stop, sent, command["word"])
+                self._in_thread(self._stop, command["number"], command["word"])
             case "assess":
                 self._in_thread(self._assess, command)
             case "keep compiled":
                 self._in_thread(self._keep_compiled, command["number"])
+            case "want":
+                self._in_thread(self._cluster.ask_for, self._spec.resources, command["count"])
             case "release":
-                with self._guard:
-                    for worker in self._workers.values():
-                        worker.release()
-                os._exit(0)
+                self._release()
+
+    def _release(self) -> None:
+        """What is to be kept comes back first."""
+        with self._guard:
+            threads = [worker.release() for worker in self._workers.values()]
+        self._in_thread(self._cluster.ask_for, self._spec.resources, 0)
+        until = time.monotonic() + RELEASE_SECONDS
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        os._exit(0)
 
     @staticmethod
     def _in_thread(work: Any, *arguments: Any) -> None:
@@ -104,23 +117,50 @@ class Bridge:
         if sent is None or (self._run(number) / run_folder.EXIT).exists():
             return
         with self._guard:
+            self._waiting[number] = sent
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Give the runs that wait to their devices; what a device still has of an earlier one ends first."""
+        for number, sent in list(self._waiting.items()):
+            if (worker := self._workers.get(sent.device)) is not None and worker.give(sent):
+                del self._waiting[number]
+
+    def _stop(self, number: int, word: int) -> None:
+        sent = self._sent(number)
+        if sent is None:
+            return
+        with self._guard:
             worker = self._workers.get(sent.device)
-            if worker is None:
-                self._waiting[number] = sent
-            elif worker.run is None:
-                worker.give(sent)
+            if worker is None and self._waiting.get(number) == sent and not sent.accepted:
+                reason = RunEnd.LOST if word == signal.SIGTERM else RunEnd.KILLED
+                write(self._run(number) / run_folder.EXIT, end_record(reason, "it had not been started"))
+                del self._waiting[number]
+        if worker is not None:
+            worker.stop(sent, word)
 
     def _assess(self, command: Mapping[str, Any]) -> None:
-        sent = self._sent(command["number"])
+        """Answers once there is something to say: a seat, or a connection, may go and come back meanwhile."""
         answer: dict[str, Any] = {"reply": command["id"]}
-        try:
-            if sent is None or sent.device not in self._workers:
-                raise SeatLost("its node is gone")
-            key = RunKey(sent.number, sent.attempt)
-            worker = self._workers[sent.device]
-            answer["result"] = worker.call("assess", key, command["locked"], command["env"], seconds=_ASSESS_SECONDS)
-        except (SeatLost, SeatRefused) as error:
-            answer |= {"error": str(error), "gone": sent is None or sent.device not in self._workers}
+        sent = self._sent(command["number"])
+        while "result" not in answer and "error" not in answer:
+            worker = None if sent is None else self._workers.get(sent.device)
+            with self._guard:
+                self._asked |= {sent.device} if sent is not None else set()
+            if sent is None or (worker is None and self._is_gone(sent.device)):
+                answer |= {"error": "its node is gone", "gone": True}
+                break
+            try:
+                if worker is not None:
+                    key = RunKey(sent.number, sent.attempt)
+                    result = worker.call("assess", key, command["locked"], command["env"], seconds=30)
+                    answer |= {} if result is None else {"result": result}
+                    continue
+            except SeatRefused as refused:
+                answer |= {"error": str(refused), "gone": refused.kind == RunGone.__name__}
+            except SeatLost:
+                pass
+            time.sleep(_AGAIN_SECONDS)
         self._say(answer)
 
     def _keep_compiled(self, number: int) -> None:
@@ -133,41 +173,54 @@ class Bridge:
     # ── devices ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _reconcile(self, nodes: list[Node]) -> None:
-        """Make a seat for each device that there is, and give up what is gone for good."""
-        now, there = time.monotonic(), {node.name: node for node in nodes}
+        """Make a seat for each device that there is, and give up what is gone for good. Raises OSError."""
+        now = time.monotonic()
         with self._guard:
-            for node in nodes:
-                self._missing.pop(node.name, None)
-                for place in range(node.places(self._spec.resources)):
-                    self._seat(node, place)
-            for device, worker in list(self._workers.items()):
-                if worker.node.name not in there and self._is_gone(worker.node.name, now):
-                    worker.finish(f"its node {worker.node.name} is gone")
-                    worker.close()
-                    del self._workers[device]
-                    self._joined.pop(device, None)
-                elif worker.broken_for(now) > BROKEN_SECONDS:
+            there = {
+                f"{node.name}:{place}": (node, place)
+                for node in nodes
+                for place in range(node.places(self._spec.resources))
+            }
+            for device, (node, place) in there.items():
+                self._seat(device, node, place)
+            wanted = {*self._workers, *self._joined, *self._asked, *(each.device for each in self._waiting.values())}
+            self._missing = {name: self._missing.get(name, now) for name in wanted if name not in there}
+            self._hand_out()
+            for device in filter(self._is_gone, list(self._missing)):
+                self._give_up(device)
+            for worker in self._workers.values():
+                if worker.broken_for(now) > BROKEN_SECONDS:
                     worker.broken = ""
-            for number, sent in list(self._waiting.items()):
-                if (worker_of := self._workers.get(sent.device)) is not None:
-                    worker_of.give(sent)
-                    del self._waiting[number]
-                elif self._is_gone(sent.device.rpartition(":")[0], now):
-                    write(self._run(number) / run_folder.EXIT, lost(f"its node of device {sent.device} is gone"))
-                    del self._waiting[number]
-            self._refused = {name: why for name, why in self._refused.items() if name in there}
+            names = {node.name for node in nodes}
+            self._refused = {name: why for name, why in self._refused.items() if name in names}
 
-    def _seat(self, node: Node, place: int) -> None:
-        device = f"{node.name}:{place}"
+    def _give_up(self, device: str) -> None:
+        """It is gone for good. Raises OSError."""
+        why = f"its device {device} is gone"
+        if (worker := self._workers.get(device)) is not None:
+            worker.close(why)
+            del self._workers[device]
+        for number, sent in list(self._waiting.items()):
+            if sent.device == device:
+                write(self._run(number) / run_folder.EXIT, lost(why))
+                del self._waiting[number]
+        self._joined.pop(device, None)
+
+    def _seat(self, device: str, node: Node, place: int) -> None:
         worker = self._workers.get(device)
         if worker is None:
-            worker = SeatWorker(self._cluster, self._spec, self._lab_parcel, self._admit, node, place)
+            worker = SeatWorker(self._cluster, self._spec, self._lab_parcel, self._admit, self._not_kept, node, place)
             self._workers[device] = worker
             worker.begin()
         worker.node = node
 
-    def _is_gone(self, node: str, now: float) -> bool:
-        return now - self._missing.setdefault(node, now) > self._spec.lost_after_seconds
+    def _not_kept(self, problem: str) -> None:
+        self._say({"not kept": problem})
+
+    def _is_gone(self, device: str) -> bool:
+        """Whether a device is missing for longer than it may be."""
+        since = self._missing.get(device)
+        return since is not None and time.monotonic() - since > self._spec.lost_after_seconds
 
     def _lab_parcel(self) -> LabParcel:
         with self._guard:
@@ -200,17 +253,17 @@ class Bridge:
                 tuple(self._refused.values()),
                 {name: why for name, why in leaving.items() if why},
             )
-            missing = set(self._missing)
-        ready = [
-            name
-            for name, worker in workers.items()
-            if name in self._joined and worker.is_ready and worker.node.name not in missing and not leaving[name]
-        ]
+            ready = [
+                name
+                for name, worker in workers.items()
+                if name in self._joined and worker.is_ready and name not in self._missing and not leaving[name]
+            ]
         told = {"roster": roster_to_json(roster), "ready": ready}
         if told != self._told:
             self._say(told)
             self._told = told
-        preparing = [NodeProgress(w.node.name, w.doing) for w in workers.values() if w.doing and not w.admitted]
+        self._say({"alive": True})
+        preparing = [NodeProgress(w.node.name, w.doing) for w in workers.values() if w.doing]
         now = ClusterNow(
             self._spec.address,
             time.time(),
@@ -224,26 +277,6 @@ class Bridge:
         with self._out, contextlib.suppress(OSError):
             sys.stdout.buffer.write(line(message))
             sys.stdout.buffer.flush()
-
-    # ── what runs leave ─────────────────────────────────────────────────────────────────────────────────────
-
-    def _keep_and_tidy(self) -> None:
-        """Fetch the files that are to be kept, then let nodes remove the working copies that the engine has removed."""
-        if time.monotonic() - self._tidied < TIDY_SECONDS:
-            return
-        self._tidied = time.monotonic()
-        runs = Path(self._spec.session) / "runs"
-        for marker in runs.glob(f"*/{KEEP}"):
-            sent = Sent.read(marker.parent)
-            with contextlib.suppress(SeatLost, SeatRefused, OSError):
-                if sent is not None and sent.device in self._workers:
-                    self._workers[sent.device].keep_files(sent)
-                marker.unlink()
-        wanted = [int(path.parent.name) for path in (*runs.glob("*/work"), *runs.glob(f"*/{KEEP}"))]
-        first_of = {worker.node.name: worker for worker in reversed(list(self._workers.values())) if worker.is_ready}
-        for worker in first_of.values():
-            with contextlib.suppress(SeatLost, SeatRefused):
-                worker.call("tidy", wanted, seconds=60)
 
     def _run(self, number: int) -> Path:
         return Path(self._spec.session) / "runs" / f"{number:04d}"

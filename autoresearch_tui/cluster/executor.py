@@ -5,23 +5,20 @@ The engine's side of the bridge. What a run's folder says is the truth; what is 
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import itertools
 import json
-import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from autoresearch_tui.cluster import admission, node_lab, security
-from autoresearch_tui.cluster.protocol import KEEP, PACK, PROPOSAL, SENT, BridgeSpec, Sent, line, roster_from_json
+from autoresearch_tui.cluster import admission, node_lab
+from autoresearch_tui.cluster.link import Link
+from autoresearch_tui.cluster.protocol import KEEP, PACK, PROPOSAL, SENT, BridgeSpec, Sent, roster_from_json
 from autoresearch_tui.engine.judging.assessment import Assessment
 from autoresearch_tui.engine.launching import set_aside, tidy
 from autoresearch_tui.engine.preconditions import check_disk
@@ -32,7 +29,7 @@ from autoresearch_tui.session import cluster_file, journal
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.cluster_file import ClusterNow
 from autoresearch_tui.session.fleet import Roster
-from autoresearch_tui.session.state import Experiment
+from autoresearch_tui.session.state import Experiment, Stage
 from autoresearch_tui.util import trees
 from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.frozen import replaced
@@ -42,7 +39,12 @@ CLUSTER = "cluster"
 """Named in the journal in a node's place where the whole cluster cannot be reached."""
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 _STOP_SECONDS = 2.0
+_WANTED_SECONDS = 5.0
 _WAIT_SECONDS = 0.1
+# A bridge speaks every second; importing Ray and joining a cluster takes it longer, the more so on a busy machine.
+_QUIET_SECONDS, _HUNG_SECONDS, _JOIN_SECONDS = 10.0, 90.0, 180.0
+# At a session's end, for the files that are still to be fetched and the accelerators that are given back.
+_RELEASE_SECONDS = 60.0
 _REMEDY = "start Ray there (`ray start`), or name another address; running runs are found again, the session continues"
 
 
@@ -52,34 +54,38 @@ class OnCluster:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._settings = session.lab.settings.cluster
-        self._process: subprocess.Popen[bytes] | None = None
+        self._link: Link | None = None
         self._failures, self._next_try, self._since = 0, 0.0, 0.0
-        self._problem, self._remedy = "", _REMEDY
+        self._problem, self._remedy, self._shown = "", _REMEDY, 0.0
         self._roster: Roster | None = None
         self._ready: tuple[str, ...] = ()
+        self._quiet = False
         self._base = ""
         self._told: dict[int, int] = {}  # by run: the try that this bridge knows of
         self._sent: dict[int, Sent] = {}  # of the runs that are looked at
         self._stopped: dict[int, float] = {}
         self._ids = itertools.count(1)
         self._replies: dict[int, queue.SimpleQueue[Mapping[str, Any]]] = {}
-        self._guard = threading.RLock()
-        self._closed = False
+        self._not_kept: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._wanted: tuple[Link | None, int, float] = None, 0, 0.0
+        self._closed = self._released = False
 
     # ── devices ─────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def devices(self) -> Sequence[str]:
         """The devices whose nodes answer."""
-        return self._ready
+        return () if self._quiet else self._ready
 
     def roster(self) -> Roster | None:
         """What the bridge said last; a cluster that was never reached counts as one refused node."""
         self._keep_bridge()
+        self._ask_for_devices()
+        with suppress(queue.Empty):
+            self._session.append(ev.CommandRefused("run.keep", clean_line(self._not_kept.get_nowait())))
         if self._roster is None and self._problem:
-            return Roster(
-                refused=(ev.NodeRefused(CLUSTER, f"{self._settings.address}: {self._problem}", self._remedy),)
-            )
+            why = f"{self._settings.address}: {self._problem}"
+            return Roster(refused=(ev.NodeRefused(CLUSTER, why, self._remedy),))
         return self._roster
 
     def check(self, device: str) -> None:  # noqa: ARG002
@@ -87,8 +93,9 @@ class OnCluster:
         check_disk(self._session.files.folder)
 
     def lost(self, device: str) -> bool:
-        """Whether its node does not answer, or has left."""
-        return device not in self._ready
+        """Whether it has left the session, for its node is gone, or is being taken away."""
+        known = self._session.state.fleet.devices.get(device)
+        return known is None or bool(known.left)
 
     # ── a run ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -125,6 +132,11 @@ class OnCluster:
         self._tell_of(sent)
         return runner.RunStatus(runner.RunState.RUNNING)
 
+    def began(self, files: RunFiles) -> bool:
+        """Whether a node has said that it has it."""
+        sent = Sent.read(files.folder)
+        return sent is not None and sent.accepted
+
     def stop(self, files: RunFiles, word: signal.Signals = run_folder.STOP) -> None:
         """Passed on every two seconds, for as long as it is asked for."""
         number, now = int(files.folder.name), time.monotonic()
@@ -145,11 +157,12 @@ class OnCluster:
         self._replies[number] = replies
         ask = {"do": "assess", "id": number, "number": experiment.number, "locked": dict(locked), "env": dict(env)}
         try:
-            bridge = None
+            asked: Link | None = None
             while not cancelled.is_set():
-                if bridge is not self._process:  # a bridge that died took the question with it
-                    bridge = self._process
-                    self._send(ask)
+                link = self._link
+                if link is not None and link is not asked:  # a bridge that died took the question with it
+                    asked = link
+                    link.send(ask)
                 with suppress(queue.Empty):
                     return self._assessed(replies.get(timeout=_WAIT_SECONDS), files)
         finally:
@@ -178,12 +191,15 @@ class OnCluster:
         return tidy(files, work=work)
 
     def close(self) -> None:
-        """The bridge ends; runs and seats stay."""
+        """The bridge ends; runs and seats stay. After a release, waits until it has brought back what is to be kept."""
         self._closed = True
-        self._hang_up()
+        if self._link is not None:
+            self._link.close(_RELEASE_SECONDS if self._released else 0.0)
+            self._link = None
 
     def release(self) -> None:
         """The session has ended: accelerators without a run are given back."""
+        self._released = self._link is not None and self._link.answers
         self._send({"do": "release"})
 
     # ── the bridge ──────────────────────────────────────────────────────────────────────────────────────────
@@ -195,39 +211,50 @@ class OnCluster:
             self._base = node_lab.orphan(self._session.repo, session.base)
         return self._base
 
+    def _ask_for_devices(self) -> None:
+        """A cluster that scales is told how many runs there could be at once: those that run, and those that wait."""
+        state, now = self._session.state, time.monotonic()
+        count = max(1, len(state.in_flight) + sum(e.stage is Stage.APPROVED for e in state.waiting))
+        if (self._link, count) != self._wanted[:2] and now - self._wanted[2] > _WANTED_SECONDS and self._link:
+            self._wanted = self._link, count, now
+            self._send({"do": "want", "count": count})
+
     def _tell_of(self, sent: Sent) -> None:
         if self._told.get(sent.number) != sent.attempt and self._send({"do": "run", "number": sent.number}):
             self._told[sent.number] = sent.attempt
 
     def _send(self, command: Mapping[str, Any]) -> bool:
-        process = self._process
-        if process is None or process.stdin is None:
+        link = self._link
+        if link is None:
             return False
-        try:
-            with self._guard:
-                process.stdin.write(line(command))
-                process.stdin.flush()
-        except (OSError, ValueError):
-            return False
+        link.send(command)
         return True
 
     def _keep_bridge(self) -> None:
         """Start a bridge if there is none; after one that ended, with growing pauses."""
-        if self._process is not None and self._process.poll() is not None:
-            self._hang_up()
-            self._ready, self._told = (), {}
+        link = self._link
+        if link is not None and link.has_ended:
+            link.close()
+            self._link = None
+            self._ready, self._told, self._quiet = (), {}, False
             self._next_try = time.monotonic() + _PAUSES[min(self._failures, len(_PAUSES) - 1)]
             self._failures += 1
-            self._since = self._since or time.time()
-            self._show_problem()
-        if self._process is None and not self._closed and time.monotonic() >= self._next_try:
-            self._process = self._spawn()
-            threading.Thread(target=self._listen, args=(self._process,), name="bridge", daemon=True).start()
+            self._show_problem(self._problem or "the connection was lost")
+        elif link is not None:
+            silent, joined = link.silent_seconds, link.answers
+            self._quiet = silent > (_QUIET_SECONDS if joined else _JOIN_SECONDS)
+            if self._quiet:
+                self._show_problem("its head does not answer")
+            if silent > (_HUNG_SECONDS if joined else _JOIN_SECONDS):
+                link.kill()
+        if self._link is None and not self._closed and time.monotonic() >= self._next_try:
+            self._link = Link(self._spec(), self._session.files.folder / "bridge.log", self._hear)
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spec(self) -> BridgeSpec:
         lab, state, settings = self._session.lab, self._session.state, self._settings
         assert state.session is not None
-        spec = BridgeSpec(
+        there = [device for device in state.fleet.devices.values() if not device.left]
+        return BridgeSpec(
             address=settings.address,
             lab=node_lab.name(lab, self._session.repo),
             tag=self._session.tag,
@@ -239,42 +266,29 @@ class OnCluster:
             accelerator=settings.accelerator,
             lost_after_seconds=settings.lost_after_seconds,
             found=dict(admission.class_of(state.fleet)),
+            known=[{"device": d.name, "node": d.node, "model": d.model, "found": dict(d.found)} for d in there],
         )
-        with (self._session.files.folder / "bridge.log").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "autoresearch_tui.cluster.bridge", json.dumps(dataclasses.asdict(spec))],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env={**security.environment(os.environ), "PYTHONSAFEPATH": "1"},
-                start_new_session=True,  # ^C in the terminal is for the engine alone
-            )
-
-    def _listen(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        with process.stdout:
-            for text in process.stdout:
-                with suppress(ValueError, KeyError, TypeError):
-                    self._hear(json.loads(text))
 
     def _hear(self, message: Mapping[str, Any]) -> None:
-        if "roster" in message:
-            self._roster, self._ready = roster_from_json(message["roster"]), tuple(message["ready"])
+        if "alive" in message:
             self._problem, self._failures, self._since = "", 0, 0.0
+        elif "roster" in message:
+            self._roster, self._ready = roster_from_json(message["roster"]), tuple(message["ready"])
         elif "problem" in message:
             self._problem = clean_line(str(message["problem"]))
             self._remedy = clean_line(str(message["remedy"])) or _REMEDY
-        elif (replies := self._replies.get(message["reply"])) is not None:
+        elif "not kept" in message:
+            self._not_kept.put(str(message["not kept"]))
+        elif (replies := self._replies.get(message.get("reply", 0))) is not None:
             replies.put(message)
 
-    def _show_problem(self) -> None:
-        self._problem = self._problem or "the connection was lost"
-        now = ClusterNow(self._settings.address, time.time(), self._problem, self._since)
-        with suppress(OSError):
-            cluster_file.write(self._session.files.cluster, now)
-
-    def _hang_up(self) -> None:
-        if self._process is not None and self._process.stdin is not None:
+    def _show_problem(self, problem: str) -> None:
+        first, self._problem = self._problem != problem, problem
+        self._since = self._since or time.time()
+        now = time.time()
+        if first or now - self._shown > 1.0:
+            self._shown = now
             with suppress(OSError):
-                self._process.stdin.close()
-        self._process = None
+                cluster_file.write(
+                    self._session.files.cluster, ClusterNow(self._settings.address, now, problem, self._since)
+                )

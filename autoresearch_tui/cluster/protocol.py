@@ -22,7 +22,10 @@ SENT = "sent.json"
 
 @dataclass(frozen=True, slots=True)
 class BridgeSpec:
-    """What a bridge is started with. `session` is the session's folder, `found` what the session's class is."""
+    """What a bridge is started with. `session` is the session's folder, `found` what the session's class is.
+
+    `known`: the fields of each DeviceJoined whose device has not left.
+    """
 
     address: str
     lab: str
@@ -35,6 +38,7 @@ class BridgeSpec:
     accelerator: str
     lost_after_seconds: float
     found: Mapping[str, str] = field(default_factory=dict)
+    known: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)

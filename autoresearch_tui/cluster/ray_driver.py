@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections import Counter
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ NAMESPACE = "autoresearch"
 # A seat answers from several threads: a referee may be at work while a log is read.
 _CONCURRENT = 8
 _REASON = 300
+_SLICE_SECONDS = 0.5
 
 
 class ClusterUnreachable(Exception):
@@ -56,6 +58,7 @@ class Cluster:
         import ray
 
         self._ray: Any = ray
+        self._names: dict[str, str] = {}  # by Ray's id
         try:
             ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.CRITICAL)
         except Exception as error:  # Ray raises whatever its parts do: ConnectionError, RuntimeError, its own
@@ -68,14 +71,20 @@ class Cluster:
             leaving = self._leaving()
         except Exception as error:
             raise ClusterUnreachable(_in_a_line(error)) from None
-        names = Counter(node["NodeName"] for node in found)
-        return sorted(
-            (
-                Node(_name(node, names), node["NodeID"], node["Resources"], leaving.get(node["NodeID"], ""))
-                for node in found
-            ),
-            key=lambda node: node.name,
-        )
+        nodes = [
+            Node(self._name(node, found), node["NodeID"], node["Resources"], leaving.get(node["NodeID"], ""))
+            for node in sorted(found, key=lambda node: str(node["NodeID"]))
+        ]
+        return sorted(nodes, key=lambda node: node.name)
+
+    def _name(self, node: Mapping[str, Any], living: list[Mapping[str, Any]]) -> str:
+        """The node's name, which stays while it lives; with a part of its id if another had that name before it."""
+        own = str(node["NodeID"])
+        if own not in self._names:
+            name = clean_line(node["NodeName"]) or own[:8]
+            taken = {self._names.get(other["NodeID"]) for other in living}
+            self._names[own] = f"{name}-{own[:6]}" if name in taken else name
+        return self._names[own]
 
     def _leaving(self) -> Mapping[str, str]:
         """Nodes that Ray was told to drain: preempted by their cloud, or scaled down."""
@@ -85,16 +94,14 @@ class Cluster:
         return dict.fromkeys(draining, "its node is being taken away")
 
     def ask_for(self, resources: Mapping[str, float], count: int) -> None:
-        """Tell a cluster that scales how many devices are wanted. Raises ClusterUnreachable."""
+        """Tell a cluster that scales how many devices are wanted; to others it means nothing."""
         from ray.autoscaler.sdk import request_resources
 
-        try:
+        with contextlib.suppress(Exception):  # what goes wrong with the connection shows where it is used for more
             request_resources(bundles=[dict(resources)] * count)
-        except Exception as error:
-            raise ClusterUnreachable(_in_a_line(error)) from None
 
-    def seat(self, name: str, node: Node, lab: str, tag: str, resources: Mapping[str, float]) -> SeatHandle:
-        """The seat of this name, made on the node if there is none. Does not wait for it. Raises SeatLost."""
+    def seat(self, device: str, node: Node, lab: str, tag: str, resources: Mapping[str, float]) -> SeatHandle:
+        """The device's seat, made on the node if there is none. Does not wait for it. Raises SeatLost."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         rest = dict(resources)
@@ -102,7 +109,7 @@ class Cluster:
             actor = (
                 self._ray.remote(Seat)
                 .options(
-                    name=name,
+                    name=f"{lab}/{tag}/{device}",
                     namespace=NAMESPACE,
                     lifetime="detached",
                     get_if_exists=True,
@@ -113,7 +120,7 @@ class Cluster:
                     max_restarts=0,
                     scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
                 )
-                .remote(node.name, lab, tag)
+                .remote(node.name, device, lab, tag)
             )
         except Exception as error:
             raise SeatLost(_in_a_line(error)) from None
@@ -137,13 +144,23 @@ class SeatHandle:
     def __init__(self, ray: Any, actor: Any) -> None:
         self._ray, self._actor = ray, actor
 
-    def call(self, method: str, *arguments: Any, seconds: float = 30.0) -> Any:
-        """What the method returns. Raises SeatLost, also if there is no answer in time, and SeatRefused."""
+    def call(
+        self, method: str, *arguments: Any, seconds: float = 30.0, given_up: Callable[[], bool] | None = None
+    ) -> Any:
+        """What the method returns. Raises SeatLost, also if there is no answer in time or `given_up` says so, and
+        SeatRefused."""
         try:
-            return self._ray.get(getattr(self._actor, method).remote(*arguments), timeout=seconds)
+            asked = getattr(self._actor, method).remote(*arguments)
+            until = time.monotonic() + seconds
+            while given_up is not None and not self._ray.wait([asked], timeout=_SLICE_SECONDS)[0]:
+                if given_up() or time.monotonic() > until:
+                    break
+            return self._ray.get(asked, timeout=seconds if given_up is None else 0)
         except self._ray.exceptions.RayTaskError as error:
             cause = error.cause if error.cause is not None else error
             raise SeatRefused(type(cause).__name__, _in_a_line(cause)) from None
+        except self._ray.exceptions.GetTimeoutError:
+            raise SeatLost(f"no answer to `{method}` within {seconds:g} s") from None
         except Exception as error:
             raise SeatLost(_in_a_line(error)) from None
 
@@ -153,12 +170,6 @@ class SeatHandle:
             self._ray.kill(self._actor)
         except Exception:  # it is dead already, or its node is
             return
-
-
-def _name(node: Mapping[str, Any], names: Counter[str]) -> str:
-    """The node's name; with a part of its id where several have the same."""
-    name = clean_line(node["NodeName"]) or node["NodeID"][:8]
-    return name if names[node["NodeName"]] == 1 else f"{name}-{node['NodeID'][:6]}"
 
 
 def _in_a_line(error: BaseException) -> str:

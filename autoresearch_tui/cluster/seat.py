@@ -17,7 +17,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent import futures
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,9 @@ FOLDER = "AUTORESEARCH_NODES"
 PIECE_BYTES = 1 << 20
 ABANDONED_SECONDS = 900.0
 _LOOK_SECONDS = 15.0
-# How soon a run's end is told, and how often its log.
-_WAIT_SECONDS, _LOG_SECONDS = 0.05, 0.25
+# How long a question about a run that trains waits for its end, how often it looks, and how soon its log is told.
+NEWS_SECONDS = 1.0
+_NEWS_LOOK_SECONDS, _LOG_SECONDS = 0.05, 0.5
 _ATTEMPT, _PROPOSAL = "attempt", "proposal.json"
 _UNSAFE = re.compile(r"[^\w.-]")
 
@@ -83,6 +85,23 @@ class Progress:
     exit: bytes | None = None
 
 
+class RunGone(OSError):
+    """A node does not have the run that it is asked about, or not this try of it."""
+
+
+class Busy(OSError):
+    """A run that is not wanted any more is still being ended on the device."""
+
+
+@dataclass(slots=True)
+class _Assessing:
+    """One assessment: what was asked, and what comes of it."""
+
+    asked: tuple[RunKey, Mapping[str, str], Mapping[str, str]]
+    result: futures.Future[str] = field(default_factory=futures.Future)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
 def folder(node: str, lab: str) -> Path:
     """Where a node keeps a lab: not in the data cache, which runs see."""
     named = os.environ.get(FOLDER)
@@ -91,16 +110,18 @@ def folder(node: str, lab: str) -> Path:
 
 
 class Seat:
-    """One device's executor on its node. Its methods are called from several threads; those of a run never wait."""
+    """One device's executor on its node. Its methods are called from several threads; none waits for a run's end.
 
-    def __init__(self, node: str, lab: str, tag: str) -> None:
+    Seats of several devices share the node's copy of the lab. A run's folder there says which device's it is.
+    """
+
+    def __init__(self, node: str, device: str, lab: str, tag: str) -> None:
         self._top = folder(node, lab)
-        self._tag = tag
+        self._device, self._tag = device, tag
         self._lock = threading.RLock()
         self._lab: Lab | None = None
-        self._closing = threading.Event()
         self._probe: Probe | None = None
-        self._last_run: RunKey | None = None
+        self._assessing: _Assessing | None = None
         self._called = time.monotonic()
         threading.Thread(target=self._leave_when_abandoned, name="abandoned", daemon=True).start()
 
@@ -131,17 +152,16 @@ class Seat:
     def start(self, parcel: RunParcel) -> None:
         """Start a run, unless this node has it already.
 
-        Raises TroubleError, LaunchRefused, GitError, OSError; the node does not have the run then.
+        Raises Busy, TroubleError, LaunchRefused, GitError, OSError; the node does not have the run then.
         """
         with self._held():
-            self._last_run = parcel.key
             files = self._run(parcel.key)
             status = runner.look(files.folder)
-            if self._attempt(files) == parcel.key.attempt and status.state is not runner.RunState.NOT_STARTED:
+            if self._has(files, parcel.key) and status.state is not runner.RunState.NOT_STARTED:
                 return
             if status.state is runner.RunState.RUNNING:
                 runner.stop(files.folder)
-                raise OSError(errno.EBUSY, f"an earlier try of run {parcel.key.number} is still being ended")
+                raise Busy(errno.EBUSY, f"an earlier try of run {parcel.key.number} is still being ended")
             machine = self._machine()
             machine.check("")
             node_lab.receive(GitRepo(self._root), parcel.pack)
@@ -150,26 +170,29 @@ class Seat:
             experiment = Experiment(_proposal(parcel.proposal), stage=Stage.APPROVED)
             machine.prepare(experiment, files)
             write(files.folder / _PROPOSAL, json.dumps(dict(parcel.proposal)))
-            # Before the start: whoever finds a run here must be able to tell which try it is.
-            write(files.folder / _ATTEMPT, str(parcel.key.attempt))
+            # Before the start: whoever finds a run here must be able to tell which try it is, and whose.
+            write(files.folder / _ATTEMPT, json.dumps([parcel.key.attempt, self._device]))
             machine.start(experiment, files)
 
-    def progress(self, key: RunKey, log: int, referee_log: int, seconds: float = 0.0) -> Progress:
+    def progress(self, key: RunKey, log: int, referee_log: int, wait: float = 0.0) -> Progress:
         """What is new of a run beyond these offsets, a piece of each file at most.
 
-        Waits up to so many `seconds` for the run's end, and less for something in its log.
+        Of a run that trains, it waits so many seconds for the end, and less for what it says.
         """
-        files, began = self._run(key), time.monotonic()
-        while (waited := time.monotonic() - began) < seconds and not files.exit.exists():
-            grown = _size(files.log) > log or _size(files.referee_log) > referee_log
-            if self._attempt(files) != key.attempt or (grown and waited > _LOG_SECONDS):
-                break
-            time.sleep(_WAIT_SECONDS)
-        self._called, self._last_run = time.monotonic(), key
+        self._called = time.monotonic()
         files = self._run(key)
-        if self._attempt(files) != key.attempt:
+        if not self._has(files, key):
             return Progress(runner.RunState.NOT_STARTED.value)
-        status = runner.look(files.folder)  # before the files: what it says of the end is true of them then
+        began = time.monotonic()
+        while True:
+            status = runner.look(files.folder)  # before the files: what it says of the end is true of them then
+            grown = max(_size(files.log) - log, _size(files.referee_log) - referee_log)
+            waited = time.monotonic() - began
+            if status.state is not runner.RunState.RUNNING or grown >= PIECE_BYTES or waited >= wait:
+                break
+            if grown > 0 and waited >= _LOG_SECONDS:
+                break
+            time.sleep(_NEWS_LOOK_SECONDS)
         new = Progress(status.state.value, _piece(files.log, log), _piece(files.referee_log, referee_log))
         whole = log + len(new.log) >= _size(files.log)
         whole = whole and referee_log + len(new.referee_log) >= _size(files.referee_log)
@@ -180,15 +203,40 @@ class Seat:
     def stop(self, key: RunKey, word: int) -> None:
         """Ask for a run's end by this signal."""
         files = self._run(key)
-        if self._attempt(files) == key.attempt:
+        if self._has(files, key):
             runner.stop(files.folder, signal.Signals(word))
 
-    def assess(self, key: RunKey, locked: Mapping[str, str], env: Mapping[str, str]) -> str:
-        """An assessment, as JSON. Slow in a lab with a referee. Raises OSError."""
+    def assess(self, key: RunKey, locked: Mapping[str, str], env: Mapping[str, str]) -> str | None:
+        """An assessment, as JSON; None while it is being made: whoever asks again gets it, once it is there.
+
+        Raises RunGone, and OSError as :meth:`Executor.assess` does; the next question begins anew then.
+        """
+        self._called = time.monotonic()
         files = self._run(key)
-        proposal = _proposal(json.loads((files.folder / _PROPOSAL).read_bytes()))
-        found = self._machine().assess(Experiment(proposal), files, locked, env, self._closing)
-        return json.dumps(found.to_json())
+        if not self._has(files, key) or not files.work.exists():
+            raise RunGone(errno.ENOENT, f"the working copy of run {key.number} is not on its node any more")
+        with self._lock:
+            asked, job = (key, dict(locked), dict(env)), self._assessing
+            if job is None or job.asked != asked:
+                if job is not None:
+                    job.cancelled.set()
+                job = self._assessing = _Assessing(asked)
+                threading.Thread(target=self._assess, args=(job, files), name="assessing", daemon=True).start()
+        if not futures.wait([job.result], NEWS_SECONDS).done:
+            return None
+        with self._lock:
+            if job.result.exception() is not None and self._assessing is job:
+                self._assessing = None
+        return job.result.result()
+
+    def _assess(self, job: _Assessing, files: RunFiles) -> None:
+        try:
+            _, locked, env = job.asked
+            proposal = _proposal(json.loads((files.folder / _PROPOSAL).read_bytes()))
+            found = self._machine().assess(Experiment(proposal), files, locked, env, job.cancelled)
+            job.result.set_result(json.dumps(found.to_json()))
+        except BaseException as error:
+            job.result.set_exception(error)
 
     def keep_compiled(self, key: RunKey) -> None:
         """For the next runs of this node."""
@@ -210,17 +258,31 @@ class Seat:
         path = self._run(key).token_losses
         return path.read_bytes() if path.is_file() else None
 
-    def tidy(self, wanted: Sequence[int]) -> None:
-        """Remove the working copies of all runs but these, and end what still runs of them."""
-        for work in (self._files.folder / "runs").glob("*/work"):
-            files = RunFiles(work.parent)
-            if int(files.folder.name) in wanted:
-                continue
-            if runner.look(files.folder).state is runner.RunState.RUNNING:
-                runner.stop(files.folder)
-            else:
-                tidy(files)
-                trees.remove(files.kept)
+    def held(self) -> Sequence[RunKey]:
+        """The runs of this device whose folders are here, those of earlier seats included."""
+        self._called = time.monotonic()
+        return self._found()
+
+    def drop(self, keys: Sequence[RunKey]) -> int:
+        """End these runs and remove what is here of them. Returns how many are still being ended: ask again."""
+        ending = 0
+        for key in keys:
+            files = self._run(key)
+            with self._held():
+                if not self._has(files, key):
+                    continue
+                if runner.look(files.folder).state is runner.RunState.RUNNING:
+                    runner.stop(files.folder)
+                    ending += 1
+                    continue
+                if self._assessing is not None and self._assessing.asked[0] == key:
+                    self._assessing.cancelled.set()
+                runner.sweep(files.folder)
+                if tidy(files):  # what a run made hard to remove; then the rest, that file last which says whose it is
+                    for path in (each for each in files.folder.iterdir() if each.name != _ATTEMPT):
+                        trees.remove(path)
+                    trees.remove(files.folder)
+        return ending
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -237,12 +299,14 @@ class Seat:
     def _run(self, key: RunKey) -> RunFiles:
         return self._files.run(key.number)
 
-    def _attempt(self, files: RunFiles) -> int:
-        """Which try of a run the node has; 0 if none."""
-        try:
-            return int((files.folder / _ATTEMPT).read_text())
-        except (OSError, ValueError):
-            return 0
+    def _found(self) -> Sequence[RunKey]:
+        folders = [path.parent for path in (self._files.folder / "runs").glob(f"*/{_ATTEMPT}")]
+        found = ((int(folder.name), *_attempt(folder)) for folder in folders)
+        return [RunKey(number, attempt) for number, attempt, device in found if device == self._device]
+
+    def _has(self, files: RunFiles, key: RunKey) -> bool:
+        """Whether the folder is of this try, on this device."""
+        return _attempt(files.folder) == (key.attempt, self._device)
 
     def _machine(self) -> ThisMachine:
         assert self._lab is not None
@@ -257,14 +321,25 @@ class Seat:
             yield
 
     def _leave_when_abandoned(self) -> None:
-        """No engine asks any more: give the accelerator back, once the last run is over. Its folder stays."""
+        """No engine asks any more: give the accelerator back, once nothing trains on it. What is on disk stays."""
         while True:
             time.sleep(_LOOK_SECONDS)
             if time.monotonic() - self._called < ABANDONED_SECONDS:
                 continue
-            last = self._last_run
-            if last is None or runner.look(self._run(last).folder).state is not runner.RunState.RUNNING:
-                os._exit(0)
+            with contextlib.suppress(OSError):  # no lab was opened here
+                looks = (runner.look(self._run(key).folder) for key in self._found())
+                if any(status.state is runner.RunState.RUNNING for status in looks):
+                    continue
+            os._exit(0)
+
+
+def _attempt(folder: Path) -> tuple[int, str]:
+    """Which try of a run a folder has, and on which device; 0 if none."""
+    try:
+        attempt, device = json.loads((folder / _ATTEMPT).read_bytes())
+    except (OSError, ValueError, TypeError):
+        return 0, ""
+    return int(attempt), str(device)
 
 
 def _proposal(fields: Mapping[str, Any]) -> ev.ProposalMade:

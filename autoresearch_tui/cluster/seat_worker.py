@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from autoresearch_tui.cluster.node_lab import LabParcel
-from autoresearch_tui.cluster.protocol import PACK, PROPOSAL, BridgeSpec, Sent
+from autoresearch_tui.cluster.protocol import KEEP, PACK, PROPOSAL, BridgeSpec, Sent
 from autoresearch_tui.cluster.ray_driver import Cluster, Node, SeatHandle, SeatLost, SeatRefused
-from autoresearch_tui.cluster.seat import Progress, RunKey, RunParcel
+from autoresearch_tui.cluster.seat import NEWS_SECONDS, Progress, RunKey, RunParcel
 from autoresearch_tui.lab.session_files import RunFiles
 from autoresearch_tui.runs import run_folder
 from autoresearch_tui.runs.runner import RunState
@@ -21,13 +24,19 @@ from autoresearch_tui.session.cluster_file import DeviceLoad
 from autoresearch_tui.session.ends import RunEnd
 from autoresearch_tui.util import trees
 from autoresearch_tui.util.atomic import partial, write
+from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.text import clean_line
 
-POLL_SECONDS = 1.0
+IDLE_SECONDS = 2.0
 LOAD_SECONDS = 2.0
+TIDY_SECONDS = 10.0
 # A node is asked again whether it fits: its data may have been prepared meanwhile.
 REFUSED_SECONDS = 20.0
+# Something of an earlier run that is still being ended.
+_ENDING_SECONDS = 0.2
 _OPEN_SECONDS = 300.0
-_PAUSES = (1.0, 2.0, 5.0, 10.0)
+_WAITS_SECONDS = 1e9
+_PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
 _START_TRIES = 3
 
 Admit = Callable[[str, Node, Mapping[str, str], str], tuple[str, str] | None]
@@ -35,11 +44,22 @@ Admit = Callable[[str, Node, Mapping[str, str], str], tuple[str, str] | None]
 
 
 class SeatWorker:
-    """A thread for one device. Everything that it learns of a run goes into the run's folder, `exit.json` last."""
+    """A thread for one device. Everything that it learns of a run goes into the run's folder, `exit.json` last.
+
+    Whatever it does on its node, it does in this thread, one thing after the other; :meth:`call` alone is for others.
+    """
 
     def __init__(
-        self, cluster: Cluster, spec: BridgeSpec, parcel: Callable[[], LabParcel], admit: Admit, node: Node, place: int
+        self,
+        cluster: Cluster,
+        spec: BridgeSpec,
+        parcel: Callable[[], LabParcel],
+        admit: Admit,
+        complain: Callable[[str], None],
+        node: Node,
+        place: int,
     ) -> None:
+        """`complain` takes what was not kept of `run.keep`, in words for the human."""
         self.device = f"{node.name}:{place}"
         self.node = node
         self.admitted = False
@@ -48,22 +68,22 @@ class SeatWorker:
         self.broken = ""
         """Why it is not to be given runs any more; empty while it is fine."""
         self._broken_at = 0.0
-        self._cluster, self._spec, self._parcel, self._admit = cluster, spec, parcel, admit
+        self._cluster, self._spec, self._parcel, self._admit, self._complain = cluster, spec, parcel, admit, complain
         self._handle: SeatHandle | None = None
         self._load: Mapping[str, Any] = {}
-        self._heard = 0.0
-        self._looked = 0.0
+        self._heard = self._loaded = self._tidied = 0.0
         self._run: Sent | None = None
         self._failed_starts = 0
-        self._ending = threading.RLock()
-        self._closing = threading.Event()
+        # Guards the run that is being executed, and what is written of it in its folder.
+        self._guard = threading.RLock()
+        self._closing, self._releasing = threading.Event(), threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._work, name=self.device, daemon=True)
 
     @property
     def is_ready(self) -> bool:
         """Whether its seat was admitted, and answers."""
-        return self.admitted and self._handle is not None
+        return self.admitted and self._handle is not None and not self._releasing.is_set()
 
     def broken_for(self, now: float) -> float:
         """Seconds since it was found that nothing can be started there; 0 if it is fine."""
@@ -73,184 +93,265 @@ class SeatWorker:
         """Start the thread."""
         self._thread.start()
 
-    def give(self, run: Sent) -> None:
-        """The run that the device is to execute, or executes already."""
-        self._run = run
+    def give(self, run: Sent) -> bool:
+        """Execute this run, or go on with it; False while the device still has another."""
+        with self._guard:
+            if self._run is not None and (self._run.number, self._run.attempt) != (run.number, run.attempt):
+                return False
+            self._run = self._run or run
         self._wake.set()
-
-    @property
-    def run(self) -> Sent | None:
-        """The run that it executes, until that has ended."""
-        return self._run
-
-    def keep_files(self, sent: Sent) -> None:
-        """Bring back the files of `run.keep`; they become visible together. Raises SeatLost, SeatRefused."""
-        key, files = RunKey(sent.number, sent.attempt), RunFiles(self._folder(sent))
-        problem, found = self.call("keep_files", key, seconds=_OPEN_SECONDS)
-        half = files.kept.with_name(partial(files.kept.name))
-        trees.remove(half)
-        for name, size in found:
-            target = half / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("wb") as file:
-                while file.tell() < size and (data := self.call("read_kept", key, name, file.tell(), seconds=60)):
-                    file.write(data)
-        if half.exists():
-            trees.remove(files.kept)
-            half.rename(files.kept)
-        self.fault = f"#{sent.number}: {problem}" if problem else self.fault
+        return True
 
     def call(self, method: str, *arguments: Any, seconds: float) -> Any:
-        """A method of the seat, for other threads. Raises SeatLost, SeatRefused."""
+        """A method of the seat. Raises SeatLost, SeatRefused."""
         handle = self._handle
         if handle is None:
             raise SeatLost(f"{self.device} does not answer: {self.fault or self.doing}")
         return handle.call(method, *arguments, seconds=seconds)
 
     def stop(self, sent: Sent, word: int) -> None:
-        """Pass on a wish for the run's end; a seat that does not answer is told again by the engine."""
+        """Pass on a wish for the run's end; a seat that does not answer is told again by the engine.
+
+        A run that no node has yet, and that waits for its device, ends here.
+        """
+        with self._guard:
+            run = self._run
+            waits = run is not None and not run.accepted and run.number == sent.number and self._handle is None
+            if run is not None and waits:
+                reason = RunEnd.LOST if word == signal.SIGTERM else RunEnd.KILLED
+                self._finish(run, end_record(reason, "it had not been started"))
+                return
         with contextlib.suppress(SeatLost, SeatRefused):
             self.call("stop", RunKey(sent.number, sent.attempt), word, seconds=10)
 
-    def release(self) -> None:
-        """End the seat unless it executes a run: its accelerator is free for others."""
-        if self._handle is not None and self._run is None:
-            self._handle.kill()
+    def release(self) -> threading.Thread:
+        """Bring back what is to be kept and end the seat unless it executes a run. Returns the thread to wait for."""
+        self._releasing.set()
+        self._wake.set()
+        return self._thread
 
-    def close(self) -> None:
-        """End soon; does not wait."""
+    def close(self, why: str) -> None:
+        """The device is gone for good, and so is its run. Does not wait. Raises OSError."""
+        with self._guard:
+            if self._run is not None:
+                self._finish(self._run, lost(why))
         self._closing.set()
         self._wake.set()
 
     @property
     def load(self) -> DeviceLoad:
         """For the screen."""
-        run = self._run.number if self._run is not None else -1
-        fault = self.broken or self.fault
-        return DeviceLoad(self.device, self.node.name, run=run, heard=self._heard, fault=fault, **self._load)
+        with self._guard:
+            run = self._run.number if self._run is not None else -1
+        fault = clean_line(self.broken or self.fault)
+        known = {each.name for each in fields(DeviceLoad)} - {"device", "node", "run", "heard", "fault"}
+        load = {name: value for name, value in self._load.items() if name in known}
+        return DeviceLoad(self.device, self.node.name, run=run, heard=self._heard, fault=fault, **load)
 
     # ── the thread ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _work(self) -> None:
         failures = 0
         while not self._closing.is_set():
+            pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
+            failures += 1
             try:
-                if self._handle is None:
-                    self._open()
-                self._look()
-                failures, pause = 0, self._pause
-            except (SeatLost, SeatRefused, OSError) as error:
+                if self._releasing.is_set():
+                    self._leave()
+                    return
+                pause = self._open() if self._handle is None else self._look()
+                failures = 0
+            except (SeatLost, SeatRefused, UserError, OSError) as error:
                 if isinstance(error, SeatLost):
                     self._handle = None
                 self.fault = str(error)
-                pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
-                failures += 1
+            except Exception as error:  # a fault of ours, or of Ray's: the other devices and the next try are no worse
+                traceback.print_exc()
+                self.fault = f"{type(error).__name__}: {error}"
             self._wake.wait(pause)
             self._wake.clear()
 
-    @property
-    def _pause(self) -> float:
-        """Until the next look: a seat that executes a run has waited for it."""
-        if not self.admitted:
-            return REFUSED_SECONDS
-        return 0.0 if self._run is not None else POLL_SECONDS
-
-    def _open(self) -> None:
-        name = f"{self._spec.lab}/{self._spec.tag}/{self.device}"
+    def _open(self) -> float:
         self.doing = "waits for its accelerator"
-        handle = self._cluster.seat(name, self.node, self._spec.lab, self._spec.tag, self._spec.resources)
-        found = handle.call("open", self._parcel(), seconds=_OPEN_SECONDS)
-        self._load = handle.call("load")
-        why = self._admit(self.device, self.node, found, self._load.get("model", ""))
+        node = self.node
+        handle = self._cluster.seat(self.device, node, self._spec.lab, self._spec.tag, self._spec.resources)
+        try:
+            self._load = handle.call("load", seconds=_WAITS_SECONDS, given_up=lambda: self._given_up(node))
+        except SeatLost:
+            if self._given_up(node):
+                handle.kill()  # nobody is to wait for the accelerator in our name
+            raise
+        self.doing = "is made ready"
+        found = handle.call("open", self._parcel(), seconds=_OPEN_SECONDS, given_up=self._closing.is_set)
+        self.doing = "ends what was left behind"
+        if self._tidy(handle, ending=True):
+            return _ENDING_SECONDS
+        self.doing = "is checked"
+        why = self._admit(self.device, node, found, str(self._load.get("model", "")))
         self.admitted, self.fault, self.doing = why is None, "", ""
-        if why is not None:
-            handle.kill()  # others may use the accelerator; the seat is made again for the next try
-            return
-        self._handle, self._heard = handle, time.time()
+        with self._guard:
+            if why is None or self._run is not None:  # also of a node that is not admitted any more, a run is followed
+                self._handle, self._heard = handle, time.time()
+                return 0.0
+        handle.kill()  # others may use the accelerator; the seat is made again for the next try
+        return REFUSED_SECONDS
 
-    def _look(self) -> None:
-        if self._handle is None:
-            return
-        if self._run is not None:
-            self._bring_forward(self._run, RunFiles(self._folder(self._run)))
-        if time.monotonic() - self._looked >= LOAD_SECONDS:
-            self._looked = time.monotonic()
-            self._load = self._handle.call("load")
-        self._heard = time.time()
+    def _given_up(self, node: Node) -> bool:
+        """Whether nobody wants a seat on this node any more; it may have come back as another."""
+        return self._closing.is_set() or self._releasing.is_set() or self.node.id != node.id
 
-    def _folder(self, run: Sent) -> Path:
-        return Path(self._spec.session) / "runs" / f"{run.number:04d}"
+    def _leave(self) -> None:
+        if self._handle is not None and self._run is None:
+            with contextlib.suppress(SeatLost, SeatRefused, OSError):
+                self._tidy(self._handle)
+            self._handle.kill()
 
-    def _bring_forward(self, run: Sent, files: RunFiles) -> None:
+    def _look(self) -> float:
+        """Returns how long nothing needs to be done."""
         assert self._handle is not None
+        now, pause = time.monotonic(), IDLE_SECONDS
+        with self._guard:
+            run = self._run
+        if run is not None:
+            pause = self._bring_forward(self._handle, run, RunFiles(self._folder(run.number)))
+        elif not self.admitted:
+            self._handle.kill()
+            self._handle = None
+            return REFUSED_SECONDS
+        if now - self._loaded >= LOAD_SECONDS:
+            self._loaded = now
+            self._load = self._handle.call("load")
+        if now - self._tidied >= TIDY_SECONDS:
+            self._tidied = now
+            self._tidy(self._handle)
+        self._heard, self.fault = time.time(), ""
+        return pause
+
+    def _folder(self, number: int) -> Path:
+        return Path(self._spec.session) / "runs" / f"{number:04d}"
+
+    # ── its run ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _bring_forward(self, handle: SeatHandle, run: Sent, files: RunFiles) -> float:
+        """Have the run's folder here say what the node's says."""
         key = RunKey(run.number, run.attempt)
-        new: Progress = self._handle.call("progress", key, _size(files.log), _size(files.referee_log), POLL_SECONDS)
-        if new.state == RunState.NOT_STARTED.value and not run.accepted:
-            self._start(run, files)
-            return
-        if new.state in (RunState.NOT_STARTED.value, RunState.LOST.value) and not new.log:
-            gone = new.state == RunState.NOT_STARTED.value
-            self.finish(f"{self.device} does not have it any more" if gone else "its supervisor was killed")
-            return
-        with self._ending:
-            if self._run is None:  # it was given up meanwhile
-                return
-            if not run.accepted:
-                self._accept(run, files)
+        new: Progress = handle.call("progress", key, _size(files.log), _size(files.referee_log), NEWS_SECONDS)
+        there = new.state != RunState.NOT_STARTED.value
+        if not there and not run.accepted:
+            return self._start(handle, run, files)
+        run = self._accept(run, files)
+        if not there or (new.state == RunState.LOST.value and not new.log and not new.referee_log):
+            why = "its supervisor was killed" if there else f"{self.device} does not have it any more"
+            self._finish(run, lost(why))
+            return 0.0
+        with self._guard:
+            if self._run is not run:  # it was given up meanwhile, and its folder is another try's
+                return 0.0
             _append(files.log, new.log)
             _append(files.referee_log, new.referee_log)
-        if new.log or new.referee_log:
-            self._wake.set()  # there may be more
         if new.exit is not None:
-            losses = None if files.token_losses.exists() else self._handle.call("token_losses", key)
+            losses = None if files.token_losses.exists() else handle.call("token_losses", key)
             if losses is not None:
                 write(files.token_losses, losses)
-            self.finish(new.exit)
+            self._finish(run, new.exit)
+        return 0.0
 
-    def _start(self, run: Sent, files: RunFiles) -> None:
-        assert self._handle is not None
+    def _start(self, handle: SeatHandle, run: Sent, files: RunFiles) -> float:
         losses = files.token_losses.read_bytes() if files.token_losses.exists() else None
-        parcel = RunParcel(
-            RunKey(run.number, run.attempt),
-            (files.work / PACK).read_bytes(),
-            json.loads((files.work / PROPOSAL).read_bytes()),
-            losses,
-        )
+        key = RunKey(run.number, run.attempt)
+        pack, proposal = (files.work / PACK).read_bytes(), json.loads((files.work / PROPOSAL).read_bytes())
         try:
-            self._handle.call("start", parcel, seconds=_OPEN_SECONDS)
+            handle.call("start", RunParcel(key, pack, proposal, losses), seconds=_OPEN_SECONDS)
         except SeatRefused as refused:
+            if refused.kind == "Busy":
+                return _ENDING_SECONDS
+            if refused.kind == "LaunchRefused":
+                self._finish(run, end_record(RunEnd.CRASHED, str(refused)))
+                return 0.0
             self._failed_starts += 1
             if self._failed_starts >= _START_TRIES:
-                self._broken_at = time.monotonic()
+                self._failed_starts, self._broken_at = 0, time.monotonic()
                 self.broken = f"runs cannot be started there: {refused}"
-                self.finish(self.broken)
+                self._finish(run, lost(self.broken))
             raise
         self._failed_starts = 0
         self._accept(run, files)
+        return 0.0
 
-    def _accept(self, run: Sent, files: RunFiles) -> None:
-        accepted = Sent(run.number, run.attempt, run.device, accepted=True)
-        accepted.write(files.folder)
-        self._run = accepted
+    def _accept(self, run: Sent, files: RunFiles) -> Sent:
+        """Note that the node has it, unless it was given up meanwhile. Returns the run as it is known then."""
+        with self._guard:
+            if self._run is run and not run.accepted:
+                run = replace(run, accepted=True)
+                run.write(files.folder)
+                self._run = run
+        return run
 
-    def finish(self, end: bytes | str) -> None:
-        """Write how the run ended, once, which tells the engine; a text says why it is lost. Raises OSError."""
-        with self._ending:
-            if self._run is not None:
-                write(self._folder(self._run) / run_folder.EXIT, lost(end) if isinstance(end, str) else end)
+    def _finish(self, run: Sent, end: bytes) -> None:
+        """Write how the run ended, which tells the engine; once. Raises OSError."""
+        with self._guard:
+            if self._run is run:
+                write(self._folder(run.number) / run_folder.EXIT, end)
                 self._run = None
+
+    # ── what runs leave ─────────────────────────────────────────────────────────────────────────────────────
+
+    def _tidy(self, handle: SeatHandle, *, ending: bool = False) -> bool:
+        """Fetch the files that are to be kept, and have the node drop the runs that are not wanted here any more.
+
+        Returns whether such a run is still being ended. `ending`: nothing is fetched.
+        """
+        dropped = []
+        for key in handle.call("held"):
+            files = RunFiles(self._folder(key.number))
+            sent = Sent.read(files.folder)
+            mine = sent is not None and (sent.attempt, sent.device) == (key.attempt, self.device)
+            # In this order: what is to be kept is marked before the copy goes.
+            work, marker = files.work.exists(), files.folder / KEEP
+            if mine and marker.exists():
+                if ending:
+                    continue
+                self._fetch_kept(handle, key, files)
+                marker.unlink()
+            if not (mine and work):
+                dropped.append(key)
+        return bool(dropped) and handle.call("drop", dropped, seconds=60) > 0
+
+    def _fetch_kept(self, handle: SeatHandle, key: RunKey, files: RunFiles) -> None:
+        """Bring back the files of `run.keep`; they become visible together. Raises SeatLost, SeatRefused, OSError."""
+        problem, found = handle.call("keep_files", key, seconds=_OPEN_SECONDS)
+        half = files.kept.with_name(partial(files.kept.name))
+        trees.remove(half)
+        for name, size in found:
+            target = half / name
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise SeatRefused("KeptOutside", f"{self.device} names a kept file outside of its folder")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("wb") as file:
+                while file.tell() < size and (data := handle.call("read_kept", key, name, file.tell(), seconds=60)):
+                    file.write(data)
+        if half.exists():
+            trees.remove(files.kept)
+            half.rename(files.kept)
+        if problem:
+            self._complain(f"#{key.number}: {problem}")
 
 
 def lost(note: str) -> bytes:
     """An `exit.json` for a run of which nothing more is to be known."""
+    return end_record(RunEnd.LOST, note)
+
+
+def end_record(reason: RunEnd, note: str) -> bytes:
+    """An `exit.json` that no supervisor has written."""
     end = {
-        "reason": RunEnd.LOST,
+        "reason": reason,
         "exit_code": None,
         "signal": None,
         "seconds": 0.0,
         "log_bytes": 0,
         "strays": 0,
-        "note": note,
+        "note": clean_line(note),
         "time": run_folder.now_utc(),
     }
     return json.dumps(end).encode()

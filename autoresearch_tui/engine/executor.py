@@ -53,6 +53,9 @@ class Executor(Protocol):
     def look(self, files: RunFiles) -> runner.RunStatus:
         """Where a run stands, by its folder."""
 
+    def began(self, files: RunFiles) -> bool:
+        """Whether a run that is lost was ever started. If not, nothing of it speaks against its proposal."""
+
     def stop(self, files: RunFiles, word: signal.Signals = run_folder.STOP) -> None:
         """Ask for a run's end; `word` as in :func:`runner.stop`. Returns at once; harmless twice."""
 
@@ -126,6 +129,10 @@ class ThisMachine:
     def look(self, files: RunFiles) -> runner.RunStatus:
         """By its files and its lock."""
         return runner.look(files.folder)
+
+    def began(self, files: RunFiles) -> bool:  # noqa: ARG002
+        """True: what cannot be started here is no run."""
+        return True
 
     def stop(self, files: RunFiles, word: signal.Signals = run_folder.STOP) -> None:
         """A signal to its supervisor."""

@@ -258,8 +258,11 @@ class Runs:
         for_good = ended.stop is not None or ended.given_up is not None
         stopped = for_good and ended.run.reason != RunEnd.FINISHED
         unwanted = (ended.run.reason == RunEnd.KILLED or ended.invalidated) and self._unwanted(ended)
+        lost = ended.run.reason == RunEnd.LOST
         if stopped:
             self.judge(ended)
+        elif lost and not self._executor.began(self._session.files.run(ended.number)):
+            self._session.append(ev.RunRequeued(ended.number, began=False))
         elif unwanted or (ended.infrastructure_retries < LOST_AGAIN and self._machine_failed(ended)):
             self._session.append(ev.RunRequeued(ended.number))
         elif ended.run.reason == RunEnd.FINISHED and (drawn := drawing.due(self._session.state, ended)):

@@ -399,7 +399,11 @@ class Engine:
         # A node is compared with the others before anything is decided on it.
         unready = frozenset(fleet_baselines.unready(state))
         for device in devices:
-            if found := next((e for e in fitting if device not in unready or e.proposal.author == BASELINE), None):
+            ready = device not in unready
+            # What was lost on a node is run again elsewhere, if there is a choice.
+            lost_here = device in state.fleet.devices and len(devices) > 1
+            may_here = (e for e in fitting if not (lost_here and e.attempt and e.device == device))
+            if found := next((e for e in may_here if ready or e.proposal.author == BASELINE), None):
                 return found, device
         return None
 

@@ -311,7 +311,7 @@ def _(event: ev.ProposalRebased, state: State, time: str) -> Changes:
 def _(event: ev.RunRequeued, state: State, time: str) -> Changes:
     old = state.experiments[event.number]
     asked_for = bool(old.invalidated) or (old.run is not None and old.run.reason == RunEnd.KILLED)
-    retries = old.infrastructure_retries if asked_for else old.infrastructure_retries + 1
+    retries = old.infrastructure_retries if asked_for or not event.began else old.infrastructure_retries + 1
     again = {"stage": Stage.APPROVED, "started_at": "", "infrastructure_retries": retries}
     return _update(state, event.number, **again, **_NOT_RUN)
 

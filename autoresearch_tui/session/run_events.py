@@ -13,9 +13,13 @@ SPARSE = {"sparse": True}
 
 
 class RunRequeued(Frozen):
-    """Its run was stopped by a human's pause or stop, or lost; it stays approved and is run again, from the start."""
+    """Its run was stopped by a human's pause or stop, or lost; it stays approved and is run again, from the start.
+
+    `began`: false if no node could start it, which does not count as a try.
+    """
 
     number: int
+    began: bool = True
 
 
 class RunStarted(Frozen):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import importlib.util
 import json
 import os
@@ -17,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,7 @@ _QUICK = {
     "RAY_AUTH_MODE": "token",
     "AUTORESEARCH_NO_SANDBOX": "1",
 }
+_PREEMPTED = 2  # DRAIN_NODE_REASON_PREEMPTION
 _SMALL = {"num_cpus": 0, "num_gpus": 0, "object_store_memory": 80 << 20, "include_dashboard": False}
 
 
@@ -58,14 +61,15 @@ class LocalCluster:
             "AUTORESEARCH_NODES": str(folder / "nodes"),
         }
         self.address = ""
+        self._port = 0
         self._raylets: dict[str, int] = {}
 
     def start(self) -> None:
         """The head. Takes seconds."""
-        (self.folder / "ray").mkdir()  # where it writes down its address
+        (self.folder / "ray").mkdir(exist_ok=True)  # where it writes down its address
         with (self.folder / "cluster.log").open("ab") as log:
             self._server = subprocess.Popen(
-                [sys.executable, "-m", "tests.cluster.local", str(self.folder / "ray")],
+                [sys.executable, "-m", "tests.cluster.local", str(self.folder / "ray"), str(self._port)],
                 cwd=Path(__file__).parents[2],
                 env={**os.environ, **self.environ},
                 stdin=subprocess.PIPE,
@@ -73,6 +77,26 @@ class LocalCluster:
                 stderr=log,
             )
         self.address = str(self._answer())
+        self._port = int(self.address.rpartition(":")[2])
+
+    def lose_head(self) -> None:
+        """The head is gone, with all that it knew, and soon so are the nodes and seats; what runs there goes on."""
+        for process in self._own():
+            if "gcs_server" in process.name():
+                process.kill()
+
+    def start_again(self) -> None:
+        """A new head where the old one was, and the nodes join it."""
+        self._server.kill()
+        self._server.wait()
+        for process in self._own():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if _is_of_ray(process, self.folder):
+                    process.kill()
+        names = [*self._raylets]
+        self.start()
+        for name in names:
+            self.add(name)
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -81,13 +105,13 @@ class LocalCluster:
 
     def add(self, name: str, accelerators: int = 1) -> None:
         """A node joins."""
-        self._raylets[name] = self._ask("add", name, accelerators)
+        self._raylets[name] = self.ask("add", name, accelerators)
 
     def remove(self, name: str) -> None:
         """A node is gone at once, with its seats. What supervisors do there goes on, as where a line was cut."""
         seats = self.seats(name)
         del self._raylets[name]
-        self._ask("remove", name)
+        self.ask("remove", name)
         for process in seats:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -95,11 +119,6 @@ class LocalCluster:
     def raylet(self, name: str) -> psutil.Process:
         """What makes a machine a node."""
         return psutil.Process(self._raylets[name])
-
-    def head(self) -> psutil.Process:
-        """What knows of all nodes and seats."""
-        (found,) = [p for p in self._own() if "gcs_server" in p.name()]
-        return found
 
     def seats(self, node: str = "") -> list[psutil.Process]:
         """The processes of all seats, or of those of a node."""
@@ -125,7 +144,8 @@ class LocalCluster:
     def _own(self) -> list[psutil.Process]:
         return [p for p in psutil.process_iter() if _belongs(p, self.folder)]
 
-    def _ask(self, *words: Any) -> Any:
+    def ask(self, *words: Any) -> Any:
+        """What the process that made the cluster answers."""
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(words).encode() + b"\n")
         self._server.stdin.flush()
@@ -141,8 +161,24 @@ class LocalCluster:
 def _belongs(process: psutil.Process, folder: Path) -> bool:
     """Whether a process is of the cluster in this folder, or a run there."""
     try:
-        named = process.environ().get("RAY_TMPDIR") == str(folder)
-        return process.pid != os.getpid() and (named or any(str(folder) in word for word in process.cmdline()))
+        named = any(str(folder) in word for word in process.cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+    return process.pid != os.getpid() and (named or _has_environment(process, folder))
+
+
+def _is_of_ray(process: psutil.Process, folder: Path) -> bool:
+    """Head, node or seat; neither a run, whose environment is its own, nor an engine."""
+    try:
+        words = process.cmdline()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+    return any("/ray/" in word or word.startswith("ray::") for word in words) and _has_environment(process, folder)
+
+
+def _has_environment(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return process.environ().get("RAY_TMPDIR") == str(folder)
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
 
@@ -166,7 +202,7 @@ def local_cluster(*names: str) -> Iterator[LocalCluster]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _serve(temporary: str) -> None:
+def _serve(temporary: str, port: int) -> None:
     prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what Ray prints is no answer
@@ -175,7 +211,9 @@ def _serve(temporary: str) -> None:
     def answer(value: object) -> None:
         print(json.dumps(value), file=out, flush=True)
 
-    cluster = Cluster(initialize_head=True, head_node_args={**_SMALL, "node_name": "head", "temp_dir": temporary})
+    place = {"gcs_server_port": port} if port else {}
+    named = {"node_name": "head", "temp_dir": temporary}
+    cluster = Cluster(initialize_head=True, head_node_args={**_SMALL, **named, **place})
     answer(cluster.address)
     nodes: dict[str, Any] = {}
     for line in sys.stdin:
@@ -183,6 +221,11 @@ def _serve(temporary: str) -> None:
             case ["add", name, count]:
                 nodes[name] = cluster.add_node(wait=False, **_SMALL, node_name=name, resources={ACCELERATOR: count})
                 answer(nodes[name].all_processes["raylet"][0].process.pid)
+            case ["drain", name]:
+                client = importlib.import_module("ray._raylet").GcsClient(address=cluster.address)
+                until = int(time.time() * 1000) + 600_000
+                left, why = client.drain_node(nodes[name].node_id, _PREEMPTED, "a cloud wants it back", until)
+                answer(left or why)
             case ["remove", name]:
                 processes = nodes.pop(name).all_processes.values()
                 for started in (each.process for kind in processes for each in kind):
@@ -192,4 +235,4 @@ def _serve(temporary: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,91 @@
+"""The engine's end of a bridge: its process, what it says, and how long ago. Nothing here waits for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from autoresearch_tui.cluster import security
+from autoresearch_tui.cluster.protocol import BridgeSpec, line
+
+LOG_BYTES = 1 << 20
+_LAST_WORDS_SECONDS = 1.0
+
+
+class Link:
+    """A bridge, from its start to its end. `hear` is called with each message, in a thread."""
+
+    def __init__(self, spec: BridgeSpec, log: Path, hear: Callable[[Mapping[str, Any]], None]) -> None:
+        """Raises OSError."""
+        self._hear = hear
+        self._sent: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._heard = time.monotonic()
+        self.answers = False
+        """Whether it has said anything yet."""
+        mode = "wb" if log.exists() and log.stat().st_size > LOG_BYTES else "ab"
+        with log.open(mode) as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "autoresearch_tui.cluster.bridge", json.dumps(asdict(spec))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env={**security.environment(os.environ), "PYTHONSAFEPATH": "1"},
+                start_new_session=True,  # ^C in the terminal is for the engine alone
+                bufsize=0,
+            )
+        self._listener = threading.Thread(target=self._listen, name="bridge", daemon=True)
+        self._listener.start()
+        threading.Thread(target=self._write, name="to the bridge", daemon=True).start()
+
+    def send(self, command: Mapping[str, Any]) -> None:
+        """Any thread's. What is sent to a bridge that dies is lost with it."""
+        self._sent.put(line(command))
+
+    @property
+    def silent_seconds(self) -> float:
+        """Since it has said anything, or was started."""
+        return time.monotonic() - self._heard
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process is gone; what it said last has been heard then."""
+        if self._process.poll() is None:
+            return False
+        self._listener.join(_LAST_WORDS_SECONDS)
+        return True
+
+    def close(self, seconds: float = 0.0) -> None:
+        """Let it end; wait so long for that."""
+        self._sent.put(None)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+
+    def kill(self) -> None:
+        """End it now: it does not answer."""
+        self._process.kill()
+        self._sent.put(None)
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with open(self._process.stdout.fileno(), "rb", closefd=False) as said, self._process.stdout:
+            for text in said:
+                self._heard, self.answers = time.monotonic(), True
+                with suppress(ValueError, KeyError, TypeError):
+                    self._hear(json.loads(text))
+
+    def _write(self) -> None:
+        assert self._process.stdin is not None
+        with suppress(OSError), self._process.stdin as pipe:
+            while (data := self._sent.get()) is not None:
+                while data:
+                    data = data[os.write(pipe.fileno(), data) :]
