@@ -219,6 +219,10 @@ def test_devices_that_join_later_take_the_place_of_the_load(session: FakeSession
         assert "far:0" in driver.text() and "○ awaiting baseline" in driver.text()
         await driver.press("2")
         assert driver.app.main.focused is panel(driver)
+        session.add(*(ev.DeviceJoined(f"far:{index}", "far") for index in range(1, 6)))
+        await driver.tick()
+        # The pane grows with them.
+        assert all(f" :{index} " in rows(driver) for index in range(1, 6))
 
     drive(session, host, story, size=(120, 30))
 

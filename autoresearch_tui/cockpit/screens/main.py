@@ -153,6 +153,9 @@ class MainScreen(PlayingScreen, RunsScreen):
                 self._panes[2].remove()
                 self._panes[2] = self.load_pane
                 self._arrangement = ()
+            if self.devices is not None:
+                self.show_devices()
+                self._arrange()
             self._entitle_load()
             self._entitle_stream(state)
             self.show_keys()
