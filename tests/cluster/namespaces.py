@@ -101,9 +101,10 @@ class Machines:
     def __post_init__(self) -> None:
         self.bridge = f"{_BRIDGE}{os.getpid()}"
         self.network = _free_network()
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            self.port = probe.getsockname()[1]
+        with socket.socket() as one, socket.socket() as other:
+            one.bind(("", 0))
+            other.bind(("", 0))
+            self.port, self.client_port = one.getsockname()[1], other.getsockname()[1]
 
     @property
     def host(self) -> str:
@@ -141,6 +142,7 @@ class Machines:
         """Ray's head on this machine; without an accelerator."""
         words = ["start", "--head", f"--node-ip-address={self.network}.1", f"--port={self.port}", "--node-name=head"]
         words += ["--num-cpus=1", "--include-dashboard=false", f"--temp-dir={self.folder / 'ray'}", *_SMALL]
+        words += [f"--ray-client-server-port={self.client_port}"]  # of 10001 there is only one
         keeper = [sys.executable, "-c", _KEEPER, *_ray(words)]
         env = {**os.environ, **self.environ, **_QUICK, **environ}
         self.head = subprocess.Popen(keeper, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)

@@ -18,14 +18,23 @@ from autoresearch_tui.cluster import security
 from autoresearch_tui.engine.loop import Engine
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab import paths as labs
+from autoresearch_tui.sandbox import policy
+from autoresearch_tui.session.state import Stage
 from autoresearch_tui.util.errors import UserError
 from tests.cluster import namespaces
-from tests.conftest import SETTINGS, TRAIN
+from tests.conftest import SETTINGS, TRAIN, make_lab
 from tests.engine.test_loop import Script
+from tests.faults.engines import Engines
+from tests.history import contradictions, state_of
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(bool(namespaces.why_not()), reason=namespaces.why_not())
 
+CLUSTER = f"""
+[cluster]
+resources = {{ {namespaces.STAND_IN} = 1 }}
+lost_after_seconds = 2
+"""
 # What a node's process can see and do, told by an actor that outlives its driver.
 DRIVER = """
 import json, os, sys
@@ -45,7 +54,9 @@ nodes = {node["NodeName"]: node["NodeID"] for node in ray.nodes()}
 affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
 for name in ("one", "two"):
     writer = Writer.options(name=name, lifetime="detached", scheduling_strategy=affinity(nodes[name], soft=False))
-    print(json.dumps(ray.get(writer.remote().write.remote(f"on {name}"))), flush=True)
+    actor = writer.remote()
+    print(json.dumps(ray.get(actor.write.remote(f"on {name}"))), flush=True)
+    ray.kill(actor)  # it would keep the accelerator
 """
 # A driver, and an actor of its own on the head.
 ON_HEAD = """
@@ -55,7 +66,9 @@ ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
 class Actor:
     def up(self):
         return "up"
-actor = Actor.remote()
+affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+here = ray.get_runtime_context().get_node_id()
+actor = Actor.options(scheduling_strategy=affinity(here, soft=False)).remote()
 print(ray.get(actor.up.remote()), flush=True)
 sys.stdin.read()
 """
@@ -104,7 +117,7 @@ def cluster() -> Iterator[namespaces.Machines]:
     with namespaces.machines() as made:
         yield made
         folder = made.folder
-    assert [process for process in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(words(process))] == []
+    wait_for(lambda: not [p for p in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(words(p))], 20)
 
 
 def words(process: psutil.Process) -> list[str]:
@@ -165,6 +178,39 @@ def in_use(cluster: namespaces.Machines) -> Iterator[tuple[list[int], list[str],
         assert len(sockets) == 2
         yield [*heard], sockets, [str(cluster.folder / "token"), str(session / "logs" / "raylet.out")]
         driver.stdin.close()
+
+
+def test_a_session_needs_no_disk_in_common_and_survives_a_node(cluster: namespaces.Machines, tmp_path: Path) -> None:
+    train = TRAIN.replace("PAUSE = 0.0", "PAUSE = 2.0")
+    lab = make_lab(tmp_path / "apart", SETTINGS + CLUSTER, train)
+    words = [str(lab), "--headless", "--tag", "t", "--experiments", "99", "--cluster", cluster.address]
+    journal, errors = lab / ".autoresearch/t/journal.jsonl", tmp_path / "errors"
+    with Engines(cluster.environ) as engines:
+        (engine,) = engines.start(words, errors)
+        wait_for(lambda: "two:0" in trained_on(lab), what="a baseline on node two")
+        wait_for(lambda: any(e.device == "two:0" for e in state_of(lab, "t").experiments if e.stage is Stage.RUNNING))
+        cluster.end("two")
+        wait_for(lambda: '"type":"run_requeued"' in journal.read_text(), what="a run that is wanted again")
+        cluster.restart("two")
+        joined = '"type":"device_joined","device":"two:0"'
+        wait_for(lambda: joined in journal.read_text().partition('"run_requeued"')[2], what="a node that is back")
+        os.kill(engine, signal.SIGTERM)
+        assert engines.ends() == [0], Path(f"{errors}-0").read_text()
+    assert contradictions(lab, "t") == []
+    state = state_of(lab, "t")
+    assert trained_on(lab) == {"one:0", "two:0"}
+    for experiment in state.table:
+        log = (lab / f".autoresearch/t/runs/{experiment.name}/run.log").read_text()
+        assert f"val_bpb:          {experiment.value:.6f}" in log
+    assert state.fleet.devices["one:0"].found["sandbox"] == policy.choose().kind.value
+    for name in ("one", "two"):
+        cluster.on(name, ["sh", "-c", f"test ! -e {lab} && ls -d ~/.local/state/autoresearch-tui/nodes/{name}/apart-*"])
+    assert not list(Path(os.environ["XDG_STATE_HOME"]).rglob("nodes"))
+
+
+def trained_on(lab: Path) -> set[str]:
+    """The devices that something was scored on."""
+    return {e.device for e in state_of(lab, "t").table}
 
 
 def test_a_cluster_that_wants_a_token_is_told_from_one_that_does_not(cluster: namespaces.Machines) -> None:
