@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,8 @@ from autoresearch_tui.lab.settings import Settings
 from autoresearch_tui.report import standing
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session import prior_results
+from autoresearch_tui.session import prior_results, snapshots
+from autoresearch_tui.session.fold import fold_all
 from autoresearch_tui.session.journal import Journal, read
 from autoresearch_tui.session.status import status
 from tests.cockpit.driving import Driver, drive
@@ -241,3 +243,27 @@ def test_a_run_is_seen_however_many_proposals_come_after_it(session: FakeSession
     shown = opened(Bridge(session.lab, session.tag, None)).shown_run()
     assert shown is not None
     assert shown.number == number
+
+
+def test_a_cockpit_begins_with_the_snapshot_and_knows_what_was_seen_before_it(tmp_path: Path) -> None:
+    session = real_night(tmp_path / "lab", experiments=30)
+    lines = session.journal.splitlines(keepends=True)
+
+    def snapshot(seq: int) -> None:
+        data = b"".join(lines[:seq])
+        snapshots.Writer(session.files, None).keep(fold_all(session.records[:seq]), len(data), zlib.crc32(data), [])
+
+    assert session.lab is not None
+    snapshot(20)
+    before = Bridge(session.lab, session.tag, FakeHost())
+    for record in session.records[20:40]:
+        before.state = fold_all([record], before.state)
+    before._caught_up = True
+    before.write_seen()  # the human leaves after 40 records
+    snapshot(len(lines) - 5)
+    again = Bridge(session.lab, session.tag, FakeHost())
+    assert again.state.seq == len(lines) - 5
+    while again.poll():
+        pass
+    assert again.state == fold_all(session.records)
+    assert again.left_at == fold_all(session.records[:40])
