@@ -18,6 +18,8 @@ from autoresearch_tui.lab.settings import ResearcherSettings
 from autoresearch_tui.researchers.claude.api import Api, Limits
 from autoresearch_tui.researchers.claude.researcher import Claude
 from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.journal import read
 from tests.conftest import SETTINGS, TRAIN
 from tests.engine.test_loop import Driver
 from tests.fakes import messages_server as fake
@@ -75,12 +77,15 @@ def test_an_overload_is_waited_out_together_and_tried_by_one(
         driver = Driver.hosting(engine)
         driver.start()
         try:
-            driver.wait(lambda s: s.failures == 1 and s.failed is not None and not s.asks)
             state = driver.wait(lambda s: len(s.experiments) == 7 and len(s.asks) == 3)
             assert [ask.event.attempt for ask in state.asks] == [1, 1, 1]
             assert {e.proposal.stream for e in state.experiments[3:]} == {0, 1, 2}
             assert len({e.commit for e in state.experiments[3:]}) == 4
             assert state.tokens > 0
+            events = [record.event for record in read(folder / ".autoresearch/t/journal.jsonl")]
+            asked = [each for each in events if isinstance(each, ev.ProposalAsked | ev.ProposalFailed)]
+            assert [type(each).__name__[8:] for each in asked[:7]] == ["Asked"] * 3 + ["Failed"] * 3 + ["Asked"]
+            assert [each.attempt for each in asked if isinstance(each, ev.ProposalAsked)] == [1] * 3 + [2] + [1] * 6
         finally:
             engine.send(cmd.Stop(now=True))
             driver.join()

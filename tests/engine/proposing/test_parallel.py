@@ -160,8 +160,8 @@ def test_an_outage_is_met_by_all_waited_out_by_all_and_tried_again_by_one(new_la
         first, second, third, fourth = lab.thinks(4)
         for each in (first, second, third):
             each.give(ResearcherError("529 overloaded", outage=True, retry_after=1.0))
-        state = lab.driver.wait(lambda s: len(s.asks) == 1 and s.failed is not None)
-        assert state.failures == 1, "they were sent together"
+        wait_for(lambda: len(lab.records(ev.ProposalFailed)) == 3)
+        assert lab.driver.state.failures == 1, "they were sent together"
         fourth.turn(0.4)  # it was sent before the outage, and says nothing about it
         lab.driver.wait(lambda s: any(e.description == "RATE to 0.4" for e in s.experiments))
         alone = lab.thinks(1)[0]
