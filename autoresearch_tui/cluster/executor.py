@@ -28,15 +28,13 @@ from autoresearch_tui.runs import run_folder, runner
 from autoresearch_tui.session import cluster_file, journal
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.cluster_file import ClusterNow
-from autoresearch_tui.session.fleet import Roster
+from autoresearch_tui.session.fleet import CLUSTER, Roster
 from autoresearch_tui.session.state import Experiment, Stage
 from autoresearch_tui.util import trees
 from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.frozen import replaced
 from autoresearch_tui.util.text import clean_line
 
-CLUSTER = "cluster"
-"""Named in the journal in a node's place where the whole cluster cannot be reached."""
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 _STOP_SECONDS = 2.0
 _WANTED_SECONDS = 5.0

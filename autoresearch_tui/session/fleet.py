@@ -12,6 +12,10 @@ from autoresearch_tui.util.frozen import Frozen
 Change = ev.DeviceJoined | ev.DeviceLeft | ev.DeviceSetAside | ev.NodeRefused
 
 
+CLUSTER = "cluster"
+"""Stands in a refused node's place where the whole cluster cannot be reached; until a device joins."""
+
+
 class Device(Frozen):
     """One device of a cluster. Times are UTC, ISO 8601."""
 
@@ -52,7 +56,7 @@ def after(fleet: Fleet, event: Change, time: str) -> Fleet:
             return replace(fleet, refused=MappingProxyType({**fleet.refused, event.node: event}))
         case ev.DeviceJoined():
             device = Device(event.device, event.node, event.model, event.found, time)
-            refused = {name: why for name, why in fleet.refused.items() if name != event.node}
+            refused = {name: why for name, why in fleet.refused.items() if name not in (event.node, CLUSTER)}
             return Fleet(MappingProxyType({**fleet.devices, event.device: device}), MappingProxyType(refused))
         case ev.DeviceLeft():
             device = replace(fleet.devices[event.device], left=event.reason, left_at=time)

@@ -76,6 +76,12 @@ def test_a_refused_node_is_named_once_and_forgotten_when_it_joins() -> None:
     assert [*after(state, joined("b:0")).fleet.refused] == []
 
 
+def test_a_cluster_that_could_not_be_reached_is_forgotten_with_the_first_device() -> None:
+    state = after(State(), ev.NodeRefused(fleet.CLUSTER, "head:6379: nothing answers"))
+    assert [*state.fleet.refused] == ["cluster"]
+    assert not after(state, joined("b:0")).fleet.refused
+
+
 def test_a_device_is_ready_when_its_baseline_has_a_score() -> None:
     state = session("a:0", "b:0")
     assert fleet_baselines.unready(state) == ("a:0", "b:0")
