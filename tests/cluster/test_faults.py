@@ -163,6 +163,20 @@ def _doing(night: Night) -> set[str]:
     return {node.doing for node in now.nodes} if now is not None else set()
 
 
+def test_a_node_that_is_to_be_taken_away_gets_no_more_runs(night: Night) -> None:
+    """What runs there is finished."""
+    night.start(7)
+    night.wait_until_training("a", "b")
+    assert night.cluster.ask("drain", "b") is True
+    wait_for(lambda: night.state().fleet.devices["b:0"].left == "its node is being taken away", LONG, "a word about it")
+    go_on(night.lab)
+    state = night.ends()
+    assert len([e for e in state.table if e.device == "b:0"]) == 1
+    assert failed(state) == [] and {*tries(state.table).values()} == {1}
+    night.cluster.remove("b")
+    night.cluster.add("b")
+
+
 def test_the_head_goes_and_comes_back(cluster: LocalCluster, engines: Engines) -> None:
     """Nodes and seats go with it. The engine waits, and finds what ran meanwhile as it is."""
     settings = QUICK.replace("lost_after_seconds = 2", "lost_after_seconds = 60")

@@ -21,7 +21,7 @@ from tests.faults.engines import Engines
 from tests.history import contradictions, survivors
 
 NODES, ENGINE_KILLS, NODE_KILLS = (8, 50, 20) if THOROUGH else (2, 3, 1)
-PAUSE_SECONDS = 10.0 if THOROUGH else 5.0
+PAUSE_SECONDS = 8.0 if THOROUGH else 5.0
 SOUND = TRAIN.replace("PAUSE = 0.0\n", "").replace('FAIL = ""\n\nif FAIL:\n    raise RuntimeError(FAIL)\n', "")
 SOUND = SOUND.replace("time.sleep(PAUSE / steps)", "time.sleep(0.4)")
 # Each run notes that it begins, in a file that all nodes share here.
@@ -40,7 +40,7 @@ class Killer:
     def play(self) -> None:
         """All that is to be killed, in any order; a node that has gone comes back some time later."""
         kinds = {"engine": ENGINE_KILLS, "node": NODE_KILLS}
-        kinds |= dict.fromkeys(("bridge", "seat", "supervisor"), (NODE_KILLS + 1) // 2)
+        kinds |= dict.fromkeys(("bridge", "seat", "supervisor"), (NODE_KILLS + 3) // 4)
         deaths = [kind for kind, count in kinds.items() for _ in range(count)]
         self.dice.shuffle(deaths)
         self.engine = self.night.start(100_000)
@@ -51,7 +51,7 @@ class Killer:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             self.counts[what] += 1
-            assert contradictions(self.night.lab, "t") == [], f"after {self.counts}"
+            print(dict(self.counts), flush=True)
             if self.gone and (len(self.gone) > NODES // 4 or self.dice.random() < 0.3):
                 self.night.cluster.add(self.gone.pop(0))
         self._end_engine()
@@ -60,6 +60,7 @@ class Killer:
 
     def _kill_engine(self) -> None:
         self._end_engine()
+        assert contradictions(self.night.lab, "t") == [], f"after {self.counts}"
         self.engine = self.night.start(100_000)
 
     def _end_engine(self) -> None:
