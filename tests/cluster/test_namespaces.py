@@ -140,9 +140,11 @@ def test_what_a_node_writes_no_other_machine_sees(cluster: namespaces.Machines) 
     assert cluster.on("one", ["ls", "/tmp"]).split() == [cluster.folder.name, "home"]
 
 
+@pytest.mark.parametrize("held", {each.kind: each for each in (policy.landlock_only(), policy.choose())}.values())
 def test_no_run_reaches_the_cluster_or_sees_of_it(
-    cluster: namespaces.Machines, new_lab: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    cluster: namespaces.Machines, new_lab: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, held: policy.Mechanism
 ) -> None:
+    monkeypatch.setattr(policy, "choose", lambda: held)
     for name, value in {**cluster.environ, "RAY_AUTH_TOKEN": cluster.token}.items():
         monkeypatch.setenv(name, value)
     with in_use(cluster) as (ports, sockets, files):
@@ -181,7 +183,12 @@ def in_use(cluster: namespaces.Machines) -> Iterator[tuple[list[int], list[str],
 
 
 def test_a_session_needs_no_disk_in_common_and_survives_a_node(cluster: namespaces.Machines, tmp_path: Path) -> None:
-    train = TRAIN.replace("PAUSE = 0.0", "PAUSE = 2.0")
+    sockets = [f"{cluster.folder}/ray/session_latest/sockets/{name}" for name in ("raylet", "plasma_store")]
+    token = f"{namespaces.HOME}/.ray/auth_token"
+    for path in (*sockets, token):
+        cluster.on("one", ["test", "-e", path])
+    intruder = INTRUDER.format(ports=[cluster.port], sockets=sockets, files=[token], hosts=[cluster.host])
+    train = intruder + TRAIN.replace("PAUSE = 0.0", "PAUSE = 2.0")
     lab = make_lab(tmp_path / "apart", SETTINGS + CLUSTER, train)
     words = [str(lab), "--headless", "--tag", "t", "--experiments", "99", "--cluster", cluster.address]
     journal, errors = lab / ".autoresearch/t/journal.jsonl", tmp_path / "errors"
@@ -202,7 +209,8 @@ def test_a_session_needs_no_disk_in_common_and_survives_a_node(cluster: namespac
     for experiment in state.table:
         log = (lab / f".autoresearch/t/runs/{experiment.name}/run.log").read_text()
         assert f"val_bpb:          {experiment.value:.6f}" in log
-    assert state.fleet.devices["one:0"].found["sandbox"] == policy.choose().kind.value
+        assert log.startswith("[]\n")  # nothing of Ray's was within its reach there either
+    assert {each.found["sandbox"] for each in state.fleet.devices.values()} <= {"landlock", "bubblewrap"}
     for name in ("one", "two"):
         cluster.on(name, ["sh", "-c", f"test ! -e {lab} && ls -d ~/.local/state/autoresearch-tui/nodes/{name}/apart-*"])
     assert not list(Path(os.environ["XDG_STATE_HOME"]).rglob("nodes"))
