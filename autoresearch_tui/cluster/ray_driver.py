@@ -28,6 +28,10 @@ class SeatLost(Exception):
     """A seat is dead, cannot be made, or does not answer."""
 
 
+class SeatSilent(SeatLost):
+    """A seat has not answered in time: it may hang."""
+
+
 class SeatRefused(Exception):
     """A seat raised an error; `kind` is the name of its class."""
 
@@ -147,7 +151,7 @@ class SeatHandle:
     def call(
         self, method: str, *arguments: Any, seconds: float = 30.0, given_up: Callable[[], bool] | None = None
     ) -> Any:
-        """What the method returns. Raises SeatLost, also if there is no answer in time or `given_up` says so, and
+        """What the method returns. Raises SeatSilent if there is no answer in time, or `given_up` says so; SeatLost,
         SeatRefused."""
         try:
             asked = getattr(self._actor, method).remote(*arguments)
@@ -160,7 +164,7 @@ class SeatHandle:
             cause = error.cause if error.cause is not None else error
             raise SeatRefused(type(cause).__name__, _in_a_line(cause)) from None
         except self._ray.exceptions.GetTimeoutError:
-            raise SeatLost(f"no answer to `{method}` within {seconds:g} s") from None
+            raise SeatSilent(f"no answer to `{method}` within {seconds:g} s") from None
         except Exception as error:
             raise SeatLost(_in_a_line(error)) from None
 

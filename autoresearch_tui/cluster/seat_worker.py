@@ -15,7 +15,7 @@ from typing import Any
 
 from autoresearch_tui.cluster.node_lab import LabParcel
 from autoresearch_tui.cluster.protocol import KEEP, PACK, PROPOSAL, BridgeSpec, Sent
-from autoresearch_tui.cluster.ray_driver import Cluster, Node, SeatHandle, SeatLost, SeatRefused
+from autoresearch_tui.cluster.ray_driver import Cluster, Node, SeatHandle, SeatLost, SeatRefused, SeatSilent
 from autoresearch_tui.cluster.seat import NEWS_SECONDS, Progress, RunKey, RunParcel
 from autoresearch_tui.lab.session_files import RunFiles
 from autoresearch_tui.runs import run_folder
@@ -163,6 +163,8 @@ class SeatWorker:
                 failures = 0
             except (SeatLost, SeatRefused, UserError, OSError) as error:
                 if isinstance(error, SeatLost):
+                    if isinstance(error, SeatSilent) and self._handle is not None:
+                        self._handle.kill()  # one that hangs would be found again
                     self._handle = None
                 self.fault = str(error)
             except Exception as error:  # a fault of ours, or of Ray's: the other devices and the next try are no worse
@@ -238,7 +240,10 @@ class SeatWorker:
         new: Progress = handle.call("progress", key, _size(files.log), _size(files.referee_log), NEWS_SECONDS)
         there = new.state != RunState.NOT_STARTED.value
         if not there and not run.accepted:
-            return self._start(handle, run, files)
+            if self.admitted:
+                return self._start(handle, run, files)
+            self._finish(run, lost(f"{self.device} is not used any more"))
+            return 0.0
         run = self._accept(run, files)
         if not there or (new.state == RunState.LOST.value and not new.log and not new.referee_log):
             why = "its supervisor was killed" if there else f"{self.device} does not have it any more"
