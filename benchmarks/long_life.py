@@ -127,6 +127,7 @@ def fill(lab: Path, count: int, devices: int = 16, open_ones: int = 0, tag: str 
     journal(lab / ".autoresearch" / tag / "journal.jsonl", began, made, devices, open_ones)
     lines = "".join(f"create refs/autoresearch/{tag}/{n:04d} {commit}\n" for n, commit in enumerate(made))
     subprocess.run(["git", "update-ref", "--stdin"], cwd=lab, input=lines.encode(), check=True)
+    repo.pack_refs()  # as the engine does every thousand experiments
 
 
 TAKE_UP = """
@@ -182,6 +183,8 @@ def cockpit(long: Path, short: Path, count: int) -> None:
 
 
 def _keys(terminal: Terminal) -> Iterator[tuple[float, float]]:
+    terminal.press("4")
+    time.sleep(0.5)
     for number in range(30):
         terminal.tail, began = b"", time.perf_counter()
         terminal.press("j" if number // 5 % 2 == 0 else "k")
