@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import zlib
 from array import array
 from collections import deque
@@ -78,15 +79,24 @@ class Where(Frozen):
 
 
 class History:
-    """The file of a session's pages, open while any of them is in use. Raises OSError."""
+    """The file of a session's pages, open while any of them is in use."""
 
-    def __init__(self, path: Path, recover: Callable[[int], Experiment]) -> None:
-        """`recover`: an experiment by its number, from the journal, where the file turns out to be damaged."""
+    def __init__(self, path: Path) -> None:
+        """Raises OSError."""
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.recover = recover
         status = os.fstat(self._file)
         self.identity = status.st_dev, status.st_ino
-        self.size = status.st_size
+
+    @classmethod
+    def of(cls, path: Path) -> History:
+        """The file there; one that this process has open already is opened no second time. Raises OSError."""
+        opened = cls(path)
+        return _OPEN.setdefault(opened.identity, opened)
+
+    @property
+    def size(self) -> int:
+        """Its bytes now."""
+        return os.fstat(self._file).st_size
 
     def read(self, start: int, size: int) -> bytes:
         """Bytes of it; fewer if it ends before."""
@@ -98,40 +108,49 @@ class History:
 
 
 class Page(Chunk):
-    """A chunk whose experiments are on disk."""
+    """A chunk whose experiments are on disk. Threads share it."""
 
-    __slots__ = ("__weakref__", "_columns", "_ends", "_history", "_rows", "_sums", "where")
+    __slots__ = ("__weakref__", "_columns", "_ends", "_history", "_recover", "_rows", "_sums", "where")
 
-    def __init__(self, history: History, where: Where) -> None:
-        """Raises ValueError for one that is damaged, and OSError."""
+    def __init__(self, history: History, where: Where, recover: Callable[[int], Experiment]) -> None:
+        """`recover`: an experiment by its number, from the journal, where its line turns out to be damaged.
+
+        Raises ValueError for a page that is damaged, and OSError.
+        """
         super().__init__(())
-        self._history, self.where = history, where
+        self._history, self.where, self._recover = history, where, recover
         self._columns = history.read(where.start, where.columns)
         if zlib.crc32(self._columns) != where.checksum or where.start + where.size > history.size:
             raise ValueError("a page is damaged")
         self._rows: tuple[Experiment, ...] | None = None
 
     @classmethod
-    def of(cls, history: History, where: Where) -> Page:
+    def of(cls, history: History, where: Where, recover: Callable[[int], Experiment]) -> Page:
         """The page there; one that is in use by somebody in this process already is the same."""
         key = (history.identity, where.start, where.checksum)
         found = _IN_USE.get(key)
         if found is None:
-            found = _IN_USE[key] = cls(history, where)
+            found = _IN_USE[key] = cls(history, where, recover)
         return found
 
     def _loaded(self) -> tuple[Experiment, ...]:
         if self._rows is None:
-            values = json.loads(self._columns)
-            self._columns = b""
-            self._ends, self._sums = (array("I", bytes.fromhex(values[name])) for name in ("ends", "sums"))
-            rows: list[Any] = [Filed.__new__(Filed) for _ in range(len(self._ends))]
-            for name, setter, column in zip(_LIGHT, _SETTERS, values["columns"], strict=True):
-                deque(map(setter, rows, _values(column, outcomes=name in _OF_OUTCOMES)), maxlen=0)
-            deque(map(_set_page, rows, repeat(self)), maxlen=0)
-            deque(map(_set_stage, rows, repeat(Stage.DONE)), maxlen=0)
-            self._rows = tuple(rows)
+            with _LOADING:
+                if self._rows is None:
+                    self._load()
+        assert self._rows is not None
         return self._rows
+
+    def _load(self) -> None:
+        values = json.loads(self._columns)
+        self._columns = b""
+        self._ends, self._sums = (array("I", bytes.fromhex(values[name])) for name in ("ends", "sums"))
+        rows: list[Any] = [Filed.__new__(Filed) for _ in range(len(self._ends))]
+        for name, setter, column in zip(_LIGHT, _SETTERS, values["columns"], strict=True):
+            deque(map(setter, rows, _values(column, outcomes=name in _OF_OUTCOMES)), maxlen=0)
+        deque(map(_set_page, rows, repeat(self)), maxlen=0)
+        deque(map(_set_stage, rows, repeat(Stage.DONE)), maxlen=0)
+        self._rows = tuple(rows)
 
     def line(self, place: int) -> bytes:
         """The line of one experiment; empty if it is not there as it was written."""
@@ -144,7 +163,7 @@ class Page(Chunk):
         """One experiment, whole."""
         data = self.line(place)
         if not data:
-            return self._history.recover(self._loaded()[place].number)
+            return self._recover(self._loaded()[place].number)
         found: Experiment = CODEC.decode(json.loads(data))
         return found
 
@@ -165,7 +184,10 @@ class Page(Chunk):
         return CHUNK
 
 
+# Of this process, whose threads (an engine, a screen) have pages in common.
+_OPEN: WeakValueDictionary[tuple[int, int], History] = WeakValueDictionary()
 _IN_USE: WeakValueDictionary[tuple[object, ...], Page] = WeakValueDictionary()
+_LOADING = threading.Lock()
 
 
 @lru_cache(maxsize=_REMEMBERED)

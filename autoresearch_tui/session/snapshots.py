@@ -76,12 +76,12 @@ def _is_of(journal: Path, start: Start) -> bool:
 
 def _state(files: SessionFiles, values: dict[str, Any], start: Start) -> State:
     known = {name: CODEC.decode(value) for name, value in values["state"].items()}
-    history = None
+    history, recover = None, _recovering(files.journal, start)
     chunks: list[Chunk] = []
     for each in values["chunks"]:
         if isinstance(each, dict):
-            history = history or History(files.history, _recovering(files.journal, start))
-            chunks.append(Page.of(history, Where(**each)))
+            history = history or History.of(files.history)
+            chunks.append(Page.of(history, Where(**each), recover))
         else:
             chunks.append(Chunk(tuple(map(CODEC.decode, each))))
     return State(**known, experiments=Experiments(tuple(chunks)))
@@ -149,9 +149,10 @@ class Writer:
             for at in due:
                 data, places[at] = pages.written(chunks[at], file.tell())
                 file.write(data)
-        history, experiments = History(self._files.history, _recovering(self._files.journal, start)), state.experiments
+        history, recover = History.of(self._files.history), _recovering(self._files.journal, start)
+        experiments = state.experiments
         for at, where in places.items():
-            experiments = experiments.with_chunk(at, Page.of(history, where))
+            experiments = experiments.with_chunk(at, Page.of(history, where, recover))
         return replace(state, experiments=experiments)
 
     def _chunks(self, state: State) -> Iterable[str]:
@@ -175,10 +176,10 @@ def adopted(state: State, files: SessionFiles) -> State:
     with contextlib.suppress(*_UNUSABLE):
         values = _values(files.snapshot)
         start = Start(values["bytes"], values["crc"], values["seq"])
-        history = History(files.history, _recovering(files.journal, start))
+        history, recover = History.of(files.history), _recovering(files.journal, start)
         for at, (mine, each) in enumerate(zip(experiments.chunks, values["chunks"], strict=False)):
             if isinstance(each, dict) and not isinstance(mine, Page):
-                page = Page.of(history, Where(**each))
+                page = Page.of(history, Where(**each), recover)
                 if tuple(page) == tuple(mine):
                     experiments = experiments.with_chunk(at, page)
     return state if experiments is state.experiments else replace(state, experiments=experiments)

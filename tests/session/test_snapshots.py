@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autoresearch_tui.session import pages, sequence, snapshots
-from autoresearch_tui.session.fold import fold_all
+from autoresearch_tui.session.fold import fold, fold_all
 from autoresearch_tui.session.journal import Journal, read
 from autoresearch_tui.session.pages import Filed, Page
 from autoresearch_tui.session.state import State
@@ -154,6 +156,50 @@ def test_a_journal_goes_on_after_its_snapshot(night: Night) -> None:
     assert torn.records == rest.records and torn.extent == rest.extent
     for each in (whole_one, rest, torn):
         each.close()
+
+
+def test_threads_ask_a_page_for_the_first_time_at_once(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = kept(night, len(night.records))
+    told = [experiment.description for experiment in whole.experiments]
+    reading, read = threading.Event(), pages._values
+
+    def slowly(column: object, *, outcomes: bool) -> Iterable[object]:
+        reading.set()
+        time.sleep(0.0005)  # so that the other threads come in between
+        return read(column, outcomes=outcomes)
+
+    monkeypatch.setattr(pages, "_values", slowly)
+    pages._IN_USE.clear()
+    found = snapshots.read(night.files)
+    assert found is not None
+    page = next(chunk for chunk in found.state.experiments.chunks if isinstance(chunk, Page))
+
+    def ask() -> tuple[list[str], int]:
+        return [experiment.description for experiment in page], id(page[0])
+
+    with ThreadPoolExecutor(3) as threads:
+        first = threads.submit(ask)
+        assert reading.wait(10)
+        asked = [first, *(threads.submit(ask) for _ in range(2))]
+        answers = [each.result() for each in asked]
+    assert [answer[0] for answer in answers] == [told[: len(page)]] * 3 and len({answer[1] for answer in answers}) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts this process's open files in /proc")
+def test_however_many_snapshots_there_were_the_file_of_pages_is_open_once(night: Night) -> None:
+    writer, state, size, checksum = snapshots.Writer(night.files, None), State(), 0, 0
+    watched = State()
+    for number, line in enumerate(night.journal.splitlines(keepends=True)):
+        state = fold(state, night.records[number])
+        watched = fold(watched, night.records[number])
+        size, checksum = size + len(line), zlib.crc32(line, checksum)
+        if number % 10 == 0:
+            state = writer.keep(state, size, checksum, [])
+            watched = snapshots.adopted(watched, night.files)
+    assert sum(isinstance(chunk, Page) for chunk in watched.experiments.chunks) > 5
+    opened = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink() and path.exists()]
+    assert sum(path.resolve() == night.files.history.resolve() for path in opened) == 1
+    assert watched == state == fold_all(night.records)
 
 
 WRITE = """
