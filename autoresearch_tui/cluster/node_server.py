@@ -21,7 +21,7 @@ def serve(count: int, places: int) -> None:
         sys.stdout.flush()
         sys.stdin.read()
     finally:
-        cluster.shutdown()  # type: ignore[no-untyped-call]
+        cluster.shutdown()  # type: ignore[no-untyped-call, unused-ignore]  # without Ray here, it is unused
 
 
 if __name__ == "__main__":

@@ -125,7 +125,8 @@ def _announce(session: Session, *, headless: bool) -> None:
             overrides=session.overrides,
             successor=session.successor,
             accelerators=devices.selection({**os.environ, **settings.run.env}),
-            devices=max(1, len(settings.run.devices)),
+            # Those of a cluster that are still there do not join again.
+            devices=max(1, session.state.fleet.present if settings.cluster.address else len(settings.run.devices)),
             accelerator_usd_per_hour=settings.limits.accelerator_usd_per_hour,
             max_usd=settings.limits.max_usd,
             hardware=own_sessions.hardware_of(session.lab),

@@ -48,6 +48,11 @@ class Fleet(Frozen):
         """The devices that may be given runs."""
         return tuple(device for device in self.devices.values() if device.usable)
 
+    @property
+    def present(self) -> int:
+        """How many are there, those that are set aside included: what is paid for."""
+        return sum(not device.left for device in self.devices.values())
+
 
 def after(fleet: Fleet, event: Change, time: str) -> Fleet:
     """The fleet after one more event. Raises KeyError for a device that never joined."""

@@ -128,8 +128,7 @@ def _(event: ev.SandboxChecked, state: State, time: str) -> Changes:
 def _(event: fleet.Change, state: State, time: str) -> Changes:
     now = fleet.after(state.fleet, event, time)
     # What is paid for, and how many runs end in an hour, goes by the devices that are there.
-    present = max(1, sum(not device.left for device in now.devices.values()))
-    engine = replaced(state.engine, devices=present) if state.engine is not None else None
+    engine = replaced(state.engine, devices=max(1, now.present)) if state.engine is not None else None
     return {"fleet": now, "engine": engine, "last_engine": engine or state.last_engine}
 
 

@@ -13,9 +13,13 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui.cockpit.app import accelerators_of_runs
+from autoresearch_tui.engine import startup
+from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab import devices
 from autoresearch_tui.lab import paths as labs
 from autoresearch_tui.session import commands as cmd
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.ends import EngineEnd
 from autoresearch_tui.session.state import Stage, State
 from autoresearch_tui.util.errors import UserError
 from tests.conftest import SETTINGS, TRAIN, git
@@ -139,3 +143,16 @@ def test_a_viewer_shows_the_accelerators_of_the_engine_and_not_of_its_own_shell(
     assert [each.names for each in accelerators_of_runs(run, state, ours=os.environ)] == [None]
     pinned = replace(run, devices=("cpu0", "MIG-1", "2"))
     assert [each.names for each in accelerators_of_runs(pinned, state)] == [(), ("MIG-1",), ("2",)]
+
+
+def test_the_next_engine_counts_the_devices_of_a_cluster_that_are_still_there(new_lab: Callable[..., Path]) -> None:
+    lab = labs.open_lab(new_lab(settings=SETTINGS + '[cluster]\naddress = "head:6379"\n'))
+    for engine in range(2):
+        session = Session(lab, "t")
+        startup.start(session, headless=False)
+        for name in ("a:0", "a:1", "b:0") if engine == 0 else ():
+            session.append(ev.DeviceJoined(name, name[0]))
+        if engine == 0:
+            session.append(ev.DeviceLeft("a:1", "its node is gone"))
+        assert session.state.engine is not None and session.state.engine.devices == 2
+        session.end(EngineEnd.DETACHED, "")

@@ -71,17 +71,10 @@ class SourceCache:
         codes: dict[str, int | str] = {}
         settings: dict[str, Attempt] = {}
         changes: dict[str, Attempt] = {}
-        before = [*self._before(state)]
-        # What never ran may be proposed again.
-        own = [e for e in state.experiments if e.outcome != Outcome.WITHDRAWN]
-        self._hold([c for one in before[-_EARLIER_CODES:] for c in (one.commit, one.base)])
-        self._hold([e.commit for e in own])
-        known = self._codes([*((e.commit, e.base) for e in before), *((e.commit, e.proposal.base) for e in own)])
+        before, own, known = self._all_codes(state)
         for one in before:
             found = known[one.commit]
-            codes[found.code] = (
-                f"{one.number} of session {one.session}" if one.session else f"{one.commit[:7]}, {_BEFORE}"
-            )
+            codes[found.code] = _name(one)
             if one.session:
                 settings[found.setting] = _earlier(one)
                 if one.base not in ("", one.commit):
@@ -94,6 +87,19 @@ class SourceCache:
             codes[found.code] = experiment.number
             settings[found.setting] = _attempt(experiment)
         return Tried(codes, settings, changes)
+
+    def _all_codes(self, state: State) -> tuple[list[PriorResult], list[Experiment], Mapping[str, Code]]:
+        """What was tried before the session and in it, and the code of each commit of these."""
+        before = [*self._before(state)]
+        # What never ran may be proposed again.
+        own = [e for e in state.experiments if e.outcome != Outcome.WITHDRAWN]
+        self._hold([c for one in before[-_EARLIER_CODES:] for c in (one.commit, one.base)])
+        self._hold([e.commit for e in own])
+        return (
+            before,
+            own,
+            self._codes([*((one.commit, one.base) for one in before), *((e.commit, e.base) for e in own)]),
+        )
 
     def known_before(self, state: State) -> frozenset[str]:
         """The settings of all code from before the session that need not run again."""
@@ -144,7 +150,11 @@ class SourceCache:
         broken = [path for path, text in self.files(commit).items() if path.endswith(".py") and not parses(text)]
         if broken:
             return f"{', '.join(broken)} no longer parses"
-        same = self.tried(state).codes.get(fingerprint(self.files(commit)), number)
+        before, own, known = self._all_codes(state)
+        code = fingerprint(self.files(commit))
+        same: int | str | None = next((e.number for e in own if known[e.commit].code == code), None)
+        if same is None:
+            same = next((_name(one) for one in reversed(before) if known[one.commit].code == code), number)
         return None if same == number else f"it is the same code as experiment {same} now"
 
     def draft(self, crashed: Experiment, base: str) -> Mapping[str, str] | None:
@@ -193,6 +203,11 @@ def _front(state: State, front: int, program: str) -> Front:
     head = state.head(front)
     stands = head.number if head is not None and head is not state.frontier else None
     return Front(front, f"{name} ({emphasis[0]})" if emphasis else name, stands)
+
+
+def _name(one: PriorResult) -> str:
+    """What it is called in a message; its commit, where no session of ours made it."""
+    return f"{one.number} of session {one.session}" if one.session else f"{one.commit[:7]}, {_BEFORE}"
 
 
 def _earlier(one: PriorResult) -> Attempt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import zlib
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,12 @@ from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.paths import open_lab
 from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.researchers.base import Attempt, Brief, Proposal
+from autoresearch_tui.session import pages, sequence, snapshots
+from autoresearch_tui.session.fold import fold_all
 from autoresearch_tui.session.prior_results import NEVER_RUN, PriorResult
 from autoresearch_tui.session.state import State
 from tests.conftest import TRAIN, make_lab
+from tests.night import Night
 
 BASE = "RATE = 0.5\nWIDTH = 8\n\n\ndef f(x):\n    return x * RATE\n"
 
@@ -100,3 +104,26 @@ def test_the_researcher_is_told_once_and_may_insist(tmp_path: Path) -> None:
     assert made.duplicate_of == crashed
     assert [text.partition(",")[0] for text in told] == ["", "the same change"]
     assert 'experiment 1 of session t, "faster", which ended as crash (boom)' in told[1]
+
+
+def test_that_code_was_tried_is_known_without_reading_what_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (sequence, pages):
+        monkeypatch.setattr(module, "CHUNK", 4)
+    night = Night(tmp_path / "lab", repository=True)
+    for value in (0.99, 0.98, 0.97, 0.96):
+        night.experiment("keep", value)
+    data = night.journal
+    state = snapshots.Writer(night.files, None).keep(fold_all(night.records), len(data), zlib.crc32(data), ())
+    assert isinstance(state.experiments[1], pages.Filed)
+    lab = open_lab(tmp_path / "lab")
+    archive = SourceCache(lab, GitRepo(lab.root))
+
+    def never(page: pages.Page, place: int) -> None:
+        pytest.fail(f"experiment {place} was read")
+
+    monkeypatch.setattr(pages.Page, "read", never)
+    commit = state.experiments[2].commit  # a night's code never changes
+    assert archive.reason_to_withdraw(state, 9, commit) == "it is the same code as experiment 0 now"
+    assert archive.reason_to_withdraw(state, 0, commit) is None
