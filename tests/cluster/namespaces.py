@@ -233,7 +233,7 @@ class Machines:
         for path in (REPOSITORY, Path(sys.prefix), Path(sys.base_prefix)):
             if path.is_relative_to("/tmp"):
                 below = own / path.relative_to("/tmp")
-                lines += [f"mkdir -p {below}", f"mount --bind {path} {below}"]
+                lines += [f"mkdir -p {below}", f"mount --bind {path} {below}", f"mount -o remount,bind,ro {below}"]
         lines += [f"mount --rbind {own} /tmp", "mount -t tmpfs tmpfs /dev/shm", "mount -t proc proc /proc"]
         hidden = [Path("/var/tmp"), *(Path.home() / name for name in (".cache", ".ray", ".local/share"))]
         lines += [f"mount -t tmpfs tmpfs {path}" for path in hidden if path.is_dir()]
