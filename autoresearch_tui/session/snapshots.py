@@ -20,7 +20,7 @@ from autoresearch_tui import __version__
 from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.session import pages
 from autoresearch_tui.session.experiment import Experiment
-from autoresearch_tui.session.journal import JournalTail, Start, scan
+from autoresearch_tui.session.journal import JournalTail, Rewritten, Start, scan
 from autoresearch_tui.session.pages import History, Page, Where
 from autoresearch_tui.session.sequence import Chunk, Experiments
 from autoresearch_tui.session.state import State
@@ -199,18 +199,20 @@ def keep_seen(files: SessionFiles) -> None:
 
 
 def seen(files: SessionFiles, seq: int) -> State | None:
-    """The session after so many records, from the snapshot of that time; None if that is not there."""
+    """The session after so many records, from the snapshot of that time; None if that is not there, or the journal
+    cannot be read so far."""
     found = read(files, kept=files.seen_snapshot)
     if found is None or found.start.seq > seq:
         return None
     from autoresearch_tui.session.fold import fold
 
-    state, tail = found.state, JournalTail(files.journal, found.start)
-    while state.seq < seq:
-        before = state.seq
-        for record in tail.read():
-            if state.seq < seq:
+    state = found.state
+    with contextlib.suppress(*_UNUSABLE, Rewritten):
+        tail, before = JournalTail(files.journal, found.start), -1
+        while before < state.seq < seq:
+            before = state.seq
+            for record in tail.read():
                 state = fold(state, record)
-        if state.seq == before:
-            return None
-    return state
+                if state.seq == seq:
+                    break
+    return state if state.seq == seq else None
