@@ -99,7 +99,7 @@ class RunsInFlight:
         if seen != self._cluster_seen:
             before, now = self._cluster, cluster_file.read(self._cluster_path)
             if before is not None and now is not None and now.problem and not now.devices:
-                # Whoever cannot reach it knows nothing of its devices: what was known last is shown as old.
+                # An engine that cannot reach it knows nothing of its devices: what was known last is shown as old.
                 now = replaced(now, devices=before.devices, nodes=before.nodes)
             self._cluster, self._cluster_seen = now, seen
 

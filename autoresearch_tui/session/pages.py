@@ -1,5 +1,5 @@
 """Finished experiments on disk, a chunk of them a page: what is asked of all of them stays in memory, the rest is read
-when somebody asks for it.
+when it is asked for.
 
 A page is two parts: the columns of what stays in memory, and a line of JSON for each experiment. Pages are added to the
 end of a file and never changed there. One whose experiments did change is not used any more, and written anew.
@@ -126,7 +126,7 @@ class Page(Chunk):
 
     @classmethod
     def of(cls, history: History, where: Where, recover: Callable[[int], Experiment]) -> Page:
-        """The page there; one that is in use by somebody in this process already is the same."""
+        """The page there; one that is in use in this process already is the same."""
         key = (history.identity, where.start, where.checksum)
         found = _IN_USE.get(key)
         if found is None:

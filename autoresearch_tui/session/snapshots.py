@@ -141,7 +141,7 @@ class Writer:
         due = [at for at, chunk in enumerate(chunks) if not isinstance(chunk, Page) and pages.fits(chunk)]
         if not due:
             return state
-        if self._fresh:  # whoever reads the old one has it open
+        if self._fresh:  # its readers have the old one open
             self._files.history.unlink(missing_ok=True)
             self._fresh = False
         places = {}

@@ -23,7 +23,7 @@ class Claim:
 
 
 class Claims:
-    """By stream, at most one each. Whoever looks and then claims holds the `lock` in between."""
+    """By stream, at most one each. A thread that looks and then claims holds the `lock` in between."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

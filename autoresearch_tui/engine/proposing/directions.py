@@ -30,7 +30,7 @@ def choose(state: State, files: Mapping[str, str], taken: Collection[str], turn:
 
 def directions(experiments: Sequence[Experiment], files: Mapping[str, str]) -> list[str]:
     """All that there are for a lab's files: the first are told first."""
-    own = [e for e in experiments if e.proposal.author not in (BASELINE, REPEAT)]
+    own = [e for e in experiments if e.author not in (BASELINE, REPEAT)]
     said = " ".join(e.description for e in own)
     names = _names(files)
     untried = _several([name for name in names if name not in said])
