@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from functools import lru_cache
 
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session.ends import SCORED
@@ -52,8 +53,13 @@ class Point(Frozen):
 
 
 def columns(state: State) -> tuple[Axis, ...]:
-    """The lab's columns, as the engine was last started with them."""
-    words = state.last_engine.columns if state.last_engine is not None else ()
+    """The lab's columns, as the engine was last started with them; of equal ones the same objects."""
+    return _columns(state.last_engine.columns if state.last_engine is not None else ())
+
+
+@lru_cache(maxsize=64)
+def _columns(words: tuple[str, ...]) -> tuple[Axis, ...]:
+    # Made once: what chunks remember, they remember by `axis.of`, which is equal only for the same axis.
     return tuple(
         Axis(name, Goal.MAXIMIZE if word.startswith("+") else Goal.MINIMIZE)
         for word in words

@@ -109,6 +109,16 @@ def test_results_have_them_between_the_scores_and_the_rest_and_sort_by_them() ->
     assert list(Order("column:gone").sort(NIGHT.experiments, NIGHT)) == [4, 3, 2, 1, 0]
 
 
+def test_what_a_chunk_remembers_of_a_labs_columns_does_not_grow_with_each_record() -> None:
+    Table(NIGHT, USUAL)
+    known = NIGHT.experiments.chunks[0]._known
+    before = len(known)
+    for seq in range(3):
+        engine = dataclasses.replace(ENGINE, columns=("latency_ms", "+recall"))
+        Table(dataclasses.replace(NIGHT, seq=NIGHT.seq + seq, last_engine=engine), USUAL)
+    assert len(known) == before
+
+
 def test_a_lab_without_columns_has_the_usual_ones() -> None:
     assert OF_LAB not in "".join(column.id for column in shown(state()))
 
