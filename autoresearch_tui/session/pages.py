@@ -31,7 +31,7 @@ from autoresearch_tui.util.frozen import Frozen
 # So many experiments that were read are remembered whole.
 _REMEMBERED = 1024
 # What stays in memory: own fields of an experiment, and what it says of the events that are embedded in it.
-_OWN = ("took_seconds", "started_at", "ended_at", "edited", "judged_after", "overruled")
+_OWN = ("took_seconds", "started_at", "ended_at", "edited", "judged_after", "overruled", "device")
 _SAID = (
     "number", "commit", "base", "description", "author", "front", "repeat_of", "combines", "confirms", "fixes",
     "exploratory", "scale", "origin", "usd", "tokens", "outcome", "status", "value", "measured", "memory_gb",

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from autoresearch_tui.cockpit.runs_in_flight import DEVICE
 from autoresearch_tui.session import pages, sequence, snapshots
 from autoresearch_tui.session.fold import fold, fold_all
 from autoresearch_tui.session.journal import Journal, read
@@ -80,6 +81,16 @@ def test_what_is_finished_is_on_disk_and_answers_as_before(night: Night) -> None
     assert state.usd == pytest.approx(known.usd)
     for name in ("table", "ended", "in_flight", "waiting", "confirming", "kept", "tokens", "started_last"):
         assert getattr(state, name) == getattr(known, name), name
+
+
+def test_the_last_run_of_a_device_is_found_without_reading_pages(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = kept(night, len(night.records))
+    last = {e.device: e.number for e in fold_all(night.records).experiments if e.started_at}
+    monkeypatch.setattr(Page, "read", lambda _page, place: pytest.fail(f"{place} was read"))
+    pages._whole.cache_clear()
+    assert len(last) > 1
+    for device, number in last.items():
+        assert next(e.number for e in state.experiments.newest(DEVICE, device) if e.started_at) == number
 
 
 def test_snapshots_follow_each_other_and_write_what_is_new(night: Night) -> None:
