@@ -7,10 +7,11 @@ are compared only where they are of one draw; scores of different draws differ b
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from autoresearch_tui.lab.evaluator import FRESH
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session.questions import COMMIT, CONFIRMS, IS_OPEN, joined
+from autoresearch_tui.session.questions import COMMIT, CONFIRMS, IS_OPEN
 from autoresearch_tui.session.sequence import Chunk
 from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.util.frozen import Frozen
@@ -94,15 +95,21 @@ def against_base(state: State, experiment: Experiment) -> Pair | None:
 
 def equals(state: State) -> Iterator[Pair]:
     """Two runs of one commit, on one draw."""
-    for experiment in joined([chunk.known(_rescored) for chunk in state.experiments.chunks]):
-        for again in experiment.rescored:
-            other = state.experiments[again.other]
-            if other.commit == experiment.commit and (found := pair(experiment, other)) is not None:
-                yield found
+    for commit, other, found in chain.from_iterable(chunk.known(_pairs) for chunk in state.experiments.chunks):
+        if state.experiments[other].commit == commit:
+            yield found
 
 
-def _rescored(chunk: Chunk) -> tuple[Experiment, ...]:
-    return tuple(e for e in chunk if e.rescored)
+def _pairs(chunk: Chunk) -> tuple[tuple[str, int, Pair], ...]:
+    """A run's commit, the number of what was scored on its draw as well, and the scores of both."""
+    drawn = (e.whole for e in chunk if e.drawn)
+    return tuple(
+        (e.commit, each.other, Pair(e.score.value, each.value, each.stderr))
+        for e in drawn
+        if e.score is not None and e.score.value is not None
+        for each in e.rescored
+        if each.value is not None
+    )
 
 
 def keeps_copies(state: State) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 import statistics
@@ -11,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoresearch_tui.engine.judging.scoring import verdict
+from autoresearch_tui.session import draws
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import statistics as findings
 from autoresearch_tui.session import statistics as noise
+from autoresearch_tui.session.state import Experiment
 from tests.engine.making import experiment, state
 
 ROWS = st.lists(st.tuples(st.floats(1, 500), st.floats(1, 900)), min_size=2, max_size=40)
@@ -113,3 +116,18 @@ def test_a_night_that_overfits_its_referee_is_told() -> None:
     assert "overfitting its referee" in findings.overfitting(fooled)  # type: ignore[arg-type]
     assert findings.overfitting(sealed_night((1.0, 1.01), (0.9, 1.01))) == ""  # type: ignore[arg-type]
     assert [gap.gap for gap in findings.gaps(honest)][:2] == pytest.approx([0.01, 0.012])  # type: ignore[arg-type]
+
+
+def test_runs_of_one_commit_are_compared_on_one_draw_and_each_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn(number: int, commit: str, *others: tuple[int, float | None]) -> Experiment:
+        score = ev.RunScored(number, 1.0 + number, 0.0, "referee")
+        made = experiment(number, "discard", 1.0 + number, score=score, commit=commit)
+        again = tuple(ev.Rescored(number, other, value) for other, value in others)
+        return dataclasses.replace(made, draw=ev.DataDrawn(number, 7), rescored=again)
+
+    found = state(drawn(0, "a"), drawn(1, "b", (0, 0.5)), drawn(2, "a", (0, 2.5), (1, 4.0)), drawn(3, "a", (0, None)))
+    assert found.session is not None
+    found = dataclasses.replace(found, session=dataclasses.replace(found.session, evaluator="fresh"))
+    assert [(each.value, each.other) for each in draws.equals(found)] == [(3.0, 2.5)]
+    monkeypatch.setattr(Experiment, "whole", property(lambda one: pytest.fail(f"#{one.number} is read again")))
+    assert noise.spread(found) == pytest.approx(0.5 / 2**0.5)
