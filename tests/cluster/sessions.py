@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,8 @@ class Night:
     cluster: LocalCluster
     engines: Engines
     lab: Path
+    engine: int = 0
+    """The pid of the engine that was started and has not ended, as far as is known here."""
 
     def words(self, rows: int, *more: str) -> Sequence[str]:
         """The command line of an engine."""
@@ -46,19 +49,28 @@ class Night:
 
     def start(self, rows: int, *more: str, env: Mapping[str, str] | None = None) -> int:
         """An engine; its pid."""
-        (pid,) = self.engines.start(self.words(rows, *more), self.errors, env=env or {})
-        return pid
+        (self.engine,) = self.engines.start(self.words(rows, *more), self.errors, env=env or {})
+        return self.engine
 
     def kill(self, pid: int) -> None:
         """An engine."""
         os.kill(pid, signal.SIGKILL)
+        self.engine = 0
         assert self.engines.ends() == [-signal.SIGKILL], self.said()
         assert contradictions(self.lab, "t") == []
 
     def ends(self) -> State:
         """The engine has ended by itself, and the history is sound."""
+        self.engine = 0
         assert self.engines.ends() == [0], self.said()
         return self.sound()
+
+    def abandon(self) -> None:
+        """After a failure: no engine is in the way of the next test."""
+        if self.engine:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.engine, signal.SIGKILL)
+            self.engines.ends()
 
     def finish(self, rows: int, *more: str) -> State:
         """From where it is to so many rows."""

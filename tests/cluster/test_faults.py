@@ -46,10 +46,12 @@ def engines(cluster: LocalCluster) -> Iterator[Engines]:
 
 
 @pytest.fixture
-def night(cluster: LocalCluster, engines: Engines, request: pytest.FixtureRequest) -> Night:
+def night(cluster: LocalCluster, engines: Engines, request: pytest.FixtureRequest) -> Iterator[Night]:
     """A session of a lab whose runs wait for a word, named like the test."""
     name = request.node.name.removeprefix("test_")[:24]
-    return Night(cluster, engines, waiting_lab(cluster.folder / name, QUICK, SOUND))
+    night = Night(cluster, engines, waiting_lab(cluster.folder / name, QUICK, SOUND))
+    yield night
+    night.abandon()
 
 
 def joined(lab: Path) -> Counter[str]:
@@ -183,10 +185,10 @@ def test_a_node_that_is_to_be_taken_away_gets_no_more_runs(night: Night) -> None
     night.cluster.add("b")
 
 
-def test_the_head_goes_and_comes_back(cluster: LocalCluster, engines: Engines) -> None:
+def test_the_head_goes_and_comes_back(cluster: LocalCluster, night: Night) -> None:
     """Nodes and seats go with it. The engine waits, and finds what ran meanwhile as it is."""
-    settings = QUICK.replace("lost_after_seconds = 2", "lost_after_seconds = 60")
-    night = Night(cluster, engines, waiting_lab(cluster.folder / "headless", settings, SOUND))
+    settings = night.lab / "autoresearch.toml"
+    settings.write_text(settings.read_text().replace("lost_after_seconds = 2", "lost_after_seconds = 60"))
     night.start(5)
     night.wait_until_training("a", "b")
     owners = [supervisor(run) for node in "ab" for run in night.training(node)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -61,6 +61,20 @@ def engines(cluster: LocalCluster) -> Iterator[Engines]:
         yield started
 
 
+@pytest.fixture
+def night_of(cluster: LocalCluster, engines: Engines) -> Iterator[Callable[[Path], Night]]:
+    """Makes a lab's session."""
+    made: list[Night] = []
+
+    def make(lab: Path) -> Night:
+        made.append(Night(cluster, engines, lab))
+        return made[-1]
+
+    yield make
+    for night in made:
+        night.abandon()
+
+
 def awkward_lab(top: Path) -> Path:
     """In a folder of a repository with SHA-256 names, with a referee that looks at what a run has left."""
     lab = top / "labs" / "one"
@@ -80,9 +94,9 @@ def awkward_lab(top: Path) -> Path:
     return lab
 
 
-def test_a_night_on_two_nodes(cluster: LocalCluster, engines: Engines) -> None:
+def test_a_night_on_two_nodes(cluster: LocalCluster, night_of: Callable[[Path], Night]) -> None:
     """Baselines first; logs, scores, budget and kept files as on one machine; nothing is left on the nodes."""
-    night = Night(cluster, engines, awkward_lab(cluster.folder / "awkward"))
+    night = night_of(awkward_lab(cluster.folder / "awkward"))
     state = night.finish(7, "--budget", "7")
     assert {e.device for e in state.table} == {"a:0", "b:0"}
     for device in ("a:0", "b:0"):
@@ -105,10 +119,10 @@ def test_a_night_on_two_nodes(cluster: LocalCluster, engines: Engines) -> None:
     assert night.there("a") == night.there("b") == []
 
 
-def test_a_human_steers(cluster: LocalCluster, engines: Engines) -> None:
+def test_a_human_steers(cluster: LocalCluster, night_of: Callable[[Path], Night]) -> None:
     """Veto, undo, pause, stop of runs on nodes; what was not committed at the start is there as well."""
     lab = waiting_lab(cluster.folder / "steered", QUICK.replace('mode = "auto"', 'mode = "ask"'))
-    night = Night(cluster, engines, lab)
+    night = night_of(lab)
     with (lab / "train.py").open("a") as file:
         file.write("print('not committed')\n")
 
@@ -124,8 +138,11 @@ def test_a_human_steers(cluster: LocalCluster, engines: Engines) -> None:
     wait_for(lambda: len(night.state().table) == 2 and night.state().waiting, LONG, "a proposal")
     wait_again(lab)
     first = night.state().waiting[0]
+    say(cmd.Pause())  # another proposal would take the place of one that is vetoed
+    wait_for(lambda: not night.state().asks, LONG, "an answer")
     say(cmd.Veto(first.number, first.commit, "no"))
     say(cmd.Undo(_last_veto(lab)))
+    say(cmd.Resume())
     say(cmd.Approve(first.number, first.commit))
     wait_for(training, LONG, "its run")
     say(cmd.Pause(stop_run=True))
@@ -140,7 +157,9 @@ def test_a_human_steers(cluster: LocalCluster, engines: Engines) -> None:
     assert (night.run(0) / "run.log").read_text().endswith("not committed\n")
 
 
-def test_a_node_that_lacks_the_data_is_named_and_not_used(cluster: LocalCluster, engines: Engines) -> None:
+def test_a_node_that_lacks_the_data_is_named_and_not_used(
+    cluster: LocalCluster, night_of: Callable[[Path], Night]
+) -> None:
     lab = make_lab(cluster.folder / "prepared", QUICK)
     (lab / "prepare.py").write_text(PREPARE)
     git(lab, "commit", "--quiet", "--all", "--message=data")
@@ -151,7 +170,7 @@ def test_a_node_that_lacks_the_data_is_named_and_not_used(cluster: LocalCluster,
     assert (done.returncode, done.stdout) == (0, "Nodes that are ready: 2 of 2.\n"), done.stderr
     (tokens,) = (cluster.folder / "nodes" / "b").glob("prepared-*/tokens")
     tokens.unlink()
-    state = Night(cluster, engines, lab).finish(3)
+    state = night_of(lab).finish(3)
     assert {e.device for e in state.table} == {"a:0"}
     refused = state.fleet.refused["b"]
     assert (refused.reason, refused.remedy) == (
