@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import select
 import signal
 import sys
 import threading
@@ -295,6 +296,7 @@ def _run_viewer(app: Cockpit) -> None:
     # SIGHUP also if our parent had it ignored: without its terminal a screen is nothing.
     before = {number: signal.signal(number, close) for number in (signal.SIGINT, signal.SIGTERM)}
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    _when_terminal_goes(lambda: os._exit(128 + signal.SIGHUP))
     try:
         _run(app)
     finally:
@@ -364,6 +366,7 @@ def _show(lab: Lab, tag: str, host: SharedHost, busy: str) -> int | None:
 
     # Textual has no handler for a terminal that goes away: the process would die, and the loop with it.
     signal.signal(signal.SIGHUP, abandon)
+    _when_terminal_goes(abandon)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, close)
     signal.signal(HAND_OVER, lambda _signal, _frame: _hand_over(app, host))
@@ -376,6 +379,23 @@ def _show(lab: Lab, tag: str, host: SharedHost, busy: str) -> int | None:
     if app.crash is not None:
         raise ScreenCrashed(_crash_line(app.crash, lab))
     return code
+
+
+def _when_terminal_goes(leave: Callable[[], None]) -> None:
+    """Call `leave`, in a thread, when the terminal is closed; SIGHUP comes only to those whose controlling one it is.
+
+    Without its terminal, a screen would wait for it for ever. On Linux; other systems do not always tell.
+    """
+    if sys.platform != "linux":
+        return
+    poll = select.poll()
+    poll.register(sys.__stdin__.fileno() if sys.__stdin__ is not None else 0, 0)  # an error, or its end, is always told
+
+    def watch() -> None:
+        poll.poll()
+        leave()
+
+    threading.Thread(target=watch, name="terminal", daemon=True).start()
 
 
 def _run(app: Cockpit) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pty
 import re
 import signal
 import struct
@@ -261,6 +262,25 @@ def test_a_viewer_whose_terminal_takes_nothing_ends_all_the_same(
             engine.send_signal(signal.SIGINT)
         assert engine.wait(60) == 130
     assert problems(lab, "t") == []
+
+
+@pytest.mark.parametrize("words", [("watch",), ("--tag", "t")], ids=["a viewer", "a cockpit"])
+def test_one_whose_terminal_goes_without_a_signal_ends(lab_folder: Path, words: tuple[str, ...]) -> None:
+    """SIGHUP comes to those alone whose controlling terminal it is."""
+    command, env = [sys.executable, "-m", "autoresearch_tui"], {**os.environ, "TERM": "xterm-256color"}
+    subprocess.run([*command, str(lab_folder), "--headless", "--tag", "t", "--experiments", "1"], check=True)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 32, 120, 0, 0))
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
+    with subprocess.Popen([*command, *words, str(lab_folder)], **streams, env=env, start_new_session=True) as screen:
+        os.close(theirs)
+        shown = b""
+        while b"autoresearch" not in shown:
+            shown += os.read(ours, 1 << 16)
+        os.close(ours)
+        screen.wait(60)
+    stop = subprocess.run([*command, "stop", str(lab_folder), "--now"], check=False, capture_output=True)
+    assert stop.returncode in (0, 1)  # an engine that has taken over, or none
 
 
 # At the start of the cockpit's interpreter: the key of a pane that breaks.
