@@ -201,7 +201,7 @@ class Bridge:
         """Remembers the last record that the user saw, for "Since you left"."""
         if self.host is not None and self.state.seq != self._seen_written and self.reading is None:
             self._seen_written = self.state.seq
-            snapshots.keep_seen(self.files)
+            snapshots.keep_seen(self.files, self.state.seq)
             # Worth no failure: without it the next screen says nothing about the time in between.
             with contextlib.suppress(OSError):
                 _write_over(self.files.folder / SEEN_FILE, f"{self.state.seq:012}\n")

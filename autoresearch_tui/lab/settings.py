@@ -262,8 +262,8 @@ class ResearcherSettings(Frozen):
     parallel: int = _key(
         0,
         "How many proposals may be in the making at once, at most 64; as many are as keep the devices busy, as "
-        "measured. 0: no more than one above the number of devices; with one device that is one, unless an answer "
-        "takes longer than a run. 1: one after the other ([several at once](researchers.md#several-at-once)).",
+        "measured. 0: no more than one above the number of devices; with one device, one. 1: one after the other "
+        "([several at once](researchers.md#several-at-once)).",
     )
 
 

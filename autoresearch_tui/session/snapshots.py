@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
@@ -29,6 +30,8 @@ from autoresearch_tui.util import atomic
 from autoresearch_tui.util.frozen import Frozen
 
 _PIECE = 1 << 20
+# Where a snapshot says of how many records it is, and of how many a session is soon folded without one.
+_HEAD, _SEQ, _SOON_FOLDED = 4096, re.compile(rb'"seq": ?([0-9]+)'), 20_000
 _UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
 _STATE = [field.name for field in fields(State) if field.name != "experiments"]
 
@@ -185,13 +188,20 @@ def adopted(state: State, files: SessionFiles) -> State:
     return state if experiments is state.experiments else replace(state, experiments=experiments)
 
 
-def keep_seen(files: SessionFiles) -> None:
-    """Keep the snapshot of this moment: :func:`seen` begins there. Where it cannot be kept, nothing is known later."""
+def keep_seen(files: SessionFiles, seq: int) -> None:
+    """Keep the snapshot that is there for :func:`seen`, unless it is of more records than `seq`, which were seen.
+
+    An engine that ends writes one after the screen's last look. Where none can be kept, nothing is known later.
+    """
     with contextlib.suppress(OSError):
         now = files.snapshot.stat()
         with contextlib.suppress(FileNotFoundError):
             if files.seen_snapshot.stat().st_ino == now.st_ino:
                 return
+        with files.snapshot.open("rb") as file:
+            made_of = _SEQ.search(file.read(_HEAD))
+        if made_of is None or int(made_of[1]) > seq:
+            return
         half = files.seen_snapshot.with_name(atomic.partial(files.seen_snapshot.name))
         half.unlink(missing_ok=True)
         half.hardlink_to(files.snapshot)
@@ -199,16 +209,21 @@ def keep_seen(files: SessionFiles) -> None:
 
 
 def seen(files: SessionFiles, seq: int) -> State | None:
-    """The session after so many records, from the snapshot of that time; None if that is not there, or the journal
-    cannot be read so far."""
-    found = read(files, kept=files.seen_snapshot)
-    if found is None or found.start.seq > seq:
-        return None
+    """The session after so many records, from the snapshot of that time, or of fewer records from the journal alone.
+
+    None if neither is there, or the journal cannot be read so far.
+    """
     from autoresearch_tui.session.fold import fold
 
-    state = found.state
+    found = read(files, kept=files.seen_snapshot)
+    if found is not None and found.start.seq <= seq:
+        state, tail = found.state, JournalTail(files.journal, found.start)
+    elif seq <= _SOON_FOLDED:  # an engine's last snapshot is of a moment after the screen's last look
+        state, tail = State(), JournalTail(files.journal)
+    else:
+        return None
     with contextlib.suppress(*_UNUSABLE, Rewritten):
-        tail, before = JournalTail(files.journal, found.start), -1
+        before = -1
         while before < state.seq < seq:
             before = state.seq
             for record in tail.read():

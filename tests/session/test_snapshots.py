@@ -215,7 +215,7 @@ def test_however_many_snapshots_there_were_the_file_of_pages_is_open_once(night:
 
 def test_damage_after_what_was_seen_last_does_not_matter_there_and_damage_before_it_is_no_failure(night: Night) -> None:
     kept(night, 50)
-    snapshots.keep_seen(night.files)
+    snapshots.keep_seen(night.files, len(night.records))
     lines = night.journal.splitlines(keepends=True)
     for damaged, seq, known in ((70, 60, True), (55, 60, False), (70, 50, True)):
         night.files.journal.write_bytes(b"".join((*lines[:damaged], b"damaged\n", *lines[damaged + 1 :])))

@@ -12,12 +12,13 @@ def at_once(devices: int, thinking: float | None, running: float | None, most: i
     """So many that each device finds a proposal when its run ends, at least 1.
 
     `thinking` and `running` are the median seconds of an answer and of a run; None: not measured yet, when each device
-    counts as one. `most`: the human's limit; 0: one more than there are devices.
+    counts as one. `most`: the human's limit; 0: one more than there are devices, and one for a single device: the human
+    has not asked for answers that cost twice as much at a time.
 
     Runs that begin together end together, and then as many proposals are wanted as there are devices; within one run
     a stream gives as many as there are whole thoughts in it.
     """
-    limit = most or devices + 1
+    limit = most or (devices + 1 if devices > 1 else 1)
     if not thinking or not running:
         return max(1, min(devices, limit))
     slow = thinking * (SLACK if devices > 1 else 1.0)
