@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import mmap
 import os
 import queue
@@ -20,6 +21,7 @@ from fixed.store import LAYOUT, Layout, rows_path, token_paths
 from fixed.tokenizer import SPECIAL_TOKENS
 
 REHEARSAL_ROWS = 2  # that are scored
+PREFETCH_SECONDS = 5.0  # that one item may take at the end
 REHEARSAL_DOCUMENTS, REHEARSAL_DOCUMENT_TOKENS = 64, 1000
 
 # ---------------------------------------------------------------------------
@@ -214,7 +216,14 @@ def prefetch(items: Iterator[Any], depth: int = 4) -> Iterator[Any]:
         except BaseException as error:
             put((None, error))
 
-    threading.Thread(target=work, name="prefetch", daemon=True).start()
+    def end() -> None:
+        stop.set()
+        thread.join(PREFETCH_SECONDS)
+
+    thread = threading.Thread(target=work, name="prefetch", daemon=True)
+    thread.start()
+    # An interpreter that ends under a thread at work in C++ aborts the process: a run would crash after its last line.
+    atexit.register(end)
     try:
         while True:
             item, error = ready.get()
@@ -224,7 +233,8 @@ def prefetch(items: Iterator[Any], depth: int = 4) -> Iterator[Any]:
                 raise error
             yield item
     finally:
-        stop.set()
+        atexit.unregister(end)
+        end()
 
 
 def load_rows(split: str = "val", where: Layout = LAYOUT) -> np.ndarray:

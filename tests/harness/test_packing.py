@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import subprocess
+import sys
 import threading
 from types import ModuleType
 
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .conftest import load
+from .conftest import HARNESS, load
 
 packer = load("fixed.loader")
 
@@ -120,6 +122,30 @@ def test_errors_of_the_thread_are_raised_by_the_loader() -> None:
     assert next(items) == 1
     with pytest.raises(OSError, match="gone"):
         next(items)
+
+
+def test_the_thread_has_ended_before_the_interpreter_does() -> None:
+    """What is at work in C++ when the interpreter ends aborts the process, and with it a run that had its score."""
+    source = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from fixed import loader
+
+def items():
+    try:
+        while True:
+            time.sleep(0.05)
+            yield 1
+    finally:
+        print("ended in time", flush=True)
+
+kept = loader.prefetch(items())
+print(next(kept))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", source, str(HARNESS)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split("\n")[:2] == ["1", "ended in time"], done
 
 
 class Mapped:
