@@ -30,6 +30,8 @@ from autoresearch_tui.util.numbers import finite
 
 # One look into git each, beside the first proposal.
 _EARLIER_CODES = 200
+# How many commits' texts are read ahead of those who want them, are held in all, and are looked at together.
+_AHEAD, _HELD, _TOGETHER = 1000, 2000, 500
 _BEFORE = "from before this session"
 
 
@@ -62,9 +64,11 @@ class SourceCache:
 
     def files(self, commit: str) -> Mapping[str, str]:
         """The editable files at a commit."""
-        if commit not in self._texts:
-            self._texts[commit] = self._repo.editable_texts(commit, self._lab.editable)
-        return self._texts[commit]
+        found = self._texts.get(commit)
+        if found is None:
+            found = self._repo.editable_texts(commit, self._lab.editable)
+            self._keep({commit: found})
+        return found
 
     def tried(self, state: State) -> Tried:
         """Every attempt's code and setting, and the first experiment that it was."""
@@ -94,7 +98,7 @@ class SourceCache:
         # What never ran may be proposed again.
         own = [e for e in state.experiments if e.outcome != Outcome.WITHDRAWN]
         self._hold([c for one in before[-_EARLIER_CODES:] for c in (one.commit, one.base)])
-        self._hold([e.commit for e in own])
+        self._hold([e.commit for e in own[-_AHEAD:]])
         return (
             before,
             own,
@@ -130,16 +134,23 @@ class SourceCache:
     def _hold(self, commits: Sequence[str]) -> None:
         """Have the texts of these, by one look into git."""
         missing = [commit for commit in dict.fromkeys(commits) if commit and commit not in self._texts]
-        self._texts |= self._repo.editable_of_many(missing, self._lab.editable)
+        self._keep(self._repo.editable_of_many(missing, self._lab.editable))
+
+    def _keep(self, texts: Mapping[str, Mapping[str, str]]) -> None:
+        """The newest, of a bounded number: a week on many machines makes gigabytes of text. Any thread's."""
+        held = {**self._texts, **texts}
+        self._texts = dict(list(held.items())[-_HELD:])
 
     def _codes(self, attempts: Sequence[tuple[str, str]]) -> Mapping[str, Code]:
         """What the code of each commit, given with its base, is: of those not known yet by one look into git."""
-        known = self._fingerprints.known()
-        new = {commit: base or commit for commit, base in attempts if commit not in known}
+        known, held = self._fingerprints.known(), self._texts
+        new = [(commit, base or commit) for commit, base in dict(attempts).items() if commit not in known]
         # Thousands of texts from before the session are looked at once, and not held.
-        missing = {*new, *new.values()} - self._texts.keys()
-        texts = {**self._repo.editable_of_many(sorted(missing), self._lab.editable), **self._texts}
-        self._fingerprints.add({commit: (texts[commit], texts[base]) for commit, base in new.items()})
+        for at in range(0, len(new), _TOGETHER):
+            few = new[at : at + _TOGETHER]
+            missing = {commit for pair in few for commit in pair} - held.keys()
+            texts = {**self._repo.editable_of_many(sorted(missing), self._lab.editable), **held}
+            self._fingerprints.add({commit: (texts[commit], texts[base]) for commit, base in few})
         return known
 
     def reason_to_withdraw(self, state: State, number: int, commit: str) -> str | None:
