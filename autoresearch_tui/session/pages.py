@@ -7,6 +7,7 @@ end of a file and never changed there. One whose experiments did change is not u
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -15,7 +16,7 @@ import zlib
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import repeat
 from operator import attrgetter
 from pathlib import Path
@@ -195,9 +196,20 @@ def _whole(page: Page, place: int) -> Experiment:
     return page.read(place)
 
 
+@cache
 def shape() -> list[int]:
-    """What a page is read by; of another shape it cannot be read."""
-    return [CODEC.shape, zlib.crc32(repr(_LIGHT).encode()), CHUNK, sys.byteorder == "little"]
+    """What a page is read by, and was folded by; one of another shape is not used."""
+    return [CODEC.shape, zlib.crc32(repr(_LIGHT).encode()), CHUNK, sys.byteorder == "little", _rules()]
+
+
+def _rules() -> int:
+    """The modules that say what a record changes, as they are now: a checkout changes them under one version."""
+    names = ("fold", "state", "experiment", "asks", "cost", "draws", "fleet", "failures", "prior_results", "events")
+    found = 0
+    for name in names:
+        with contextlib.suppress(OSError):  # as in an archive, whose modules do not change
+            found = zlib.crc32(Path(__file__).with_name(f"{name}.py").read_bytes(), found)
+    return found
 
 
 def fits(chunk: Chunk) -> bool:
