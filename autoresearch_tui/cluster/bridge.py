@@ -44,6 +44,8 @@ RELEASE_SECONDS = 50.0
 BROKEN_SECONDS = 300.0
 UNREACHABLE = 3
 _AGAIN_SECONDS = 0.5
+# For what was sent last, such as the end of a seat that still waited, to be on its way.
+_LAST_SECONDS = 1.0
 
 
 class Bridge:
@@ -106,6 +108,7 @@ class Bridge:
         until = time.monotonic() + RELEASE_SECONDS
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
+        time.sleep(_LAST_SECONDS)
         os._exit(0)
 
     @staticmethod

@@ -206,7 +206,10 @@ class SeatWorker:
         if self._handle is not None and self._run is None:
             with contextlib.suppress(SeatLost, SeatRefused, OSError):
                 self._tidy(self._handle)
-            self._handle.kill()
+            try:
+                self._handle.call("leave")  # with an answer: what is only sent may be lost with a bridge that ends
+            except (SeatLost, SeatRefused):
+                self._handle.kill()
 
     def _look(self) -> float:
         """Returns how long nothing needs to be done."""

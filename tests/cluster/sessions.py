@@ -71,6 +71,9 @@ class Night:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.engine, signal.SIGKILL)
             self.engines.ends()
+        for seat in self.cluster.seats():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                seat.kill()
 
     def finish(self, rows: int, *more: str) -> State:
         """From where it is to so many rows."""

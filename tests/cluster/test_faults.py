@@ -24,13 +24,17 @@ from tests.cluster.sessions import (
     wait_again,
     waiting_lab,
 )
-from tests.conftest import TRAIN, make_lab
+from tests.conftest import THOROUGH, TRAIN, make_lab
 from tests.faults.engines import Engines
 from tests.waiting import wait_for
 
 # No constant of it makes a run crash.
 SOUND = TRAIN.replace("PAUSE = 0.0\n", "").replace('FAIL = ""\n\nif FAIL:\n    raise RuntimeError(FAIL)\n', "")
 SOUND = SOUND.replace("time.sleep(PAUSE / steps)", "time.sleep(0.01)")
+
+
+# They take the longest, for Ray is slow to notice.
+by_night = pytest.mark.skipif(not THOROUGH, reason="in the thorough run")
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +112,7 @@ def test_a_supervisor_that_is_killed_twice(night: Night) -> None:
     assert {n for n, count in tries(state.table).items() if count > 1} == {number}
 
 
+@by_night
 def test_a_node_goes_and_comes_back(night: Night) -> None:
     """Its run is repeated elsewhere, once; when it comes back, what still runs there is ended and dropped."""
     cluster = night.cluster
@@ -124,7 +129,7 @@ def test_a_node_goes_and_comes_back(night: Night) -> None:
     go_on(night.lab)
     state = night.ends()
     again = state.experiments[int(left.name)]
-    assert (again.attempt, again.device, failed(state)) == (2, "a:0", [])
+    assert (again.attempt, failed(state)) == (2, [])  # on whichever was free first
     late = [e for e in state.table if e.device == "b:0" and e.started_at > state.fleet.devices["b:0"].joined_at]
     assert not late or late[0].proposal.author == BASELINE
     assert night.there("b") == []
@@ -146,6 +151,7 @@ def test_two_labs_share_a_cluster(night: Night) -> None:
     wait_for(lambda: cluster.seats() == [], LONG, "accelerators that are free")
 
 
+@by_night
 def test_nothing_can_be_started_on_a_node(night: Night) -> None:
     """No proposal is blamed for it: the device is given no more runs, and they go elsewhere."""
     (night.lab.with_suffix(".slow")).unlink()
@@ -185,6 +191,7 @@ def test_a_node_that_is_to_be_taken_away_gets_no_more_runs(night: Night) -> None
     night.cluster.add("b")
 
 
+@by_night
 def test_the_head_goes_and_comes_back(cluster: LocalCluster, night: Night) -> None:
     """Nodes and seats go with it. The engine waits, and finds what ran meanwhile as it is."""
     settings = night.lab / "autoresearch.toml"

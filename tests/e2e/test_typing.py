@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from tests.conftest import TRAIN
-from tests.e2e.terminal import Terminal
+from tests.e2e.terminal import COUNTS_SECONDS, Terminal
 from tests.e2e.test_cockpit import ASK
 from tests.e2e.test_terminal_trouble import stop_for_good
 
@@ -19,6 +20,8 @@ def test_one_write_in_every_field(new_lab: Callable[..., Path]) -> None:
     lab = new_lab(settings=ASK.replace("budget_seconds = 5", "budget_seconds = 20"), train=TRAIN)
     with Terminal(str(lab), "--tag", "t") as terminal:
         terminal.wait("a approves")
+        counts = time.monotonic() + COUNTS_SECONDS  # what answers a proposal does not count in its first moment
+        terminal.wait(lambda _: time.monotonic() > counts)
         terminal.press("3")
         for opening in ("n", "v\t", "1/"):
             terminal.press(opening + TYPED)
