@@ -49,7 +49,7 @@ _LAST_SECONDS = 1.0
 
 
 class Bridge:
-    """Devices, the runs that they were given, and what the engine is told of both."""
+    """Devices, the runs that they were given, and what the engine learns of both."""
 
     def __init__(self, spec: BridgeSpec, cluster: Cluster) -> None:
         self._spec, self._cluster = spec, cluster

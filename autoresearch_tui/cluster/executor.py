@@ -113,7 +113,7 @@ class OnCluster:
         write(files.work / PROPOSAL, json.dumps(journal.to_fields(proposal)))
 
     def start(self, experiment: Experiment, files: RunFiles) -> None:
-        """Hand it to the bridge, which goes on trying."""
+        """Hand it to the bridge, which retries."""
         sent = Sent.read(files.folder)
         if sent is None or sent.attempt != experiment.attempt:
             sent = Sent(experiment.number, experiment.attempt, experiment.device)

@@ -140,7 +140,7 @@ class Seat:
         return admission.look(self._lab)
 
     def load(self) -> dict[str, Any]:
-        """How busy its accelerator is; nothing where there is none."""
+        """How busy its accelerator is; an empty mapping if there is none."""
         self._called = time.monotonic()
         self._probe = self._probe or Probe()
         for device in self._probe.read().devices[:1]:
@@ -175,7 +175,7 @@ class Seat:
             experiment = Experiment(_proposal(parcel.proposal), stage=Stage.APPROVED)
             machine.prepare(experiment, files)
             write(files.folder / _PROPOSAL, json.dumps(dict(parcel.proposal)))
-            # Before the start: whoever finds a run here must be able to tell which try it is, and whose.
+            # Before the start: a run that is found here must say which try it is, and whose.
             write(files.folder / _ATTEMPT, json.dumps([parcel.key.attempt, self._device]))
             machine.start(experiment, files)
 
@@ -212,7 +212,7 @@ class Seat:
             runner.stop(files.folder, signal.Signals(word))
 
     def assess(self, key: RunKey, locked: Mapping[str, str], env: Mapping[str, str]) -> str | None:
-        """An assessment, as JSON; None while it is being made: whoever asks again gets it, once it is there.
+        """An assessment, as JSON; None while it is being made: ask again for it.
 
         Raises RunGone, and OSError as :meth:`Executor.assess` does; the next question begins anew then.
         """

@@ -1,7 +1,7 @@
 """Who may use a cluster, and what of the user's own stays away from it. Imports no Ray.
 
-Whoever reaches a cluster without token authentication can run programs on all of its machines, as the user who started
-Ray there. Where the head's address is a loopback one, that says little: Ray listens on all addresses of a machine.
+Anyone who reaches a cluster without token authentication can run programs on all of its machines, as the user who
+started Ray there. Where the head is at a loopback address, that says little: Ray listens on all addresses of a machine.
 """
 
 from __future__ import annotations

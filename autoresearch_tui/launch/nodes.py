@@ -38,7 +38,7 @@ def prepare(lab: Lab, address: str, arguments: Sequence[str] = ()) -> tuple[int,
 
 
 def show(steps: Iterator[NodeProgress]) -> tuple[int, int]:
-    """A bar for each node on stderr while it goes on, then a line for each that failed. Returns as :func:`prepare`."""
+    """A bar for each node on stderr meanwhile, then a line for each that failed. Returns as :func:`prepare`."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 

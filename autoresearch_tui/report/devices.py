@@ -20,7 +20,7 @@ def several(state: State) -> bool:
 
 
 def section(state: State, records: Iterable[ev.Record]) -> Iterator[Block]:
-    """A table of the devices and why some were not used; nothing where there was one."""
+    """A table of the devices and why some were not used; an empty text if there was one."""
     if not several(state):
         return
     lost: dict[str, int] = {}

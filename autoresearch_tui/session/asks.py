@@ -37,7 +37,7 @@ class Ask(Frozen):
 
 
 class Answered(Frozen):
-    """What an answer took; `seconds` is None where there was no proposal in it."""
+    """What an answer took; `seconds` is None if there was no proposal in it."""
 
     seconds: float | None
     tokens: int

@@ -111,7 +111,7 @@ def _of_cluster(name: str, found: Outline, run: Experiment | None, load: DeviceL
     device = found.fleet.devices[name]
     doing, why = Doing.IDLE, ""
     if device.left:
-        # A run of it may be in flight still: until it is found to be lost, or goes on when the node is back.
+        # A run of it may be in flight still: until it is found to be lost, or continues when the node is back.
         doing, why = Doing.LEFT, device.left
     elif run is not None:
         doing, why = _running(run), device.set_aside

@@ -38,7 +38,7 @@ class Device(Frozen):
 
 
 class Fleet(Frozen):
-    """Devices and refused nodes by name; both empty where runs are executed on this machine."""
+    """Devices and refused nodes by name; both empty if runs are executed on this machine."""
 
     devices: Mapping[str, Device] = field(default_factory=lambda: MappingProxyType({}))
     refused: Mapping[str, ev.NodeRefused] = field(default_factory=lambda: MappingProxyType({}))

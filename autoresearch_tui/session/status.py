@@ -107,7 +107,7 @@ class View(Frozen):
 
     @property
     def devices(self) -> tuple[devices_now.Row, ...]:
-        """What each device does; empty where there is only one."""
+        """What each device does; empty if there is only one."""
         return devices_now.rows(self.state, self.beside, self.now) if devices_now.several(self.state) else ()
 
 

@@ -80,7 +80,7 @@ class LocalCluster:
         self._port = int(self.address.rpartition(":")[2])
 
     def lose_head(self) -> None:
-        """The head is gone, with all that it knew, and soon so are the nodes and seats; what runs there goes on."""
+        """The head is gone, with all that it knew, and soon so are the nodes and seats; what runs there continues."""
         for process in self._own():
             if "gcs_server" in process.name():
                 process.kill()
@@ -108,7 +108,7 @@ class LocalCluster:
         self._raylets[name] = self.ask("add", name, accelerators)
 
     def remove(self, name: str) -> None:
-        """A node is gone at once, with its seats. What supervisors do there goes on, as where a line was cut."""
+        """A node is gone at once, with its seats. What supervisors do there continues, as where a line was cut."""
         seats = self.seats(name)
         del self._raylets[name]
         self.ask("remove", name)

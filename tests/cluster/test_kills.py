@@ -71,7 +71,7 @@ class Killer:
         assert end == -signal.SIGKILL or (end == 1 and BASELINE_LOST in self.night.said()), self.night.said()
 
     def _take_node(self) -> None:
-        """With all that is Ray's there; its run goes on, as on a node that was cut off."""
+        """With all that is Ray's there; its run continues, as on a node that was cut off."""
         if len(self.night.cluster.nodes) > 1:
             self.gone.append(self.dice.choice(self.night.cluster.nodes))
             self.night.cluster.remove(self.gone[-1])

@@ -128,7 +128,7 @@ class ResearcherStream(Scroller):
 
 
 def of_several(state: State, stream: int) -> tuple[str, str]:
-    """Which of several researchers a stream is, and how many proposals are in the making; nothing where one is alone.
+    """Which of several researchers a stream is, and how many proposals are in the making; an empty text for one alone.
 
     `stream` counts from 0, and what is shown from 1: ` 2, #15`.
     """
