@@ -138,7 +138,8 @@ def lab(tmp_path: Path) -> Path:
 
 
 def completed(lab: Path) -> float:
-    return metric(evaluate("skill", lab, "--referee"), "completed")
+    """On one draw, always the same: a share of 400 drawn tasks is known to about 0.02."""
+    return metric(evaluate("skill", lab, "--referee", AUTORESEARCH_DRAW="7"), "completed")
 
 
 def test_better_and_further_skills_complete_more_up_to_everything(lab: Path) -> None:
