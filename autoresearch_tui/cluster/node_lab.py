@@ -7,20 +7,17 @@ differs from it. Data, keys, the journal and the lab's own repository stay where
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
-import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoresearch_tui.lab import paths as labs
-from autoresearch_tui.lab.git import SAFE, GitError, GitRepo
+from autoresearch_tui.lab.git import GitRepo, git
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.settings import FILE_NAME
 from autoresearch_tui.util.atomic import write
 
 _WHEN = "2000-01-01T00:00:00Z"  # of commits that only carry a tree: the same tree is the same commit
-_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +56,12 @@ def parcel(lab: Lab, repo: GitRepo, commit: str) -> LabParcel:
 def pack(repo: GitRepo, commit: str, *without: str) -> bytes:
     """The objects of a commit, less those of others that the receiver has. Raises GitError."""
     revisions = "".join(f"{name}\n" for name in (commit, *(f"^{each}" for each in without)))
-    return _git(repo.top(), "pack-objects", "--revs", "--stdout", "-q", stdin=revisions.encode())
+    return git(repo.top(), "pack-objects", "--revs", "--stdout", "-q", stdin=revisions.encode())
 
 
 def receive(repo: GitRepo, packed: bytes) -> None:
     """Add a pack's objects to a repository; git checks each. Raises GitError."""
-    _git(repo.top(), "unpack-objects", "-q", "--strict", stdin=packed)
-
-
-def has(top: Path, base: str) -> bool:
-    """Whether the lab in `top` was made of this base."""
-    return (top / ".git").is_dir() and GitRepo(top).resolve(base) is not None
+    git(repo.top(), "unpack-objects", "-q", "--strict", stdin=packed)
 
 
 def make(top: Path, received: LabParcel) -> Lab:
@@ -80,34 +72,13 @@ def make(top: Path, received: LabParcel) -> Lab:
     top.mkdir(parents=True, exist_ok=True)
     if not (top / ".git").is_dir():
         kind = ("--object-format=sha256",) if len(received.base) > 40 else ()
-        _git(top, "init", "--quiet", "--template=", "--initial-branch=node", *kind)
+        git(top, "init", "--quiet", "--template=", "--initial-branch=node", *kind)
     repo = GitRepo(top)
     receive(repo, received.pack)
-    _git(top, "-c", "core.autocrlf=false", "reset", "--hard", "--quiet", received.base)
+    git(top, "-c", "core.autocrlf=false", "reset", "--hard", "--quiet", received.base)
     root = top / received.prefix
     if received.settings is not None:
         write(root / FILE_NAME, received.settings)
     lab = labs.open_lab(root)
     run = replace(lab.settings.run, budget_seconds=received.budget_seconds)
     return replace(lab, settings=replace(lab.settings, run=run))
-
-
-def _git(folder: Path, *words: str, stdin: bytes = b"") -> bytes:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-    clean |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
-    try:
-        done = subprocess.run(
-            ["git", *SAFE, *words],
-            cwd=folder,
-            input=stdin,
-            capture_output=True,
-            env=clean,
-            timeout=_TIMEOUT,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise GitError(f"git {words[0]} in {folder}: {error}") from None
-    if done.returncode:
-        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise GitError(last[0] if last else f"git {words[0]} ended with {done.returncode}")
-    return done.stdout

@@ -29,7 +29,6 @@ from autoresearch_tui.engine.launching import Launcher, tidy
 from autoresearch_tui.lab import home, session_files
 from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.lab.machine_load import Probe
-from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.session_files import RunFiles, SessionFiles
 from autoresearch_tui.runs import runner
 from autoresearch_tui.session import events as ev
@@ -45,8 +44,8 @@ ABANDONED_SECONDS = 900.0
 _LOOK_SECONDS = 15.0
 _LEAVE_SECONDS = 0.1
 # How long a question about a run that trains waits for its end, how often it looks, and how soon its log is told.
-NEWS_SECONDS = 1.0
-_NEWS_LOOK_SECONDS, _LOG_SECONDS = 0.05, 0.5
+NEWS_SECONDS = 2.0
+_END_LOOK_SECONDS, _LOG_SECONDS = 0.05, 0.5
 _ATTEMPT, _PROPOSAL = "attempt", "proposal.json"
 _UNSAFE = re.compile(r"[^\w.-]")
 
@@ -120,7 +119,7 @@ class Seat:
         self._top = folder(node, lab)
         self._device, self._tag = device, tag
         self._lock = threading.RLock()
-        self._lab: Lab | None = None
+        self._launcher: Launcher | None = None
         self._probe: Probe | None = None
         self._assessing: _Assessing | None = None
         self._called = time.monotonic()
@@ -135,9 +134,10 @@ class Seat:
         """
         self._called = time.monotonic()
         with self._held():
-            self._lab = node_lab.make(self._top, parcel)
+            lab = node_lab.make(self._top, parcel)
+            self._launcher = Launcher(lab, GitRepo(lab.root))
             self._files.folder.mkdir(parents=True, exist_ok=True)
-        return admission.look(self._lab)
+        return admission.look(lab)
 
     def load(self) -> dict[str, Any]:
         """How busy its accelerator is; an empty mapping if there is none."""
@@ -169,7 +169,7 @@ class Seat:
                 raise Busy(errno.EBUSY, f"an earlier try of run {parcel.key.number} is still being ended")
             machine = self._machine()
             machine.check("")
-            node_lab.receive(GitRepo(self._root), parcel.pack)
+            node_lab.receive(self._opened.repo, parcel.pack)
             if parcel.token_losses is not None and not files.token_losses.exists():
                 write(files.token_losses, parcel.token_losses)
             experiment = Experiment(_proposal(parcel.proposal), stage=Stage.APPROVED)
@@ -197,7 +197,7 @@ class Seat:
                 break
             if grown > 0 and waited >= _LOG_SECONDS:
                 break
-            time.sleep(_NEWS_LOOK_SECONDS)
+            _await(files.exit, min(_LOG_SECONDS, wait - waited))
         new = Progress(status.state.value, _piece(files.log, log), _piece(files.referee_log, referee_log))
         whole = log + len(new.log) >= _size(files.log)
         whole = whole and referee_log + len(new.referee_log) >= _size(files.referee_log)
@@ -292,14 +292,14 @@ class Seat:
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
-    def _root(self) -> Path:
-        if self._lab is None:
+    def _opened(self) -> Launcher:
+        if self._launcher is None:
             raise OSError(errno.ENOENT, f"the lab in {self._top} was not opened")
-        return self._lab.root
+        return self._launcher
 
     @property
     def _files(self) -> SessionFiles:
-        return session_files.of(self._root, self._tag)
+        return session_files.of(self._opened.lab.root, self._tag)
 
     def _run(self, key: RunKey) -> RunFiles:
         return self._files.run(key.number)
@@ -314,8 +314,7 @@ class Seat:
         return _attempt(files.folder) == (key.attempt, self._device)
 
     def _machine(self) -> ThisMachine:
-        assert self._lab is not None
-        return ThisMachine(Launcher(self._lab, GitRepo(self._root)), self._files)
+        return ThisMachine(self._opened, self._files)
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
@@ -360,6 +359,13 @@ def _piece(path: Path, offset: int) -> bytes:
             return file.read(PIECE_BYTES)
     except FileNotFoundError:
         return b""
+
+
+def _await(path: Path, seconds: float) -> None:
+    """Until there is such a file. To look at all that a run's folder says costs twenty times as much."""
+    until = time.monotonic() + seconds
+    while not path.exists() and (left := until - time.monotonic()) > 0:
+        time.sleep(min(_END_LOOK_SECONDS, left))
 
 
 def _size(path: Path) -> int:

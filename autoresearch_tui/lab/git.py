@@ -139,7 +139,7 @@ class GitRepo:
 
     def valid_branch(self, name: str) -> bool:
         """Whether git accepts `name` as a branch's."""
-        return self._run(["check-ref-format", "--branch", name]).returncode == 0
+        return _run(self.root, ["check-ref-format", "--branch", name]).returncode == 0
 
     def refs(self, prefix: str) -> dict[str, str]:
         """Every ref under `prefix`, and its commit."""
@@ -464,38 +464,40 @@ class GitRepo:
         cwd: Path | None = None,
         as_user: bool = False,
     ) -> bytes:
-        done = self._run(args if as_user else (*_AS_IT_IS, *args), stdin, env, cwd)
-        if done.returncode != 0:
-            command = next(word for word in args if not word.startswith("-") and "=" not in word)
-            raise GitError(_complaint(done.stderr) or f"git {command} ended with {done.returncode}")
-        return done.stdout
+        return git(cwd or self.root, *(args if as_user else (*_AS_IT_IS, *args)), stdin=stdin, env=env)
 
-    def _run(
-        self,
-        args: Sequence[str],
-        stdin: bytes = b"",
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-    ) -> subprocess.CompletedProcess[bytes]:
-        # The user's GIT_DIR, GIT_INDEX_FILE and the like would point elsewhere.
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-        clean |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **(env or {})}
-        try:
-            return subprocess.run(
-                ["git", *SAFE, *args],
-                cwd=cwd or self.root,
-                input=stdin,
-                capture_output=True,
-                env=clean,
-                timeout=_TIMEOUT,
-                check=False,
-            )
-        except (FileNotFoundError, PermissionError):
-            if not (cwd or self.root).is_dir():
-                raise GitError(f"{cwd or self.root}: the folder is gone") from None
-            raise UserError("git: not found", "install it (Debian: apt install git)") from None
-        except subprocess.TimeoutExpired:
-            raise GitError(f"git {args[0]} did not end within {_TIMEOUT:.0f} s") from None
+
+def git(folder: Path, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
+    """What git says in a folder. Raises GitError; UserError where there is no git."""
+    done = _run(folder, args, stdin, env)
+    if done.returncode != 0:
+        command = next(word for word in args if not word.startswith("-") and "=" not in word)
+        raise GitError(_complaint(done.stderr) or f"git {command} ended with {done.returncode}")
+    return done.stdout
+
+
+def _run(
+    folder: Path, args: Sequence[str], stdin: bytes = b"", env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    # The user's GIT_DIR, GIT_INDEX_FILE and the like would point elsewhere.
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    clean |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **(env or {})}
+    try:
+        return subprocess.run(
+            ["git", *SAFE, *args],
+            cwd=folder,
+            input=stdin,
+            capture_output=True,
+            env=clean,
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except (FileNotFoundError, PermissionError):
+        if not folder.is_dir():
+            raise GitError(f"{folder}: the folder is gone") from None
+        raise UserError("git: not found", "install it (Debian: apt install git)") from None
+    except subprocess.TimeoutExpired:
+        raise GitError(f"git {args[0]} did not end within {_TIMEOUT:.0f} s") from None
 
 
 def _in_line_ends_of(data: bytes, committed: bytes) -> bytes:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import json
 import os
 import signal
@@ -53,6 +54,7 @@ def now_utc() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06d}Z"
 
 
+@functools.cache
 def boot_id() -> str:
     """Identifies this boot of the machine; empty if the system has no such name."""
     try:

@@ -45,7 +45,7 @@ SETTINGS = f"""
 locked = ["prepare.py", "judge.py"]
 [metric]
 referee = ["{sys.executable}", "-I", "judge.py"]
-{QUICK.replace("[run]", "[run]" + chr(10) + 'keep = ["model.pt"]')}
+{QUICK.replace("[run]", "[run]" + chr(10) + 'keep = ["model.pt"]' + chr(10) + "keep_frontiers = 7")}
 """
 
 
