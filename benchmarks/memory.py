@@ -102,7 +102,7 @@ def play(
             base = texts[frontier]
             brief = Brief(
                 number, frontier, "", base, {}, "val_bpb", Goal.MINIMIZE, 300, tuple(night.attempts),
-                files_at=texts.__getitem__, prior=prior, tried=tried,
+                files_at=texts.__getitem__, prior=prior, tried=tried.__contains__,
             )  # fmt: skip
             try:
                 made = search.propose(brief, lambda _: None, threading.Event())

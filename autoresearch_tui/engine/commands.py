@@ -126,7 +126,7 @@ class CommandHandler:
         after = applied(proposed, {path: _or_none(path, text, editable) for path, text in command.files.items()})
         problem = file_checks.check(before, after, editable, lambda: archive.paths(experiment.proposal.base))
         if problem is None:
-            problem = preflight.check(before, after, tried={}, python_path=session.python_path)
+            problem = preflight.check(before, after, python_path=session.python_path)
         if problem is not None:
             return ev.CommandRefused("revise", problem, experiment.number)
         change = change_between(before, after)

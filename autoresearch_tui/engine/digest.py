@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from autoresearch_tui.engine.proposing import lessons as memory
 from autoresearch_tui.engine.proposing.asking import Background, check_spend_limits
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab.git import GitError
@@ -133,7 +132,7 @@ class Digests:
 
     def _ask(self, author: Author, state: State, say: Callable[[str], None], cancelled: threading.Event) -> Page | None:
         told = self._session.archive.brief(state, len(state.experiments), state.frontier_commit)
-        return author.write(replace(told, lessons=memory.recall(self._session.files.lessons, state)), say, cancelled)
+        return author.write(replace(told, lessons=self._session.lessons.recall(state)), say, cancelled)
 
     def _offline_page(self, author: Author, state: State, cancelled: threading.Event) -> Page:
         try:

@@ -11,6 +11,7 @@ from autoresearch_tui.engine.hooks import LIMIT_SECONDS, Hooks
 from autoresearch_tui.engine.launching import Launcher
 from autoresearch_tui.engine.proposing.briefing import SourceCache, packages
 from autoresearch_tui.engine.proposing.commits import ProposalCommits
+from autoresearch_tui.engine.proposing.lessons import Lessons
 from autoresearch_tui.engine.researcher_log import Streams, Voices
 from autoresearch_tui.lab.git import NO_COMMIT, GitError, GitRepo
 from autoresearch_tui.lab.paths import Lab
@@ -57,6 +58,7 @@ class Session:
         self.commits = ProposalCommits(lab, self.repo, self.files, tag)
         self.launcher = Launcher(lab, self.repo)
         self.archive = SourceCache(lab, self.repo)
+        self.lessons = Lessons(self.files.lessons)
         self.streams = Streams(self.files)
         self.python_path = packages(lab)
         self.blocked = ""

@@ -86,7 +86,7 @@ class SharedResults:
         after = proposed(one, state, before, theirs, base)
         if after is None or file_checks.check(before, after, editable, partial(session.archive.paths, best.commit)):
             return None
-        if preflight.check(before, after, tried={}, python_path=session.python_path):
+        if preflight.check(before, after, python_path=session.python_path):
             return None
         changed = change_between(before, after)
         number, when = len(state.experiments), session.now()

@@ -99,8 +99,9 @@ class Brief:
     the answer given just before (empty if there was none); `files_at(commit)` gives the editable files of an attempt.
 
     `prior` are results from before the session, oldest first; others' have no numbers and are only as complete as their
-    table. `shared` are other labs', what is worth most first. `tried`: the
-    :attr:`~autoresearch_tui.python_source.setting.Setting.digest` of what of `prior` need not run again.
+    table. `shared` are other labs', what is worth most first. `tried(digest)`: whether an attempt of this
+    session, or one before it that need not run again, had the setting of this
+    :attr:`~autoresearch_tui.python_source.setting.Setting.digest`.
 
     `lessons` is what the experiments taught, as a journal that the human may have edited. `exploratory`: `files` are
     those of this earlier keep, not the frontier's; an exploratory branch is to start there. `continued`: the frontier
@@ -122,7 +123,7 @@ class Brief:
     metric: str
     goal: Goal
     budget_seconds: float
-    history: tuple[Attempt, ...]
+    history: Sequence[Attempt]
     notes: tuple[str, ...] = ()
     complaint: str = ""
     files_at: Callable[[str], Mapping[str, str]] = field(default=lambda _commit: {}, repr=False)
@@ -134,7 +135,7 @@ class Brief:
     combines: int | None = None
     continued: int | None = None
     front: Front | None = None
-    tried: frozenset[str] = frozenset()
+    tried: Callable[[str], bool] = lambda _digest: False
     editable: Editable = field(default_factory=Editable)
     evaluation: str = ""
     direction: str = ""

@@ -6,8 +6,10 @@ Every text in here comes from an agent or a log, so it is cleaned, kept on lines
 from __future__ import annotations
 
 import difflib
+import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import islice, takewhile
 
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.researchers.base import RAN, Attempt, RunFacts
@@ -173,18 +175,19 @@ def _prior_line(attempt: Attempt) -> str:
 
 def _wanted(attempts: Sequence[Attempt]) -> Iterator[tuple[int, str]]:
     """Entries in the order of their worth; a long one is followed by its short form, lest it does not fit."""
-    newest_first = list(enumerate(attempts))[::-1]
-    for index, attempt in newest_first[:NEWEST]:
-        yield index, _entry(attempt, 160, _LOG_LINES, hypothesis=True)
+    for index, attempt in islice(_newest_first(attempts), RECENT):
+        if len(attempts) - index <= NEWEST:
+            yield index, _entry(attempt, 160, _LOG_LINES, hypothesis=True)
         yield index, _entry(attempt, 100, 1)
-    for index, attempt in newest_first[NEWEST:RECENT]:
-        yield index, _entry(attempt, 100, 1)
-    older = newest_first[RECENT:]
-    for index, attempt in older:
+    for index, attempt in islice(_newest_first(attempts), RECENT, None):
         if attempt.outcome in (Outcome.KEEP, Outcome.VETOED):
             yield index, _entry(attempt, 64)
-    for index, attempt in older:
+    for index, attempt in islice(_newest_first(attempts), RECENT, None):
         yield index, _entry(attempt, 64)
+
+
+def _newest_first(attempts: Sequence[Attempt]) -> Iterator[tuple[int, Attempt]]:
+    return zip(range(len(attempts) - 1, -1, -1), reversed(attempts), strict=True)
 
 
 def _entry(attempt: Attempt, width: int, log_lines: int = 0, *, hypothesis: bool = False) -> str:
@@ -240,15 +243,12 @@ def _losses(run: RunFacts) -> str:
 
 def kept_changes(attempts: Sequence[Attempt], files_at: FilesAt, limit: int) -> str:
     """The newest kept changes as diffs, so that what worked can be built on; and what a human made of a proposal."""
-    changed = [(place, a) for place, a in enumerate(attempts) if a.base and a.commit != a.base]
-    shown = {place: a for place, a in changed if a.edited}
-    shown = dict(
-        [*shown.items()][-_DIFFS:] + [(place, a) for place, a in changed if a.outcome == Outcome.KEEP][-_DIFFS:]
-    )
-    kept = [shown[place] for place in sorted(shown)]
+    changed = ((place, a) for place, a in _newest_first(attempts) if a.edited and _changes(a))
+    kept = ((place, a) for place, a in _newest_first(attempts) if a.outcome == Outcome.KEEP and _changes(a))
+    shown = dict([*islice(changed, _DIFFS), *islice(kept, _DIFFS)])
     parts: list[str] = []
     room = limit
-    for attempt in reversed(kept):
+    for attempt in (shown[place] for place in sorted(shown, reverse=True)):
         text = diff(files_at(attempt.base), files_at(attempt.commit), _DIFF_CHARS)
         if not text:
             continue
@@ -259,6 +259,10 @@ def kept_changes(attempts: Sequence[Attempt], files_at: FilesAt, limit: int) -> 
         parts.insert(0, part)
         room -= len(part) + 1
     return "\n".join(parts)
+
+
+def _changes(attempt: Attempt) -> bool:
+    return bool(attempt.base) and attempt.commit != attempt.base
 
 
 def diff(old: Mapping[str, str], new: Mapping[str, str], limit: int) -> str:
@@ -276,21 +280,21 @@ def diff(old: Mapping[str, str], new: Mapping[str, str], limit: int) -> str:
 
 def on_plateau(attempts: Sequence[Attempt]) -> bool:
     """True if none of the last ten decided experiments was kept."""
-    decided = sum(a.outcome in RAN for a in attempts)
-    return decided > PLATEAU and since_keep(attempts) >= PLATEAU
+    decided = islice((a for a in reversed(attempts) if a.outcome in RAN), PLATEAU + 1)
+    return sum(1 for _ in decided) > PLATEAU and since_keep(attempts) >= PLATEAU
 
 
 def since_keep(attempts: Sequence[Attempt]) -> int:
     """Decided experiments since the last keep."""
-    outcomes = [a.outcome for a in reversed(attempts) if a.outcome in RAN]
-    return outcomes.index(Outcome.KEEP) if Outcome.KEEP in outcomes else len(outcomes)
+    decided = (a for a in reversed(attempts) if a.outcome in RAN)
+    return sum(1 for _ in takewhile(lambda a: a.outcome != Outcome.KEEP, decided))
 
 
 def near_misses(attempts: Sequence[Attempt], goal: Goal) -> str:
     """The discarded experiments that came closest, best first."""
-    scored = [(a.value, a) for a in attempts if a.outcome == Outcome.DISCARD and a.value is not None]
-    scored.sort(key=lambda pair: goal.sort_key(pair[0]))
-    return "\n".join(_entry(attempt, 100) for _, attempt in scored[:NEAR_MISSES])
+    scored = ((a.value, a) for a in attempts if a.outcome == Outcome.DISCARD and a.value is not None)
+    closest = heapq.nsmallest(NEAR_MISSES, scored, key=lambda pair: goal.sort_key(pair[0]))
+    return "\n".join(_entry(attempt, 100) for _, attempt in closest)
 
 
 def _score(value: float | None) -> str:

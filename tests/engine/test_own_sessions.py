@@ -122,7 +122,7 @@ def test_a_session_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_lessons_are_handed_on_the_human_s_words_first_and_once(tmp_path: Path) -> None:
     _, (old, new) = lab_with(tmp_path, ("old", [("keep", 0.99), ("discard", 1.2)]), ("new", []))
     path = old.files.lessons
-    lessons.keep(path, old.state)
+    lessons.Lessons(path).keep(old.state)
     text = path.read_text().replace("it did not hold here", "only at this width")
     path.write_text(text.replace("\n## #0", "\nNever touch the tokenizer.\n\n## #0"))
     handed = lessons.inherited(lessons.own(path, "old", old.state))
@@ -133,15 +133,16 @@ def test_lessons_are_handed_on_the_human_s_words_first_and_once(tmp_path: Path) 
     lessons.begin(new.files.lessons, handed)
     lessons.begin(new.files.lessons, "another")
     new.experiment("keep", 0.98)
-    lessons.keep(new.files.lessons, new.state)
-    told = lessons.recall(new.files.lessons, new.state)
+    lessons.Lessons(new.files.lessons).keep(new.state)
+    told = lessons.Lessons(new.files.lessons).recall(new.state)
     assert told.index("Never touch the tokenizer.") < told.index("## old #0 keep") < told.index("## #0 keep")
     # A third session gets the first one's from the first, and only what is new from the second.
     assert [text.partition(":")[0] for _, text in lessons.own(new.files.lessons, "new", new.state)] == [
         "## new #0 keep"
     ]
     # Where room is short, what was handed on goes before this session's keeps, and the human's words stay.
-    short = lessons.excerpt(new.files.lessons.read_text(), lessons.entries(new.state), 330)
+    with new.files.lessons.open("rb") as file:
+        short = lessons.excerpt(file, lessons.Lessons(new.files.lessons)._written(new.state), 330)
     assert "Never touch the tokenizer." in short
     assert "## old #0 keep" not in short
 
@@ -164,12 +165,14 @@ def test_fingerprints_outlive_the_engine_and_any_damage(tmp_path: Path, monkeypa
     monkeypatch.setattr("autoresearch_tui.engine.proposing.fingerprints.of", lambda *_: pytest.fail("worked out again"))
     again = Fingerprints(path, ["train.py"])
     again.add(code)
-    assert again.known() == {commit: of(*files) for commit, files in code.items()}
+    for commit, files in code.items():
+        assert [again.having(field, print_) for field, print_ in of(*files)._asdict().items()] == [{commit}] * 3
+    assert again.having("setting", of(*files).code) == again.having("code", "0" * 64) == frozenset()
     # A line that was cut costs itself alone; of other files nothing is known.
     path.write_text(path.read_text()[:-10])
-    assert Fingerprints(path, ["train.py"]).known().keys() == {f"{n:040x}" for n in range(2)}
-    assert Fingerprints(path, ["train.py", "more.py"]).known() == {}
-    assert Fingerprints(tmp_path / "nowhere" / "x", ["train.py"]).known() == {}
+    assert Fingerprints(path, ["train.py"]).unknown(code) == [f"{2:040x}"]
+    assert Fingerprints(path, ["train.py", "more.py"]).unknown(code) == [*code]
+    assert Fingerprints(tmp_path / "nowhere" / "x", ["train.py"]).unknown(code) == [*code]
 
 
 def test_a_machine_without_accelerators_is_its_processor(tmp_path: Path) -> None:

@@ -78,8 +78,8 @@ def test_a_clock_that_was_set_back_changes_no_row(tmp_path: Path) -> None:
     assert [e.description for e in state.table] == ["baseline", "second", "third"]
     assert [row.split("\t")[4] for row in render(state).splitlines()[1:]] == ["baseline", "second", "third"]
     known = lessons.entries(state)
-    before = lessons.update("", {number: known[number] for number in (0, 1)})
-    assert lessons.update(before, known).count("## #") == 3
+    before = lessons.update("", {number: known[number] for number in (0, 1)}, 2)
+    assert lessons.update(before, lessons.entries(state, lessons.noted(before)), 3).count("## #") == 3
 
 
 def test_a_clock_that_was_set_back_delays_no_retry() -> None:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine.proposing import briefing, lessons
+from autoresearch_tui.engine.proposing import lessons
+from autoresearch_tui.engine.proposing.attempts import Attempts
 from autoresearch_tui.engine.results_table import render
 from autoresearch_tui.report import chart as report_chart
 from autoresearch_tui.report import report
@@ -159,7 +160,7 @@ def test_a_session_whose_verdicts_were_on_fresh_draws() -> None:
     assert [text.partition(", ")[2] for text in said] == [
         "1.000000 better than #0.", "0.500000 worse than #1.", "1.000000 better than #1."
     ]  # fmt: skip
-    history = briefing._history(state)
+    history = Attempts(state)
     assert (history[0].base_there, history[3].base_there) == (None, best.value + 1.0)
     # The offline search learns from both on one draw, whatever the base has in the table.
     assert researcher._scores(history[3], {history[3].base: -9.0}) == (best.value + 1.0, best.value)

@@ -48,7 +48,12 @@ class Claims:
         others = [claim for place, claim in self._all() if place != stream]
         codes = {claim.code: claim.attempt.number for claim in others}
         settings = {claim.setting: claim.attempt for claim in others}
-        return replace(tried, codes={**codes, **tried.codes}, settings={**settings, **tried.settings})
+
+        def code(print_: str) -> int | str | None:
+            found = tried.code(print_)
+            return codes.get(print_) if found is None else found
+
+        return replace(tried, code=code, setting=lambda digest: tried.setting(digest) or settings.get(digest))
 
     def _all(self) -> list[tuple[int, Claim]]:
         return sorted(self._claims.copy().items())

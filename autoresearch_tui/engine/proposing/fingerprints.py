@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,32 +33,50 @@ class Code(NamedTuple):
     change: str
 
 
+_WIDTH = 32  # bytes of a commit, filled up, and of each print
+_ROW = _WIDTH * (1 + len(Code._fields))
+
+
 class Fingerprints:
-    """Used from the engine's thread and the proposers'."""
+    """Used from the engine's thread and the proposers'. Of tens of thousands of attempts each takes two hundred bytes
+    of memory."""
 
     def __init__(self, path: Path, editable: Sequence[str]) -> None:
         self._path = path
         names = hashlib.sha256("\0".join(editable).encode("utf-8", "surrogatepass")).hexdigest()[:12]
         self._head = f"# {_METHOD} {names}"
-        self._known: dict[str, Code] | None = None
-        self._reading = threading.Lock()
+        self._known: set[bytes] | None = None  # commits
+        self._rows = bytearray()
+        self._lock = threading.Lock()
 
-    def known(self) -> dict[str, Code]:
-        """Those of all commits so far."""
-        with self._reading:
-            if self._known is None:
-                self._known = self._read()
-            return self._known
+    def unknown(self, commits: Iterable[str]) -> list[str]:
+        """Those of the commits that nothing is known of."""
+        with self._lock:
+            known = self._read()
+            return [commit for commit in commits if bytes.fromhex(commit) not in known]
+
+    def having(self, field: str, print_: str) -> frozenset[str]:
+        """The commits with this print in a field of their :class:`Code`."""
+        start = _WIDTH * (1 + Code._fields.index(field))
+        digest, found, at = bytes.fromhex(print_), set(), -1
+        with self._lock:
+            size = len(next(iter(self._read()), b""))  # hashes of one repository are all as long
+            while (at := self._rows.find(digest, at + 1)) >= 0:
+                if at % _ROW == start:
+                    found.add(self._rows[at - start : at - start + size].hex())
+        return frozenset(found)
 
     def add(self, commits: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]]) -> None:
         """Work out and keep those of the editable files at these commits, given with those at their bases."""
-        known = self.known()
-        if not commits:
-            return
-        added = {commit: of(files, base) for commit, (files, base) in commits.items() if commit not in known}
-        known |= added
+        new = self.unknown(commits)
+        added = {commit: of(*commits[commit]) for commit in new}
+        with self._lock:
+            for commit, prints in added.items():
+                self._hold(commit, *prints)
         # Begins with a line's end: a line that a full disk has cut takes no other with it.
         lines = "".join(f"\n{' '.join((commit, *prints))}" for commit, prints in added.items())
+        if not lines:
+            return
         with contextlib.suppress(OSError):
             file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
             try:
@@ -66,15 +84,25 @@ class Fingerprints:
             finally:
                 os.close(file)
 
-    def _read(self) -> dict[str, Code]:
-        with contextlib.suppress(OSError):
-            text = self._path.read_text("ascii", "replace")
-            if text.partition("\n")[0] == self._head:
-                found = (_LINE.fullmatch(line) for line in text.splitlines())
-                return {line[1]: Code(line[2], line[3], line[4]) for line in found if line}
-        with contextlib.suppress(OSError):
-            write(self._path, self._head)
-        return {}
+    def _hold(self, commit: str, *prints: str) -> None:
+        known, name = self._read(), bytes.fromhex(commit)
+        if name not in known:
+            known.add(name)
+            self._rows += b"".join((name.ljust(_WIDTH, b"\0"), *map(bytes.fromhex, prints)))
+
+    def _read(self) -> set[bytes]:
+        """Those of all commits so far."""
+        if self._known is None:
+            self._known = set()
+            with contextlib.suppress(OSError), self._path.open("r", encoding="ascii", errors="replace") as file:
+                if file.readline().rstrip("\n") == self._head:
+                    for line in file:
+                        if found := _LINE.fullmatch(line.rstrip("\n")):
+                            self._hold(*found.groups())
+                    return self._known
+            with contextlib.suppress(OSError):
+                write(self._path, self._head)
+        return self._known
 
 
 def of(files: Mapping[str, str], base: Mapping[str, str]) -> Code:

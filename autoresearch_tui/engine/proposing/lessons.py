@@ -1,8 +1,8 @@
 """What each experiment taught: `lessons.md`, written by the loop, read by the researcher, edited by the human.
 
-Text in, text out, but for the functions that take a path. Each experiment gets one entry, once. What the human changes
-in it stays, what the human deletes stays deleted, and what the human writes comes first when room is short. A new
-session's file begins with what the earlier ones taught.
+Each experiment gets one entry, once. What the human changes in it stays, what the human deletes stays deleted, and what
+the human writes comes first when room is short. A new session's file begins with what the earlier ones taught. The file
+of a long session has tens of thousands of entries, and is read one by one.
 """
 
 from __future__ import annotations
@@ -10,8 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+import zlib
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
+from typing import BinaryIO
 
 from autoresearch_tui.engine.gate import BASELINE
 from autoresearch_tui.lab.goal import Goal
@@ -38,71 +43,113 @@ _MARK = re.compile(r"^<!-- (\d+) verdicts? noted -->\n?", re.M)
 _ENTRY = re.compile(r"^## #(\d+) ", re.M)
 _BY_HUMAN = "in a human's words"
 _INHERITED = re.compile(rf"^## \S+(?: #\d+ |, {_BY_HUMAN}$)", re.M)
+_OF_ANOTHER = re.compile(r"## \S+ #\d+ ")
 _LAST_MARK = re.compile(rb"(?<=\n\n)<!-- (\d+) verdicts? noted -->\n$")
 _LAST_BYTES = 80
 _WIDTH = 200
+_RANKS = 3
 Part = tuple[int, str]
 """How soon a part of the file is left out if room is short, the human's words (0) last; and its text."""
 
 
 def entries(state: State, first: int = 0) -> dict[int, str]:
     """The entry of every experiment that has a verdict, in the order of the verdicts, from the `first` on."""
-    found = judged(state, first)
-    return {each.experiment.number: _entry(each.experiment, each.frontier, state.goal) for each in found}
+    return dict(_each(state, first))
 
 
-def update(text: str, known: Mapping[int, str]) -> str:
-    """The file with an entry for each verdict that it has not noted yet; the rest of it stays as it is."""
-    noted = [int(mark[1]) for mark in _MARK.finditer(text)]
+def _each(state: State, first: int) -> Iterator[tuple[int, str]]:
+    for each in judged(state, first):
+        yield each.experiment.number, _entry(each.experiment, each.frontier, state.goal)
+
+
+def update(text: str, new: Mapping[int, str], count: int) -> str:
+    """The file with the `new` entries that it has not yet, and the mark that `count` verdicts are noted; the rest of it
+    stays as it is."""
     present = {int(found[1]) for found in _ENTRY.finditer(text)}
-    missing = [number for number in list(known)[max(noted, default=0) :] if number not in present]
-    mark = _mark(len(known))
+    missing = [number for number in new if number not in present]
+    mark = _mark(count)
     if not missing and mark in text:
         return text
     body = _MARK.sub("", text) if text.strip() else _HEADER
     body = body if body.endswith("\n") else f"{body}\n"
-    return body.rstrip("\n") + "\n" + "".join(f"\n{known[number]}" for number in missing) + f"\n{mark}"
+    return body.rstrip("\n") + "\n" + "".join(f"\n{new[number]}" for number in missing) + f"\n{mark}"
+
+
+def noted(text: str) -> int:
+    """How many verdicts a file says that it has noted."""
+    return max((int(mark[1]) for mark in _MARK.finditer(text)), default=0)
 
 
 def _mark(count: int) -> str:
     return f"<!-- {count} verdict{'s' * (count != 1)} noted -->\n"
 
 
-def excerpt(text: str, known: Mapping[int, str], limit: int = LIMIT) -> str:
-    """What of the file goes into a request: the human's words first, then keeps, then the newest, in file order."""
-    parts = _parts(text)
-    kept = [parts[index] for index in _chosen([(_rank(part, known), part) for part in parts], limit)]
-    left_out = len(parts) - len(kept)
-    note = [f"({left_out} of {len(parts)} entries are left out)"] if left_out else []
+class Lessons:
+    """The file of one session. Used from the engine's thread and the proposers'."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # Of each entry as the loop writes it, by the experiment's number; 0: it has none.
+        self._sums, self._summed = array("I"), 0
+        self._lock = threading.Lock()
+
+    def keep(self, state: State) -> None:
+        """Bring the file up to date. Raises OSError."""
+        if _appended(self._path, state):
+            return
+        try:
+            text = self._path.read_bytes().decode("utf-8")
+        except FileNotFoundError:
+            text = ""
+        except UnicodeDecodeError:
+            return  # it could not be written back as the human has it
+        new = update(text, entries(state, noted(text)), state.rows) if state.rows else text
+        if new != text:
+            write(self._path, new)
+
+    def recall(self, state: State) -> str:
+        """What the researcher gets of it; empty if it cannot be read."""
+        try:
+            with self._path.open("rb") as file:
+                return excerpt(file, self._written(state))
+        except OSError:
+            return ""
+
+    def _written(self, state: State) -> Sequence[int]:
+        with self._lock:
+            for number, entry in _each(state, self._summed):
+                self._sums.extend([0] * (number + 1 - len(self._sums)))
+                self._sums[number] = _sum(entry)
+            self._summed = max(self._summed, state.rows)
+            return self._sums
+
+
+def excerpt(file: BinaryIO, written: Sequence[int], limit: int = LIMIT) -> str:
+    """What of a file goes into a request: the human's words first, then keeps, then the newest, in file order.
+
+    `written` has the CRC-32 of each entry as the loop has written it.
+    """
+    ranks, lengths, places = bytearray(), array("I"), array("Q")
+    for place, part in _parts(file):
+        ranks.append(_rank(part, written))
+        lengths.append(len(part))
+        places.append(place)
+    kept = [_part_at(file, places[index]) for index in _chosen(ranks, lengths, limit)]
+    left_out = len(ranks) - len(kept)
+    note = [f"({left_out} of {len(ranks)} entries are left out)"] if left_out else []
     return "\n".join((*note, *kept))
 
 
-def _chosen(parts: Sequence[Part], limit: int) -> list[int]:
+def _chosen(ranks: Sequence[int], lengths: Sequence[int], limit: int) -> list[int]:
     """Which parts have room, in file order."""
     chosen: list[int] = []
     room = limit
-    for index in sorted(range(len(parts)), key=lambda i: (parts[i][0], -i)):
-        text = parts[index][1]
-        if len(text) + 1 <= room:
-            chosen.append(index)
-            room -= len(text) + 1
+    for rank in range(_RANKS):
+        for index in range(len(ranks) - 1, -1, -1):
+            if ranks[index] == rank and lengths[index] + 1 <= room:
+                chosen.append(index)
+                room -= lengths[index] + 1
     return sorted(chosen)
-
-
-def keep(path: Path, state: State) -> None:
-    """Bring the file up to date. Raises OSError."""
-    if _appended(path, state):
-        return
-    known = entries(state)
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        text = ""
-    except UnicodeDecodeError:
-        return  # it could not be written back as the human has it
-    new = update(text, known) if known else text
-    if new != text:
-        write(path, new)
 
 
 def _appended(path: Path, state: State) -> bool:
@@ -120,14 +167,6 @@ def _appended(path: Path, state: State) -> bool:
     return False
 
 
-def recall(path: Path, state: State) -> str:
-    """What the researcher gets of it; empty if it cannot be read."""
-    try:
-        return excerpt(path.read_bytes().decode("utf-8", "replace"), entries(state))
-    except OSError:
-        return ""
-
-
 def begin(path: Path, inherited: str) -> None:
     """A new session's file, with what earlier ones taught; one that is there stays. Raises OSError."""
     if inherited and not path.exists():
@@ -136,18 +175,26 @@ def begin(path: Path, inherited: str) -> None:
 
 def own(path: Path, tag: str, state: State) -> list[Part]:
     """What a session's file has beyond what it inherited, named as later sessions' files name it."""
+    written = Lessons(path)._written(state)
     try:
-        text = path.read_bytes().decode("utf-8", "replace")
+        with path.open("rb") as file:
+            found = ((_rank(part, written), part) for _, part in _parts(file) if not _INHERITED.match(part))
+            return [
+                (rank, f"## {tag} {part.removeprefix('## ')}\n" if rank else _in_words(tag, part.removeprefix("## ")))
+                for rank, part in found
+            ]
     except OSError:
         return []
-    known = entries(state)
-    parts = [(_rank(part, known), part.removeprefix("## ")) for part in _parts(text) if not _INHERITED.match(part)]
-    return [(rank, f"## {tag} {part}\n" if rank else f"## {tag}, {_BY_HUMAN}\n{part}\n") for rank, part in parts]
+
+
+def _in_words(tag: str, part: str) -> str:
+    return f"## {tag}, {_BY_HUMAN}\n{part}\n"
 
 
 def inherited(parts: Sequence[Part]) -> str:
     """What a new session's file begins with: of the earlier sessions' own parts, oldest first, those with room."""
-    return "\n".join(parts[index][1] for index in _chosen(parts, INHERITED))
+    ranks, texts = [rank for rank, _ in parts], [text for _, text in parts]
+    return "\n".join(texts[index] for index in _chosen(ranks, [*map(len, texts)], INHERITED))
 
 
 def _entry(experiment: Experiment, frontier: Experiment | None, goal: Goal) -> str:
@@ -203,19 +250,41 @@ def _lesson(experiment: Experiment, frontier: Experiment | None, goal: Goal) -> 
             return f"Lesson: the score was refused ({describe(experiment.reason, _WIDTH)}): {idea}"
 
 
-def _parts(text: str) -> list[str]:
-    """The human's opening words, and the entries."""
-    body = _MARK.sub("", text).replace(_HEADER, "")
-    starts = [found.start() for found in re.finditer(r"^## ", body, re.M)]
-    cuts: Iterable[tuple[int, int]] = zip([0, *starts], [*starts, len(body)], strict=True)
-    return [part for start, end in cuts if (part := body[start:end].strip())]
+def _parts(file: BinaryIO) -> Iterator[tuple[int, str]]:
+    """The human's opening words, and the entries, each with its first byte."""
+    file.seek(0)
+    start = place = 0
+    lines: list[bytes] = []
+    for line in file:
+        if line.startswith(b"## ") and lines:
+            if part := _plain(lines):
+                yield start, part
+            start, lines = place, []
+        lines.append(line)
+        place += len(line)
+    if part := _plain(lines):
+        yield start, part
 
 
-def _rank(part: str, known: Mapping[int, str]) -> int:
-    if re.match(r"## \S+ #\d+ ", part):
+def _part_at(file: BinaryIO, place: int) -> str:
+    file.seek(place)
+    return _plain([file.readline(), *takewhile(lambda line: not line.startswith(b"## "), file)])
+
+
+def _plain(lines: Sequence[bytes]) -> str:
+    text = b"".join(lines).decode("utf-8", "replace")
+    return _MARK.sub("", text).replace(_HEADER, "").strip()
+
+
+def _rank(part: str, written: Sequence[int]) -> int:
+    if _OF_ANOTHER.match(part):
         return 2  # inherited
     found = _ENTRY.match(part)
-    written = known.get(int(found[1]), "").strip() if found else ""
-    if part != written:
+    number = int(found[1]) if found else len(written)
+    if number >= len(written) or _sum(part) != written[number]:
         return 0
     return 1 if part.partition(":")[0].endswith(" keep") else 2
+
+
+def _sum(entry: str) -> int:
+    return zlib.crc32(entry.strip().encode("utf-8", "surrogatepass"))

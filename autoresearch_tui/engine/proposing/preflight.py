@@ -8,7 +8,7 @@ import importlib.util
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -19,12 +19,12 @@ def check(
     before: Mapping[str, str],
     after: Mapping[str, str],
     *,
-    tried: Mapping[str, int | str],
+    tried: Callable[[str], int | str | None] = lambda _print: None,
     python_path: Sequence[Path] = (),
 ) -> str | None:
     """What is wrong with the change from `before` to `after`, in one line that says how to fix it; None if nothing.
 
-    `tried` has the :func:`fingerprint` of every earlier attempt and its number; imports are looked up in this
+    `tried` gives the earlier attempt with a :func:`fingerprint`, if there is one; imports are looked up in this
     interpreter and in `python_path`, which should name the lab's own folders and then its packages.
     """
     changed = sorted(path for path in after if after[path] != before.get(path))
@@ -47,8 +47,8 @@ def check(
     print_ = fingerprint(after)
     if print_ == fingerprint(before):
         return f"{', '.join(changed + removed)}: only comments, docstrings or layout change; the code stays the same"
-    if print_ in tried:
-        return f"the same code as experiment {tried[print_]}; propose something that has not been tried"
+    if (same := tried(print_)) is not None:
+        return f"the same code as experiment {same}; propose something that has not been tried"
     return None
 
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from autoresearch_tui.engine import history
 from autoresearch_tui.engine.gate import BASELINE, REPEAT, flag_text
 from autoresearch_tui.engine.proposing import base_choice, directions, fronts, pace
-from autoresearch_tui.engine.proposing import lessons as memory
 from autoresearch_tui.engine.proposing.asking import check_spend_limits, retry_seconds, room_beside
+from autoresearch_tui.engine.proposing.attempts import Attempts
 from autoresearch_tui.engine.proposing.base_choice import Start
 from autoresearch_tui.engine.proposing.briefing import program_version
 from autoresearch_tui.engine.proposing.smoke_test import SmokeTest
@@ -152,7 +152,7 @@ class ProposalQueue:
         session.append(asked)
 
         def brief() -> Brief:
-            lessons = memory.recall(session.files.lessons, state)
+            lessons = session.lessons.recall(state)
             refused = state.failed.refused if state.failed is not None else ""
             told = archive.brief(state, asked.number, start.base, start.front)
             told = replace(told, lessons=lessons, fixes=asked.fixes, complaint=refused)
@@ -173,8 +173,7 @@ class ProposalQueue:
                 smoke_test=SmokeTest(session.launcher, session.files.folder / _smoke_test(asked.stream)),
                 tree=lambda: archive.paths(start.base),
                 stream=asked.stream,
-                since=lambda number: archive.since(session.state, number),
-                known_before=lambda: archive.known_before(state),
+                since=lambda number: Attempts(session.state)[number:],
             )
         )
         return True
@@ -228,7 +227,7 @@ class ProposalQueue:
         if verdicts != self._noted and self._session.files.folder.is_dir():
             # A journal for reading: that it cannot be written must not stop the loop.
             with contextlib.suppress(OSError):
-                memory.keep(self._session.files.lessons, self._session.state)
+                self._session.lessons.keep(self._session.state)
             self._noted = verdicts
 
     def _use(self, answer: ProposalResult) -> None:

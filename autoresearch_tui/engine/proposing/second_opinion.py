@@ -121,14 +121,13 @@ class SecondOpinions:
     def _case(self, state: State, experiment: Experiment) -> tuple[Brief, Proposal]:
         """What the researcher was told, and the change as it would run."""
         made, archive = experiment.proposal, self._session.archive
-        told = archive.brief(state, made.number, made.base, made.front)
-        history = tuple(attempt for attempt in told.history if attempt.number != made.number)
+        told = archive.brief(state, made.number, made.base, made.front, but=made.number)
         before, after = archive.files(made.base), archive.files(made.commit)
         files = change_between(before, after)
         proposal = Proposal(made.description, "" if experiment.edited else made.hypothesis, files)
         start = next((e.number for e in state.experiments if e.commit == made.base), None)
         exploratory = start if made.exploratory else None
-        told = replace(told, history=history, fixes=made.fixes, combines=made.combines, exploratory=exploratory)
+        told = replace(told, fixes=made.fixes, combines=made.combines, exploratory=exploratory)
         return told, proposal
 
     def _use(self, result: CriticResult) -> None:

@@ -50,7 +50,7 @@ class ProposalRequest:
     """One request; what is called is called in the proposer's thread, for it reads the repository.
 
     `tried` and `since` are as of the moment that they are called, as others may land while one is thought out;
-    `since(n)`: every attempt from experiment n on. `known_before`: the brief's `tried`.
+    `since(n)`: every attempt from experiment n on.
 
     `before` are the editable files at `base`; the brief's may differ from them (a crash to fix).
     `tree`: every path at `base`, among which new files must find their place.
@@ -68,7 +68,6 @@ class ProposalRequest:
     tree: Callable[[], Collection[str]] = tuple
     stream: int = 0
     since: Callable[[int], Sequence[Attempt]] = lambda _number: ()
-    known_before: Callable[[], frozenset[str]] = frozenset
 
 
 class Proposer:
@@ -132,7 +131,7 @@ class _Conversation:
     def hold(self, cancelled: threading.Event) -> ProposalResult:
         """Ask, check, and ask again."""
         question = self.question
-        brief = replace(question.brief(), tried=question.known_before())
+        brief = question.brief()
         usage = Usage()
         warned: set[str] = set()
         self._say(f"\n── experiment {question.number} ──\n")
@@ -171,9 +170,8 @@ class _Conversation:
             problem = _check(question, brief, proposal, tried)
             if problem is not None:
                 return problem, None
-            landed = question.since(len(brief.history))
-            brief = replace(brief, history=(*brief.history, *landed, *self.claims.others(question.stream)))
-            repeats, why = _repeats(question, brief, made, tried)
+            newer = (*question.since(len(brief.history)), *self.claims.others(question.stream))
+            repeats, why = _repeats(question, brief, newer, made, tried)
             if repeats is not None and warned is not None and repeats.name not in warned:
                 warned.add(repeats.name)
                 return duplicates.message(repeats, why), None
@@ -212,7 +210,7 @@ def _check(question: ProposalRequest, brief: Brief, proposal: Proposal, tried: T
     problem = file_checks.check(question.before, after, brief.editable, question.tree)
     if problem is not None:
         return problem
-    return preflight.check(question.before, after, tried=tried.codes, python_path=question.python_path)
+    return preflight.check(question.before, after, tried=tried.code, python_path=question.python_path)
 
 
 def _on_base(question: ProposalRequest, brief: Brief, proposal: Proposal) -> Proposal:
@@ -220,21 +218,24 @@ def _on_base(question: ProposalRequest, brief: Brief, proposal: Proposal) -> Pro
     return replace(proposal, files=change_between(question.before, applied(brief.files, proposal.files)))
 
 
-def _repeats(question: ProposalRequest, brief: Brief, made: Proposal, tried: Tried) -> tuple[Attempt | None, str]:
-    """An earlier experiment that this is nearly the same as, and in what."""
+def _repeats(
+    question: ProposalRequest, brief: Brief, newer: Sequence[Attempt], made: Proposal, tried: Tried
+) -> tuple[Attempt | None, str]:
+    """An earlier experiment that this is nearly the same as, and in what; `newer`: those that the brief has not yet."""
     after = applied(question.before, made.files)
-    same = tried.settings.get(setting.read(after).digest)
+    same = tried.setting(setting.read(after).digest)
     if same is not None:
         return same, "the same values, only written in another way, as"
     if not question.by_words:
         return None, ""
-    changed = tried.changes.get(preflight.change_print(question.before, after))
+    changed = tried.change(preflight.change_print(question.before, after))
     if changed is not None:
         return changed, "the same change, of other code, as"
     skip = {brief.fixes} if brief.fixes is not None else set()
     ours = [attempt for attempt in brief.prior if attempt.session and attempt.outcome not in (NEVER_RUN, REPEAT)]
-    near = duplicates.nearest(made.description, brief.history, skip) or duplicates.nearest(made.description, ours)
-    return near, "nearly the same idea as"
+    near = (duplicates.nearest(made.description, known, skip) for known in (newer, brief.history))
+    found = next(filter(None, near), None) or duplicates.nearest(made.description, ours)
+    return found, "nearly the same idea as"
 
 
 def _failed(

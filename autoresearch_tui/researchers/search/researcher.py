@@ -11,6 +11,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.python_source.constants import Knob, Value
@@ -43,7 +44,8 @@ _FEW = 3  # knobs
 _MOST_KNOBS = 1000  # what is believed of them is a matrix
 _WANDERINGS = 200
 _EARLIER = 40  # attempts whose lines may come back
-_BEFORE = 200  # attempts of earlier sessions that the search learns from
+_LATELY = 1000  # attempts that the search learns from
+_BEFORE = 200  # and those of earlier sessions
 _TELLING = RAN | {Outcome.VETOED}
 
 
@@ -77,6 +79,12 @@ class Search:
         proposal = Proposal(*words, files)
         say(f"{part(TEXT, proposal.description)}: {proposal.hypothesis}\n")
         return proposal
+
+    def forget(self, attempts: Sequence[Attempt], brief: Brief) -> None:
+        """What was read of other attempts than these and the brief's prior ones is not needed any more."""
+        needed = {brief.base, *(commit for a in chain(attempts, brief.prior) for commit in (a.commit, a.base))}
+        self._settings = {commit: known for commit, known in self._settings.items() if commit in needed}
+        self._shapes = {commit: known for commit, known in self._shapes.items() if commit in needed}
 
     def setting(self, brief: Brief, commit: str) -> Setting | None:
         """The editable files at a commit as values; None if they are lost."""
@@ -112,8 +120,11 @@ class _Plan:
         self._brief = brief
         self._rng = random.Random(f"{seed}/{brief.number}/{len(brief.history)}/{salt}")
         self._here = read_setting(brief.files)
-        settings = {a.number: search.setting(brief, a.commit) for a in brief.history}
-        never_run = {a.number for a in brief.history if a.outcome == Outcome.WITHDRAWN}
+        lately = brief.history[-_LATELY:]
+        scores = {a.commit: a.value for a in brief.history if a.value is not None and a.outcome in SCORED}
+        search.forget(lately, brief)
+        settings = {a.number: search.setting(brief, a.commit) for a in lately}
+        never_run = {a.number for a in lately if a.outcome == Outcome.WITHDRAWN}
         self._tried = {
             self._here.digest,
             *refused,
@@ -126,10 +137,10 @@ class _Plan:
         found = list(itertools.islice(everything, _MOST_KNOBS))
         self._groups = moves.usable(found, texts)
         self.kinds = kinds(found, self._choices)
-        self._front = {a.number for a in brief.history if brief.front is None or a.front == brief.front.number}
-        self.trials = list(_trials(brief, settings, search))
+        self._front = {a.number for a in lately if brief.front is None or a.front == brief.front.number}
+        self.trials = list(_trials(brief, lately, scores, settings, search))
         self._known = [*_trials_before(brief, search), *self.trials]
-        self.shapings = list(_shapings(brief, settings, search))
+        self.shapings = list(_shapings(brief, lately, scores, settings, search))
         self._edits = list(search.shapes(brief, brief.base).values()) if brief.files else []
         self._edits += _line_edits(brief)
         self._dead = breadth.dead(self._known)
@@ -146,7 +157,7 @@ class _Plan:
                 return None
             files = {idea.path: idea.text} if isinstance(idea, Edit) else None
             identity = self._identity(idea) if not isinstance(idea, Edit) else self._read(files or {})
-            if identity in self._tried or identity in self._brief.tried:
+            if identity in self._tried or self._brief.tried(identity):
                 continue
             if not isinstance(idea, Edit):
                 files = _edited(self._brief.files, idea)
@@ -292,7 +303,7 @@ class _Plan:
         for knob in self._groups[0]:
             if knob.name not in partners:
                 continue
-            for step in itertools.chain(*(moves.steps(knob, level) for level in range(3))):
+            for step in chain(*(moves.steps(knob, level) for level in range(3))):
                 both = (*move, step)
                 if self._bounds.allows(both) and self._rules.kept(_named_values(both)):
                     return both
@@ -303,10 +314,15 @@ class _Plan:
         return Setting(self._here.skeleton, {**self._here.values, **changed}).digest
 
 
-def _trials(brief: Brief, settings: Mapping[int, Setting | None], search: Search) -> Iterator[PastTrial]:
+def _trials(
+    brief: Brief,
+    attempts: Sequence[Attempt],
+    scores: Mapping[str, float],
+    settings: Mapping[int, Setting | None],
+    search: Search,
+) -> Iterator[PastTrial]:
     """The attempts that only turned knobs, with what they gained over the code they started from."""
-    scores = {a.commit: a.value for a in brief.history if a.value is not None and a.outcome in SCORED}
-    for attempt in brief.history:
+    for attempt in attempts:
         after, before = settings[attempt.number], search.setting(brief, attempt.base)
         if after is None or before is None or after.skeleton != before.skeleton:
             continue
@@ -332,10 +348,15 @@ def _trials_before(brief: Brief, search: Search) -> list[PastTrial]:
     return found
 
 
-def _shapings(brief: Brief, settings: Mapping[int, Setting | None], search: Search) -> Iterator[Shaping]:
+def _shapings(
+    brief: Brief,
+    attempts: Sequence[Attempt],
+    scores: Mapping[str, float],
+    settings: Mapping[int, Setting | None],
+    search: Search,
+) -> Iterator[Shaping]:
     """The attempts that were one structural edit of the code they started from, from any author."""
-    scores = {a.commit: a.value for a in brief.history if a.value is not None and a.outcome in SCORED}
-    for attempt in brief.history:
+    for attempt in attempts:
         after, before = settings[attempt.number], search.setting(brief, attempt.base)
         if after is None or before is None or after.skeleton == before.skeleton:
             continue

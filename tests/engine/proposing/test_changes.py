@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui.engine.proposing.briefing import SourceCache, Tried
-from autoresearch_tui.engine.proposing.preflight import change_print
+from autoresearch_tui.engine.proposing.preflight import change_print, fingerprint
 from autoresearch_tui.engine.proposing.worker import ProposalRequest, ProposalResult, Proposer
 from autoresearch_tui.engine.researcher_log import Streams
 from autoresearch_tui.lab.git import GitRepo
@@ -72,14 +72,15 @@ def test_what_an_earlier_session_changed_is_known_on_any_base(tmp_path: Path) ->
     tried = archive.tried(state)
     wider = TRAIN.replace("WIDTH = 8", "WIDTH = 12")
     print_ = change_print({"train.py": wider}, {"train.py": wider.replace("RATE = 0.5", "RATE = 9")})
-    assert {key: (one.name, one.reason) for key, one in tried.changes.items()} == {
-        print_: ("experiment 1 of session t", "boom")
-    }
+    same = tried.change(print_)
+    assert same is not None and (same.name, same.reason) == ("experiment 1 of session t", "boom")
     # What never ran may be proposed, and the start is no change at all.
-    assert len(tried.codes) == len(archive.known_before(state)) == 2
+    codes = [fingerprint({"train.py": archive.files(commit)["train.py"]}) for commit in (head, crashed, waits)]
+    assert [tried.code(code) for code in codes] == ["0 of session t", "1 of session t", None]
+    assert tried.change(change_print(archive.files(head), archive.files(head))) is None
     # The next engine reads no git for it.
     (lab.root / ".git" / "objects").rename(tmp_path / "objects")
-    assert SourceCache(lab, repo)._fingerprints.known().keys() == {head, crashed}
+    assert SourceCache(lab, repo)._fingerprints.unknown([head, crashed, waits]) == [waits]
 
 
 def test_the_researcher_is_told_once_and_may_insist(tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_the_researcher_is_told_once_and_may_insist(tmp_path: Path) -> None:
     files = {"train.py": wider}
     brief = Brief(5, "c9", "Go.", files, {}, "val_bpb", Goal.MINIMIZE, 300, ())
     Proposer(Insists(), None, Streams(SessionFiles(tmp_path)), found.put).ask(
-        ProposalRequest(5, "c9", files, lambda: brief, lambda: Tried({}, {}, changes={change: crashed}), ())
+        ProposalRequest(5, "c9", files, lambda: brief, lambda: Tried(change={change: crashed}.get), ())
     )
     made = found.get(timeout=60)
     assert made.duplicate_of == crashed

@@ -14,7 +14,7 @@ TREE = (*BEFORE, "judge.py", "README.md", "plans/fixed.py", "plans/one")
 
 def said(change: Change) -> str:
     after = applied(BEFORE, change)
-    return file_checks.check(BEFORE, after, EDITABLE, lambda: TREE) or preflight.check(BEFORE, after, tried={}) or ""
+    return file_checks.check(BEFORE, after, EDITABLE, lambda: TREE) or preflight.check(BEFORE, after) or ""
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_what_is_honest_passes(good: Change) -> None:
 def test_a_module_that_another_file_needs_stays() -> None:
     before = {"plans/a.py": "import b\n", "plans/b.py": "x = 1\n"}
     wanted = "plans/a.py:1: imports `b`, and plans/b.py is removed; keep that file"
-    assert preflight.check(before, {"plans/a.py": "import b\n"}, tried={}) == wanted
-    assert preflight.check(before, {"plans/b.py": "x = 2\n"}, tried={}) is None
+    assert preflight.check(before, {"plans/a.py": "import b\n"}) == wanted
+    assert preflight.check(before, {"plans/b.py": "x = 2\n"}) is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.researchers import prompt
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.sequence import Experiments
+from autoresearch_tui.session.state import State
 from tests.conftest import TRAIN
 from tests.engine.making import experiment, state
 from tests.engine.test_loop import Script, running, turn
@@ -29,8 +31,16 @@ FIRST = state(
 MORE = state(*FIRST.experiments[:4], experiment(4, "invalid", reason="prepare.py was changed"))
 
 
+def updated(text: str, now: State) -> str:
+    return lessons.update(text, lessons.entries(now, lessons.noted(text)), now.rows)
+
+
+def excerpt(text: str, now: State, limit: int = lessons.LIMIT) -> str:
+    return lessons.excerpt(io.BytesIO(text.encode()), lessons.Lessons(Path())._written(now), limit)
+
+
 def test_an_entry_says_what_was_tried_what_came_of_it_and_what_it_taught() -> None:
-    text = lessons.update("", lessons.entries(FIRST))
+    text = updated("", FIRST)
     assert text.startswith("# What the experiments taught\n")
     assert (
         "\n## #1 keep: LR 0.04 → 0.06\n0.990000, 0.010000 better than #0.\nLesson: it held: It is too slow.\n" in text
@@ -46,31 +56,29 @@ def test_a_higher_score_may_be_the_better_one() -> None:
 
 
 def test_writing_twice_changes_nothing_and_a_new_verdict_adds_one_entry() -> None:
-    once = lessons.update("", lessons.entries(FIRST))
-    assert lessons.update(once, lessons.entries(FIRST)) == once
-    twice = lessons.update(once, lessons.entries(MORE))
+    once = updated("", FIRST)
+    assert updated(once, FIRST) == once
+    twice = updated(once, MORE)
     assert twice.count("## #") == 5
     assert twice.replace("5 verdicts noted", "4 verdicts noted").startswith(once.partition("<!--")[0])
 
 
 def test_what_the_human_wrote_changed_and_deleted_stays() -> None:
-    text = lessons.update("", lessons.entries(FIRST))
+    text = updated("", FIRST)
     text = text.replace("Lesson: it held: It is too slow.", "Lesson: only at depth 8!")
     start, end = text.index("## #2 "), text.index("## #3 ")
     text = "My own opening.\n\n" + text[:start] + text[end:] + "\nAnd a remark at the end.\n"
-    after = lessons.update(text, lessons.entries(MORE))
+    after = updated(text, MORE)
     assert after.startswith("My own opening.\n")
     assert "only at depth 8!" in after and "And a remark at the end." in after
     assert "## #2 " not in after
     assert after.count("## #4 invalid") == 1
-    assert lessons.update(after, lessons.entries(MORE)) == after
+    assert updated(after, MORE) == after
 
 
 def test_without_its_mark_only_missing_entries_come_back() -> None:
-    text = (
-        lessons.update("", lessons.entries(FIRST)).partition("<!--")[0].replace("## #1 keep: LR", "## #1 keep: my LR")
-    )
-    after = lessons.update(text, lessons.entries(FIRST))
+    text = updated("", FIRST).partition("<!--")[0].replace("## #1 keep: LR", "## #1 keep: my LR")
+    after = updated(text, FIRST)
     assert after.count("## #1 ") == 1 and "my LR" in after
 
 
@@ -78,10 +86,9 @@ def test_room_goes_to_the_human_first_then_to_keeps_then_to_the_newest() -> None
     many = state(
         experiment(0, "keep", 1.0), *(experiment(n, "keep" if n == 5 else "discard", 0.9) for n in range(1, 300))
     )
-    known = lessons.entries(many)
-    text = "Never touch the tokenizer.\n\n" + lessons.update("", known)
+    text = "Never touch the tokenizer.\n\n" + updated("", many)
     text = text.replace("because of 3\n", "because of 3, said the human\n")
-    said = lessons.excerpt(text, known, 1500)
+    said = excerpt(text, many, 1500)
     assert len(said) <= 1600
     assert "Never touch the tokenizer." in said and "said the human" in said
     assert "## #5 keep" in said and "## #299 discard" in said and "## #100 " not in said
@@ -92,18 +99,18 @@ def test_room_goes_to_the_human_first_then_to_keeps_then_to_the_newest() -> None
 def test_what_is_given_to_a_request_hardly_grows() -> None:
     def size(count: int) -> int:
         now = state(*(experiment(n, "discard" if n else "keep", 1.0, hypothesis="x" * 80) for n in range(count)))
-        return len(lessons.excerpt(lessons.update("", lessons.entries(now)), lessons.entries(now)))
+        return len(excerpt(updated("", now), now))
 
     assert size(500) <= 1.05 * size(50) <= 1.05 * lessons.LIMIT + 100
 
 
 def test_the_file_is_read_and_written_whole(tmp_path: Path) -> None:
     path = tmp_path / "t" / "lessons.md"
-    assert lessons.recall(path, FIRST) == ""
-    lessons.keep(path, state())
+    assert lessons.Lessons(path).recall(FIRST) == ""
+    lessons.Lessons(path).keep(state())
     assert not path.exists()
-    lessons.keep(path, FIRST)
-    assert "## #1 keep" in lessons.recall(path, FIRST)
+    lessons.Lessons(path).keep(FIRST)
+    assert "## #1 keep" in lessons.Lessons(path).recall(FIRST)
     assert [p.name for p in path.parent.iterdir()] == ["lessons.md"]
 
 
@@ -111,9 +118,9 @@ def test_the_file_is_read_and_written_whole(tmp_path: Path) -> None:
 def test_a_file_that_is_not_utf8_is_left_as_the_human_has_it(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "lessons.md"
     path.write_bytes(data)
-    lessons.keep(path, FIRST)
+    lessons.Lessons(path).keep(FIRST)
     assert path.read_bytes() == data
-    lessons.recall(path, FIRST)
+    lessons.Lessons(path).recall(FIRST)
 
 
 def test_a_sealed_score_reaches_no_request(lab_folder: Path) -> None:
@@ -134,10 +141,9 @@ def test_a_sealed_score_reaches_no_request(lab_folder: Path) -> None:
             replace(e, proposal=replace(e.proposal, commit=head, base=head)) for e in told.experiments
         ),
     )
-    lessons.keep(lab_folder / "lessons.md", told)
-    brief = replace(
-        SourceCache(lab, repo).brief(told, 3, head), lessons=lessons.recall(lab_folder / "lessons.md", told), fixes=2
-    )
+    taught = lessons.Lessons(lab_folder / "lessons.md")
+    taught.keep(told)
+    brief = replace(SourceCache(lab, repo).brief(told, 3, head), lessons=taught.recall(told), fixes=2)
     for answer in ("tool", "folder"):
         text = prompt.build(brief, answer).text  # type: ignore[arg-type]
         assert "try less" in text and "no luck" in text

@@ -1,0 +1,160 @@
+"""A session's experiments as a researcher may see them: made when they are looked at, and held by nobody.
+
+There may be tens of thousands, of which a request shows some dozens. What a request asks of all of them is in memory
+(:mod:`~autoresearch_tui.session.pages`); the rest is read for the few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, overload
+
+from autoresearch_tui.engine.gate import HUMAN
+from autoresearch_tui.researchers.base import Attempt, RunFacts
+from autoresearch_tui.session import draws
+from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.ends import SCORED, Outcome
+from autoresearch_tui.session.state import Experiment, Stage, State
+from autoresearch_tui.session.transfer import transfer
+from autoresearch_tui.util.numbers import finite
+
+
+class Attempts(Sequence[Attempt]):
+    """Every experiment of a state, oldest first."""
+
+    def __init__(self, state: State, but: int | None = None) -> None:
+        """`but`: all except this one."""
+        self._state = state
+        self._but = len(state.experiments) if but is None else but
+        self._scaled = {e.commit for e in state.experiments if e.scale}
+
+    def __len__(self) -> int:
+        count = len(self._state.experiments)
+        return count - (self._but < count)
+
+    @overload
+    def __getitem__(self, place: int) -> Attempt: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Attempt, ...]: ...
+    def __getitem__(self, place: int | slice) -> Attempt | tuple[Attempt, ...]:
+        if isinstance(place, slice):
+            return tuple(self[each] for each in range(*place.indices(len(self))))
+        place = range(len(self))[place]
+        return self._of(self._state.experiments[place + (place >= self._but)])
+
+    def __iter__(self) -> Iterator[Attempt]:
+        return (self._of(each) for each in self._state.experiments if each.number != self._but)
+
+    def __reversed__(self) -> Iterator[Attempt]:
+        return (self._of(each) for each in reversed(self._state.experiments) if each.number != self._but)
+
+    def _of(self, experiment: Experiment) -> Attempt:
+        state = self._state
+        its = transfer(state, experiment) if experiment.commit in self._scaled else None
+        made = _Looked.__new__(_Looked)
+        _set_source(made, (state, experiment))
+        values = (
+            experiment.number,
+            experiment.commit,
+            experiment.base,
+            experiment.description,
+            _outcome(experiment),
+            experiment.measured if experiment.stage is Stage.CONFIRMING else experiment.value,
+            experiment.edited,
+            "",
+            experiment.front,
+            experiment.leads,
+            its.words if its is not None else "",
+            "",
+        )
+        for setter, value in zip(_SETTERS, values, strict=True):
+            setter(made, value)
+        return made
+
+
+class _Looked(Attempt):
+    """An attempt that is looked at: whatever few are asked for is read then."""
+
+    __slots__ = ("_source",)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _LATER:
+            raise AttributeError(name)
+        source: tuple[State, Experiment] = self._source
+        return _LATER[name](*source)
+
+
+_NOW = (
+    "number", "commit", "base", "description", "outcome", "value", "edited", "session", "front", "leads", "transfer",
+    "origin",
+)  # fmt: skip
+_SETTERS: tuple[Callable[[_Looked, Any], None], ...] = tuple(getattr(Attempt, name).__set__ for name in _NOW)
+_set_source: Callable[[_Looked, tuple[State, Experiment]], None] = _Looked._source.__set__  # type: ignore[attr-defined]
+
+
+def _outcome(experiment: Experiment) -> str:
+    if experiment.outcome in SCORED and experiment.repeat_of is not None:
+        return "repeat"
+    if experiment.stage is Stage.CONFIRMING:
+        return experiment.stage
+    return experiment.status if experiment.outcome else "waiting"
+
+
+def _hypothesis(_: State, experiment: Experiment) -> str:
+    return experiment.proposal.hypothesis
+
+
+def _reason(_: State, experiment: Experiment) -> str:
+    whole = experiment.whole
+    if whole.status == Outcome.CRASH and whole.run is not None and whole.run.cause:
+        return "\n".join((whole.reason, *whole.run.cause))
+    return whole.reason
+
+
+def _objection(_: State, experiment: Experiment) -> str:
+    critic = experiment.critic if experiment.objected else None
+    return critic.reasons if critic is not None and critic.goes_back else ""
+
+
+def _vetoed_by(_: State, experiment: Experiment) -> str:
+    whole = experiment.whole
+    if not isinstance(whole.dropped, ev.ProposalVetoed) or whole.dropped.by == HUMAN:
+        return "the human"
+    return "a critic" if whole.critic is not None and whole.critic.goes_back else "a policy"
+
+
+def _base_there(state: State, experiment: Experiment) -> float | None:
+    pair = draws.against_base(state, experiment) if experiment.drawn else None
+    return pair.other if pair is not None else None
+
+
+def _run_facts(_: State, experiment: Experiment) -> RunFacts | None:
+    whole = experiment.whole
+    run, score = whole.run, whole.score
+    if run is None or score is None:
+        return None
+
+    def said(key: str) -> float | None:
+        return finite(score.summary.get(key, ""))
+
+    tokens, seconds = said("total_tokens_M"), said("training_seconds")
+    return RunFacts(
+        steps=said("num_steps"),
+        tokens_per_second=tokens * 1e6 / seconds if tokens and seconds else None,
+        mfu_percent=said("mfu_percent"),
+        memory_gb=score.memory_gb or None,
+        seconds_before=run.ready_seconds,
+        seconds_after=run.seconds - run.asked_seconds if run.asked_seconds is not None else None,
+        losses=score.losses,
+        columns=score.columns,
+    )
+
+
+_LATER: Mapping[str, Callable[[State, Experiment], Any]] = {
+    "hypothesis": _hypothesis,
+    "reason": _reason,
+    "run": _run_facts,
+    "objection": _objection,
+    "vetoed_by": _vetoed_by,
+    "base_there": _base_there,
+}
