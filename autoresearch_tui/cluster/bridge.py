@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import queue
 import signal
 import sys
 import threading
@@ -51,8 +52,8 @@ _LAST_SECONDS = 1.0
 class Bridge:
     """Devices, the runs that they were given, and what the engine learns of both."""
 
-    def __init__(self, spec: BridgeSpec, cluster: Cluster) -> None:
-        self._spec, self._cluster = spec, cluster
+    def __init__(self, spec: BridgeSpec, cluster: Cluster, commands: queue.SimpleQueue[bytes]) -> None:
+        self._spec, self._cluster, self._commands = spec, cluster, commands
         self._guard = threading.RLock()
         self._workers: dict[str, SeatWorker] = {}
         self._joined = {each["device"]: ev.DeviceJoined(**each) for each in spec.known}
@@ -67,7 +68,7 @@ class Bridge:
 
     def work(self) -> None:
         """Until the engine goes. Raises ClusterUnreachable."""
-        threading.Thread(target=self._listen, name="commands", daemon=True).start()
+        self._in_thread(self._listen)
         while True:
             nodes = self._cluster.nodes()
             with contextlib.suppress(OSError):  # a full disk, here: the next round writes it
@@ -78,12 +79,11 @@ class Bridge:
     # ── what the engine says ────────────────────────────────────────────────────────────────────────────────
 
     def _listen(self) -> None:
-        for text in sys.stdin.buffer:
+        while True:
             try:
-                self._obey(json.loads(text))
+                self._obey(json.loads(self._commands.get()))
             except Exception:  # the next command is no worse for it
                 traceback.print_exc()
-        os._exit(0)  # the engine is gone: what there is to know is on disk
 
     def _obey(self, command: Mapping[str, Any]) -> None:
         match command["do"]:
@@ -288,17 +288,26 @@ class Bridge:
         return Sent.read(self._run(number))
 
 
+def _read(commands: queue.SimpleQueue[bytes]) -> None:
+    for text in sys.stdin.buffer:
+        commands.put(text)
+    os._exit(0)  # the engine is gone: what there is to know is on disk
+
+
 def main(words: list[str]) -> int:
     """`words`: a BridgeSpec's fields, as JSON. Ends the process; the last message says why, if it must."""
     spec = BridgeSpec(**json.loads(words[0]))
     out = os.dup(1)
     os.dup2(2, 1)  # whatever Ray prints is no message of ours
     sys.stdout = os.fdopen(out, "w")
+    # From the beginning: to join a cluster that does not answer takes minutes, and the next bridge waits for our lock.
+    commands: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(commands,), name="commands", daemon=True).start()
     with (Path(spec.session) / "bridge.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the bridge of an engine that has gone is about to end
         try:
             security.refuse_open(requirements.head(spec.address, os.environ), os.environ)
-            Bridge(spec, Cluster(spec.address)).work()
+            Bridge(spec, Cluster(spec.address), commands).work()
         except (ClusterUnreachable, UserError) as error:
             what, remedy = (error.what, error.remedy) if isinstance(error, UserError) else (str(error), "")
             sys.stdout.buffer.write(line({"problem": what, "remedy": remedy}))
