@@ -17,14 +17,17 @@ def since(moment: str) -> float:
 
 
 def due(moment: str, seconds: float | None) -> bool:
-    """Whether `seconds` have passed since a journalled moment; None: never.
+    """Whether `seconds` have passed since a journalled moment; None: never."""
+    return seconds is not None and left(moment, seconds) <= 0
 
-    A moment that lies ahead was journalled before the clock was set back: treat it as due.
+
+def left(moment: str, seconds: float) -> float:
+    """How many of the `seconds` since a journalled moment are still to come.
+
+    0 if that moment lies ahead: it was journalled before the clock was set back.
     """
-    if seconds is None:
-        return False
     passed = time.time() - timestamps.seconds(moment)
-    return passed >= seconds or passed < -JUMP_SECONDS
+    return 0.0 if passed < -JUMP_SECONDS else max(0.0, seconds - passed)
 
 
 @dataclass(frozen=True, slots=True)

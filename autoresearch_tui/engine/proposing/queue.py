@@ -23,7 +23,7 @@ from autoresearch_tui.lab.settings import front_as_researcher
 from autoresearch_tui.researchers.base import Brief, Researcher
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import fleet_baselines, limits
-from autoresearch_tui.session.clock import due
+from autoresearch_tui.session.clock import due, left
 from autoresearch_tui.session.ends import SCORED
 from autoresearch_tui.session.format import front as front_name
 from autoresearch_tui.session.questions import AUTHOR, COMMIT
@@ -268,6 +268,9 @@ class ProposalQueue:
         tokens, state = answer.usage.input_tokens + answer.usage.output_tokens, self._session.state
         before = min(state.failures, attempt - 1)
         retry = None if answer.fatal else retry_seconds(answer.retry_after, before)
+        if retry is not None and state.failed is not None and state.failed.retry_seconds is not None:
+            # Another stream may have been told to wait for longer, by the same service.
+            retry = max(retry, round(left(state.failed_at, state.failed.retry_seconds), 1))
         failed = ev.ProposalFailed(
             answer.number, answer.error, retry, tokens, answer.usage.usd, answer.outage, answer.refused
         )

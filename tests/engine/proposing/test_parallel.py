@@ -173,6 +173,18 @@ def test_an_outage_is_met_by_all_waited_out_by_all_and_tried_again_by_one(new_la
         assert {event.retry_seconds for event in lab.records(ev.ProposalFailed)} == {1.0}  # type: ignore[attr-defined]
 
 
+def test_a_short_wait_of_one_does_not_end_the_long_one_of_another(new_lab: Callable[..., Path]) -> None:
+    with four(new_lab) as lab:
+        first, second, *_ = lab.thinks(4)
+        first.give(ResearcherError("429 too many requests", outage=True, retry_after=600.0))
+        lab.driver.wait(lambda s: s.failed)
+        second.give(ResearcherError("no answer", retry_after=1.0))
+        lab.thinks(2)
+        failed = lab.driver.state.failed
+        assert failed is not None and failed.error == "no answer"
+        assert failed.retry_seconds is not None and 500 < failed.retry_seconds <= 600
+
+
 def test_a_fatal_fault_of_all_of_them_pauses_once(new_lab: Callable[..., Path]) -> None:
     with four(new_lab) as lab:
         for each in lab.thinks(4):
