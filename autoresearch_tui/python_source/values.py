@@ -33,10 +33,14 @@ class Unknown(Exception):
 
     def __init__(self, what: ast.expr | str) -> None:
         super().__init__(what)
-        self._what = what
+        self.what = what
 
     def __str__(self) -> str:
-        return self._what if isinstance(self._what, str) else _source(self._what)
+        return self.what if isinstance(self.what, str) else _source(self.what)
+
+
+class _TooDeep(Unknown):
+    """Expressions that name expressions, too many in a row; asked for by itself, this one may be followed."""
 
 
 class Modules:
@@ -95,6 +99,8 @@ class Module:
         self.text = text
         self.tree = tree or ast.parse(text.removeprefix("\ufeff"))
         self._modules = modules
+        self._followed: dict[int, Any] = {}  # by the node: its value, or why it is not followed
+        self._files: dict[tuple[str, int], Path | None] = {}
         self._values: dict[str, ast.expr | None] = {}
         self._functions: dict[str, ast.FunctionDef] = {}
         self._aliases: dict[str, tuple[str, str]] = {}  # a name here: the module, and its name there ("" for itself)
@@ -102,8 +108,18 @@ class Module:
 
     @functools.cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
-        """Everything in its syntax."""
-        return tuple(ast.walk(self.tree))
+        """Everything in its syntax, level by level; operators and contexts aside."""
+        found: list[ast.AST] = [self.tree]
+        for node in found:
+            for name in node._fields:
+                if name in ("ctx", "op", "ops"):
+                    continue
+                value = getattr(node, name, None)
+                if isinstance(value, ast.AST):
+                    found.append(value)
+                elif isinstance(value, list):
+                    found += [each for each in value if isinstance(each, ast.AST)]
+        return tuple(found)
 
     def defines(self, name: str) -> bool:
         """Whether the module gives the name a value at its top."""
@@ -176,16 +192,18 @@ class Module:
     def _set(self, name: str, value: ast.expr, *, certain: bool) -> None:
         """A name that has another value under some condition is unknown."""
         before = self._values.get(name, value)
-        same = before is not None and ast.dump(before) == ast.dump(value)
+        same = before is value or (before is not None and ast.dump(before) == ast.dump(value))
         self._values[name] = value if certain or same else None
 
     def _file(self, name: str, level: int) -> Path | None:
-        tops = [self._modules.root, self.path.parent] if not level else [self.path.parents[level - 1]]
-        return self._modules.find(name, tops)
+        if (name, level) not in self._files:
+            tops = [self._modules.root, self.path.parent] if not level else [self.path.parents[level - 1]]
+            self._files[name, level] = self._modules.find(name, tops)
+        return self._files[name, level]
 
     def _name(self, name: str, depth: int) -> Any:
         if depth > _DEEP:
-            raise Unknown(name)
+            raise _TooDeep(name)
         if name in self._values:
             value = self._values[name]
             if value is None:
@@ -203,7 +221,23 @@ class Module:
 
     def _evaluate(self, node: ast.expr, local: Mapping[str, Any], depth: int) -> Any:
         if depth > _DEEP:
-            raise Unknown(node)
+            raise _TooDeep(node)
+        if local:
+            return self._worked_out(node, local, depth)
+        # Once each: an expression is asked for by itself, and as a part of others.
+        if (found := self._followed.get(id(node), self)) is self:
+            try:
+                found = self._worked_out(node, local, depth)
+            except _TooDeep:
+                raise
+            except Unknown as error:
+                found = Unknown(error.what)  # without the frames that the error holds
+            self._followed[id(node)] = found
+        if isinstance(found, Unknown):
+            raise Unknown(found.what)
+        return found
+
+    def _worked_out(self, node: ast.expr, local: Mapping[str, Any], depth: int) -> Any:
         try:
             value = self._follow(node, local, depth + 1)
         except (ArithmeticError, ValueError, TypeError, LookupError, AttributeError, MemoryError, RecursionError):

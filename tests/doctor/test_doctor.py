@@ -28,7 +28,7 @@ from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.fold import fold_all
 from autoresearch_tui.session.journal import JournalDamaged, encode, scan
 from autoresearch_tui.util.errors import UserError
-from tests import checkouts
+from tests import checkouts, warm
 from tests.conftest import SETTINGS, git, make_lab
 from tests.fakes.messages_server import MessagesServer, silent, status
 from tests.history import state_of
@@ -72,12 +72,9 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str]
     return make
 
 
-def command(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """`autoresearch-tui`, as a user would call it."""
-    return subprocess.run(
-        [sys.executable, "-m", "autoresearch_tui", *words],
-        cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return warm.run(words, cwd=cwd)
 
 
 # ── as a whole ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -376,7 +373,9 @@ def test_a_gpu_that_torch_does_not_see(new_lab: NewLab, tmp_path: Path) -> None:
     lab = new_lab(train="import torch\n")
     (tmp_path / "fakes").mkdir()
     (tmp_path / "fakes" / "pynvml.py").write_text(FAKE_NVML)
-    done = command("doctor", str(lab), "--json", cwd=tmp_path, PYTHONPATH=str(tmp_path / "fakes"))
+    words, env = ["doctor", str(lab), "--json"], {**os.environ, "PYTHONPATH": str(tmp_path / "fakes")}
+    line = [sys.executable, "-m", "autoresearch_tui", *words]
+    done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     items = {item["name"]: item for item in json.loads(done.stdout)["items"]}
     assert items["accelerator"]["status"] == "warning"

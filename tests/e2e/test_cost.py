@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import journal
 from autoresearch_tui.session.cost import cost
 from autoresearch_tui.util import timestamps
+from tests import warm
 from tests.conftest import SETTINGS
 from tests.fakes import messages_server as fake
 from tests.history import problems, state_of
@@ -59,8 +58,8 @@ class Priced:
 
 
 def run(environ: dict[str, str], *words: str) -> str:
-    command = [sys.executable, "-m", "autoresearch_tui", *words]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=240, env=environ)
+    done = warm.run(words, env=environ)
+    assert done.returncode == 0, done.stderr
     return done.stdout
 
 

@@ -122,10 +122,8 @@ def options(lab: Path) -> None:
     (lab / "autoresearch.toml").write_text(text.replace("[researcher]\n", f"[researcher]\ncommand = [{quoted}]\n"))
     tool(str(lab), *session, "--tag", "U", "--researcher", "command", cwd=lab)
     assert state_of(lab, "U").experiments[1].description == "lower the rate"
-    done = subprocess.run(
-        [sys.executable, "-m", "autoresearch_tui", str(lab), *session, "--researcher", "claude", "--review", "ask"],
-        cwd=lab, env=checkouts.environ(lab), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    words = [str(lab), *session, "--researcher", "claude", "--review", "ask"]
+    done = warm.run(words, cwd=lab, env=checkouts.environ(lab))
     assert "ANTHROPIC_API_KEY" in done.stderr
 
 

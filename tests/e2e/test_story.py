@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from autoresearch_tui.lab.engine_lock import held, read_holder
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.journal import read
 from autoresearch_tui.session.state import Experiment, Stage
+from tests import warm
 from tests.conftest import SETTINGS
 from tests.e2e.terminal import Terminal
 from tests.history import problems, state_of
@@ -130,9 +130,8 @@ def test_a_night(lab: Path) -> None:
         terminal.press("x")
         assert terminal.ended() == 0
 
-    report = subprocess.run(
-        [sys.executable, "-m", "autoresearch_tui", "report", str(lab)], check=True, capture_output=True, text=True
-    )
+    report = warm.run(["report", str(lab)])
+    assert report.returncode == 0, report.stderr
     page = next(Path(line.split()[-1]) for line in report.stdout.splitlines() if line.endswith("report.md"))
     assert "too small a step" in page.read_text("utf-8")
     kinds = [type(record.event) for record in read(lab / ".autoresearch/t/journal.jsonl")]

@@ -21,6 +21,7 @@ import pytest
 from autoresearch_tui.lab.engine_lock import held, read_holder
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.journal import read
+from tests import warm
 from tests.conftest import SETTINGS, TRAIN
 from tests.e2e.terminal import Terminal, rows
 from tests.e2e.test_cockpit import ASK, same_numbers, stop_headless
@@ -93,6 +94,12 @@ def exit_code_unread(terminal: Terminal) -> int:
 
     wait_for(gone, what="the end of the program")
     return os.waitstatus_to_exitcode(status)
+
+
+def one_experiment(lab: Path) -> None:
+    """A session `t` without a screen, to its end."""
+    done = warm.run([str(lab), "--headless", "--tag", "t", "--experiments", "1"])
+    assert done.returncode == 0, done.stderr
 
 
 AWAY = "Enter: continue"
@@ -172,8 +179,7 @@ def test_a_viewer_that_is_told_to_end_leaves_the_terminal_as_it_was(
     new_lab: Callable[..., Path], command: str, number: signal.Signals
 ) -> None:
     folder = new_lab()
-    words = [sys.executable, "-m", "autoresearch_tui", str(folder), "--headless", "--tag", "t", "--experiments", "1"]
-    subprocess.run(words, check=True, capture_output=True, timeout=240)
+    one_experiment(folder)
     with Terminal(command, str(folder)) as terminal:
         terminal.wait("read only")
         assert not terminal.cursor_shown
@@ -220,8 +226,7 @@ def test_waiting_for_the_session_can_be_given_up(new_lab: Callable[..., Path], w
                 terminal.wait("another terminal has taken over")
                 give_up(terminal, pid)
     else:
-        words = [sys.executable, "-m", "autoresearch_tui", str(lab), "--headless", "--tag", "t", "--experiments", "1"]
-        subprocess.run(words, check=True, capture_output=True, timeout=240)
+        one_experiment(lab)
         with stubborn_holder(lab) as pid, Terminal(str(lab), "--tag", "t") as terminal:
             terminal.wait("has this lab")
             give_up(terminal, pid)
@@ -268,7 +273,7 @@ def test_a_viewer_whose_terminal_takes_nothing_ends_all_the_same(
 def test_one_whose_terminal_goes_without_a_signal_ends(lab_folder: Path, words: tuple[str, ...]) -> None:
     """SIGHUP comes to those alone whose controlling terminal it is."""
     command, env = [sys.executable, "-m", "autoresearch_tui"], {**os.environ, "TERM": "xterm-256color"}
-    subprocess.run([*command, str(lab_folder), "--headless", "--tag", "t", "--experiments", "1"], check=True)
+    one_experiment(lab_folder)
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 32, 120, 0, 0))
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
@@ -279,7 +284,7 @@ def test_one_whose_terminal_goes_without_a_signal_ends(lab_folder: Path, words: 
             shown += os.read(ours, 1 << 16)
         os.close(ours)
         screen.wait(60)
-    stop = subprocess.run([*command, "stop", str(lab_folder), "--now"], check=False, capture_output=True)
+    stop = warm.run(["stop", str(lab_folder), "--now"])
     assert stop.returncode in (0, 1)  # an engine that has taken over, or none
 
 
@@ -323,8 +328,7 @@ def test_a_screen_that_crashes_says_so_in_one_line_and_the_loop_goes_on(
 
 def test_a_viewer_that_crashes_ends_with_the_same_code(new_lab: Callable[..., Path], tmp_path: Path) -> None:
     lab = new_lab()
-    words = [sys.executable, "-m", "autoresearch_tui", str(lab), "--headless", "--tag", "t", "--experiments", "1"]
-    subprocess.run(words, check=True, capture_output=True, timeout=240)
+    one_experiment(lab)
     (tmp_path / "sitecustomize.py").write_text(BREAKS)
     with Terminal("watch", str(lab), env={"PYTHONPATH": str(tmp_path), "TMPDIR": str(tmp_path)}) as terminal:
         terminal.wait("read only")
@@ -336,8 +340,7 @@ def test_a_viewer_that_crashes_ends_with_the_same_code(new_lab: Callable[..., Pa
 @pytest.mark.parametrize("name", ["dumb", "unknown"])
 def test_a_terminal_without_colours_is_sent_none(new_lab: Callable[..., Path], tmp_path: Path, name: str) -> None:
     lab = new_lab()
-    words = [sys.executable, "-m", "autoresearch_tui", str(lab), "--headless", "--tag", "t", "--experiments", "1"]
-    subprocess.run(words, check=True, capture_output=True, timeout=240)
+    one_experiment(lab)
     with Terminal("watch", str(lab), env={"TERM": name, "COLORTERM": "truecolor"}) as terminal:
         with (tmp_path / "sent").open("wb") as file:
             terminal.process.logfile_read = file

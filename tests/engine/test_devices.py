@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import EngineEnd
 from autoresearch_tui.session.state import Stage, State
 from autoresearch_tui.util.errors import UserError
+from tests import warm
 from tests.conftest import SETTINGS, TRAIN, git
 from tests.engine.test_loop import Script, running, turn
 from tests.history import problems, state_of
@@ -108,10 +107,10 @@ def test_a_device_that_is_none_is_named(new_lab: Callable[..., Path], wrong: str
 
 @needs_two
 def test_the_command_line_sets_them_for_the_session(lab_folder: Path) -> None:
-    words = ["--headless", "--tag", "t", "--devices", "cpu0,cpu1", "--experiments", "2"]
-    command = [sys.executable, "-m", "autoresearch_tui", str(lab_folder), *words]
-    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240).stdout
-    started = [event for line in out.splitlines() if (event := json.loads(line))["type"] == "run_started"]
+    words = [str(lab_folder), "--headless", "--tag", "t", "--devices", "cpu0,cpu1", "--experiments", "2"]
+    done = warm.run(words)
+    assert done.returncode == 0, done.stderr
+    started = [event for line in done.stdout.splitlines() if (event := json.loads(line))["type"] == "run_started"]
     assert [event["device"] for event in started] == ["cpu0", "cpu1"]
     assert git(lab_folder, "branch", "--show-current") == "main"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from autoresearch_tui.researchers.base import Brief, Proposal
 from autoresearch_tui.researchers.prompt import build
 from autoresearch_tui.researchers.search.researcher import Search
 from autoresearch_tui.session.state import State
+from tests import warm
 from tests.conftest import SETTINGS, TRAIN, git
 from tests.engine.test_loop import Move, Script, running, turn
 from tests.history import problems, state_of
@@ -237,8 +237,7 @@ def test_a_session_that_cannot_be_read_is_named(lab_folder: Path) -> None:
 
 
 def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    whole = [sys.executable, "-m", "autoresearch_tui", str(folder), "--headless", "--experiments", "1", *words]
-    return subprocess.run(whole, capture_output=True, text=True, check=False, timeout=120)
+    return warm.run([str(folder), "--headless", "--experiments", "1", *words])
 
 
 def test_a_new_session_starts_from_the_best_of_all_if_it_is_told_to(lab_folder: Path) -> None:

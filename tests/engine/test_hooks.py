@@ -24,6 +24,7 @@ from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import journal
 from autoresearch_tui.session.state import Stage
+from tests import warm
 from tests.conftest import SETTINGS, TRAIN
 from tests.engine.making import experiment, state
 from tests.engine.test_loop import Script
@@ -132,8 +133,8 @@ def test_a_command_that_hangs_keeps_nobody(tmp_path: Path) -> None:
 def test_a_session_without_a_screen_runs_them_and_journals_what_fails(new_lab: Callable[..., Path]) -> None:
     told = 'best = ["sh", "-c", "cat >> best.json"]\nstopped = ["sh", "-c", "cat >> stopped.json; exit 3"]\n'
     lab = new_lab(settings=f"{SETTINGS}\n[hooks]\n{told}")
-    words = [sys.executable, "-m", "autoresearch_tui", str(lab), "--tag", "t", "--headless", "--experiments", "4"]
-    assert subprocess.run(words, check=False, stdout=subprocess.DEVNULL, timeout=240).returncode == 0
+    words = [str(lab), "--tag", "t", "--headless", "--experiments", "4"]
+    assert warm.run(words).returncode == 0
     kept = [e.number for e in state_of(lab, "t").experiments if e.number and e.outcome == "keep"]
     best = lab / "best.json"
     assert [json.loads(line)["number"] for line in best.read_text().splitlines()] == kept if kept else not best.exists()
@@ -142,7 +143,7 @@ def test_a_session_without_a_screen_runs_them_and_journals_what_fails(new_lab: C
     last = journal.read(lab / ".autoresearch/t/journal.jsonl")[-1].event
     assert (getattr(last, "command", ""), getattr(last, "why", "")) == ("hooks.stopped", "sh: exit code 3: no message")
     # Starting again tells nothing twice.
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, timeout=240)
+    assert warm.run(words).returncode == 0
     assert len(best.read_text().splitlines() if best.exists() else []) == len(kept)
 
 
@@ -175,8 +176,7 @@ def test_the_end_of_a_session_is_told_once_and_last(
     new_lab: Callable[..., Path], train: str, words: tuple[str, ...], code: int, said: str
 ) -> None:
     lab = new_lab(settings=SETTINGS + ENDED, train=train)
-    command = [sys.executable, "-m", "autoresearch_tui", str(lab), "--tag", "t", "--headless", *words]
-    assert subprocess.run(command, check=False, stdout=subprocess.DEVNULL, timeout=240).returncode == code
+    assert warm.run([str(lab), "--tag", "t", "--headless", *words]).returncode == code
     *before, last = told(lab)
     assert last.startswith(said) and {*before} == {"stopped"}
     assert json.loads((lab / "told.json").read_text())["record"]["type"] == "engine_stopped"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from autoresearch_tui.session import journal, limits
 from autoresearch_tui.session.fold import fold
 from autoresearch_tui.session.state import Stage, State
 from autoresearch_tui.util import timestamps
+from tests import warm
 from tests.conftest import SETTINGS
 from tests.engine.test_loop import Driver, Script, turn
 from tests.history import problems, state_of
@@ -182,16 +181,11 @@ def test_an_accelerator_is_paid_for_as_well(new_lab: Callable[..., Path]) -> Non
     assert driver.state.table == () and last(folder).limit == "max_usd"
 
 
-def words(folder: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "autoresearch_tui", str(folder), "--tag", "t", "--headless", *more]
-
-
 def test_a_whole_night_from_the_command_line(new_lab: Callable[..., Path]) -> None:
     """Scaled to seconds: the last run ends before the hour, and each had the time it could need when it began."""
     folder = new_lab(settings=SETTINGS.replace("timeout_seconds = 30", "timeout_seconds = 5"))
     began = time.time()
-    command = words(folder, "--hours", f"{12 / 3600}")
-    code = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, timeout=240).returncode
+    code = warm.run([str(folder), "--tag", "t", "--headless", "--hours", f"{12 / 3600}"]).returncode
     state, hour = State(), 0.0
     for record in journal.read(folder / ".autoresearch/t/journal.jsonl"):
         now = timestamps.seconds(record.time)
@@ -237,8 +231,6 @@ def test_the_hour_holds_for_whatever_engine_comes_next_but_not_for_the_next_day(
     ],
 )
 def test_nonsense_is_refused_in_one_line(lab_folder: Path, words: tuple[str, ...], said: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "autoresearch_tui", str(lab_folder), *words], capture_output=True, text=True, check=False
-    )
+    done = warm.run([str(lab_folder), *words])
     assert done.returncode == 2
     assert said in done.stderr and len(done.stderr.splitlines()) == 1

@@ -13,6 +13,7 @@ from types import ModuleType
 from autoresearch_tui.lab import creation
 from autoresearch_tui.lab.paths import open_lab
 from autoresearch_tui.session.state import State
+from tests import warm
 from tests.history import problems, state_of
 
 TEMPLATES = Path(creation.__file__).with_name("templates")
@@ -59,8 +60,7 @@ def night(
     researcher = "command" if agent else "search"
     words = ["--headless", "--researcher", researcher, "--review", "auto", "--experiments", str(experiments)]
     for call in ([str(lab), *words], *([] if agent or settings[0] else [["report", str(lab)]])):
-        program = [sys.executable, "-m", "autoresearch_tui", *call]
-        done = subprocess.run(program, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+        done = warm.run(call, env={**os.environ, **env})
         assert done.returncode == 0, done.stderr
     (tag,) = open_lab(lab).tags()
     assert problems(lab, tag) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from autoresearch_tui.lab.paths import open_lab
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.util.errors import UserError
+from tests import warm
 from tests.conftest import git
 from tests.history import problems, state_of
 
@@ -88,8 +88,7 @@ def commit(root: Path) -> None:
 
 
 def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "autoresearch_tui", *words]
-    return subprocess.run(line, cwd=cwd, capture_output=True, text=True, check=False)
+    return warm.run(words, cwd=cwd)
 
 
 def test_a_night_of_the_offline_search(lab: Path) -> None:

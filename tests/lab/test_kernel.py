@@ -13,6 +13,7 @@ import pytest
 from autoresearch_tui.lab.creation import init
 from autoresearch_tui.lab.paths import open_lab
 from autoresearch_tui.session.ends import Outcome
+from tests import warm
 from tests.history import problems, state_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the judge asks /proc")
@@ -81,8 +82,7 @@ def test_a_night_of_the_offline_search(tmp_path: Path) -> None:
     words = ["--headless", "--review", "auto", "--budget", "0.1"]
 
     def command(*more: str) -> None:
-        line = [sys.executable, "-m", "autoresearch_tui", *more]
-        done = subprocess.run(line, cwd=lab, capture_output=True, text=True, check=False)
+        done = warm.run(more, cwd=lab)
         assert done.returncode == 0, done.stderr
 
     command("prepare", ".")

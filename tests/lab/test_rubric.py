@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui.lab.paths import open_lab
+from tests import warm
 from tests.conftest import git
 from tests.fakes.messages_server import Exchange, MessagesServer, Step, status
 from tests.history import state_of
@@ -63,9 +64,7 @@ def test_the_settings_of_the_page_are_a_lab_and_its_night_has_a_score(
         monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
         monkeypatch.setenv("ANTHROPIC_API_KEY", "key-of-the-judge")
         words = ["--headless", "--researcher", "search", "--review", "auto", "--experiments", "1"]
-        done = subprocess.run(
-            [sys.executable, "-m", "autoresearch_tui", str(lab), *words], capture_output=True, text=True, check=False
-        )
+        done = warm.run([str(lab), *words])
     assert done.returncode == 0, done.stderr
     (tag,) = open_lab(lab).tags()
     baseline = state_of(lab, tag).experiments[0]

@@ -16,6 +16,7 @@ import pytest
 from autoresearch_tui.lab import creation
 from autoresearch_tui.lab.paths import open_lab
 from autoresearch_tui.session.ends import Outcome
+from tests import warm
 from tests.conftest import git
 from tests.history import problems, state_of
 
@@ -161,8 +162,7 @@ def test_a_night(tmp_path: Path, evaluator: str) -> None:
     lab = small(tmp_path, evaluator)
 
     def command(*words: str) -> str:
-        line = [sys.executable, "-m", "autoresearch_tui", *words]
-        done = subprocess.run(line, cwd=lab, capture_output=True, text=True, check=False)
+        done = warm.run(words, cwd=lab)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -185,7 +185,6 @@ def test_a_rule_left_in_the_lab_is_not_scored_as_a_runs_own(tmp_path: Path) -> N
     text = (lab / "strategy.py").read_text()
     (lab / "strategy.py").write_text(text.replace("\nsave(rule)\n", "\n"))
     git(lab, "-c", "user.name=A", "-c", "user.email=a@b", "commit", "--all", "--quiet", "--message=idle")
-    line = [sys.executable, "-m", "autoresearch_tui", ".", "--headless", "--review", "auto", "--experiments", "1"]
-    done = subprocess.run(line, cwd=lab, capture_output=True, text=True, check=False)
+    done = warm.run([".", "--headless", "--review", "auto", "--experiments", "1"], cwd=lab)
     assert done.returncode == 1
     assert "there is no rule.json" in done.stderr

@@ -19,6 +19,7 @@ from autoresearch_tui.lab.engine_lock import held, read_holder
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.journal import read
 from autoresearch_tui.session.state import Stage, State
+from tests import warm
 from tests.conftest import SETTINGS, TRAIN, git
 from tests.history import problems, state_of
 from tests.waiting import wait_for
@@ -28,14 +29,12 @@ ASK = SETTINGS.replace('mode = "auto"', 'mode = "ask"')
 PLAIN = {**os.environ, "AUTORESEARCH_NO_SANDBOX": "1"}
 
 
-def verb(
-    *words: str | Path, cwd: Path | None = None, preexec_fn: Callable[[], object] | None = None
-) -> tuple[int, str]:
+def verb(*words: str | Path, cwd: Path | None = None) -> tuple[int, str]:
     """A verb's exit code, and its one line: stdout if it was obeyed, else stderr."""
-    command = [sys.executable, "-m", "autoresearch_tui", *map(str, words)]
-    done = subprocess.run(
-        command, cwd=cwd, env=PLAIN, capture_output=True, text=True, timeout=300, check=False, preexec_fn=preexec_fn
-    )
+    return answer(warm.run([*map(str, words)], cwd=cwd, env=PLAIN, seconds=300))
+
+
+def answer(done: subprocess.CompletedProcess[str]) -> tuple[int, str]:
     said = done.stderr if done.returncode else done.stdout
     assert (done.stdout if done.returncode else done.stderr) == ""
     assert len(said.splitlines()) == 1, said
@@ -143,7 +142,9 @@ def test_a_full_disk_is_one_line(new_lab: NewLab) -> None:
     with engine(lab):
         at_gate(lab, 1)
         full = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (0, 0))
-        code, said = verb("note", "a", lab, preexec_fn=full)
+        command = [sys.executable, "-m", "autoresearch_tui", "note", "a", str(lab)]
+        done = subprocess.run(command, env=PLAIN, capture_output=True, text=True, check=False, preexec_fn=full)
+        code, said = answer(done)
         inbox = lab / ".autoresearch/t/inbox"
         assert (code, said) == (1, f"{inbox}: cannot be written: File too large; nothing was sent")
         assert [*inbox.iterdir()] == []

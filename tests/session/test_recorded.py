@@ -10,8 +10,6 @@ session that knows another, and `three-fronts` lies beside the tests of fronts.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tarfile
 from itertools import accumulate
 from pathlib import Path
@@ -31,6 +29,7 @@ from autoresearch_tui.session.events import DigestWritten
 from autoresearch_tui.session.fold import fold, fold_all
 from autoresearch_tui.session.outline import outline, recall, snapshot
 from autoresearch_tui.session.state import State
+from tests import warm
 from tests.history import problems, state_of
 
 DATA = Path(__file__).parent / "data"
@@ -44,10 +43,7 @@ def recorded(tmp_path: Path) -> Path:
 
 
 def tool(*words: str | Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "autoresearch_tui", *map(str, words)],
-        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    done = warm.run([*map(str, words)])
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import re
 import subprocess
@@ -15,7 +16,6 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-import anthropic  # noqa: F401 (its import takes seconds, which no limit here should count)
 import pytest
 
 from autoresearch_tui.lab.editable import Editable
@@ -50,6 +50,12 @@ GOOD = {
     "edits": [{"path": "train.py", "old": "LR = 0.04", "new": "LR = 0.02"}],
 }
 HALVED = {"train.py": TRAIN.replace("0.04", "0.02")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported() -> None:
+    """It takes seconds, which no limit here should count, and which workers without these tests should not spend."""
+    importlib.import_module("anthropic")
 
 
 class Clock:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+from tests import warm
 from tests.fakes.messages_server import MessagesServer
 from tests.history import problems
 
@@ -16,15 +15,7 @@ def demo(folder: Path, **environ: str) -> tuple[str, list[dict[str, object]]]:
     """What was said, and the events of a short session without a screen; with no other credentials than those given."""
     words = ["demo", str(folder), "--headless", "--tag", "t", "--researcher", "claude", "--review", "auto"]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ANTHROPIC_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "autoresearch_tui", *words, "--experiments", "3"],
-        env={**kept, "HOME": str(folder.parent), **environ},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = warm.run([*words, "--experiments", "3"], env={**kept, "HOME": str(folder.parent), **environ})
     assert done.returncode == 0, done.stderr
     return done.stderr, [json.loads(line) for line in done.stdout.splitlines()]
 
