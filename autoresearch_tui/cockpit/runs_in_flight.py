@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from autoresearch_tui.logs.lines import Progress, Splitter
 from autoresearch_tui.logs.tail import FileTail
 from autoresearch_tui.session import cluster_file, devices_now
 from autoresearch_tui.session.cluster_file import ClusterNow, DeviceLoad
+from autoresearch_tui.session.questions import DEVICE
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.session.status import Live, live
 from autoresearch_tui.util.frozen import replaced
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 GLANCE_BYTES = 4096
 # One log in so many is read at a time; of very many fewer, so that no key waits; and so many new ones all together.
 _SHARE, _AT_A_TIME, _AT_ONCE = 4, 16, 64
-DEVICE = attrgetter("device")
 
 
 class Glance:

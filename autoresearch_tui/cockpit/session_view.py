@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from autoresearch_tui.report.replay import Replay
 
 READ_BYTES = 1 << 17
+PROOF_BYTES = 1 << 22
 STREAM_BYTES = 200_000
 SEEN_FILE = "seen"
 
@@ -63,10 +64,11 @@ class Bridge:
         """Which researcher's stream is read."""
         self._stream = FileTail(self.files.researcher_log)
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
-        found = snapshots.read(self.files) if player is None else None
+        found = snapshots.read(self.files, proven=False) if player is None else None
         start = found.start if found is not None else Start()
+        self._proof: snapshots.Proof | None = None
         if found is not None:
-            self.state = found.state
+            self.state, self._proof = found.state, snapshots.Proof(self._journal, start)
         self._tail = JournalTail(self.files.journal, start)
         self._size = self._journal_size()
         self._caught_up = self._tail.offset >= self._size
@@ -109,6 +111,9 @@ class Bridge:
     def poll(self) -> bool:
         """Folds new records into the state. Returns whether anything was new."""
         size = self._journal_size()
+        if self._disproved():
+            self.state, self._tail, self._begins_at = State(), JournalTail(self._journal), 0
+            self._size, self._caught_up, self._polled_size, self._feed_key = size, False, -1, ()
         if size == self._polled_size or (self.problem and not self._tail.rewritten):
             return False
         before = self.state
@@ -132,6 +137,17 @@ class Bridge:
         changed = self.state is not before or bool(self.problem)
         self._save_memory()
         return changed
+
+    def _disproved(self) -> bool:
+        """Whether the snapshot that is shown turns out to be of another journal: a long one is read in pieces."""
+        if self._proof is None:
+            return False
+        try:
+            is_so = self._proof.go_on(PROOF_BYTES)
+        except OSError:
+            is_so = False
+        self._proof = self._proof if is_so is None else None
+        return is_so is False
 
     def _read(self, limit: int) -> None:
         for record in self._tail.read(limit):

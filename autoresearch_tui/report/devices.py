@@ -8,6 +8,7 @@ from autoresearch_tui.report.page import Block, Bullets, Grid, Heading
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import FAILED, Outcome
 from autoresearch_tui.session.fleet_baselines import BASELINE
+from autoresearch_tui.session.questions import DEVICE
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.text import clean_line
 
@@ -16,7 +17,7 @@ def several(state: State) -> bool:
     """Whether a session ran on more than one device, or on a cluster."""
     if state.fleet.devices or state.fleet.refused:
         return True
-    return len(state.experiments.values(_device) - {""}) > 1
+    return len(state.experiments.values(DEVICE) - {""}) > 1
 
 
 def section(state: State, records: Iterable[ev.Record]) -> Iterator[Block]:
@@ -31,8 +32,8 @@ def section(state: State, records: Iterable[ev.Record]) -> Iterator[Block]:
                 where[number] = device
             case ev.RunRequeued(number=number) if number in where:
                 lost[where[number]] = lost.get(where[number], 0) + 1
-    names = dict.fromkeys((*state.fleet.devices, *sorted(state.experiments.values(_device) - {""})))
-    rows = tuple(_row(state, name, list(state.experiments.having(_device, name)), lost.get(name, 0)) for name in names)
+    names = dict.fromkeys((*state.fleet.devices, *sorted(state.experiments.values(DEVICE) - {""})))
+    rows = tuple(_row(state, name, list(state.experiments.having(DEVICE, name)), lost.get(name, 0)) for name in names)
     header = ("device", "", "baseline", "runs", "kept", "failed", "run again", "hours", "")
     yield Heading(2, "Devices")
     yield Grid(header, rows, frozenset(range(2, 8)))
@@ -60,7 +61,3 @@ def _row(state: State, name: str, ran: Sequence[Experiment], lost: int) -> tuple
         f"{sum(e.run.seconds for e in ran if e.run is not None) / 3600:.1f}",
         clean_line("; ".join(filter(None, (aside, left)))),
     )
-
-
-def _device(experiment: Experiment) -> str:
-    return experiment.device

@@ -188,7 +188,7 @@ def look_at_first(state: State) -> list[str]:
     if doubtful:
         measured = statistics.spread(state)
         by = f"{measured:.6f}, measured here" if measured is not None else "about 0.03 %, as is usual"
-        names = ", ".join(e.name for e in doubtful)
+        names = ", ".join(state.experiments[number].name for number in doubtful)
         items.append(f"Kept within the noise of equal runs ({by}); worth another run: {names}")
     items += _unconfirmed(state)
     items += _risky(state)

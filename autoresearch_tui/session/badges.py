@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from autoresearch_tui.session import statistics
 from autoresearch_tui.session.questions import COMMIT, SCALE, joined
@@ -74,8 +74,7 @@ _PLAIN = Marking()
 
 def marking(state: State) -> Marking:
     """What is in doubt in this state."""
-    doubtful = {e.number for e in near_noise(state)}
-    doubtful |= {e.number for e in state.experiments.known(_inside_noise, joined)}
+    doubtful = {*near_noise(state), *state.experiments.known(_inside_noise, joined)}
     scales = state.experiments.values(SCALE) - {0.0}
     tried = {e.commit for scale in scales for e in state.experiments.having(SCALE, scale)}
     same = (e for commit in tried for e in state.experiments.having(COMMIT, commit))
@@ -85,23 +84,26 @@ def marking(state: State) -> Marking:
     return Marking(frozenset(doubtful), _apart(state), holds, fades)
 
 
-def _inside_noise(chunk: Chunk) -> tuple[Experiment, ...]:
-    return tuple(e for e in chunk if e.inside_noise and e.repeat_of is None)
+def _inside_noise(chunk: Chunk) -> tuple[int, ...]:
+    columns = zip(*map(chunk.column, ("number", "inside_noise", "repeat_of")), strict=True)
+    return tuple(number for number, inside, again in columns if inside and again is None)
 
 
 def widest(state: State, marks: Marking) -> int:
     """How many glyphs the row with the most of them has."""
-    own = state.experiments.known(_glyphs, _most)
-    more = marks.noise | marks.gap | marks.holds | marks.fades
-    return max(own, max((len(marks.of(state.experiments[number])) for number in more), default=0))
+    own = state.experiments.known(_glyphs, b"".join)
+    doubts = (marks.noise, marks.gap, marks.holds, marks.fades)
+    more = (own[number] + sum(number in each for each in doubts) for number in frozenset().union(*doubts))
+    return max((*more, max(own, default=0)))
 
 
-def _glyphs(chunk: Chunk) -> int:
-    return max(len(_PLAIN.of(experiment)) for experiment in chunk)
-
-
-def _most(parts: Sequence[int]) -> int:
-    return max(parts, default=0)
+def _glyphs(chunk: Chunk) -> bytes:
+    """How many each has that say nothing of the others."""
+    names = ("overruled", "doubted", "edited", "leads", "objected", "origin", "exploratory")
+    found: list[Iterator[bool]] = [map(bool, column) for name in names if any(column := chunk.column(name))]
+    again = zip(chunk.column("repeat_of"), chunk.column("scale"), strict=True)
+    found.append(first is not None and not scale for first, scale in again)
+    return bytes(map(sum, zip(*found, strict=True)))
 
 
 def _apart(state: State) -> frozenset[int]:

@@ -171,13 +171,12 @@ def counted(count: int) -> str:
 
 def _candidate(experiment: Experiment, state: State) -> bool:
     """Whether it could be kept, once it has a score."""
-    return _could_be_kept(experiment, state.experiments[0].commit)
+    known = experiment.number, experiment.commit, experiment.repeat_of, experiment.scale
+    return _could_be_kept(*known, state.experiments[0].commit)
 
 
-def _could_be_kept(experiment: Experiment, baseline: str) -> bool:
-    if experiment.repeat_of is not None or experiment.scale or not experiment.number:
-        return False
-    return experiment.commit != baseline
+def _could_be_kept(number: int, commit: str, repeat_of: int | None, scale: float, baseline: str) -> bool:
+    return bool(number) and repeat_of is None and not scale and commit != baseline
 
 
 def is_look(experiment: Experiment, state: State) -> bool:
@@ -193,7 +192,11 @@ def spent(state: State) -> int:
 
 
 def _looks(chunk: Chunk, baseline: str) -> int:
-    return sum(_could_be_kept(each, baseline) and each.measured is not None for each in chunk)
+    columns = zip(*map(chunk.column, ("number", "commit", "repeat_of", "scale", "measured")), strict=True)
+    return sum(
+        measured is not None and _could_be_kept(number, commit, again, scale, baseline)
+        for number, commit, again, scale, measured in columns
+    )
 
 
 def left(state: State, but: Experiment | None = None) -> int | None:
@@ -254,7 +257,7 @@ def noise_of(state: State) -> float | None:
 
 
 def _squares(chunk: Chunk) -> list[float]:
-    return [e.stderr**2 for e in chunk if e.stderr is not None]
+    return [each**2 for each in chunk.column("stderr") if each is not None]
 
 
 def _median(parts: Sequence[list[float]]) -> float | None:

@@ -1,8 +1,10 @@
 """Finished experiments on disk, a chunk of them a page: what is asked of all of them stays in memory, the rest is read
 when it is asked for.
 
-A page is two parts: the columns of what stays in memory, and a line of JSON for each experiment. Pages are added to the
-end of a file and never changed there. One whose experiments did change is not used any more, and written anew.
+A page is two parts: the columns of what stays in memory, each a line of JSON, and a line of JSON for each experiment.
+What is asked of all experiments is asked of columns, and only those that are asked for are decoded; a list of the
+newest makes rows of the newest page alone. Pages are added to the end of a file and never changed there. One whose
+experiments did change is not used any more, and written anew.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import threading
 import zlib
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import repeat
 from operator import attrgetter
@@ -43,8 +45,11 @@ _LIGHT = (*_OWN, *_SAID)
 _OUTCOMES = {str(outcome): outcome for outcome in Outcome}
 # As many different values as may be written once for a column.
 _FEW = 32
+# The line of a column in which all are alike has no more bytes.
+_SHORT = 64
 _OF_OUTCOMES = frozenset({"outcome", "status", "overruled"})
 _light = attrgetter(*_LIGHT)
+_PLACES = {name: place for place, name in enumerate(_LIGHT)}
 
 
 class Filed(Experiment):
@@ -111,7 +116,7 @@ class History:
 class Page(Chunk):
     """A chunk whose experiments are on disk. Threads share it."""
 
-    __slots__ = ("__weakref__", "_columns", "_ends", "_history", "_recover", "_rows", "_sums", "where")
+    __slots__ = ("__weakref__", "_ends", "_head", "_history", "_recover", "_rows", "_sums", "where")
 
     def __init__(self, history: History, where: Where, recover: Callable[[int], Experiment]) -> None:
         """`recover`: an experiment by its number, from the journal, where its line turns out to be damaged.
@@ -120,9 +125,12 @@ class Page(Chunk):
         """
         super().__init__(())
         self._history, self.where, self._recover = history, where, recover
-        self._columns = history.read(where.start, where.columns)
-        if zlib.crc32(self._columns) != where.checksum or where.start + where.size > history.size:
+        head = history.read(where.start, where.columns)
+        if zlib.crc32(head) != where.checksum or where.start + where.size > history.size:
             raise ValueError("a page is damaged")
+        self._head: list[Any] | None = head.split(b"\n")
+        """A line for each column, or what was decoded of it, and two about the experiments' own; None once there are
+        rows."""
         self._rows: tuple[Experiment, ...] | None = None
 
     @classmethod
@@ -143,15 +151,25 @@ class Page(Chunk):
         return self._rows
 
     def _load(self) -> None:
-        values = json.loads(self._columns)
-        self._columns = b""
-        self._ends, self._sums = (array("I", bytes.fromhex(values[name])) for name in ("ends", "sums"))
+        head = self._head
+        assert head is not None
+        self._ends, self._sums = (array("I", bytes.fromhex(line.decode())) for line in head[len(_LIGHT) :][:2])
         rows: list[Any] = [Filed.__new__(Filed) for _ in range(len(self._ends))]
-        for name, setter, column in zip(_LIGHT, _SETTERS, values["columns"], strict=True):
-            deque(map(setter, rows, _values(column, outcomes=name in _OF_OUTCOMES)), maxlen=0)
+        for name, setter in zip(_LIGHT, _SETTERS, strict=True):
+            deque(map(setter, rows, self.column(name)), maxlen=0)
         deque(map(_set_page, rows, repeat(self)), maxlen=0)
         deque(map(_set_stage, rows, repeat(Stage.DONE)), maxlen=0)
         self._rows = tuple(rows)
+        self._head = None
+
+    def column(self, name: str) -> list[Any]:
+        head, place = self._head, _PLACES.get(name)
+        if head is None or place is None:
+            return super().column(name)
+        found = head[place]
+        if isinstance(found, bytes):
+            found = head[place] = (_values if len(found) > _SHORT else _short_values)(name, found, CHUNK)
+        return found  # type: ignore[no-any-return]
 
     def line(self, place: int) -> bytes:
         """The line of one experiment; empty if it is not there as it was written."""
@@ -206,7 +224,7 @@ def _rules() -> int:
     """The modules that say what a record changes, as they are now: a checkout changes them under one version."""
     names = ("fold", "state", "experiment", "asks", "cost", "draws", "fleet", "failures", "prior_results", "events")
     found = 0
-    for name in names:
+    for name in (*names, "pages"):
         with contextlib.suppress(OSError):  # as in an archive, whose modules do not change
             found = zlib.crc32(Path(__file__).with_name(f"{name}.py").read_bytes(), found)
     return found
@@ -225,9 +243,9 @@ def written(chunk: Chunk, start: int) -> tuple[bytes, Where]:
         end += len(each)
         ends.append(end)
     columns = [_column(column) for column in zip(*map(_light, chunk), strict=True)]
-    sums = array("I", map(zlib.crc32, lines))
-    values = {"columns": columns, "ends": array("I", ends).tobytes().hex(), "sums": sums.tobytes().hex()}
-    head = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    told = [json.dumps(column, ensure_ascii=False, separators=(",", ":")) for column in columns]
+    told += [array("I", each).tobytes().hex() for each in (ends, map(zlib.crc32, lines))]
+    head = "".join(f"{line}\n" for line in told).encode()
     return b"".join((head, *lines)), Where(start, len(head), zlib.crc32(head), len(head) + end)
 
 
@@ -244,10 +262,15 @@ def _column(values: Sequence[Any]) -> Any:
     return [known]
 
 
-def _values(column: Any, *, outcomes: bool) -> Iterable[Any]:
+def _values(name: str, line: bytes, count: int) -> list[Any]:
+    column = json.loads(line)
     values = column[0]
-    if outcomes:
+    if name in _OF_OUTCOMES:
         values = [_OUTCOMES.get(value) for value in values] if isinstance(values, list) else _OUTCOMES.get(values)
     if len(column) == 1:
         return values  # type: ignore[no-any-return]
-    return repeat(values) if column[1] is None else map(values.__getitem__, column[1])
+    return [values] * count if column[1] is None else list(map(values.__getitem__, column[1]))
+
+
+# Most columns have one value in all pages, and then these are the same list.
+_short_values = lru_cache(maxsize=256)(_values)

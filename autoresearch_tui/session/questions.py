@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
-from operator import attrgetter
+from operator import attrgetter, itemgetter
+from typing import TypeVar
 
 from autoresearch_tui.session.ends import JUDGED
 from autoresearch_tui.session.experiment import IN_FLIGHT, WAITING, Experiment, Stage
 from autoresearch_tui.session.sequence import Chunk
 
+T = TypeVar("T")
+
 # What experiments are looked up by.
-OUTCOME, COMMIT, AUTHOR, BASE, FRONT = map(attrgetter, ("outcome", "commit", "author", "base", "front"))
-CONFIRMS, COMBINES, FIXES, ORIGIN, SCALE = map(attrgetter, ("confirms", "combines", "fixes", "origin", "scale"))
-EXPLORATORY, IS_OPEN, STATUS, REPEAT_OF = map(attrgetter, ("exploratory", "is_open", "status", "repeat_of"))
+OUTCOME, COMMIT, AUTHOR, BASE, FRONT = "outcome", "commit", "author", "base", "front"
+CONFIRMS, COMBINES, FIXES, ORIGIN, SCALE = "confirms", "combines", "fixes", "origin", "scale"
+EXPLORATORY, IS_OPEN, STATUS, REPEAT_OF = "exploratory", "is_open", "status", "repeat_of"
+ADVANCED, DEVICE = "advanced", "device"
 
 
 def in_flight(chunk: Chunk) -> tuple[Experiment, ...]:
@@ -29,13 +33,13 @@ def confirming(chunk: Chunk) -> tuple[Experiment, ...]:
     return tuple(e for e in chunk.having(IS_OPEN, True) if e.stage is Stage.CONFIRMING)
 
 
-def joined(parts: Sequence[tuple[Experiment, ...]]) -> tuple[Experiment, ...]:
+def joined(parts: Sequence[tuple[T, ...]]) -> tuple[T, ...]:
     """What each chunk has, one after the other."""
     return tuple(chain.from_iterable(parts))
 
 
 def judged(chunk: Chunk) -> tuple[Experiment, ...]:
-    return tuple(e for e in chunk if e.outcome in JUDGED)
+    return tuple(chunk[place] for place, outcome in enumerate(chunk.column(OUTCOME)) if outcome in JUDGED)
 
 
 def in_order(parts: Sequence[tuple[Experiment, ...]]) -> tuple[Experiment, ...]:
@@ -43,7 +47,7 @@ def in_order(parts: Sequence[tuple[Experiment, ...]]) -> tuple[Experiment, ...]:
 
 
 def ended(chunk: Chunk) -> Counter[str]:
-    return Counter(e.outcome for e in chunk if e.outcome is not None)
+    return Counter(filter(None, chunk.column(OUTCOME)))
 
 
 def added(parts: Sequence[Counter[str]]) -> Counter[str]:
@@ -53,12 +57,13 @@ def added(parts: Sequence[Counter[str]]) -> Counter[str]:
     return total
 
 
-def started_last(chunk: Chunk) -> Experiment | None:
-    return max((e for e in chunk if e.started_at), key=attrgetter("started_at"), default=None)
+def started_last(chunk: Chunk) -> tuple[str, int]:
+    """When the last run was started, and its number; empty if none was."""
+    return max(zip(chunk.column("started_at"), chunk.column("number"), strict=True), key=itemgetter(0))
 
 
-def newest_start(parts: Sequence[Experiment | None]) -> Experiment | None:
-    return max((e for e in parts if e is not None), key=attrgetter("started_at"), default=None)
+def newest_start(parts: Sequence[tuple[str, int]]) -> tuple[str, int]:
+    return max(parts, key=itemgetter(0), default=("", 0))
 
 
 def total(parts: Sequence[float]) -> float:
@@ -70,8 +75,8 @@ def counted(parts: Sequence[int]) -> int:
 
 
 def usd(chunk: Chunk) -> float:
-    return sum(e.usd or 0.0 for e in chunk)
+    return sum(filter(None, chunk.column("usd")), 0.0)
 
 
 def tokens(chunk: Chunk) -> int:
-    return sum(e.tokens for e in chunk)
+    return sum(chunk.column("tokens"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
@@ -46,9 +47,17 @@ class Chunk(Sequence["Experiment"]):
         found: T = before[1]
         return found
 
-    def having(self, key: Callable[[Experiment], object], value: object) -> tuple[Experiment, ...]:
-        """Those of which `key` says `value`. The key is a function at the top of a module."""
-        return self.known(_index, key).get(value, ())
+    def column(self, name: str) -> list[Any]:
+        """What each of them has of this name: how all of them are asked, so that none need be read (:mod:`pages`)."""
+        return list(map(attrgetter(name), self))
+
+    def places(self, name: str, value: object) -> Sequence[int]:
+        """Where in the chunk those are that have this value of that name."""
+        return self.known(_index, name).get(value, ())
+
+    def having(self, name: str, value: object) -> tuple[Experiment, ...]:
+        """Those that have this value of that name."""
+        return tuple([self[place] for place in self.places(name, value)])
 
     @overload
     def __getitem__(self, place: int) -> Experiment: ...
@@ -116,20 +125,24 @@ class Experiments(Sequence["Experiment"]):
         self._together[key] = (parts, result)
         return result
 
-    def having(self, key: Callable[[Experiment], object], value: object) -> Iterator[Experiment]:
-        """Those of which `key` says `value`, in order."""
-        return chain.from_iterable(chunk.having(key, value) for chunk in self.chunks)
+    def having(self, name: str, value: object) -> Iterator[Experiment]:
+        """Those that have this value of that name, in order."""
+        return chain.from_iterable(chunk.having(name, value) for chunk in self.chunks)
 
-    def newest(self, key: Callable[[Experiment], object], value: object) -> Iterator[Experiment]:
+    def newest(self, name: str, value: object) -> Iterator[Experiment]:
         """The same, the newest first."""
         for chunk in reversed(self.chunks):
-            yield from reversed(chunk.having(key, value))
+            yield from reversed(chunk.having(name, value))
 
-    def values(self, key: Callable[[Experiment], T]) -> set[T]:
-        """All that `key` says."""
+    def numbers(self, name: str, value: object) -> Iterator[int]:
+        """The numbers of those that have this value of that name, in order."""
+        return (CHUNK * at + place for at, chunk in enumerate(self.chunks) for place in chunk.places(name, value))
+
+    def values(self, name: str) -> set[Any]:
+        """All values of that name."""
         found: set[Any] = set()
         for chunk in self.chunks:
-            found.update(chunk.known(_index, key))
+            found.update(chunk.known(_index, name))
         return found
 
     def changed(self, before: Experiments) -> Iterator[Experiment]:
@@ -182,8 +195,11 @@ class Experiments(Sequence["Experiment"]):
         return f"Experiments({len(self)})"
 
 
-def _index(chunk: Chunk, key: Callable[[Experiment], object]) -> dict[object, tuple[Experiment, ...]]:
-    found: dict[object, list[Experiment]] = {}
-    for experiment in chunk:
-        found.setdefault(key(experiment), []).append(experiment)
-    return {value: tuple(having) for value, having in found.items()}
+def _index(chunk: Chunk, name: str) -> dict[object, Sequence[int]]:
+    column = chunk.column(name)
+    if column.count(column[0]) == len(column):  # as most are, of most names
+        return {column[0]: range(len(column))}
+    found: dict[object, list[int]] = {}
+    for place, value in enumerate(column):
+        found.setdefault(value, []).append(place)
+    return {**found}

@@ -2,7 +2,8 @@
 
 It is not a second truth. A snapshot says of which bytes of the journal it was made, by their number and their CRC-32,
 and is used with exactly these. What is torn, stale, of another version or of another journal is left alone, and the
-journal is read from its beginning.
+journal is read from its beginning. A screen looks at the last of those records before it is drawn, and at all bytes
+in pieces from then on.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from autoresearch_tui import __version__
 from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.session import pages
 from autoresearch_tui.session.experiment import Experiment
-from autoresearch_tui.session.journal import JournalTail, Rewritten, Start, scan
+from autoresearch_tui.session.journal import JournalTail, Rewritten, Start, decode, scan
 from autoresearch_tui.session.pages import History, Page, Where
 from autoresearch_tui.session.sequence import Chunk, Experiments
 from autoresearch_tui.session.state import State
@@ -44,12 +45,15 @@ class Snapshot(Frozen):
     answered: frozenset[str]
 
 
-def read(files: SessionFiles, *, kept: Path | None = None) -> Snapshot | None:
-    """What can be used of what is kept beside a session's journal; None if nothing can. `kept`: another snapshot."""
+def read(files: SessionFiles, *, kept: Path | None = None, proven: bool = True) -> Snapshot | None:
+    """What can be used of what is kept beside a session's journal; None if nothing can. `kept`: another snapshot.
+
+    Without `proven`, a :class:`Proof` has still to say whether it is of this journal.
+    """
     try:
         values = _values(kept or files.snapshot)
         start = Start(values["bytes"], values["crc"], values["seq"])
-        if not _is_of(files.journal, start):
+        if not (_is_of(files.journal, start) if proven else _ends_in(files.journal, start)):
             return None
         return Snapshot(start, _state(files, values, start), frozenset(values["answered"]))
     except _UNUSABLE:
@@ -67,14 +71,36 @@ def _values(path: Path) -> dict[str, Any]:
     return values
 
 
+class Proof:
+    """Finds out whether a journal begins with what a snapshot was made of, a piece at a time."""
+
+    def __init__(self, journal: Path, start: Start) -> None:
+        self._journal, self._start = journal, start
+        self._read, self._checksum = 0, 0
+
+    def go_on(self, limit: int) -> bool | None:
+        """Reads so many bytes more; None while that does not say it. Raises OSError."""
+        end, piece = min(self._start.size, self._read + limit), bytearray(min(limit, _PIECE))
+        with self._journal.open("rb", buffering=0) as file:
+            file.seek(self._read)
+            while self._read < end and (count := file.readinto(memoryview(piece)[: end - self._read])):
+                self._checksum = zlib.crc32(memoryview(piece)[:count], self._checksum)
+                self._read += count
+        if self._read < end:
+            return False  # it is shorter
+        return self._checksum == self._start.checksum if end == self._start.size else None
+
+
 def _is_of(journal: Path, start: Start) -> bool:
-    """Whether a journal begins with what a snapshot was made of."""
-    left, checksum, piece = start.size, 0, bytearray(_PIECE)
-    with journal.open("rb", buffering=0) as file:
-        while left and (count := file.readinto(memoryview(piece)[: min(left, _PIECE)])):
-            checksum = zlib.crc32(memoryview(piece)[:count], checksum)
-            left -= count
-    return not left and checksum == start.checksum
+    return bool(Proof(journal, start).go_on(start.size))
+
+
+def _ends_in(journal: Path, start: Start) -> bool:
+    """Whether what a snapshot was made of seems to end in its last record."""
+    with journal.open("rb") as file:
+        file.seek(max(0, start.size - _PIECE))
+        line = file.read(min(start.size, _PIECE)).rstrip(b"\n").rpartition(b"\n")[2]
+    return decode(line).seq == start.seq if start.size else not start.seq
 
 
 def _state(files: SessionFiles, values: dict[str, Any], start: Start) -> State:

@@ -251,7 +251,8 @@ class State:
     @property
     def started_last(self) -> Experiment | None:
         """The experiment whose run was started last; None before the first."""
-        return self.experiments.known(questions.started_last, questions.newest_start)
+        started_at, number = self.experiments.known(questions.started_last, questions.newest_start)
+        return self.experiments[number] if started_at else None
 
     @property
     def kept(self) -> tuple[Experiment, ...]:

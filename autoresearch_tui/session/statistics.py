@@ -6,9 +6,11 @@ import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from operator import attrgetter
+from typing import NamedTuple
 
 from autoresearch_tui.session import draws
 from autoresearch_tui.session.ends import JUDGED, Outcome
+from autoresearch_tui.session.questions import ADVANCED, OUTCOME, joined
 from autoresearch_tui.session.sequence import Chunk
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.frozen import Frozen
@@ -62,9 +64,9 @@ def _pooled(state: State) -> tuple[float, int]:
 def _measured(chunk: Chunk) -> dict[str, tuple[float, ...]]:
     """The scores of each commit's runs."""
     found: dict[str, tuple[float, ...]] = {}
-    for experiment in chunk:
-        if (value := experiment.measured) is not None:
-            found[experiment.commit] = (*found.get(experiment.commit, ()), value)
+    for commit, value in zip(chunk.column("commit"), chunk.column("measured"), strict=True):
+        if value is not None:
+            found[commit] = (*found[commit], value) if commit in found else (value,)
     return found
 
 
@@ -164,26 +166,53 @@ def changed_names(diff: str) -> frozenset[str]:
 
 def gains(state: State) -> dict[int, float]:
     """For each scored experiment on a scored base how much better it is than that; negative: worse."""
-    return _gains(state, (e for e in state.experiments if e.value is not None))
+    return _gains(state, state.experiments.known(_scores, joined))
 
 
-def _gains(state: State, experiments: Iterable[Experiment]) -> dict[int, float]:
+class _Scored(NamedTuple):
+    number: int
+    base: str
+    value: float
+
+
+class _Kept(NamedTuple):
+    number: int
+    base: str
+    value: float
+    sealed: float | None
+    stderr: float | None
+    error: float | None
+    inside_noise: bool
+
+
+def _scores(chunk: Chunk) -> tuple[_Scored, ...]:
+    columns = zip(*map(chunk.column, _Scored._fields), strict=True)
+    return tuple(_Scored(*known) for known in columns if known[-1] is not None)
+
+
+def _keeps(chunk: Chunk) -> tuple[_Kept, ...]:
+    places = chunk.places(OUTCOME, Outcome.KEEP)
+    columns = [*map(chunk.column, _Kept._fields)] if places else []
+    found = (_Kept(*(column[place] for column in columns)) for place in places)
+    return tuple(each for each in found if each.value is not None)
+
+
+def _gains(state: State, scored: Iterable[_Scored | _Kept]) -> dict[int, float]:
     first = {} if draws.fresh(state) else state.experiments.known(_first_scores, _first_of_each)
     found: dict[int, float] = {}
-    for experiment in experiments:
-        if experiment.value is None:
-            continue
+    for number, base, value in (each[:3] for each in scored):
         if draws.fresh(state):
-            if (pair := draws.against_base(state, experiment)) is not None:
-                found[experiment.number] = state.goal.gain(pair.other, pair.value)
-        elif (base := first.get(experiment.base)) is not None and base[0] < experiment.number:
-            found[experiment.number] = state.goal.gain(base[1], experiment.value)
+            if (pair := draws.against_base(state, state.experiments[number])) is not None:
+                found[number] = state.goal.gain(pair.other, pair.value)
+        elif (before := first.get(base)) is not None and before[0] < number:
+            found[number] = state.goal.gain(before[1], value)
     return found
 
 
 def _first_scores(chunk: Chunk) -> dict[str, tuple[int, float]]:
     """By commit: the number and the score of its first run with one."""
-    return {e.commit: (e.number, e.value) for e in reversed(chunk) if e.value is not None}
+    columns = [reversed(chunk.column(name)) for name in ("commit", "number", "value")]
+    return {commit: (number, value) for commit, number, value in zip(*columns, strict=True) if value is not None}
 
 
 def _first_of_each(parts: Sequence[dict[str, tuple[int, float]]]) -> dict[str, tuple[int, float]]:
@@ -191,9 +220,6 @@ def _first_of_each(parts: Sequence[dict[str, tuple[int, float]]]) -> dict[str, t
     for part in reversed(parts):
         found.update(part)
     return found
-
-
-ADVANCED = attrgetter("advanced")
 
 
 class Judged(Frozen):
@@ -228,24 +254,19 @@ def judged(state: State, first: int = 0) -> Iterator[Judged]:
             heads[frontier.proposal.front] = frontier
 
 
-def near_noise(state: State) -> tuple[Experiment, ...]:
-    """Kept experiments whose gain chance may explain: a second run may turn them round."""
-    measured = spread(state)
-    won = _gains(state, state.kept)
-    found = []
-    for experiment in state.kept:
-        if experiment.number not in won:
-            continue
-        gain = won[experiment.number]
-        stderr = experiment.stderr
-        if experiment.error is not None:
-            found += [experiment] if experiment.inside_noise else []
-            continue
-        unknown = measured is None and stderr is None
-        usual = gain < TYPICAL_SPREAD * abs(experiment.value or 0.0)
-        if usual if unknown else inside(gain, stderr, measured):
-            found.append(experiment)
-    return tuple(found)
+def near_noise(state: State) -> tuple[int, ...]:
+    """The numbers of kept experiments whose gain chance may explain: a second run may turn them round."""
+    kept = state.experiments.known(_keeps, joined)
+    measured, won = spread(state), _gains(state, kept)
+    return tuple(each.number for each in kept if each.number in won and _by_chance(each, won[each.number], measured))
+
+
+def _by_chance(kept: _Kept, gain: float, measured: float | None) -> bool:
+    if kept.error is not None:
+        return kept.inside_noise
+    if measured is None and kept.stderr is None:
+        return gain < TYPICAL_SPREAD * abs(kept.value)
+    return inside(gain, kept.stderr, measured)
 
 
 class Gap(Frozen):
@@ -262,7 +283,8 @@ class Gap(Frozen):
 
 def gaps(state: State) -> tuple[Gap, ...]:
     """The baseline and every keep since that has a sealed score, in order."""
-    return tuple(Gap(e.number, e.value, e.sealed) for e in state.kept if e.value is not None and e.sealed is not None)
+    kept = state.experiments.known(_keeps, joined)
+    return tuple(Gap(each.number, each.value, each.sealed) for each in kept if each.sealed is not None)
 
 
 def overfitting(state: State) -> str:

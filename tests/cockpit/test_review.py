@@ -651,7 +651,7 @@ def test_a_gain_smaller_than_the_spread_is_near_noise() -> None:
     base = night.commit(night.experiment("keep", 1.0))
     small = night.experiment("keep", 0.9999, base)
     night.experiment("keep", 0.99, night.commit(small))
-    assert [e.number for e in statistics.near_noise(night.state)] == [small]
+    assert statistics.near_noise(night.state) == (small,)
     assert statistics.spread(night.state) is None
 
 

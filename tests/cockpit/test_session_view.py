@@ -22,6 +22,7 @@ from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import prior_results, snapshots
 from autoresearch_tui.session.fold import fold_all
 from autoresearch_tui.session.journal import Journal, read
+from autoresearch_tui.session.state import State
 from autoresearch_tui.session.status import status
 from tests.cockpit.driving import Driver, drive
 from tests.cockpit.fakes import FakeHost, FakeSession, night
@@ -267,3 +268,25 @@ def test_a_cockpit_begins_with_the_snapshot_and_knows_what_was_seen_before_it(tm
         pass
     assert again.state == fold_all(session.records)
     assert again.left_at == fold_all(session.records[:40])
+
+
+def test_a_snapshot_of_other_bytes_is_shown_no_longer_than_it_takes_to_read_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = real_night(tmp_path / "lab", experiments=30)
+    assert session.lab is not None
+    data, path = session.journal, session.files.journal
+    snapshots.Writer(session.files, None).keep(fold_all(session.records), len(data), zlib.crc32(data), [])
+    monkeypatch.setattr(bridge_module, "PROOF_BYTES", len(data) // 3)
+    path.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
+    bridge = Bridge(session.lab, session.tag, None)
+    assert bridge.state.seq == len(session.records)
+    for _ in range(6):
+        bridge.poll()
+    assert bridge.state == State()
+    assert "line 1" in bridge.problem or "checksum" in bridge.problem
+    path.write_bytes(data)
+    again = Bridge(session.lab, session.tag, None)
+    for _ in range(6):
+        again.poll()
+    assert again.state == fold_all(session.records) and not again.problem

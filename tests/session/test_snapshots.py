@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,12 +17,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autoresearch_tui.cockpit.runs_in_flight import DEVICE
-from autoresearch_tui.session import pages, sequence, snapshots
+from autoresearch_tui.cockpit.widgets import tree
+from autoresearch_tui.cockpit.widgets.table import digits
+from autoresearch_tui.session import looks, pages, sequence, snapshots
+from autoresearch_tui.session.badges import marking, widest
 from autoresearch_tui.session.fold import fold, fold_all
 from autoresearch_tui.session.journal import Journal, read
+from autoresearch_tui.session.outline import outline
 from autoresearch_tui.session.pages import Filed, Page
+from autoresearch_tui.session.questions import DEVICE
 from autoresearch_tui.session.state import State
+from autoresearch_tui.session.statistics import gains, gaps, near_noise, spread
 from tests.night import Night, real_night
 from tests.waiting import wait_for
 
@@ -51,7 +56,7 @@ def kept(night: Night, seq: int, writer: snapshots.Writer | None = None) -> Stat
 def gone_on(night: Night) -> State:
     """What a reader has who begins with the snapshot."""
     found = snapshots.read(night.files)
-    assert found is not None
+    assert found is not None and seen_in_pieces(night)
     return fold_all(night.records[found.start.seq :], found.state)
 
 
@@ -83,6 +88,32 @@ def test_what_is_finished_is_on_disk_and_answers_as_before(night: Night) -> None
         assert getattr(state, name) == getattr(known, name), name
 
 
+def test_columns_say_what_the_experiments_say(night: Night) -> None:
+    known = kept(night, len(night.records)).experiments
+    pages._IN_USE.clear()
+    for chunk, plain in zip(known.chunks, fold_all(read(night.files.journal)).experiments.chunks, strict=True):
+        for name in pages._LIGHT:
+            told = [getattr(experiment, name) for experiment in plain]
+            assert chunk.column(name) == told == plain.column(name), name
+            assert list(map(type, chunk.column(name))) == list(map(type, told)), name
+
+
+def test_what_is_asked_of_all_experiments_makes_no_rows(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept(night, len(night.records))
+    pages._IN_USE.clear()
+    found, plain = snapshots.read(night.files), fold_all(night.records)
+    assert found is not None
+    of_pages = sum(isinstance(chunk, Page) for chunk in found.state.experiments.chunks)
+    made, load = [], Page._load
+    monkeypatch.setattr(Page, "_load", lambda page: (made.append(page), load(page))[1])
+    for ask in (marking, near_noise, gains, gaps, spread, looks.noise_of, digits):
+        assert ask(found.state) == ask(plain), ask
+    assert tree.parents(found.state.experiments) == tree.parents(plain.experiments)
+    assert widest(found.state, marking(found.state)) == max(len(marking(plain).of(e)) for e in plain.experiments)
+    assert of_pages > 5 and not made
+    assert outline(found.state) == outline(plain)
+
+
 def test_the_last_run_of_a_device_is_found_without_reading_pages(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
     state = kept(night, len(night.records))
     last = {e.device: e.number for e in fold_all(night.records).experiments if e.started_at}
@@ -108,6 +139,17 @@ def test_snapshots_follow_each_other_and_write_what_is_new(night: Night) -> None
     assert now == fold_all(night.records) == gone_on(night)
 
 
+def seen_in_pieces(night: Night) -> bool:
+    """Whether a screen goes on with the snapshot."""
+    found = snapshots.read(night.files, proven=False)
+    if found is None:
+        return False
+    proof, known = snapshots.Proof(night.files.journal, found.start), None
+    while known is None:
+        known = proof.go_on(1000)
+    return known
+
+
 @QUICK
 @given(data=st.data())
 def test_a_byte_that_has_changed_changes_no_answer(night: Night, data: st.DataObject) -> None:
@@ -130,6 +172,7 @@ def test_a_byte_that_has_changed_changes_no_answer(night: Night, data: st.DataOb
             assert found.state == fold_all(night.records[: found.start.seq])
         if path == night.files.journal and at < len(before) - 3000:
             assert found is None
+            assert not seen_in_pieces(night)
     finally:
         path.write_bytes(before)
 
@@ -174,10 +217,10 @@ def test_threads_ask_a_page_for_the_first_time_at_once(night: Night, monkeypatch
     told = [experiment.description for experiment in whole.experiments]
     reading, read = threading.Event(), pages._values
 
-    def slowly(column: object, *, outcomes: bool) -> Iterable[object]:
+    def slowly(name: str, line: bytes, count: int) -> list[object]:
         reading.set()
         time.sleep(0.0005)  # so that the other threads come in between
-        return read(column, outcomes=outcomes)
+        return read(name, line, count)
 
     monkeypatch.setattr(pages, "_values", slowly)
     pages._IN_USE.clear()
@@ -229,6 +272,7 @@ from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.session import journal, pages, sequence, snapshots
 from autoresearch_tui.session.fold import fold
 from autoresearch_tui.session.state import State
+from autoresearch_tui.session.statistics import gains, gaps, near_noise, spread
 sequence.CHUNK = pages.CHUNK = 4
 files = SessionFiles(Path(sys.argv[1]))
 data = files.journal.read_bytes()

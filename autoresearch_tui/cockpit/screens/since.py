@@ -121,7 +121,7 @@ def _counts(before: State, after: State) -> str:
 
 def _noise(before: State, after: State) -> str:
     new = {e.number for e in _new(before, after)}
-    doubtful = [f"#{e.number}" for e in statistics.near_noise(after) if e.number in new]
+    doubtful = [f"#{number}" for number in statistics.near_noise(after) if number in new]
     if not doubtful:
         return ""
     names = ", ".join(doubtful[:_SHOWN]) + (", …" if len(doubtful) > _SHOWN else "")

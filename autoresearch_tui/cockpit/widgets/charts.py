@@ -374,18 +374,17 @@ def _draw_part(dots: Dots, part: Part, scale: Scale, last: int) -> float | None:
 def _dots(chunk: Chunk, ends: tuple[float, float, int], neighbours: int) -> list[tuple[int, int, str]]:
     """Number, height and tone of what is seen of a chunk."""
     scale, found = Scale(*ends), {}
-    for experiment in chunk:
-        if experiment.value is not None:
-            y, at = scale.dot(experiment.value), experiment.number // neighbours
-            if experiment.outcome == Outcome.KEEP or (at, y) not in found:
-                tone = "good" if experiment.outcome == Outcome.KEEP else "dim"
-                found[at, y] = experiment.number, y, tone
+    for number, value, outcome in zip(*map(chunk.column, ("number", "value", "outcome")), strict=True):
+        if value is not None:
+            y, at = scale.dot(value), number // neighbours
+            if outcome == Outcome.KEEP or (at, y) not in found:
+                found[at, y] = number, y, "good" if outcome == Outcome.KEEP else "dim"
     return list(found.values())
 
 
 def _off(chunk: Chunk, ends: tuple[float, float, int]) -> int:
     scale = Scale(*ends)
-    return sum(scale.off(experiment.value) for experiment in chunk if experiment.value is not None)
+    return sum(scale.off(value) for value in chunk.column("value") if value is not None)
 
 
 Span = tuple[float, float, float, float]
@@ -393,8 +392,9 @@ Span = tuple[float, float, float, float]
 
 
 def _span(chunk: Chunk) -> tuple[list[float], list[float]]:
-    values = [e.value for e in chunk if e.value is not None]
-    kept = [e.value for e in chunk if e.value is not None and e.outcome == Outcome.KEEP]
+    column = chunk.column("value")
+    values = [value for value in column if value is not None]
+    kept = [value for place in chunk.places("outcome", Outcome.KEEP) if (value := column[place]) is not None]
     return ([min(values), max(values)] if values else []), ([min(kept), max(kept)] if kept else [])
 
 

@@ -33,17 +33,19 @@ class Column(Frozen):
 
     id: str
     title: str
-    value: Callable[[Experiment], Value]
+    of: str
+    """What of an experiment it shows."""
     write: Callable[[Any, int], str]
     usual: bool = False
+    own: str = ""
+    """The name of the lab's own column."""
+    zero: bool = True
+    """Whether 0 is a value."""
 
-
-def _sealed(experiment: Experiment) -> float | None:
-    return experiment.sealed
-
-
-def _seconds(experiment: Experiment) -> float | None:
-    return experiment.seconds
+    def value(self, experiment: Experiment) -> Value:
+        known = getattr(experiment, self.of)
+        found: Value = known.get(self.own) if self.own else known
+        return found or None if not self.zero else found
 
 
 def _fixed(value: float, digits: int) -> str:
@@ -60,16 +62,16 @@ def _word(value: str, _digits: int) -> str:
 
 # The first ones keep their place the longest where there is little room.
 COLUMNS = (
-    Column("score", "score", lambda e: e.value, _fixed, True),
-    Column("best", "vs best", lambda e: e.value, _fixed, True),
-    Column("sealed", "sealed", _sealed, _fixed, True),
-    Column("time", "time", _seconds, lambda v, _: clock(v), True),
-    Column("memory", "GiB", lambda e: e.memory_gb or None, lambda v, _: f"{v:.1f}", True),
-    Column("cost", "$", lambda e: e.usd, lambda v, _: f"{v:.2f}"),
-    Column("tokens", "tokens", lambda e: e.tokens or None, lambda v, _: count(v)),
-    Column("ended", "UTC", lambda e: e.ended_at, lambda v, _: v[11:16]),
-    Column("commit", "commit", lambda e: e.commit, lambda v, _: v[:7]),
-    Column("author", "author", lambda e: e.author, _word),
+    Column("score", "score", "value", _fixed, True),
+    Column("best", "vs best", "value", _fixed, True),
+    Column("sealed", "sealed", "sealed", _fixed, True),
+    Column("time", "time", "seconds", lambda v, _: clock(v), True),
+    Column("memory", "GiB", "memory_gb", lambda v, _: f"{v:.1f}", True, zero=False),
+    Column("cost", "$", "usd", lambda v, _: f"{v:.2f}"),
+    Column("tokens", "tokens", "tokens", lambda v, _: count(v), zero=False),
+    Column("ended", "UTC", "ended_at", lambda v, _: v[11:16]),
+    Column("commit", "commit", "commit", lambda v, _: v[:7]),
+    Column("author", "author", "author", _word),
 )
 """What can be shown between an experiment's number and its change."""
 USUAL = tuple(column.id for column in COLUMNS if column.usual)
@@ -77,9 +79,9 @@ OF_LAB = "column:"
 """How the id of one of the lab's own columns begins."""
 _PRIOR_NAME = 10
 # What rows can be sorted by that has no column of its own.
-_NUMBER = Column("number", "number", lambda e: e.number, _fixed)
-_OUTCOME = Column("outcome", "outcome", lambda e: e.status, _word)
-_CHANGE = Column("change", "change", lambda e: e.description, _word)
+_NUMBER = Column("number", "number", "number", _fixed)
+_OUTCOME = Column("outcome", "outcome", "status", _word)
+_CHANGE = Column("change", "change", "description", _word)
 SORTABLE = (_NUMBER, _OUTCOME, *(column for column in COLUMNS if column.id != "best"), _CHANGE)
 # By key, one after the other: column, and whether its order is turned round.
 QUICK = (("number", True), ("number", False), ("score", False), ("outcome", False))
@@ -100,7 +102,9 @@ _FEWEST_CHANGE = 20
 def of_lab(state: State) -> tuple[Column, ...]:
     """The lab's own columns, which are usual ones."""
     axes = columns_of(state)
-    return tuple(Column(OF_LAB + axis.name, clean_line(axis.name), axis.of, _plainly, True) for axis in axes)
+    return tuple(
+        Column(OF_LAB + axis.name, clean_line(axis.name), "columns", _plainly, True, own=axis.name) for axis in axes
+    )
 
 
 def shown(state: State) -> tuple[Column, ...]:
@@ -161,7 +165,7 @@ def digits(state: State) -> int:
 
 
 def _smallest(chunk: Chunk) -> float:
-    return min((abs(e.value) for e in chunk if e.value), default=math.inf)
+    return min(map(abs, filter(None, chunk.column("value"))), default=math.inf)
 
 
 def _least(parts: Sequence[float]) -> float:
@@ -185,7 +189,7 @@ class Table:
 
     def _width(self, column: Column) -> int:
         """How many cells a column takes; 0 if it would be empty."""
-        found = self.state.experiments.known(_extreme_values, _extremes_of_all, column.value)
+        found = self.state.experiments.known(_extreme_values, _extremes_of_all, column.of, column.own, column.zero)
         if not found:
             return 0
         name = self._title(column)
@@ -341,22 +345,23 @@ def _prior_name(name: str) -> str:
     return name if len(name) <= _PRIOR_NAME else f"{cut(tag, _PRIOR_NAME - 1 - len(number))}#{number}"
 
 
-def _extreme_values(chunk: Chunk, value: Callable[[Experiment], Value]) -> list[Value]:
-    return _extremes([known for e in chunk if (known := value(e)) not in (None, "")])
+def _extreme_values(chunk: Chunk, of: str, own: str, zero: bool) -> list[Any]:
+    known = (each.get(own) for each in chunk.column(of)) if own else chunk.column(of)
+    different = set(known) - ({None, ""} if zero else {None, "", 0})
+    return _extremes(list(different))
 
 
-def _extremes_of_all(parts: Sequence[list[Value]]) -> list[Value]:
+def _extremes_of_all(parts: Sequence[list[Any]]) -> list[Any]:
     return _extremes(list(chain.from_iterable(parts)))
 
 
-def _extremes(values: Sequence[Value]) -> list[Value]:
+def _extremes(values: Sequence[Any]) -> list[Any]:
     """What the widest of them is among, without writing all of them."""
     if not values:
         return []
-    numbers = [value for value in values if isinstance(value, (int, float))]
-    if numbers:
-        return [max(numbers), min(numbers), max(numbers, key=abs)]
-    return [max((value for value in values if isinstance(value, str)), key=cell_len)]
+    if isinstance(values[0], str):
+        return [max(values, key=cell_len)]
+    return [max(values), min(values), max(values, key=abs)]
 
 
 def look(experiment: Experiment, state: State) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from autoresearch_tui.session.badges import marking
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.format import FRONTIER, MARKS, front
 from autoresearch_tui.session.prior_results import furthest
+from autoresearch_tui.session.questions import ADVANCED
 from autoresearch_tui.session.sequence import Chunk, Experiments
 from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.util.text import clean_line
@@ -73,7 +74,8 @@ def parents(experiments: Experiments) -> list[int | None]:
 
 def _links(chunk: Chunk) -> tuple[tuple[str, str, bool, bool], ...]:
     """What the shape of the tree depends on."""
-    return tuple((e.base, e.commit, e.outcome == Outcome.KEEP, e.advanced) for e in chunk)
+    columns = zip(*map(chunk.column, ("base", "commit", "outcome", "advanced")), strict=True)
+    return tuple((base, commit, outcome == Outcome.KEEP, advanced) for base, commit, outcome, advanced in columns)
 
 
 def _parents(parts: Sequence[tuple[tuple[str, str, bool, bool], ...]]) -> list[int | None]:
@@ -227,15 +229,12 @@ def _fold(
     return away
 
 
-def _main_children(
-    experiments: Sequence[Experiment], parent: Sequence[int | None], way: set[int]
-) -> dict[int | None, int]:
+def _main_children(experiments: Experiments, parent: Sequence[int | None], way: set[int]) -> dict[int | None, int]:
     """The child that continues its parent's column: the trunk's, or else the last kept one."""
     main: dict[int | None, int] = {}
-    for number, up in enumerate(parent):
-        kept = experiments[number].advanced
-        if number in way or (kept and main.get(up, -1) not in way):
-            main[up] = number
+    for number in sorted(way.union(experiments.numbers(ADVANCED, True))):
+        if number in way or main.get(parent[number], -1) not in way:
+            main[parent[number]] = number
     return main
 
 
