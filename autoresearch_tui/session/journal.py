@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -277,7 +278,7 @@ def from_fields(name: str, values: Mapping[str, Any]) -> ev.Event:
     if kind is None:
         raise ValueError(f"unknown event type {name!r}")
     known: dict[str, Any] = {}
-    for field_name, enum in _FIELDS[kind]:
+    for field_name, enum in _fields_of(kind):
         if field_name in values:
             value = values[field_name]
             if enum is not None and value in list(enum):  # a later version may have more
@@ -317,4 +318,8 @@ _RENAMED_FIELDS = {
 }
 _KINDS: dict[str, type] = {_snake(kind.__name__): kind for kind in typing.get_args(ev.Event)}
 _ENUMS: dict[object, type[StrEnum]] = {enum.__name__: enum for enum in (EngineEnd, Opinion, Outcome, RunEnd)}
-_FIELDS = {kind: tuple((f.name, _ENUMS.get(f.type)) for f in dataclasses.fields(kind)) for kind in _KINDS.values()}
+
+
+@cache
+def _fields_of(kind: type) -> tuple[tuple[str, type[StrEnum] | None], ...]:
+    return tuple((field.name, _ENUMS.get(field.type)) for field in dataclasses.fields(kind))

@@ -18,13 +18,19 @@ from autoresearch_tui.session import asks, experiment, failures, fleet, prior_re
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import EngineEnd, Opinion, Outcome, RunEnd
 from autoresearch_tui.session.state import Experiment, Stage
+from autoresearch_tui.util.frozen import Frozen, field_names
+
+
+def _has_fields(kind: type) -> bool:
+    return (issubclass(kind, Frozen) and kind is not Frozen) or is_dataclass(kind)
+
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _ENUMS = (EngineEnd, Opinion, Outcome, RunEnd, Stage)
 _MODULES = (asks, experiment, failures, fleet, prior_results, state)
 _CLASSES = (
     *typing.get_args(ev.Event),
-    *(kind for module in _MODULES for kind in vars(module).values() if isinstance(kind, type) and is_dataclass(kind)),
+    *(kind for module in _MODULES for kind in vars(module).values() if isinstance(kind, type) and _has_fields(kind)),
 )
 """What a state consists of; a class of another module has to be named here."""
 _TUPLE, _MAPPING = "tuple", "mapping"
@@ -41,7 +47,7 @@ class Codec:
     @cached_property
     def shape(self) -> int:
         """A number for the classes and their fields: another one where a class was changed."""
-        names = [(name, [f.name for f in fields(kind)]) for name, kind in self._classes.items() if kind not in _ENUMS]
+        names = [(name, [*field_names(kind)]) for name, kind in self._classes.items() if kind not in _ENUMS]
         return zlib.crc32(repr(names).encode())
 
     def encode(self, value: Any) -> Any:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError, field
 
 import pytest
 
-from autoresearch_tui.util.frozen import Frozen, replaced
+from autoresearch_tui.util.frozen import Frozen, field_names, replaced
 
 
 class Point(Frozen):
@@ -102,3 +104,41 @@ def test_replaced_is_what_dataclasses_replace(value: Point | Slotted) -> None:
     assert value.x == 1
     with pytest.raises(KeyError):
         replaced(value, z=1)
+
+
+def test_threads_that_make_the_first_instances_at_once_get_whole_ones() -> None:
+    kinds = [
+        type(f"Kind{n}", (Frozen,), {"__annotations__": {"x": "int", "y": "int"}, "y": n, "__doc__": ""})
+        for n in range(40)
+    ]
+    start = threading.Barrier(4)
+
+    def make() -> list[tuple[int, int]]:
+        start.wait(10)
+        return [(each.x, each.y) for each in (kind(1) for kind in kinds)]
+
+    with ThreadPoolExecutor(4) as threads:
+        made = [threads.submit(make) for _ in range(4)]
+        assert all(each.result(20) == [(1, n) for n in range(40)] for each in made)
+
+
+class Line(Point):
+    """One more field than its parent."""
+
+    end: int = 9
+
+
+def test_a_class_is_known_before_it_has_an_instance() -> None:
+    class New(Frozen):
+        x: int
+        y: int = 2
+
+    assert New.__match_args__ == field_names(New) == ("x", "y")
+    assert [each.name for each in dataclasses.fields(New)] == ["x", "y"]
+    assert dataclasses.is_dataclass(New)
+    assert New(1) == New(1, 2)
+    match New(3, 4):
+        case New(x, y):
+            assert (x, y) == (3, 4)
+    assert Line(1).end == 9
+    assert field_names(Line) == ("x", "y", "tags", "end")
