@@ -9,7 +9,7 @@ import difflib
 import heapq
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.researchers.base import RAN, Attempt, RunFacts
@@ -25,6 +25,7 @@ NEWEST = 10
 PLATEAU = 10
 NEAR_MISSES = 6
 
+_FILLS = CEILING // 10  # entries, which leave no room but perhaps for one of the shortest
 _DIFFS = 3
 _DIFF_CHARS = 1_500
 _DIFF_SHARE = 0.3
@@ -179,10 +180,10 @@ def _wanted(attempts: Sequence[Attempt]) -> Iterator[tuple[int, str]]:
         if len(attempts) - index <= NEWEST:
             yield index, _entry(attempt, 160, _LOG_LINES, hypothesis=True)
         yield index, _entry(attempt, 100, 1)
-    for index, attempt in islice(_newest_first(attempts), RECENT, None):
-        if attempt.outcome in (Outcome.KEEP, Outcome.VETOED):
-            yield index, _entry(attempt, 64)
-    for index, attempt in islice(_newest_first(attempts), RECENT, None):
+    older = islice(_newest_first(attempts), RECENT, None)
+    first = ((index, attempt) for index, attempt in older if attempt.outcome in (Outcome.KEEP, Outcome.VETOED))
+    rest = islice(_newest_first(attempts), RECENT, None)
+    for index, attempt in chain(islice(first, _FILLS), islice(rest, _FILLS)):
         yield index, _entry(attempt, 64)
 
 

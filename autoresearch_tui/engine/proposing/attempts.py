@@ -6,14 +6,17 @@ There may be tens of thousands, of which a request shows some dozens. What a req
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 from autoresearch_tui.engine.gate import HUMAN
+from autoresearch_tui.engine.proposing import duplicates
 from autoresearch_tui.researchers.base import Attempt, RunFacts
 from autoresearch_tui.session import draws
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import SCORED, Outcome
+from autoresearch_tui.session.sequence import Chunk
 from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.session.transfer import transfer
 from autoresearch_tui.util.numbers import finite
@@ -47,6 +50,13 @@ class Attempts(Sequence[Attempt]):
 
     def __reversed__(self) -> Iterator[Attempt]:
         return (self._of(each) for each in reversed(self._state.experiments) if each.number != self._but)
+
+    def perhaps_alike(self, description: str) -> Iterator[Attempt]:
+        """All that :func:`duplicates.alike` may find alike, newest first."""
+        wanted = duplicates.key(description)
+        for chunk in reversed(self._state.experiments.chunks):
+            keys = chunk.known(_keys)
+            yield from (self._of(chunk[at]) for at in range(len(keys) - 1, -1, -1) if keys[at] == wanted)
 
     def _of(self, experiment: Experiment) -> Attempt:
         state = self._state
@@ -90,6 +100,10 @@ _NOW = (
 )  # fmt: skip
 _SETTERS: tuple[Callable[[_Looked, Any], None], ...] = tuple(getattr(Attempt, name).__set__ for name in _NOW)
 _set_source: Callable[[_Looked, tuple[State, Experiment]], None] = _Looked._source.__set__  # type: ignore[attr-defined]
+
+
+def _keys(chunk: Chunk) -> array[int]:
+    return array("q", (duplicates.key(experiment.description) for experiment in chunk))
 
 
 def _outcome(experiment: Experiment) -> str:

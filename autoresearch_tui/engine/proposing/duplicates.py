@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from autoresearch_tui.researchers.base import Attempt
@@ -111,10 +111,16 @@ def alike(one: Idea, two: Idea) -> bool:
     return share >= wanted and _in_order(one.words, two.words)
 
 
-def nearest(description: str, earlier: Sequence[Attempt], skip: Collection[int] = ()) -> Attempt | None:
-    """The newest of these attempts, oldest first, that is nearly the same idea; or None."""
+def key(description: str) -> int:
+    """Of descriptions that are :func:`alike` the same number, and of most others another."""
+    found = idea(description)
+    return hash((found.numbers, found.ways))
+
+
+def nearest(description: str, earlier: Iterable[Attempt], skip: Collection[int] = ()) -> Attempt | None:
+    """The first of these attempts, newest first, that is nearly the same idea; or None."""
     wanted = idea(description)
-    for attempt in reversed(earlier):
+    for attempt in earlier:
         if attempt.number in skip or attempt.outcome == Outcome.WITHDRAWN:
             continue
         if alike(wanted, idea(attempt.description)):

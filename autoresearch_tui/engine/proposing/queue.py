@@ -173,7 +173,7 @@ class ProposalQueue:
                 smoke_test=SmokeTest(session.launcher, session.files.folder / _smoke_test(asked.stream)),
                 tree=lambda: archive.paths(start.base),
                 stream=asked.stream,
-                since=lambda number: Attempts(session.state)[number:],
+                perhaps_alike=lambda description: Attempts(session.state).perhaps_alike(description),
             )
         )
         return True

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from autoresearch_tui.engine.proposing import duplicates, file_checks, preflight
@@ -49,8 +50,8 @@ class ProposalResult:
 class ProposalRequest:
     """One request; what is called is called in the proposer's thread, for it reads the repository.
 
-    `tried` and `since` are as of the moment that they are called, as others may land while one is thought out;
-    `since(n)`: every attempt from experiment n on.
+    `tried` and `perhaps_alike` are as of the moment that they are called, as others may land while one is thought out;
+    `perhaps_alike(description)`: the attempts, newest first, among which is any that may be nearly the same idea.
 
     `before` are the editable files at `base`; the brief's may differ from them (a crash to fix).
     `tree`: every path at `base`, among which new files must find their place.
@@ -67,7 +68,7 @@ class ProposalRequest:
     smoke_test: SmokeTest | None = None
     tree: Callable[[], Collection[str]] = tuple
     stream: int = 0
-    since: Callable[[int], Sequence[Attempt]] = lambda _number: ()
+    perhaps_alike: Callable[[str], Iterable[Attempt]] = lambda _description: ()
 
 
 class Proposer:
@@ -170,8 +171,7 @@ class _Conversation:
             problem = _check(question, brief, proposal, tried)
             if problem is not None:
                 return problem, None
-            newer = (*question.since(len(brief.history)), *self.claims.others(question.stream))
-            repeats, why = _repeats(question, brief, newer, made, tried)
+            repeats, why = _repeats(question, brief, self.claims.others(question.stream), made, tried)
             if repeats is not None and warned is not None and repeats.name not in warned:
                 warned.add(repeats.name)
                 return duplicates.message(repeats, why), None
@@ -219,9 +219,9 @@ def _on_base(question: ProposalRequest, brief: Brief, proposal: Proposal) -> Pro
 
 
 def _repeats(
-    question: ProposalRequest, brief: Brief, newer: Sequence[Attempt], made: Proposal, tried: Tried
+    question: ProposalRequest, brief: Brief, others: Sequence[Attempt], made: Proposal, tried: Tried
 ) -> tuple[Attempt | None, str]:
-    """An earlier experiment that this is nearly the same as, and in what; `newer`: those that the brief has not yet."""
+    """An earlier experiment, or what one of the `others` has, that this is nearly the same as, and in what."""
     after = applied(question.before, made.files)
     same = tried.setting(setting.read(after).digest)
     if same is not None:
@@ -233,9 +233,9 @@ def _repeats(
         return changed, "the same change, of other code, as"
     skip = {brief.fixes} if brief.fixes is not None else set()
     ours = [attempt for attempt in brief.prior if attempt.session and attempt.outcome not in (NEVER_RUN, REPEAT)]
-    near = (duplicates.nearest(made.description, known, skip) for known in (newer, brief.history))
-    found = next(filter(None, near), None) or duplicates.nearest(made.description, ours)
-    return found, "nearly the same idea as"
+    known = chain(reversed(others), question.perhaps_alike(made.description))
+    near = duplicates.nearest(made.description, known, skip) or duplicates.nearest(made.description, reversed(ours))
+    return near, "nearly the same idea as"
 
 
 def _failed(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autoresearch_tui.engine.proposing.duplicates import alike, idea, message, nearest
+from autoresearch_tui.engine.proposing.duplicates import alike, idea, key, message, nearest
 from autoresearch_tui.python_source.setting import read
 from autoresearch_tui.researchers.base import Attempt
 
@@ -34,7 +34,7 @@ def test_of_a_hundred_ideas_all_22_exact_repeats_are_found_and_no_other_is_held_
     assert sum(repeat for _, repeat in rows) == 22
     earlier: list[Attempt] = []
     for row, repeat in rows:
-        found = nearest(row.description, earlier)
+        found = nearest(row.description, reversed(earlier))
         assert (found is not None) == repeat, (row.description, found)
         if found is not None:
             assert found.description == row.description
@@ -84,9 +84,18 @@ def test_another_idea_in_nearly_the_same_words(one: str, two: str) -> None:
 def test_the_newest_is_named_and_what_never_ran_does_not_count() -> None:
     text = "Increase DEPTH from 8 to 10"
     earlier = [attempt(1, text), attempt(2, text), attempt(3, text, "withdrawn")]
-    assert nearest(text, earlier) == earlier[1]
-    assert nearest(text, earlier, skip={2}) == earlier[0]
+    assert nearest(text, reversed(earlier)) == earlier[1]
+    assert nearest(text, reversed(earlier), skip={2}) == earlier[0]
     assert nearest(text, [earlier[2]]) is None
+
+
+def test_what_is_alike_has_one_key() -> None:
+    """Of a long session nothing but what has the key is compared."""
+    texts = [row.description for row, _ in table()]
+    pairs = [(one, two) for one in texts for two in texts if alike(idea(one), idea(two))]
+    assert len(pairs) > len(texts)
+    assert all(key(one) == key(two) for one, two in pairs)
+    assert len({*map(key, texts)}) > len({*texts}) / 2
 
 
 @pytest.mark.parametrize(
