@@ -59,47 +59,32 @@ class Attempts(Sequence[Attempt]):
             yield from (self._of(chunk[at]) for at in range(len(keys) - 1, -1, -1) if keys[at] == wanted)
 
     def _of(self, experiment: Experiment) -> Attempt:
-        state = self._state
-        its = transfer(state, experiment) if experiment.commit in self._scaled else None
         made = _Looked.__new__(_Looked)
-        _set_source(made, (state, experiment))
-        values = (
-            experiment.number,
-            experiment.commit,
-            experiment.base,
-            experiment.description,
-            _outcome(experiment),
-            experiment.measured if experiment.stage is Stage.CONFIRMING else experiment.value,
-            experiment.edited,
-            "",
-            experiment.front,
-            experiment.leads,
-            its.words if its is not None else "",
-            "",
-        )
-        for setter, value in zip(_SETTERS, values, strict=True):
-            setter(made, value)
+        _set_source(made, (self, experiment))
         return made
+
+    def base_there(self, experiment: Experiment) -> float | None:
+        pair = draws.against_base(self._state, experiment) if experiment.drawn else None
+        return pair.other if pair is not None else None
+
+    def transfer(self, experiment: Experiment) -> str:
+        its = transfer(self._state, experiment) if experiment.commit in self._scaled else None
+        return its.words if its is not None else ""
 
 
 class _Looked(Attempt):
-    """An attempt that is looked at: whatever few are asked for is read then."""
+    """An attempt whose fields are worked out when they are asked for."""
 
     __slots__ = ("_source",)
 
     def __getattr__(self, name: str) -> Any:
-        if name not in _LATER:
+        if name not in _FIELDS:
             raise AttributeError(name)
-        source: tuple[State, Experiment] = self._source
-        return _LATER[name](*source)
+        source: tuple[Attempts, Experiment] = self._source
+        return _FIELDS[name](*source)
 
 
-_NOW = (
-    "number", "commit", "base", "description", "outcome", "value", "edited", "session", "front", "leads", "transfer",
-    "origin",
-)  # fmt: skip
-_SETTERS: tuple[Callable[[_Looked, Any], None], ...] = tuple(getattr(Attempt, name).__set__ for name in _NOW)
-_set_source: Callable[[_Looked, tuple[State, Experiment]], None] = _Looked._source.__set__  # type: ignore[attr-defined]
+_set_source: Callable[[_Looked, tuple[Attempts, Experiment]], None] = _Looked._source.__set__  # type: ignore[attr-defined]
 
 
 def _keys(chunk: Chunk) -> array[int]:
@@ -114,36 +99,24 @@ def _outcome(experiment: Experiment) -> str:
     return experiment.status if experiment.outcome else "waiting"
 
 
-def _hypothesis(_: State, experiment: Experiment) -> str:
-    return experiment.proposal.hypothesis
-
-
-def _reason(_: State, experiment: Experiment) -> str:
-    whole = experiment.whole
+def _reason(whole: Experiment) -> str:
     if whole.status == Outcome.CRASH and whole.run is not None and whole.run.cause:
         return "\n".join((whole.reason, *whole.run.cause))
     return whole.reason
 
 
-def _objection(_: State, experiment: Experiment) -> str:
+def _objection(experiment: Experiment) -> str:
     critic = experiment.critic if experiment.objected else None
     return critic.reasons if critic is not None and critic.goes_back else ""
 
 
-def _vetoed_by(_: State, experiment: Experiment) -> str:
-    whole = experiment.whole
+def _vetoed_by(whole: Experiment) -> str:
     if not isinstance(whole.dropped, ev.ProposalVetoed) or whole.dropped.by == HUMAN:
         return "the human"
     return "a critic" if whole.critic is not None and whole.critic.goes_back else "a policy"
 
 
-def _base_there(state: State, experiment: Experiment) -> float | None:
-    pair = draws.against_base(state, experiment) if experiment.drawn else None
-    return pair.other if pair is not None else None
-
-
-def _run_facts(_: State, experiment: Experiment) -> RunFacts | None:
-    whole = experiment.whole
+def _run_facts(whole: Experiment) -> RunFacts | None:
     run, score = whole.run, whole.score
     if run is None or score is None:
         return None
@@ -164,11 +137,24 @@ def _run_facts(_: State, experiment: Experiment) -> RunFacts | None:
     )
 
 
-_LATER: Mapping[str, Callable[[State, Experiment], Any]] = {
-    "hypothesis": _hypothesis,
-    "reason": _reason,
-    "run": _run_facts,
-    "objection": _objection,
-    "vetoed_by": _vetoed_by,
-    "base_there": _base_there,
+# What the rest of an experiment is read for takes it whole.
+_FIELDS: Mapping[str, Callable[[Attempts, Experiment], Any]] = {
+    "number": lambda _, e: e.number,
+    "commit": lambda _, e: e.commit,
+    "base": lambda _, e: e.base,
+    "description": lambda _, e: e.description,
+    "hypothesis": lambda _, e: e.whole.proposal.hypothesis,
+    "outcome": lambda _, e: _outcome(e),
+    "value": lambda _, e: e.measured if e.stage is Stage.CONFIRMING else e.value,
+    "reason": lambda _, e: _reason(e.whole),
+    "edited": lambda _, e: e.edited,
+    "session": lambda *_: "",
+    "run": lambda _, e: _run_facts(e.whole),
+    "front": lambda _, e: e.front,
+    "leads": lambda _, e: e.leads,
+    "objection": lambda _, e: _objection(e),
+    "vetoed_by": lambda _, e: _vetoed_by(e.whole),
+    "transfer": lambda attempts, e: attempts.transfer(e),
+    "origin": lambda *_: "",
+    "base_there": lambda attempts, e: attempts.base_there(e),
 }

@@ -42,7 +42,7 @@ class Fingerprints:
     of memory."""
 
     def __init__(self, path: Path, editable: Sequence[str]) -> None:
-        self._path = path
+        self.path = path
         names = hashlib.sha256("\0".join(editable).encode("utf-8", "surrogatepass")).hexdigest()[:12]
         self._head = f"# {_METHOD} {names}"
         self._known: set[bytes] | None = None  # commits
@@ -78,7 +78,7 @@ class Fingerprints:
         if not lines:
             return
         with contextlib.suppress(OSError):
-            file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
             try:
                 os.write(file, lines.encode("ascii"))
             finally:
@@ -94,14 +94,14 @@ class Fingerprints:
         """Those of all commits so far."""
         if self._known is None:
             self._known = set()
-            with contextlib.suppress(OSError), self._path.open("r", encoding="ascii", errors="replace") as file:
+            with contextlib.suppress(OSError), self.path.open("r", encoding="ascii", errors="replace") as file:
                 if file.readline().rstrip("\n") == self._head:
                     for line in file:
                         if found := _LINE.fullmatch(line.rstrip("\n")):
                             self._hold(*found.groups())
                     return self._known
             with contextlib.suppress(OSError):
-                write(self._path, self._head)
+                write(self.path, self._head)
         return self._known
 
 
