@@ -3,6 +3,8 @@
     python benchmarks/search.py             # the loop as it is by default against all three, 30 seeds: two minutes
     python benchmarks/search.py --each      # each policy alone as well: five
     python benchmarks/search.py --critic    # the critic of rules, whose disagreement vetoes
+    python benchmarks/search.py --against 15bcb70   # today's is what that commit of this repository did, seed by seed
+    python benchmarks/search.py --noise 5 --coupling 0      # another landscape
 
 The loop is the engine's own: where a proposal starts, who runs next, the offline search, the verdict, the fold. Only
 the score is made up. Eighteen constants, each with an optimum that is drawn for the seed and coupled with another's;
@@ -22,13 +24,19 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
+import json
 import math
+import os
 import random
 import statistics
+import subprocess
+import sys
+import tarfile
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,13 +119,13 @@ print(ADAM_BETA1, ADAM_BETA2, WARMUP_RATIO, FINAL_LR_FRAC, ROPE_BASE, SOFTCAP, I
 class Landscape:
     """The true score of a text; lower is better, and `optimum` is the lowest."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, coupling: float = 1.0) -> None:
         dice = random.Random(f"landscape {seed}")
         self._start = _values(TRAIN)
         names = sorted(self._start)
         self._optimum = {name: _within(name, self._start[name], dice.gauss(0.0, 1.3)) for name in names}
         self._partner = {
-            name: (dice.choice([n for n in names if n != name]), dice.uniform(-0.6, 0.6)) for name in names
+            name: (dice.choice([n for n in names if n != name]), coupling * dice.uniform(-0.6, 0.6)) for name in names
         }
         self._weight = {name: dice.lognormvariate(0.0, 1.3) for name in names}
         self._forms: dict[str, tuple[float, Mapping[str, float]]] = {}
@@ -210,6 +218,7 @@ class Night:
     text: str
     seed: int
     earlier: tuple[PriorResult, ...] = ()
+    noise: float = NOISE
     tried: frozenset[str] = frozenset()
     state: State = field(default_factory=State)
     texts: dict[str, str] = field(default_factory=dict)
@@ -314,7 +323,7 @@ class Night:
 
     def _train(self, number: int) -> None:
         experiment = self.state.experiments[number]
-        score = self.landscape.true(self.texts[experiment.commit]) + self.dice.gauss(0.0, NOISE)
+        score = self.landscape.true(self.texts[experiment.commit]) + self.dice.gauss(0.0, self.noise)
         self._fold(ev.RunStarted(number, experiment.commit, 1))
         self._fold(ev.RunEnded(number, RunEnd.FINISHED, 0, 300.0))
         self._fold(ev.RunScored(number, score, 44.0, "referee"))
@@ -371,16 +380,17 @@ class Result:
     wrongly: int = 0
 
 
-def session(policy: Policy, seed: int, runs: int, nights: int, lab: Lab) -> Result:
+def session(policy: Policy, seed: int, choice: argparse.Namespace, lab: Lab) -> Result:
     """Some nights in a row; each but the first starts from the best that is kept, as `--from best` does."""
-    landscape, dice = Landscape(seed), random.Random(f"noise {seed}")
+    landscape, dice = Landscape(seed, choice.coupling), random.Random(f"noise {seed}")
     text, texts = TRAIN, dict[str, str]()
     earlier: tuple[PriorResult, ...] = ()
     result = Result()
-    for number in range(nights):
+    for number in range(choice.nights):
         tried = frozenset(setting.read({"train.py": each}).digest for each in texts.values())
-        night = Night(landscape, policy, dice, lab, text, seed + number, earlier, tried, texts=texts)
-        text = night.play(runs)
+        noise = NOISE * choice.noise
+        night = Night(landscape, policy, dice, lab, text, seed + number, earlier, noise, tried, texts=texts)
+        text = night.play(choice.runs)
         earlier = night.told(f"night{number}")
         result.keeps += night.keeps
         result.false += night.false
@@ -407,26 +417,53 @@ EACH = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=30)
+    parser.add_argument("--first", type=int, default=0, help="seed; those from 100 on are for tuning")
     parser.add_argument("--runs", type=int, default=60, help="of one night")
     parser.add_argument("--nights", type=int, default=2)
+    parser.add_argument("--noise", type=float, default=1.0, help="times that of equal runs in public tables")
+    parser.add_argument("--coupling", type=float, default=1.0, help="times the usual one between two constants")
     parser.add_argument("--each", action="store_true", help="each policy alone as well")
     parser.add_argument("--critic", action="store_true", help="the critic of rules against today's, and nothing else")
+    parser.add_argument("--against", metavar="COMMIT", help="hold all rows against today's policy of that commit")
+    parser.add_argument("--tell", action="store_true", help="today's policy alone, its results as JSON")
     choice = parser.parse_args()
     policies = (TODAY, CRITIC) if choice.critic else (TODAY, *(EACH if choice.each else ()), ALL)
     with tempfile.TemporaryDirectory() as folder:
         lab = Lab(Path(folder), Settings())
         lab.program.write_text("")
+        if choice.tell:
+            print(json.dumps([asdict(each) for each in _sessions(TODAY, choice, lab)]))
+            return
         print("| policy | gap | against today's | keeps | false | below 3e-4 | two largest |", flush=True)
         print("|---|---|---|---|---|---|---|")
         today: list[Result] = []
+        if choice.against:
+            today = _of_commit(choice.against)
+            _row(f"today's of {choice.against}", today, today)
         for policy in policies:
-            found = [session(policy, seed, choice.runs, choice.nights, lab) for seed in range(choice.seeds)]
+            found = _sessions(policy, choice, lab)
             today = today or found
             _row(policy.name, found, today)
             if policy.critic:
                 refused, wrongly = (statistics.fmean(getattr(r, key) for r in found) for key in ("refused", "wrongly"))
                 print(f"refused: {refused:.1f}, of which would have won by their true score: {wrongly:.2f}", flush=True)
     print("| the recorded night: 125 runs | | | 22 | | 9 | 57 % |")
+
+
+def _sessions(policy: Policy, choice: argparse.Namespace, lab: Lab) -> list[Result]:
+    return [session(policy, seed, choice, lab) for seed in range(choice.first, choice.first + choice.seeds)]
+
+
+def _of_commit(commit: str) -> list[Result]:
+    """This very script's results with the package as it was at a commit."""
+    command = ["git", "archive", commit, "autoresearch_tui"]
+    packed = subprocess.run(command, cwd=Path(__file__).parents[1], check=True, capture_output=True).stdout
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+            archive.extractall(folder, filter="data")
+        again = [sys.executable, __file__, *sys.argv[1:], "--tell"]
+        told = subprocess.run(again, env={**os.environ, "PYTHONPATH": folder}, check=True, stdout=subprocess.PIPE)
+    return [Result(**each) for each in json.loads(told.stdout)]
 
 
 def _row(name: str, found: list[Result], today: list[Result]) -> None:
