@@ -37,14 +37,17 @@ hypothesis.settings.load_profile("suite")
 # What takes longest comes first: no worker is left alone with it at the end.
 FIRST = (
     "faults/test_kill.py",
-    "e2e/test_cockpit.py",
-    "e2e/test_terminal_trouble.py",
-    "lab/test_creation.py",
     "cheats/test_scores.py",
+    "e2e/test_cockpit.py",
+    "cluster/test_faults.py",  # one cluster at a time: the other file comes when this one has ended
+    "e2e/test_terminal_trouble.py",
+    "harness/test_gpu_check.py",
+    "lab/test_creation.py",
     "harness/test_end_to_end.py",
     "test_cli.py",
     "faults/",
     "e2e/",
+    "cluster/",
     "cheats/",
     "harness/",
     "doctor/",

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 HARNESS = Path(__file__).resolve().parents[2] / "harness"
 MODULES = (
@@ -56,6 +57,12 @@ def fresh(cache: Path, names: tuple[str, ...] = MODULES, **env: str) -> dict[str
 def load(name: str) -> ModuleType:
     """One module of the harness on its own, for tests that need no prepared data."""
     return fresh(Path("/nonexistent"), (name,))[name.rpartition(".")[2]]
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """What a test draws depends neither on those before it nor on the worker that it comes to."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture

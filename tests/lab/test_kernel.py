@@ -86,11 +86,11 @@ def test_a_night_of_the_offline_search(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
     command("prepare", ".")
-    command(".", *words, "--experiments", "4")
+    command(".", *words, "--experiments", "3")
     (tag,) = open_lab(lab).tags()
     outcomes = [experiment.outcome for experiment in state_of(lab, tag).table]
     assert outcomes[0] == Outcome.KEEP
-    assert len(outcomes) == 4
+    assert len(outcomes) == 3
     assert set(outcomes) <= {Outcome.KEEP, Outcome.DISCARD}  # which: the clock's affair
     assert problems(lab, tag) == []
     command("report", ".")
