@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import reduce, singledispatch
@@ -13,7 +14,7 @@ from autoresearch_tui.session import asks, cost, draws, fleet, prior_results
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import FAILED, JUDGED, Opinion, Outcome, RunEnd
 from autoresearch_tui.session.failures import Streak
-from autoresearch_tui.session.journal import JournalDamaged, Scan, scan
+from autoresearch_tui.session.journal import JournalDamaged, Start, scan
 from autoresearch_tui.session.questions import COMMIT, IS_OPEN, OUTCOME
 from autoresearch_tui.session.sequence import Experiments
 from autoresearch_tui.session.state import TABLE, Experiment, Judgement, Stage, State, best_keep
@@ -552,22 +553,26 @@ def _(event: ev.TroubleCleared, state: State, time: str) -> Changes:
 
 def recorded(path: Path) -> tuple[tuple[ev.Record, ...], State]:
     """The records of a journal, at least one, and what they amount to. Raises UserError."""
-    _, found, state = read_whole(path)
-    return found.records, state
+    records, state, _ = read_from(path, Start(), State())
+    return records, state
 
 
-def read_whole(path: Path) -> tuple[bytes, Scan, State]:
-    """A journal's bytes, the records in them, at least one, and what these amount to. Raises UserError."""
+def read_from(path: Path, start: Start, before: State) -> tuple[tuple[ev.Record, ...], State, Start]:
+    """The records of a journal after `start`, which amounts to `before`; what all of it amounts to, of at least one
+    record; and its whole records' extent. Raises UserError."""
     try:
-        data = path.read_bytes()
-        found = scan(path, data)
-        state = state_of(path, found.records)
+        with path.open("rb") as file:
+            file.seek(start.size)
+            data = file.read()
+        found = scan(path, data, start.seq)
+        state = state_of(path, found.records, before)
     except FileNotFoundError:
         raise UserError(f"{path}: no such session", "`autoresearch-tui` begins one") from None
     except JournalDamaged as error:
         raise UserError(str(error)) from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    if not found.records:
+    if not state.seq:
         raise UserError(f"{path}: nothing has happened in this session yet")
-    return data, found, state
+    whole = memoryview(data)[: found.torn_at]
+    return found.records, state, Start(start.size + len(whole), zlib.crc32(whole, start.checksum), state.seq)

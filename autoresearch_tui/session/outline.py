@@ -247,12 +247,16 @@ def read_outline(root: Path, tag: str) -> Outline:
 
 
 def _folded(files: SessionFiles, *, keeps: bool) -> Outline:
-    """From the journal itself, which is slow for a long one. `keeps`: for the next time, as no engine does."""
-    from autoresearch_tui.session.fold import read_whole
+    """From the journal itself, after the last snapshot where there is one. `keeps`: for the next time, as no engine
+    does."""
+    from autoresearch_tui.session import snapshots
+    from autoresearch_tui.session.fold import read_from
+    from autoresearch_tui.session.journal import Start
 
-    data, scanned, state = read_whole(files.journal)
+    known = snapshots.read(files)
+    start, before = (known.start, known.state) if known is not None else (Start(), State())
+    _, state, extent = read_from(files.journal, start, before)
     found = outline(state)
     if keeps:
-        size = len(data) if scanned.torn_at is None else scanned.torn_at
-        Keeper(files).keep(found, size, zlib.crc32(memoryview(data)[:size]))
+        Keeper(files).keep(found, extent.size, extent.checksum)
     return found

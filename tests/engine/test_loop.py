@@ -413,6 +413,24 @@ def test_a_researcher_in_trouble_is_asked_again_and_a_hopeless_one_pauses_the_lo
     assert state.paused.reason == "no API key"
 
 
+def test_a_pause_that_was_lost_between_two_records_is_written_by_the_next_engine(lab_folder: Path) -> None:
+    def refused(_brief: Brief) -> Proposal | None:
+        raise ResearcherError("no API key", fatal=True)
+
+    with running(lab_folder, Script(refused)) as driver:
+        driver.wait(lambda s: s.paused)
+    journal = lab_folder / ".autoresearch/t/journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    pause = next(n for n, line in enumerate(lines) if b'"type":"pause_asked"' in line)
+    assert b'"type":"proposal_failed"' in lines[pause - 1]
+    journal.write_bytes(b"".join(lines[:pause]))
+    with running(lab_folder, Script()) as driver:
+        state = driver.wait(lambda s: s.paused)
+        assert state.paused is not None and state.paused.reason == "no API key"
+        driver.engine.send(cmd.Resume())
+        driver.wait(lambda s: s.asks)
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError("oops"), SystemExit("oops"), asyncio.CancelledError("oops")])
 def test_a_researcher_that_raises_anything_does_not_end_the_loop(lab_folder: Path, error: BaseException) -> None:
     def broken(_brief: Brief) -> Proposal | None:

@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 
 from autoresearch_tui.cockpit.widgets import tree
 from autoresearch_tui.cockpit.widgets.table import digits
+from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import looks, pages, sequence, snapshots
 from autoresearch_tui.session.badges import marking, widest
 from autoresearch_tui.session.fold import fold, fold_all
 from autoresearch_tui.session.journal import Journal, read
-from autoresearch_tui.session.outline import outline
+from autoresearch_tui.session.outline import outline, read_outline
 from autoresearch_tui.session.pages import Filed, Page
 from autoresearch_tui.session.questions import DEVICE
 from autoresearch_tui.session.state import State
@@ -254,6 +255,21 @@ def test_however_many_snapshots_there_were_the_file_of_pages_is_open_once(night:
     opened = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink() and path.exists()]
     assert sum(path.resolve() == night.files.history.resolve() for path in opened) == 1
     assert watched == state == fold_all(night.records)
+
+
+def test_how_a_session_stands_is_folded_from_its_snapshot_on(night: Night, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept(night, 50)
+    wanted, folded = outline(fold_all(night.records)), list[int]()
+
+    def noted(state: State, record: ev.Record) -> State:
+        folded.append(record.seq)
+        return fold(state, record)
+
+    monkeypatch.setattr("autoresearch_tui.session.fold.fold", noted)
+    assert read_outline(night.lab.root, night.tag) == wanted
+    assert folded == list(range(51, len(night.records) + 1))
+    assert read_outline(night.lab.root, night.tag) == wanted
+    assert len(folded) == len(night.records) - 50, "what was folded is kept where no engine is"
 
 
 def test_damage_after_what_was_seen_last_does_not_matter_there_and_damage_before_it_is_no_failure(night: Night) -> None:

@@ -71,7 +71,7 @@ class ProposalQueue:
 
     def step(self) -> bool:
         """Use an answer, or ask; False if neither is due."""
-        if self._read_history():
+        if self._pause_for_good() or self._read_history():
             return True
         self._remember()
         if self._answers:
@@ -275,9 +275,16 @@ class ProposalQueue:
             answer.number, answer.error, retry, tokens, answer.usage.usd, answer.outage, answer.refused
         )
         self._session.append(replace(failed, stream=answer.stream))
-        # What is fatal is so for all of them; the first says it.
-        if answer.fatal and (state.paused is None or state.paused.by != "engine"):
-            self._session.append(ev.PauseAsked("engine", answer.error))
+        self._pause_for_good()
+
+    def _pause_for_good(self) -> bool:
+        """Pause after a failure that asking again cannot help, unless that is done, perhaps by an engine before this one
+        or for another stream."""
+        failed, paused = self._session.state.failed, self._session.state.paused
+        if failed is None or failed.retry_seconds is not None or (paused is not None and paused.by == "engine"):
+            return False
+        self._session.append(ev.PauseAsked("engine", failed.error))
+        return True
 
     def _baselines_done(self, state: State) -> bool:
         baselines = [*state.experiments.having(AUTHOR, BASELINE)]
