@@ -1,14 +1,12 @@
 """What a long session costs: 32,000 experiments are a week on 16 accelerators.
 
-    python benchmarks/long_life.py [engine] [cockpit] [flight] [--experiments 32000] [--flight 1000]
+    python benchmarks/long_life.py [engine] [cockpit] [--experiments 32000]
 
 Makes labs whose sessions are that long: a journal as an engine writes it, and a commit and a ref for each experiment.
 
 * `engine`: until its loop would take its first step, beside a session of 1,000 experiments, in alternation.
 * `cockpit`: first paint beside that with 1,000 experiments, in alternation; a key to its paint; resident memory of the
   cockpit that only watches, and with its engine at work.
-* `flight`: the engine's own delay for a verdict at the end of 20,000 experiments, with so many in flight. Runs are
-  executed nowhere; journal, fold, outline, snapshots, tables, refs and the loop's steps are real.
 
 Seconds of the processor are printed beside those of the clock: on a machine that does other things they say more.
 """
@@ -16,16 +14,15 @@ Seconds of the processor are printed beside those of the clock: on a machine tha
 from __future__ import annotations
 
 import argparse
+import hashlib
 import random
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -33,17 +30,12 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from autoresearch_tui.engine import own_sessions, startup
-from autoresearch_tui.engine.executor import ThisMachine
-from autoresearch_tui.engine.loop import Engine
+from autoresearch_tui.engine import own_sessions
+from autoresearch_tui.engine.proposing.fingerprints import Fingerprints
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab import paths as labs
 from autoresearch_tui.lab.git import GitRepo
-from autoresearch_tui.lab.session_files import RunFiles
-from autoresearch_tui.researchers.base import Brief, Proposal
-from autoresearch_tui.runs import runner
 from autoresearch_tui.session import events as ev
-from autoresearch_tui.session.experiment import Experiment
 from autoresearch_tui.session.journal import encode
 from autoresearch_tui.util import timestamps
 from benchmarks.pseudo_terminal import Terminal, opened
@@ -101,7 +93,7 @@ def journal(path: Path, began: ev.SessionBegan, commits: list[str], devices: int
                 keep = done % 40 == 0
                 value -= 0.0003 if keep else 0.0
                 score = value + (0.0 if keep else abs(dice.gauss(0.002, 0.002)) + 1e-5)
-                crash = done % 17 == 5
+                crash = done % 17 == 5 and done >= devices
                 frontier = commits[done] if keep and not crash else frontier
                 ended = ev.RunEnded(
                     done, "crashed" if crash else "finished", 1 if crash else 0, RUN_SECONDS, ready_seconds=3.1
@@ -119,7 +111,7 @@ def journal(path: Path, began: ev.SessionBegan, commits: list[str], devices: int
 
 
 def fill(lab: Path, count: int, devices: int = 16, open_ones: int = 0, tag: str = "t") -> None:
-    """A session in a lab, with its commits and refs."""
+    """A session in a lab, with its commits and refs, and what its engine would have worked out of their code."""
     repo = GitRepo(lab)
     base = repo.head()
     made = [base, *commits(lab, base, count - 1)]
@@ -128,6 +120,12 @@ def fill(lab: Path, count: int, devices: int = 16, open_ones: int = 0, tag: str 
     lines = "".join(f"create refs/autoresearch/{tag}/{n:04d} {commit}\n" for n, commit in enumerate(made))
     subprocess.run(["git", "update-ref", "--stdin"], cwd=lab, input=lines.encode(), check=True)
     repo.pack_refs()  # as the engine does every thousand experiments
+    prints = Fingerprints(lab / ".autoresearch" / "fingerprints", ["train.py"])
+    prints.unknown([])
+    with prints.path.open("a") as file:  # any digests are as good as theirs, which would take minutes
+        for commit in made:
+            code, setting, change = (hashlib.sha256(f"{what} {commit}".encode()).hexdigest() for what in "csd")
+            file.write(f"\n{commit} {code} {setting} {change}")
 
 
 TAKE_UP = """
@@ -178,8 +176,19 @@ def cockpit(long: Path, short: Path, count: int) -> None:
     for name, pairs in found.items():
         clock, used = (statistics.median(each) for each in zip(*pairs, strict=True))
         print(f"  {name}: {clock:.3f}" + (f"; {used:.2f} s of the processor" if used else ""))
-    held, watchdog = memory(long)
-    print(f"  MB with its engine at work, the long session: {held:.0f}; its watchdog: {watchdog:.1f}")
+    settle(long)
+    for seconds in (5, 30):
+        held, watchdog = memory(long, seconds)
+        print(
+            f"  MB with its engine at work for {seconds} s, the long session: {held:.0f}; its watchdog: {watchdog:.1f}"
+        )
+
+
+def settle(lab: Path) -> None:
+    """The lessons that an engine would have written, verdict by verdict."""
+    session = Session(labs.find(lab), "t")
+    session.lessons.keep(session.state)
+    session.release()
 
 
 def _keys(terminal: Terminal) -> Iterator[tuple[float, float]]:
@@ -194,75 +203,6 @@ def _keys(terminal: Terminal) -> Iterator[tuple[float, float]]:
         time.sleep(0.05)
 
 
-class Nowhere(ThisMachine):
-    """Executes nothing: runs begin, and never end by themselves."""
-
-    def __init__(self, session: Session, devices: int) -> None:
-        super().__init__(session.launcher, session.files)
-        self._names = tuple(f"cuda:{number}" for number in range(devices))
-
-    @property
-    def devices(self) -> Sequence[str]:
-        return self._names
-
-    def check(self, device: str) -> None:
-        """Every device is free."""
-
-    def prepare(self, experiment: Experiment, files: RunFiles) -> None:
-        """There is nothing to run."""
-
-    def start(self, experiment: Experiment, files: RunFiles) -> None:
-        """It runs."""
-
-    def look(self, files: RunFiles) -> runner.RunStatus:  # noqa: ARG002
-        return runner.RunStatus(runner.RunState.RUNNING)
-
-
-class Nobody:
-    """Is never asked: proposals are put into the session by hand."""
-
-    def propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal:
-        raise NotImplementedError
-
-
-def flight(root: Path, devices: int) -> None:
-    """Verdict after verdict, each followed by a proposal and its launch."""
-    lab = labs.find(root)
-    session = Session(lab, "t")
-    startup.start(session, headless=True)
-    loop = Engine(session, Nobody(), headless=True, executor=Nowhere(session, devices))
-    delays, used = [], []
-    for _ in range(200):
-        oldest, began, before = session.state.in_flight[0], time.perf_counter(), time.process_time()
-        session.append(ev.RunEnded(oldest.number, "finished", 0, RUN_SECONDS))
-        session.append(ev.RunScored(oldest.number, 2.0, 44.0, "referee"))
-        _turn(session, loop)
-        first, number = session.state.experiments[1].proposal, len(session.state.experiments)
-        session.append(replace(first, number=number, base=session.state.frontier_commit, repeat_of=1, seed=number))
-        session.append(ev.ProposalApproved(number, first.commit, "auto"))
-        _turn(session, loop)
-        delays.append(time.perf_counter() - began)
-        used.append(time.process_time() - before)
-        assert len(session.state.in_flight) == devices
-    delays.sort()
-    tail = delays[int(len(delays) * 0.95)]
-    said = f"{1000 * statistics.median(delays):.0f} ms, 95th percentile {1000 * tail:.0f} ms"
-    print(
-        f"  {devices} in flight after {len(session.state.experiments)} experiments: {said} from a run's end to the next"
-    )
-    print(f"  launch; {1000 * statistics.median(used):.0f} ms of the processor")
-    session.end("detached", "")
-
-
-def _turn(session: Session, loop: Engine) -> None:
-    """As the engine's own: steps until none is due, then what is kept for others."""
-    session.sync_git()
-    while loop._step():
-        session.sync_git()
-    loop._runs.tidy()
-    session.keep_outline()
-
-
 @contextmanager
 def lab(count: int, devices: int = 16, open_ones: int = 0, settings: str = SETTINGS) -> Iterator[Path]:
     """A lab whose session has so many experiments."""
@@ -274,22 +214,16 @@ def lab(count: int, devices: int = 16, open_ones: int = 0, settings: str = SETTI
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=["engine", "cockpit", "flight", []], help="default: all")
+    parser.add_argument("names", nargs="*", choices=["engine", "cockpit", []], help="default: all")
     parser.add_argument("--experiments", type=int, default=32_000)
-    parser.add_argument("--flight", type=int, default=1000)
     chosen = parser.parse_args()
-    names = chosen.names or ["engine", "cockpit", "flight"]
-    if {"engine", "cockpit"} & set(names):
-        settings = SETTINGS.replace('mode = "auto"', 'mode = "ask"')
-        with lab(chosen.experiments, settings=settings) as long, lab(1000, settings=settings) as short:
-            size = (long / ".autoresearch/t/journal.jsonl").stat().st_size
-            print(f"{chosen.experiments} experiments, a journal of {size / 2**20:.0f} MiB", flush=True)
-            engine(long, short)
-            if "cockpit" in names:
-                cockpit(long, short, chosen.experiments)
-    if "flight" in names:
-        with lab(20_000, chosen.flight, chosen.flight) as root:
-            flight(root, chosen.flight)
+    settings = SETTINGS.replace('mode = "auto"', 'mode = "ask"')
+    with lab(chosen.experiments, settings=settings) as long, lab(1000, settings=settings) as short:
+        size = (long / ".autoresearch/t/journal.jsonl").stat().st_size
+        print(f"{chosen.experiments} experiments, a journal of {size / 2**20:.0f} MiB", flush=True)
+        engine(long, short)
+        if chosen.names != ["engine"]:
+            cockpit(long, short, chosen.experiments)
 
 
 if __name__ == "__main__":

@@ -120,11 +120,11 @@ def write_session(lab: Path, count: int, tag: str = "t") -> None:
     subprocess.run(["git", "update-ref", "--stdin"], cwd=lab, input=lines.encode(), check=True)
 
 
-def memory(lab: Path) -> tuple[float, float]:
-    """MB of the cockpit and of its watchdog, a few seconds after a proposal has come to wait for review."""
+def memory(lab: Path, seconds: float = 5) -> tuple[float, float]:
+    """MB of the cockpit and of its watchdog, so many seconds after a proposal has come to wait for review."""
     with Terminal(str(lab), "--tag", "t") as terminal:
         terminal.wait("a approve", 120)
-        until = time.monotonic() + 5
+        until = time.monotonic() + seconds
         while time.monotonic() < until:
             terminal.drain()
         process = psutil.Process(terminal.process.pid)

@@ -278,8 +278,8 @@ class ProposalQueue:
         self._pause_for_good()
 
     def _pause_for_good(self) -> bool:
-        """Pause after a failure that asking again cannot help, unless that is done, perhaps by an engine before this one
-        or for another stream."""
+        """Pause after a failure that asking again cannot help, unless that is done: for another stream, or by an engine
+        before this one."""
         failed, paused = self._session.state.failed, self._session.state.paused
         if failed is None or failed.retry_seconds is not None or (paused is not None and paused.by == "engine"):
             return False
