@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual._compositor import Compositor, LayoutUpdate
 
 from autoresearch_tui.cockpit.actions import ACTIONS, REPLAY, bar, find
 from autoresearch_tui.cockpit.situation import Situation
@@ -795,3 +796,23 @@ def test_a_run_that_prints_progress_only_is_no_run_that_prints_nothing(session: 
         assert "Only progress lines so far" in driver.text()
 
     drive(session, host, story)
+
+
+def test_a_change_of_focus_does_not_draw_the_whole_screen(
+    session: FakeSession, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night(session)
+    whole: list[Compositor] = []
+    drawn = Compositor.render_full_update
+
+    def counted(self: Compositor, simplify: bool = False) -> LayoutUpdate:
+        whole.append(self)
+        return drawn(self, simplify)
+
+    async def story(driver: Driver) -> None:
+        await driver.press("4")
+        monkeypatch.setattr(Compositor, "render_full_update", counted)
+        await driver.press("5", "4", "6")
+        assert driver.app.main.stream.has_focus and not whole
+
+    drive(session, host, story, size=(120, 40))

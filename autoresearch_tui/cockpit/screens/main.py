@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
+from textual.messages import Update
 from textual.widget import Widget
 
 from autoresearch_tui.cockpit import actions
@@ -387,6 +388,8 @@ class MainScreen(PlayingScreen, RunsScreen):
                     self._current = number
                     self._show_tabs()
         self.show_keys()
+        # By itself it would tell of its change after the panes, and miss their picture.
+        self.post_message(Update(self.key_bar))
 
     @on(DevicePanel.Moved)
     @on(ExperimentList.Moved)

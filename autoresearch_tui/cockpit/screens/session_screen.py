@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from textual.reactive import Reactive
 from textual.screen import Screen
+from textual.widget import Widget
 
 from autoresearch_tui.cockpit.session_view import Bridge
 
 
 class SessionScreen(Screen[None]):
+    # Textual would draw the whole screen again: two dozen kilobytes to the terminal, and half of a key's time.
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+
     def __init__(self, bridge: Bridge) -> None:
         super().__init__()
         self.bridge = bridge
