@@ -67,6 +67,7 @@ def test_a_night_of_verbs(new_lab: Callable[..., Path], tmp_path: Path) -> None:
     with engine(lab) as process:
         say("note", "back again")
         assert decided(again) == "discard"
+        wait_for(lambda: state_of(lab, "t").waiting, what="the next proposal")
         waiting = next(e.number for e in state_of(lab, "t").waiting)
         at_gate(lab, waiting)
         say("approve", str(waiting))
