@@ -24,10 +24,10 @@ from typing import Any
 
 from autoresearch_tui.cluster import admission, node_lab, requirements, security
 from autoresearch_tui.cluster.node_lab import LabParcel
-from autoresearch_tui.cluster.protocol import BridgeSpec, Sent, line, roster_to_json
+from autoresearch_tui.cluster.protocol import BridgeSpec, Sent, end_record, line, lost, roster_to_json
 from autoresearch_tui.cluster.ray_driver import Cluster, ClusterUnreachable, Node, SeatLost, SeatRefused
 from autoresearch_tui.cluster.seat import RunGone, RunKey
-from autoresearch_tui.cluster.seat_worker import SeatWorker, end_record, lost
+from autoresearch_tui.cluster.seat_worker import SeatWorker
 from autoresearch_tui.lab import paths as labs
 from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.runs import run_folder

@@ -18,7 +18,16 @@ from typing import Any
 
 from autoresearch_tui.cluster import admission, node_lab
 from autoresearch_tui.cluster.link import Link
-from autoresearch_tui.cluster.protocol import KEEP, PACK, PROPOSAL, SENT, BridgeSpec, Sent, roster_from_json
+from autoresearch_tui.cluster.protocol import (
+    KEEP,
+    PACK,
+    PROPOSAL,
+    SENT,
+    BridgeSpec,
+    Sent,
+    end_record,
+    roster_from_json,
+)
 from autoresearch_tui.engine.judging.assessment import Assessment
 from autoresearch_tui.engine.launching import set_aside, tidy
 from autoresearch_tui.engine.preconditions import check_disk
@@ -28,6 +37,7 @@ from autoresearch_tui.runs import run_folder, runner
 from autoresearch_tui.session import cluster_file, journal
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.cluster_file import ClusterNow
+from autoresearch_tui.session.ends import RunEnd
 from autoresearch_tui.session.fleet import CLUSTER, Roster
 from autoresearch_tui.session.state import Experiment, Stage
 from autoresearch_tui.util import trees
@@ -37,6 +47,8 @@ from autoresearch_tui.util.text import clean_line
 
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 _STOP_SECONDS = 2.0
+# After so long without a word of its cluster, a run that is to be stopped is not waited for.
+AWAY_SECONDS = 60.0
 _WANTED_SECONDS = 5.0
 _WAIT_SECONDS = 0.1
 # A bridge speaks every second; importing Ray and joining a cluster takes it longer, the more so on a busy machine.
@@ -54,6 +66,7 @@ class OnCluster:
         self._settings = session.lab.settings.cluster
         self._link: Link | None = None
         self._failures, self._next_try, self._since = 0, 0.0, 0.0
+        self._heard = time.monotonic()
         self._problem, self._remedy, self._shown = "", _REMEDY, 0.0
         self._roster: Roster | None = None
         self._ready: tuple[str, ...] = ()
@@ -136,9 +149,15 @@ class OnCluster:
         return sent is not None and sent.accepted
 
     def stop(self, files: RunFiles, word: signal.Signals = run_folder.STOP) -> None:
-        """Passed on every two seconds, for as long as it is asked for."""
+        """Passed on every two seconds, for as long as it is asked for.
+
+        While the cluster is away the run ends here; its node ends it when it sees the session again. Raises OSError.
+        """
         number, now = int(files.folder.name), time.monotonic()
-        if now - self._stopped.get(number, 0.0) >= _STOP_SECONDS:
+        if self._is_away:
+            reason = RunEnd.LOST if word == signal.SIGTERM else RunEnd.KILLED
+            write(files.exit, end_record(reason, "its cluster was not reachable when it was to end"))
+        elif now - self._stopped.get(number, 0.0) >= _STOP_SECONDS:
             self._stopped[number] = now
             self._send({"do": "stop", "number": number, "word": int(word)})
 
@@ -150,7 +169,10 @@ class OnCluster:
         env: Mapping[str, str],
         cancelled: threading.Event,
     ) -> Assessment:
-        """On the run's node. Where that is gone, the run is put up for another try. Raises OSError."""
+        """On the run's node. Where that is gone, the run is put up for another try. Raises OSError.
+
+        Waits for a cluster that is away, unless the session is to stop now.
+        """
         number, replies = next(self._ids), queue.SimpleQueue[Mapping[str, Any]]()
         self._replies[number] = replies
         ask = {"do": "assess", "id": number, "number": experiment.number, "locked": dict(locked), "env": dict(env)}
@@ -163,6 +185,8 @@ class OnCluster:
                     link.send(ask)
                 with suppress(queue.Empty):
                     return self._assessed(replies.get(timeout=_WAIT_SECONDS), files)
+                if self._is_away and self._session.state.stopping == "now":
+                    raise OSError(errno.EHOSTUNREACH, "its cluster is not reachable; the next start scores it")
         finally:
             del self._replies[number]
         raise OSError(errno.ECANCELED, "the engine lets go")
@@ -201,6 +225,10 @@ class OnCluster:
         self._send({"do": "release"})
 
     # ── the bridge ──────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _is_away(self) -> bool:
+        return time.monotonic() - self._heard > AWAY_SECONDS
 
     def _node_base(self) -> str:
         if not self._base:
@@ -269,7 +297,7 @@ class OnCluster:
 
     def _hear(self, message: Mapping[str, Any]) -> None:
         if "alive" in message:
-            self._problem, self._failures, self._since = "", 0, 0.0
+            self._problem, self._failures, self._since, self._heard = "", 0, 0.0, time.monotonic()
         elif "roster" in message:
             self._roster, self._ready = roster_from_json(message["roster"]), tuple(message["ready"])
         elif "problem" in message:

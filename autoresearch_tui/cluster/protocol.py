@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autoresearch_tui.runs import run_folder
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import journal
+from autoresearch_tui.session.ends import RunEnd
 from autoresearch_tui.session.fleet import Roster
+from autoresearch_tui.util.text import clean_line
 
 PROPOSAL, PACK = "proposal.json", "pack"
 """In the working copy's place of a run that is to be sent: its proposal, and the objects of its commit."""
@@ -86,3 +89,23 @@ def roster_from_json(values: Mapping[str, Any]) -> Roster:
 def line(values: Mapping[str, Any] | Sequence[Any]) -> bytes:
     """One message."""
     return json.dumps(values).encode() + b"\n"
+
+
+def lost(note: str) -> bytes:
+    """An `exit.json` for a run of which nothing more is to be known."""
+    return end_record(RunEnd.LOST, note)
+
+
+def end_record(reason: RunEnd, note: str) -> bytes:
+    """An `exit.json` that no supervisor has written."""
+    end = {
+        "reason": reason,
+        "exit_code": None,
+        "signal": None,
+        "seconds": 0.0,
+        "log_bytes": 0,
+        "strays": 0,
+        "note": clean_line(note),
+        "time": run_folder.now_utc(),
+    }
+    return json.dumps(end).encode()

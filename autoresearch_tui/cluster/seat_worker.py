@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from autoresearch_tui.cluster.node_lab import LabParcel
-from autoresearch_tui.cluster.protocol import KEEP, PACK, PROPOSAL, BridgeSpec, Sent
+from autoresearch_tui.cluster.protocol import KEEP, PACK, PROPOSAL, BridgeSpec, Sent, end_record, lost
 from autoresearch_tui.cluster.ray_driver import Cluster, Node, SeatHandle, SeatLost, SeatRefused, SeatSilent
 from autoresearch_tui.cluster.seat import NEWS_SECONDS, Progress, RunKey, RunParcel
 from autoresearch_tui.lab.session_files import RunFiles
@@ -343,26 +343,6 @@ class SeatWorker:
             half.rename(files.kept)
         if problem:
             self._complain(f"#{key.number}: {problem}")
-
-
-def lost(note: str) -> bytes:
-    """An `exit.json` for a run of which nothing more is to be known."""
-    return end_record(RunEnd.LOST, note)
-
-
-def end_record(reason: RunEnd, note: str) -> bytes:
-    """An `exit.json` that no supervisor has written."""
-    end = {
-        "reason": reason,
-        "exit_code": None,
-        "signal": None,
-        "seconds": 0.0,
-        "log_bytes": 0,
-        "strays": 0,
-        "note": clean_line(note),
-        "time": run_folder.now_utc(),
-    }
-    return json.dumps(end).encode()
 
 
 def _append(path: Path, data: bytes) -> None:
