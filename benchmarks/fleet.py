@@ -5,8 +5,8 @@ Each run sleeps for 20 s, and a command-line agent that thinks for 10 s proposes
 seats and supervisors; then the same on a cluster of one device. `--seconds 10 --thought 5` scales both.
 
 `python benchmarks/fleet.py thousand` takes up sessions of 2,000 and of 20,000 experiments with 1,000 runs in flight,
-and judges 100 more in each. A run ends as soon as every device is busy, as one of 300 s does every 0.3 s on so many,
-and is executed nowhere; a researcher that answers at once proposes; engine, git, journal, tables, lessons and the look
+and judges 100 more in each. A run ends every 0.3 s, as one of 300 s does on so many, once every device is busy, and is
+executed nowhere; a researcher that answers at once proposes; engine, git, journal, tables, lessons and the look
 for duplicates are real. Told are the time from a run's end to its verdict, and the seconds that the engine takes for an
 experiment, from its request on, of the clock and of the processor, its gits' included.
 
@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from autoresearch_tui.cluster.local_nodes import local_nodes  # noqa: E402
+from autoresearch_tui.engine import startup  # noqa: E402
 from autoresearch_tui.engine.executor import ThisMachine  # noqa: E402
 from autoresearch_tui.engine.judging.assessment import Assessment  # noqa: E402
 from autoresearch_tui.engine.judging.referee import RefereeResult  # noqa: E402
@@ -45,11 +46,11 @@ from autoresearch_tui.researchers.base import Brief, Proposal  # noqa: E402
 from autoresearch_tui.runs import runner  # noqa: E402
 from autoresearch_tui.session import fold  # noqa: E402
 from autoresearch_tui.session.commands import Detach  # noqa: E402
-from autoresearch_tui.session.ends import RunEnd  # noqa: E402
+from autoresearch_tui.session.ends import EngineEnd, RunEnd  # noqa: E402
 from autoresearch_tui.session.experiment import Experiment  # noqa: E402
 from autoresearch_tui.session.journal import read  # noqa: E402
 from benchmarks.duty import trained  # noqa: E402
-from benchmarks.long_life import lab  # noqa: E402
+from benchmarks.long_life import RUN_SECONDS, lab  # noqa: E402
 from benchmarks.parallel import make_lab  # noqa: E402
 from tests.conftest import SETTINGS  # noqa: E402
 
@@ -110,13 +111,14 @@ class AtOnce:
 
 
 class Nowhere(ThisMachine):
-    """Executes nothing. A run ends when all devices are busy; the first that began is the first to end."""
+    """Executes nothing. One run after the other ends, the first that began first, as on so many devices."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session.launcher, session.files)
         self._names = [f"cuda:{number}" for number in range(DEVICES)]
         self._running: deque[int] = deque()
         self._over: set[int] = set()
+        self._next = 0.0
         for each in session.state.in_flight:
             self.prepare(each, session.files.run(each.number))
             self.start(each, session.files.run(each.number))
@@ -140,9 +142,10 @@ class Nowhere(ThisMachine):
 
     def look(self, files: RunFiles) -> runner.RunStatus:
         """Ended, if it is its turn."""
-        number = int(files.folder.name)
-        if self._running[0] == number and len(self._running) == DEVICES:
+        number, now = int(files.folder.name), time.monotonic()
+        if self._running[0] == number and len(self._running) == DEVICES and now >= self._next:
             self._over.add(self._running.popleft())
+            self._next = now + RUN_SECONDS / DEVICES
         if number not in self._over:
             return runner.RunStatus(runner.RunState.RUNNING)
         end = runner.Exit(RunEnd.FINISHED, 0, None, 300.0, 64, 0, "", "")
@@ -169,6 +172,9 @@ def judged(count: int) -> dict[str, float]:
                 engine.send(Detach())
 
     with lab(count, DEVICES, DEVICES, SETTINGS.replace('"search"', '"claude"')) as root:
+        earlier = Session(labs.find(root), "t")
+        startup.start(earlier, headless=True)
+        earlier.end(EngineEnd.DETACHED, "")  # leaves a snapshot, as every engine does
         session = Session(labs.find(root), "t", on_line=on_line)
         engine = Engine(session, AtOnce(), headless=True, executor=Nowhere(session))
         engine.run()

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ _LAST_SECONDS = 1.0
 class Bridge:
     """Devices, the runs that they were given, and what the engine learns of both."""
 
-    def __init__(self, spec: BridgeSpec, cluster: Cluster, commands: queue.SimpleQueue[bytes]) -> None:
+    def __init__(self, spec: BridgeSpec, cluster: Cluster, commands: Iterable[bytes]) -> None:
         self._spec, self._cluster, self._commands = spec, cluster, commands
         self._guard = threading.RLock()
         self._workers: dict[str, SeatWorker] = {}
@@ -79,11 +79,12 @@ class Bridge:
     # ── what the engine says ────────────────────────────────────────────────────────────────────────────────
 
     def _listen(self) -> None:
-        while True:
+        for text in self._commands:
             try:
-                self._obey(json.loads(self._commands.get()))
+                self._obey(json.loads(text))
             except Exception:  # the next command is no worse for it
                 traceback.print_exc()
+        os._exit(0)  # the engine is gone: what there is to know is on disk
 
     def _obey(self, command: Mapping[str, Any]) -> None:
         match command["do"]:
@@ -288,10 +289,28 @@ class Bridge:
         return Sent.read(self._run(number))
 
 
-def _read(commands: queue.SimpleQueue[bytes]) -> None:
-    for text in sys.stdin.buffer:
-        commands.put(text)
-    os._exit(0)  # the engine is gone: what there is to know is on disk
+class _Commands:
+    """What the engine says. If it goes before anybody listens, the process ends.
+
+    To join a cluster that does not answer takes minutes, and the next engine's bridge waits for our lock.
+    """
+
+    def __init__(self) -> None:
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._heard = threading.Event()
+        threading.Thread(target=self._read, name="commands", daemon=True).start()
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._heard.set()
+        while text := self._lines.get():
+            yield text
+
+    def _read(self) -> None:
+        for text in sys.stdin.buffer:
+            self._lines.put(text)
+        self._lines.put(b"")
+        if not self._heard.is_set():
+            os._exit(0)
 
 
 def main(words: list[str]) -> int:
@@ -300,9 +319,7 @@ def main(words: list[str]) -> int:
     out = os.dup(1)
     os.dup2(2, 1)  # whatever Ray prints is no message of ours
     sys.stdout = os.fdopen(out, "w")
-    # From the beginning: to join a cluster that does not answer takes minutes, and the next bridge waits for our lock.
-    commands: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(commands,), name="commands", daemon=True).start()
+    commands = _Commands()
     with (Path(spec.session) / "bridge.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the bridge of an engine that has gone is about to end
         try:

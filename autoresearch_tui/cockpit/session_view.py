@@ -55,7 +55,7 @@ class Bridge:
         self._served, self._looked = True, float("-inf")
         self.clock, self.monotonic = clock if player is None else player.clock, monotonic
         self.state = self._outlined = State()
-        self._outline = outline(self.state)
+        self._outline = outline(self.state, for_screen=True)
         self.problem = ""
         self.stop_sent = False
         # Made once: a path costs more than the look at its file, several times a second.
@@ -286,7 +286,7 @@ class Bridge:
         feed = self.feed
         # While a long journal is read, each slice has another state, and nothing but the share of it is shown.
         if self._outlined is not self.state and self.reading is None:
-            self._outlined, self._outline = self.state, outline(self.state)
+            self._outlined, self._outline = self.state, outline(self.state, for_screen=True)
         lives = self.flight.lives(self.budget)
         if feed.progress is not None:
             lives[feed.number] = live(feed.number, feed.progress, self.budget, feed.seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from autoresearch_tui.engine import left_out, results_table
@@ -72,7 +73,7 @@ class Session:
         self._stale_refs: set[int] = set()
         self._branch_stale = False
         self._table = ""  # as of the last record; empty: to be rendered
-        self._outline, self._outlined = Keeper(self.files), True
+        self._outline, self._outlined, self._outline_due = Keeper(self.files), True, 0.0
         found = snapshots.read(self.files)
         self._snapshots = snapshots.Writer(self.files, found)
         self._journal = journal.Journal(self.files.journal, found.start if found is not None else journal.Start())
@@ -127,10 +128,15 @@ class Session:
         return line
 
     def keep_outline(self) -> None:
-        """Between the loop's turns: keep what the journal amounts to now, for those who ask."""
-        if not self._outlined:
+        """Between the loop's turns: keep what the journal amounts to now, for those who ask.
+
+        In a long session as often as that takes no more than a tenth of the time; who asks meanwhile folds the rest.
+        """
+        began = time.monotonic()
+        if not self._outlined and began >= self._outline_due:
             self._outline.keep(outline(self.state), *self._journal.extent)
             self._outlined = True
+            self._outline_due = began + 10 * (time.monotonic() - began)
         if self.state.seq - self._snapshots.seq >= _SNAPSHOT_RECORDS:
             self._keep_snapshot()
 
@@ -146,6 +152,7 @@ class Session:
         stopped, line = ev.EngineStopped(why, detail, limit), b"null"
         with contextlib.suppress(OSError):
             line = self.append(stopped)
+            self._outline_due = 0.0
             self.keep_outline()
             self._keep_snapshot()
             # A human waits after a detach or a stop, not after an end that came by itself.

@@ -81,7 +81,9 @@ def as_lines(standing: Standing) -> list[str]:
     lines = [_cut_front(name, WIDTH - cells(head)) + head]
     lines += [f"{part.glyph or ' '} {part.text}" for part in (answers.now, answers.next, answers.wait) if part.text]
     facts = {"best": _best(found), "frontier": _frontier(found), "counts": _counts(found)}
-    facts |= {"holdout": looks.in_short(found)} if found.holdout is not None else {"looks": looks.in_words(found.wear)}
+    facts |= (
+        {"holdout": looks.in_short(found)} if found.holdout is not None else {"looks": looks.in_words(_wear(found))}
+    )
     facts |= {"devices": _devices(view), "cost": _cost(standing), "engine": _engine(standing)}
     return [cut(line, WIDTH) for line in (*lines, *(f"{key:<10}{text}" for key, text in facts.items() if text))]
 
@@ -98,12 +100,17 @@ def _best(found: Outline) -> str:
     if best is None or best.value is None or found.session is None:
         return "nothing is kept yet"
     text = f"#{best.number}  {clean_line(found.session.metric)} {best.value:.6f}"
-    if (gain := found.wear.gain) is not None and found.session.evaluator == FRESH and best.number:
+    if (gain := _wear(found).gain) is not None and found.session.evaluator == FRESH and best.number:
         before = best.value + gain if found.goal is Goal.MINIMIZE else best.value - gain
         text += f"  {delta(best.value, before, found.goal, 6)[0]} since the baseline, each keep on its own draw"
     elif first is not None and first.value is not None and best.number and found.session.evaluator != FRESH:
         text += f"  {delta(best.value, first.value, found.goal, 6)[0]} since the baseline"
     return f"{text}  {clean_line(best.description)}"
+
+
+def _wear(found: Outline) -> looks.Wear:
+    assert found.wear is not None
+    return found.wear
 
 
 def _frontier(found: Outline) -> str:
@@ -121,7 +128,7 @@ def _counts(found: Outline) -> str:
 
 
 def _evaluation(found: Outline) -> dict[str, Any]:
-    wear, opened, asked = found.wear, found.holdout, found.holdout_asked
+    wear, opened, asked = _wear(found), found.holdout, found.holdout_asked
     return {
         "evaluator": found.session.evaluator if found.session else None,
         "looks": {

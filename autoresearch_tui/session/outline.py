@@ -75,8 +75,8 @@ class Outline(Frozen):
     """What a run of a new proposal has to have left before the limit."""
     unsandboxed: bool
     cannot_train: bool
-    wear: looks.Wear
-    """What looking has done to the evaluation."""
+    wear: looks.Wear | None
+    """What looking has done to the evaluation; None for a screen, which asks this of the state where it is shown."""
     holdout_asked: ev.HoldoutAsked | None
     holdout: ev.HoldoutOpened | None
     holdout_at: str
@@ -117,8 +117,8 @@ class Outline(Frozen):
         return Goal(self.session.goal) if self.session else Goal.MINIMIZE
 
 
-def outline(state: State) -> Outline:
-    """What a state amounts to."""
+def outline(state: State, *, for_screen: bool = False) -> Outline:
+    """What a state amounts to. `for_screen`: without what takes long in a long session, and no status line says."""
     experiments, flying = state.experiments, state.in_flight
     newest = state.verdicts - 1
     return Outline(
@@ -151,7 +151,7 @@ def outline(state: State) -> Outline:
         needed_seconds=limits.needed_seconds(state),
         unsandboxed=state.unsandboxed,
         cannot_train=state.cannot_train,
-        wear=looks.wear(state),
+        wear=None if for_screen else looks.wear(state),
         holdout_asked=state.holdout_asked,
         holdout=state.holdout,
         holdout_at=state.holdout_at,
