@@ -253,7 +253,7 @@ class Night:
             return True
         start = base_choice.choose(self.state, can_fix=False, search=self.policy.search)
         brief = self._archive.brief(self.state, len(self.state.experiments), start.base, start.front)
-        brief = replace(brief, tried=self.tried)
+        brief = replace(brief, tried=self.tried.__contains__)
         try:
             made = self._search.propose(brief, lambda _: None, threading.Event())
         except ResearcherError:
