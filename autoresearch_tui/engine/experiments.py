@@ -29,6 +29,7 @@ from autoresearch_tui.session.sequence import Experiments
 from autoresearch_tui.session.state import NEEDS_COPY, Experiment, Stage, State
 from autoresearch_tui.session.statistics import Row
 from autoresearch_tui.util.frozen import replaced
+from autoresearch_tui.util.sparing import Sparing
 
 CONFIRMED = "confirmed"
 """The rule of `metric.keep` by which a gain within the noise is run again."""
@@ -37,8 +38,6 @@ LOST_AGAIN = 1
 BASELINE_LOST = "the baseline's run, or its referee, was killed twice"
 # A score that is not wanted any more is soon given up.
 _LAST_SECONDS = 1.0
-# How much longer than a look at all present runs the pause before the next is.
-_LOOK_SHARE = 4.0
 _MACHINE = frozenset({RunEnd.LOST, RunEnd.DISK_FULL})
 
 
@@ -78,7 +77,7 @@ class Runs:
         self._tidied: State | None = None  # the state of the last time
         self._curves = CurveWatch(session)
         self._told = ""
-        self._next_look = 0.0
+        self._looks = Sparing(0.1)
 
     @property
     def devices(self) -> Sequence[str]:
@@ -148,13 +147,11 @@ class Runs:
         return any(self._advance(e) for e in over) or self._look_around(flying)
 
     def _look_around(self, flying: Sequence[Experiment]) -> bool:
-        """Look at all present runs, as often as that takes no more than a fifth of the time."""
-        began = time.monotonic()
-        if began < self._next_look:
+        """Look at all present runs, as often as that takes no more than a tenth of the time."""
+        if not self._looks.due:
             return False
-        found = [self._advance(e) for e in flying if e.stage is Stage.RUNNING]
-        now = time.monotonic()
-        self._next_look = now + _LOOK_SHARE * (now - began)
+        with self._looks.spending():
+            found = [self._advance(e) for e in flying if e.stage is Stage.RUNNING]
         return any(found)
 
     def _advance(self, running: Experiment) -> bool:

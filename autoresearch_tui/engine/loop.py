@@ -160,6 +160,7 @@ class Engine:
                     self._runs.invalidate(jump)
                 while not self._end and self._step():
                     self._session.sync_git()
+                    self._take_arrived()  # a score before the next proposal or launch
                 self._runs.tidy()
                 self._session.tell_of_hooks()
                 self._session.clear_trouble()
@@ -174,12 +175,15 @@ class Engine:
     def _receive(self) -> None:
         timeout = POLL_SECONDS if self.state.running else IDLE_SECONDS
         with contextlib.suppress(queue.Empty):
-            message = self._arrived.get(timeout=timeout)
-            while True:
-                self._take(message)
-                message = self._arrived.get_nowait()
+            self._take(self._arrived.get(timeout=timeout))
+        self._take_arrived()
         for request in self._inbox.take():
             self._answer(request)
+
+    def _take_arrived(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._take(self._arrived.get_nowait())
 
     def _answer(self, request: Request) -> None:
         """Obey or refuse a command from outside. Raises OSError, GitError.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 from autoresearch_tui.engine import left_out, results_table
@@ -25,6 +24,7 @@ from autoresearch_tui.session.outline import Keeper, outline
 from autoresearch_tui.session.state import TABLE, State
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.atomic import write
+from autoresearch_tui.util.sparing import Sparing
 
 # The next engine has to read so many at most, or a few more.
 _SNAPSHOT_RECORDS = 2000
@@ -71,9 +71,9 @@ class Session:
         self.table = results_table.LabTable(lab.results, lab.state_folder / "results.sha256")
         # Attempts whose ref, and whether branch and tables, may not say yet what the journal says.
         self._stale_refs: set[int] = set()
-        self._branch_stale = False
+        self._branch_stale, self._publishing = False, Sparing(0.1)
         self._table = ""  # as of the last record; empty: to be rendered
-        self._outline, self._outlined, self._outline_due = Keeper(self.files), True, 0.0
+        self._outline, self._outlined, self._outlining = Keeper(self.files), True, Sparing(0.1)
         found = snapshots.read(self.files)
         self._snapshots = snapshots.Writer(self.files, found)
         self._journal = journal.Journal(self.files.journal, found.start if found is not None else journal.Start())
@@ -132,13 +132,15 @@ class Session:
 
         In a long session as often as that takes no more than a tenth of the time; who asks meanwhile folds the rest.
         """
-        began = time.monotonic()
-        if not self._outlined and began >= self._outline_due:
-            self._outline.keep(outline(self.state), *self._journal.extent)
-            self._outlined = True
-            self._outline_due = began + 10 * (time.monotonic() - began)
+        if not self._outlined and self._outlining.due:
+            self._keep_outline()
         if self.state.seq - self._snapshots.seq >= _SNAPSHOT_RECORDS:
             self._keep_snapshot()
+
+    def _keep_outline(self) -> None:
+        with self._outlining.spending():
+            self._outline.keep(outline(self.state), *self._journal.extent)
+        self._outlined = True
 
     def _keep_snapshot(self) -> None:
         """The next engine, and each reader, begins here; what is finished needs no memory from here on."""
@@ -150,10 +152,11 @@ class Session:
             self._journal.discard()
             return
         stopped, line = ev.EngineStopped(why, detail, limit), b"null"
+        with contextlib.suppress(OSError, GitError):
+            self._publish()
         with contextlib.suppress(OSError):
             line = self.append(stopped)
-            self._outline_due = 0.0
-            self.keep_outline()
+            self._keep_outline()
             self._keep_snapshot()
             # A human waits after a detach or a stop, not after an end that came by itself.
             self._hooks.close(LIMIT_SECONDS if why in {EngineEnd.FINISHED, EngineEnd.FAILED} else 0.5)
@@ -174,7 +177,8 @@ class Session:
             self.append(ev.CommandRefused(f"hooks.{kind}", why))
 
     def sync_git(self) -> None:
-        """After a step: refs, branch and tables say what the journal says. What fails is due at the next call."""
+        """After a step: refs say what the journal says; so do branch and tables, as soon as there is time for them.
+        What fails is due at the next call."""
         while self._stale_refs:
             number = min(self._stale_refs)
             self._point_ref(self.commits.ref(number), self.state.experiments[number].commit)
@@ -182,9 +186,14 @@ class Session:
             if number and number % _PACKED_REFS == 0:
                 with contextlib.suppress(GitError):  # it makes nothing wrong, only slow
                     self.repo.pack_refs()
+        if self._publishing.due:
+            self._publish()
+
+    def _publish(self) -> None:
         if self._branch_stale:
-            self._move_branch()
-            self.publish_table()
+            with self._publishing.spending():
+                self._move_branch()
+                self.publish_table()
             self._branch_stale = False
 
     def _point_ref(self, ref: str, commit: str) -> None:

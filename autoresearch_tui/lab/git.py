@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from autoresearch_tui.lab import git_filters, git_trees
+from autoresearch_tui.lab import git_filters, git_import, git_trees
 from autoresearch_tui.lab.editable import Editable, is_pattern
 from autoresearch_tui.lab.git_trees import GitObject
 from autoresearch_tui.lab.reverts import Change
@@ -39,6 +39,7 @@ STALE_LOCK_SECONDS = 10.0
 _WHOLE_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _KEPT_BLOBS = 32
 _KEPT_TEXTS = 8
+_PLAIN = "100644"
 NO_COMMIT = ""  # as git has it too, whatever hashes the repository has
 
 
@@ -65,6 +66,7 @@ class GitRepo:
         self._prefix = places[2]
         self._top: Path | None = None
         self._read_once = functools.lru_cache(_KEPT_BLOBS)(self._read)
+        self._mode = functools.lru_cache(_KEPT_BLOBS)(self._read_mode)
         # Of whole hashes, whose texts never change: from a proposal to its verdict they are asked for many times.
         self._kept_texts: dict[tuple[str, Editable], dict[str, str]] = {}
 
@@ -225,25 +227,20 @@ class GitRepo:
                 continue
         return texts
 
-    def commit(self, base: str, files: Mapping[str, bytes | None], message: str, when: str) -> str:
-        """A commit on top of `base` with these files' new contents (None: without the file); no ref moves.
+    def commit(self, base: str | None, files: Mapping[str, bytes | None], message: str, when: str) -> str:
+        """A commit on top of `base`, or of nothing, with these files' new contents (None: without the file); no ref
+        moves.
 
         `when` (ISO 8601) dates it, so that the same call gives the same commit.
         """
-        with self._private_index() as env:
-            self._git("read-tree", base, env=env)
-            # Removals first: a folder may take the place of a file.
-            for path, data in sorted(files.items(), key=lambda item: item[1] is not None):
-                name = f"{self._prefix}{path}"
-                if data is None:
-                    # This one takes paths from the folder that git runs in.
-                    self._git("update-index", "--force-remove", "-z", "--stdin", stdin=f"{path}\0".encode(), env=env)
-                    continue
-                blob = self._git_bytes("hash-object", "-w", "--stdin", stdin=data).decode().strip()
-                mode = self._mode(base, path)
-                self._git("update-index", "--add", "--cacheinfo", f"{mode},{blob},{name}", env=env)
-            tree = self._git("write-tree", env=env).strip()
-        return self.commit_tree(tree, message, when, base)
+        at = {
+            f"{self._prefix}{path}": None if data is None else (self._mode(base, path) if base else _PLAIN, data)
+            for path, data in files.items()
+        }
+        done = _run(self.root, (*_AS_IT_IS, *git_import.WORDS), git_import.stream(base, at, message, when))
+        if done.returncode:
+            git_import.clear_report(done.stderr.decode("utf-8", "replace"), self.root)
+        return _answer(done, git_import.WORDS).decode().strip()
 
     def commit_tree(self, tree: str, message: str, when: str, *parents: str) -> str:
         """A commit of ours; the same call gives the same commit."""
@@ -263,14 +260,23 @@ class GitRepo:
         """What its author said of a commit."""
         return self._git("show", "--no-patch", "--format=%B", commit).strip()
 
-    def diff(self, base: str, commit: str, paths: Sequence[str] = ()) -> str:
+    def diff(self, base: str, commit: str) -> str:
         """Unified diff between two commits, of the lab's folder."""
-        names = [*paths] or ["."]
-        return self._git(
-            "-c", "core.quotePath=false",
-            "diff", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--relative",
-            base, commit, "--", *names,
-        )  # fmt: skip
+        return self.diff_and_stat(base, commit)[0]
+
+    def stat(self, base: str, commit: str) -> tuple[int, int]:
+        """Lines added and removed between two commits, in the lab's folder."""
+        return self.diff_and_stat(base, commit)[1]
+
+    def diff_and_stat(self, base: str, commit: str) -> tuple[str, tuple[int, int]]:
+        """Both, of one git."""
+        words = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--relative", "--numstat", "--patch")
+        found = self._git("-c", "core.quotePath=false", "diff", *words, base, commit, "--", ".")
+        numbers, _, diff = found.partition("\n\n")
+        counts = [line.split("\t", 2)[:2] for line in numbers.splitlines()]
+        # A binary file has no lines.
+        added, removed = (sum(int(pair[side]) for pair in counts if pair[side].isdigit()) for side in (0, 1))
+        return diff, (added, removed)
 
     def changed_paths(self, base: str, commit: str) -> tuple[str, ...]:
         """Paths that differ between two commits, relative to the lab's folder."""
@@ -282,15 +288,6 @@ class GitRepo:
         words = self._git("diff-tree", "-r", "--no-renames", "-z", base, commit).split("\0")
         pairs = zip(words[::2], words[1::2], strict=False)
         return {path: (said[1:7], said[8:14]) for said, path in pairs if path}
-
-    def stat(self, base: str, commit: str) -> tuple[int, int]:
-        """Lines added and removed between two commits."""
-        added = removed = 0
-        for line in self._git("diff", "--numstat", "--no-renames", base, commit).splitlines():
-            plus, minus, _path = line.split("\t", 2)
-            added += int(plus) if plus.isdigit() else 0
-            removed += int(minus) if minus.isdigit() else 0
-        return added, removed
 
     def set_ref(self, ref: str, commit: str, old: str | None = None) -> None:
         """Make `ref` point at `commit`; with `old` only where it points there now (NO_COMMIT: does not exist)."""
@@ -437,9 +434,9 @@ class GitRepo:
             self._top = Path(self._git("rev-parse", "--show-toplevel").strip())
         return self._top
 
-    def _mode(self, base: str, path: str) -> str:
-        listed = self._git("ls-tree", base, "--", path).split(maxsplit=1)
-        return listed[0] if listed else "100644"
+    def _read_mode(self, base: str, path: str) -> str:
+        listed = self._git("ls-tree", base, "--", path).split(maxsplit=2)
+        return listed[0] if listed[1:2] == ["blob"] else _PLAIN
 
     @contextmanager
     def _private_index(self) -> Iterator[dict[str, str]]:
@@ -469,7 +466,10 @@ class GitRepo:
 
 def git(folder: Path, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
     """What git says in a folder. Raises GitError; UserError where there is no git."""
-    done = _run(folder, args, stdin, env)
+    return _answer(_run(folder, args, stdin, env), args)
+
+
+def _answer(done: subprocess.CompletedProcess[bytes], args: Sequence[str]) -> bytes:
     if done.returncode != 0:
         command = next(word for word in args if not word.startswith("-") and "=" not in word)
         raise GitError(_complaint(done.stderr) or f"git {command} ended with {done.returncode}")

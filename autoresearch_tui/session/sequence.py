@@ -6,10 +6,10 @@ chunk is remembered with it, so a question about all experiments costs the work 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from itertools import chain
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 if TYPE_CHECKING:
     from autoresearch_tui.session.experiment import Experiment
@@ -79,12 +79,11 @@ class Chunk(Sequence["Experiment"]):
 class Experiments(Sequence["Experiment"]):
     """`experiments[n]` is experiment n."""
 
-    def __init__(self, chunks: tuple[Chunk, ...] = (), together: dict[object, tuple[Any, Any]] | None = None) -> None:
+    def __init__(self, chunks: tuple[Chunk, ...] = (), answers: dict[object, _Answer] | None = None) -> None:
         self.chunks = chunks
         self._length = (len(chunks) - 1) * CHUNK + len(chunks[-1]) if chunks else 0
-        # What was worked out of all of them last, with the parts that it was made of; sequences that follow each other
-        # share it.
-        self._together: dict[object, tuple[Any, Any]] = {} if together is None else together
+        # The last answer to each question; sequences that follow each other share them.
+        self._answers: dict[object, _Answer] = {} if answers is None else answers
 
     @classmethod
     def of(cls, experiments: Iterable[Experiment]) -> Experiments:
@@ -97,53 +96,56 @@ class Experiments(Sequence["Experiment"]):
     def with_next(self, experiment: Experiment) -> Experiments:
         """One more."""
         if self._length % CHUNK == 0:
-            return Experiments((*self.chunks, Chunk((experiment,))), self._together)
-        return Experiments((*self.chunks[:-1], Chunk((*self.chunks[-1], experiment))), self._together)
+            return Experiments((*self.chunks, Chunk((experiment,))), self._answers)
+        return Experiments((*self.chunks[:-1], Chunk((*self.chunks[-1], experiment))), self._answers)
 
     def replacing(self, experiment: Experiment) -> Experiments:
         """This one in place of the one with its number."""
         at, place = divmod(experiment.number, CHUNK)
         chunk = list(self.chunks[at])
         chunk[place] = experiment
-        return self.with_chunk(at, Chunk(tuple(chunk)))
+        return Experiments((*self.chunks[:at], Chunk(tuple(chunk)), *self.chunks[at + 1 :]), self._answers)
 
     def with_chunk(self, at: int, chunk: Chunk) -> Experiments:
-        """Another chunk in the place of one."""
-        return Experiments((*self.chunks[:at], chunk, *self.chunks[at + 1 :]), self._together)
+        """The same experiments, those of one chunk held in another way: no answer holds the old ones any more."""
+        return Experiments((*self.chunks[:at], chunk, *self.chunks[at + 1 :]))
 
     # ── questions about all ─────────────────────────────────────────────────────────────────────────────────────
 
     def known(self, work: Callable[..., T], together: Callable[[Sequence[T]], R], *args: object) -> R:
         """`together` of what `work(chunk, *args)` gives for each chunk: pure functions, at the top of a module."""
-        parts = [chunk.known(work, *args) for chunk in self.chunks]
         key = (together, work, *args)
-        before = self._together.get(key)
-        if before is not None and before[0] == parts:
-            result: R = before[1]
-            return result
-        result = together(parts)
-        self._together[key] = (parts, result)
+        before = self._answers.get(key, _NONE)
+        if before.chunks is self.chunks and before is not _NONE:
+            return before.result  # type: ignore[no-any-return]
+        old = zip(self.chunks, before.chunks, before.parts, strict=False)
+        parts = [part if mine is other else mine.known(work, *args) for mine, other, part in old]
+        parts += [chunk.known(work, *args) for chunk in self.chunks[len(parts) :]]
+        same = parts == before.parts and before is not _NONE
+        result: R = before.result if same else together(parts)
+        self._answers[key] = _Answer(self.chunks, parts, result)
         return result
 
     def having(self, name: str, value: object) -> Iterator[Experiment]:
         """Those that have this value of that name, in order."""
-        return chain.from_iterable(chunk.having(name, value) for chunk in self.chunks)
+        return (self.chunks[at][place] for at, places in self._places(name, value) for place in places)
+
+    def numbers(self, name: str, value: object) -> Iterator[int]:
+        """The numbers of those that have this value of that name, in order."""
+        return (CHUNK * at + place for at, places in self._places(name, value) for place in places)
+
+    def _places(self, name: str, value: object) -> list[tuple[int, Sequence[int]]]:
+        indexes = self.known(_index, tuple, name)
+        return [(at, index[value]) for at, index in enumerate(indexes) if value in index]
+
+    def values(self, name: str) -> Set[Any]:
+        """All values of that name."""
+        return self.known(_index, _keys_of_all, name)
 
     def newest(self, name: str, value: object) -> Iterator[Experiment]:
         """The same, the newest first."""
         for chunk in reversed(self.chunks):
             yield from reversed(chunk.having(name, value))
-
-    def numbers(self, name: str, value: object) -> Iterator[int]:
-        """The numbers of those that have this value of that name, in order."""
-        return (CHUNK * at + place for at, chunk in enumerate(self.chunks) for place in chunk.places(name, value))
-
-    def values(self, name: str) -> set[Any]:
-        """All values of that name."""
-        found: set[Any] = set()
-        for chunk in self.chunks:
-            found.update(chunk.known(_index, name))
-        return found
 
     def changed(self, before: Experiments) -> Iterator[Experiment]:
         """Those that are not what they were before, or are new."""
@@ -193,6 +195,21 @@ class Experiments(Sequence["Experiment"]):
 
     def __repr__(self) -> str:
         return f"Experiments({len(self)})"
+
+
+class _Answer(NamedTuple):
+    """What was worked out of these chunks, and the parts that it was made of."""
+
+    chunks: tuple[Chunk, ...]
+    parts: list[Any]
+    result: Any
+
+
+_NONE = _Answer((), [], None)
+
+
+def _keys_of_all(indexes: Sequence[dict[object, Sequence[int]]]) -> Set[object]:
+    return frozenset().union(*indexes)
 
 
 def _index(chunk: Chunk, name: str) -> dict[object, Sequence[int]]:

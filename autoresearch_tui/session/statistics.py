@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -72,15 +73,13 @@ def _measured(chunk: Chunk) -> dict[str, tuple[float, ...]]:
 
 def _together(parts: Sequence[dict[str, tuple[float, ...]]]) -> tuple[float, int]:
     # Worked out after each verdict, and most commits run once.
-    all_of: dict[str, tuple[float, ...]] = {}
-    again: set[str] = set()
+    seen: set[str] = set()
+    again: dict[str, None] = {}
     for part in parts:
-        again.update(commit for commit, values in part.items() if len(values) > 1)
-        twice = all_of.keys() & part.keys()
-        again |= twice
-        all_of |= {**part, **{commit: (*all_of[commit], *part[commit]) for commit in twice}} if twice else part
+        again.update(dict.fromkeys(sorted(commit for commit in part if commit in seen or len(part[commit]) > 1)))
+        seen.update(part)
     squares, freedom = 0.0, 0
-    for values in (all_of[commit] for commit in all_of if commit in again):
+    for values in (tuple(chain.from_iterable(part.get(commit, ()) for part in parts)) for commit in again):
         mean = math.fsum(values) / len(values)
         squares += math.fsum((value - mean) ** 2 for value in values)
         freedom += len(values) - 1

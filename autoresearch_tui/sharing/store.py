@@ -22,7 +22,6 @@ from autoresearch_tui.lab.editable import LARGEST_BYTES, MOST_FILES, Editable
 from autoresearch_tui.lab.git import SAFE, GitError, GitRepo
 from autoresearch_tui.sharing import records
 from autoresearch_tui.sharing.records import SharedExperiment, SharedSession, UnusableRecord
-from autoresearch_tui.util import scratch
 from autoresearch_tui.util.errors import Refused
 
 FOLDER = "shared.git"
@@ -125,18 +124,8 @@ class Store(GitRepo):
 
     def write(self, files: Mapping[str, str], message: str, when: str) -> str:
         """A commit of these files without a parent; the same call gives the same commit. No ref moves."""
-        with scratch.folder("share") as folder:
-            texts = list(dict.fromkeys(files.values()))
-            for place, text in enumerate(texts):
-                (folder / str(place)).write_bytes(text.encode("utf-8", "surrogateescape"))
-            names = "".join(f"{folder / str(place)}\n" for place in range(len(texts))).encode()
-            blobs = self._git("hash-object", "-w", "--no-filters", "--stdin-paths", stdin=names).split()
-            of_text = dict(zip(texts, blobs, strict=True))
-            index = "".join(f"100644 {of_text[text]}\t{path}\0" for path, text in files.items())
-            env = {"GIT_INDEX_FILE": str(folder / "index")}
-            self._git("update-index", "-z", "--index-info", stdin=index.encode("utf-8", "surrogateescape"), env=env)
-            tree = self._git("write-tree", env=env).strip()
-        return self.commit_tree(tree, message, when)
+        data = {path: text.encode("utf-8", "surrogateescape") for path, text in files.items()}
+        return self.commit(None, data, message, when)
 
     # ── others' ─────────────────────────────────────────────────────────────────────────────────────────────
 

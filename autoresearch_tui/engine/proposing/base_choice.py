@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -101,7 +102,7 @@ def won_on_stale_base(state: State) -> Experiment | None:
     best = state.frontier
     if best is None:
         return None
-    by_commit = state.experiments.known(_own_by_commit, _newest_of_each)
+    by_commit = state.experiments.known(_own_by_commit, _newest_first)
     inside, at = {best.commit}, best.base
     while at in by_commit and at not in inside:
         inside.add(at)
@@ -121,11 +122,8 @@ def _own_by_commit(chunk: Chunk) -> dict[str, Experiment]:
     return {e.commit: e for e in chunk if e.repeat_of is None}
 
 
-def _newest_of_each(parts: Sequence[dict[str, Experiment]]) -> dict[str, Experiment]:
-    found: dict[str, Experiment] = {}
-    for part in parts:
-        found.update(part)
-    return found
+def _newest_first(parts: Sequence[dict[str, Experiment]]) -> Mapping[str, Experiment]:
+    return ChainMap(*reversed(parts))
 
 
 def _won(late: Experiment, base: Experiment, state: State) -> bool:

@@ -199,12 +199,13 @@ class ProposalCommits:
 
     def _show(self, number: int, base: str, commit: str) -> tuple[int, int]:
         folder = self.files.run(number)
-        write(folder.diff, self.repo.diff(base, commit))
+        diff, lines = self.repo.diff_and_stat(base, commit)
+        write(folder.diff, diff)
         texts = self.repo.editable_texts(commit, self.lab.editable)
         trees.remove(folder.found)  # what an earlier form of the proposal had there
         for path, text in texts.items():
             write((folder.folder if path in self.lab.editable.plain else folder.found) / path, text)
-        return self.repo.stat(base, commit)
+        return lines
 
     def _risk(self, base: str, commit: str) -> tuple[tuple[str, ...], bool]:
         texts = self.repo.editable_of_many([base, commit], self.lab.editable)

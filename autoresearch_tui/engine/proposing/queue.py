@@ -27,6 +27,7 @@ from autoresearch_tui.session.clock import due, left
 from autoresearch_tui.session.ends import SCORED
 from autoresearch_tui.session.format import front as front_name
 from autoresearch_tui.session.questions import AUTHOR, COMMIT
+from autoresearch_tui.session.sequence import Chunk
 from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.atomic import write
@@ -293,10 +294,8 @@ class ProposalQueue:
         return True
 
     def _baselines_done(self, state: State) -> bool:
-        baselines = [*state.experiments.having(AUTHOR, BASELINE)]
         devices = self._devices()
-        on_their_way = sum(1 for e in baselines if e.stage is not Stage.DONE)
-        scored = sum(1 for e in baselines if e.outcome in SCORED)
+        on_their_way, scored = state.experiments.known(_baselines, _both)
         runs = self._session.lab.settings.metric.baseline_runs
         if state.fleet.devices:
             return on_their_way >= max(runs - scored, fleet_baselines.wanted(state, devices))
@@ -330,6 +329,16 @@ class ProposalQueue:
             write(kept, data)
         if version != self._session.state.program:
             self._session.append(ev.ProgramRead(version, len(text.splitlines())))
+
+
+def _baselines(chunk: Chunk) -> tuple[int, int]:
+    """How many are on their way, and how many have a score."""
+    found = chunk.having(AUTHOR, BASELINE)
+    return sum(1 for e in found if e.stage is not Stage.DONE), sum(1 for e in found if e.outcome in SCORED)
+
+
+def _both(parts: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    return sum(part[0] for part in parts), sum(part[1] for part in parts)
 
 
 def _backs_off(state: State) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from autoresearch_tui.engine.proposing.file_risks import file_risks
 from autoresearch_tui.engine.proposing.risk_rules import RiskMatch, risk_matches
@@ -58,14 +59,14 @@ def low_risk(flags: Iterable[Flag]) -> bool:
 
 def _compare(old: str, new: str) -> Iterator[tuple[int, str, str]]:
     try:
-        there = risk_matches(syntax.parse(new))
+        there = _matches(new)
     except SyntaxError as error:
         yield error.lineno or 1, "code", "is not valid Python, so nothing here can judge it"
         return
     try:
-        gone = risk_matches(syntax.parse(old))
+        gone = _matches(old)
     except SyntaxError:
-        gone = []
+        gone = ()
     a, b = old.splitlines(), new.splitlines()
     matcher = difflib.SequenceMatcher(None, a, b, autojunk=False)
     for tag, i1, i2, j1, j2 in matcher.get_opcodes():
@@ -78,6 +79,11 @@ def _compare(old: str, new: str) -> Iterator[tuple[int, str, str]]:
         for found in gone:
             if _within(found, i1, i2) and (found.kind, found.why) not in still:
                 yield max(1, min(j1 + 1, len(b))), found.kind, f"removed or changed: {found.why}"
+
+
+@lru_cache(maxsize=16)  # most proposals start from the same few files
+def _matches(text: str) -> tuple[RiskMatch, ...]:
+    return tuple(risk_matches(syntax.parse(text)))
 
 
 def _within(found: RiskMatch, start: int, end: int) -> int | None:

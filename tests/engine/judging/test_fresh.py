@@ -137,7 +137,8 @@ def test_a_discard_that_a_human_keeps_is_scored_again_from_its_commit(tmp_path: 
     """Its copy is gone; what its run left, and this referee reads, is not in the commit: nothing can be compared."""
     folder = lab(tmp_path / "lab")
     with running(folder, Script(part(2, 1.0), part(3, -0.5)), rows=0) as driver:
-        driver.wait(lambda state: len(state.table) >= 2)
+        copy = folder / ".autoresearch/t/runs/0001/work"
+        driver.wait(lambda state: len(state.table) >= 2 and not copy.exists())
         driver.engine.send(cmd.Overrule(1, Outcome.KEEP, "simpler"))
         driver.wait(lambda state: state.paused is not None)
         state = driver.state
