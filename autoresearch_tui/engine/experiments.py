@@ -38,6 +38,8 @@ LOST_AGAIN = 1
 BASELINE_LOST = "the baseline's run, or its referee, was killed twice"
 # A score that is not wanted any more is soon given up.
 _LAST_SECONDS = 1.0
+# So long nothing else is begun but a run, in the thread that gives the verdict.
+_SOON_SECONDS = 0.05
 _MACHINE = frozenset({RunEnd.LOST, RunEnd.DISK_FULL})
 
 
@@ -70,6 +72,7 @@ class Runs:
         self._executor = executor or ThisMachine(session.launcher, session.files)
         self._deliver = deliver
         self._scoring: dict[int, threading.Thread] = {}
+        self._scored_last = 0.0  # when the last of these began
         self._rescoring: int | None = None  # one at a time: they may work in the same copy
         self._closed = threading.Event()
         self._copies: set[int] = set()  # experiments that have a working copy, as far as this engine knows
@@ -104,6 +107,11 @@ class Runs:
         if (failure := self._session.repo.filter_failure) and failure != self._told:
             self._told = failure
             self._session.append(ev.CommandRefused("git", failure))
+
+    @property
+    def expects_score(self) -> bool:
+        """Whether a score is about to come: most referees that answer at all answer at once."""
+        return bool(self._scoring) and time.monotonic() - self._scored_last < _SOON_SECONDS
 
     def stop(self, number: int | None = None) -> None:
         """Ask the present runs, or only that of `number`, to end; what follows is decided when they have."""
@@ -327,7 +335,7 @@ class Runs:
                 self._deliver(failed(error))
 
         thread = threading.Thread(target=run, name=f"scoring {number}", daemon=True)
-        self._scoring[number] = thread
+        self._scoring[number], self._scored_last = thread, time.monotonic()
         thread.start()
 
     def _rescore(self, run: Experiment, other: Experiment) -> None:

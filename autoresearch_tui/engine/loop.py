@@ -161,11 +161,12 @@ class Engine:
                 while not self._end and self._step():
                     self._session.sync_git()
                     self._take_arrived()  # a score before the next proposal or launch
-                self._runs.tidy()
                 self._session.tell_of_hooks()
                 self._session.clear_trouble()
-                self._session.keep_outline()
                 self._retry.clear()
+                if not self._runs.expects_score:
+                    self._runs.tidy()
+                    self._session.keep_outline()
             except (OSError, GitError, TroubleError) as error:
                 self._back_off(error)
                 self._session.keep_outline()
@@ -253,10 +254,12 @@ class Engine:
             or self._rebase_waiting()
             or self._pass_gate()
             or self._launch()
-            or self._use_rest()
-            or self._opinions.step()
-            or self._asking.step()
+            or (not self._runs.expects_score and self._look_ahead())
         )
+
+    def _look_ahead(self) -> bool:
+        """What no accelerator and no verdict waits for."""
+        return self._use_rest() or self._opinions.step() or self._asking.step()
 
     def _break_circuit(self) -> bool:
         """Pause after so many failures alike: what comes next would fail like them."""

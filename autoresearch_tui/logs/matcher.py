@@ -1,4 +1,4 @@
-"""The last match of a pattern in a log, as a separate program: a pattern can backtrack for ever, and
+"""The last match of a pattern in a log; also as a separate program: a pattern can backtrack for ever, and
 nothing else interrupts it. Standard library only.
 
 Standard input: a line of JSON `{"pattern": …, "name": …, "path": …}`, and, without a path, the text in UTF-8. Standard

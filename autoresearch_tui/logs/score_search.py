@@ -19,6 +19,9 @@ from autoresearch_tui.util.text import describe
 
 MATCH_SECONDS = 5.0
 _SHOWN = 40
+# Such a pattern takes no time to speak of on so many bytes: no process is needed that could be ended.
+_QUICK = re.compile(r"\^?[A-Za-z0-9_ :=<>/#-]+(?:\\s[*+])?\(\\S\+\)\$?")
+_QUICK_BYTES = 1 << 19
 _NUMBERED = re.compile(r"^\s*([A-Za-z]\w*)\s*[:=]\s*([-+]?(?:\d|\.\d|nan|inf)[\d.,eE+-]*)\s*%?\s*$")
 # An opening quote or bracket, or a call such as `np.float64(`, may stand before the number.
 _NUMBER = re.compile(
@@ -93,9 +96,14 @@ def number_keys(text: str, most: int = 8) -> tuple[str, ...]:
 
 def _search(source: str | Path, pattern: str, name: str) -> dict[str, Any] | None:
     text = source if isinstance(source, str) else ""
-    path = str(source) if isinstance(source, Path) and source.is_file() else ""
-    encoding = logtext.encoding_of(source) if isinstance(source, Path) and path else "utf-8"
-    task = json.dumps({"pattern": pattern, "name": name, "path": path, "encoding": encoding}).encode()
+    log = source if isinstance(source, Path) and source.is_file() else None
+    encoding = logtext.encoding_of(log) if log is not None else "utf-8"
+    if _QUICK.fullmatch(pattern) and (log.stat().st_size if log is not None else len(text)) <= _QUICK_BYTES:
+        data = text.encode("utf-8", "replace") if log is None else log.read_bytes()
+        if encoding != "utf-8":
+            data = data.decode(encoding, "replace").encode("utf-8", "replace")
+        return matcher.search(data, pattern, name)
+    task = json.dumps({"pattern": pattern, "name": name, "path": str(log or ""), "encoding": encoding}).encode()
     answer = subprocess.run(
         [sys.executable, "-I", "-S", "-B", str(Path(matcher.__file__))],
         input=task + b"\n" + text.encode("utf-8", "replace"),

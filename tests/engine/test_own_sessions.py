@@ -141,8 +141,7 @@ def test_lessons_are_handed_on_the_human_s_words_first_and_once(tmp_path: Path) 
         "## new #0 keep"
     ]
     # Where room is short, what was handed on goes before this session's keeps, and the human's words stay.
-    with new.files.lessons.open("rb") as file:
-        short = lessons.excerpt(file, lessons.Lessons(new.files.lessons)._written(new.state), 330)
+    short = lessons.Lessons(new.files.lessons).recall(new.state, 330)
     assert "Never touch the tokenizer." in short
     assert "## old #0 keep" not in short
 

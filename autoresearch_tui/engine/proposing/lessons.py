@@ -14,9 +14,10 @@ import threading
 import zlib
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from io import FileIO
 from itertools import takewhile
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from autoresearch_tui.engine.gate import BASELINE
 from autoresearch_tui.lab.goal import Goal
@@ -91,12 +92,17 @@ class Lessons:
         self._path = path
         # Of each entry as the loop writes it, by the experiment's number; 0: it has none.
         self._sums, self._summed = array("I"), 0
+        self._index = _Index()
+        # The file as it was when we last read it or wrote to it, and where it has what the index has not.
+        self._seen: _Seen | None = None
+        self._new = 0
         self._lock = threading.Lock()
 
     def keep(self, state: State) -> None:
         """Bring the file up to date. Raises OSError."""
-        if _appended(self._path, state):
-            return
+        with self._lock:
+            if self._append(state):
+                return
         try:
             text = self._path.read_bytes().decode("utf-8")
         except FileNotFoundError:
@@ -107,64 +113,90 @@ class Lessons:
         if new != text:
             write(self._path, new)
 
-    def recall(self, state: State) -> str:
+    def recall(self, state: State, limit: int = LIMIT) -> str:
         """What the researcher gets of it; empty if it cannot be read."""
         try:
-            with self._path.open("rb") as file:
-                return excerpt(file, self._written(state))
+            with self._lock, self._path.open("rb") as file:
+                written, seen = self._written(state), _seen(file)
+                if seen != self._seen:
+                    self._index, self._new = _Index(), 0
+                self._index.add(file, self._new, written)
+                self._seen, self._new = seen, seen.size
+                return self._index.excerpt(file, limit)
         except OSError:
             return ""
 
+    def _append(self, state: State) -> bool:
+        """What is new, after what we wrote last, by one writing over our mark; False if the file ends otherwise."""
+        with contextlib.suppress(FileNotFoundError), self._path.open("r+b", buffering=0) as file:
+            before = _seen(file)
+            file.seek(max(0, before.size - _LAST_BYTES))
+            last = _LAST_MARK.search(file.read())
+            if last is None or int(last[1]) > state.rows:
+                return False
+            if int(last[1]) < state.rows:
+                new, at = entries(state, int(last[1])).values(), before.size - len(last[0])
+                os.pwrite(file.fileno(), ("\n".join((*new, _mark(state.rows)))).encode(), at)
+                if before == self._seen:
+                    self._seen, self._new = _seen(file), min(self._new, at)
+            return True
+        return False
+
     def _written(self, state: State) -> Sequence[int]:
-        with self._lock:
-            for number, entry in _each(state, self._summed):
-                self._sums.extend([0] * (number + 1 - len(self._sums)))
-                self._sums[number] = _sum(entry)
-            self._summed = max(self._summed, state.rows)
-            return self._sums
+        for number, entry in _each(state, self._summed):
+            self._sums.extend([0] * (number + 1 - len(self._sums)))
+            self._sums[number] = _sum(entry)
+        self._summed = max(self._summed, state.rows)
+        return self._sums
 
 
-def excerpt(file: BinaryIO, written: Sequence[int], limit: int = LIMIT) -> str:
-    """What of a file goes into a request: the human's words first, then keeps, then the newest, in file order.
+class _Seen(NamedTuple):
+    """A file as it was. Whoever changes it leaves another one."""
 
-    `written` has the CRC-32 of each entry as the loop has written it.
-    """
-    ranks, lengths, places = bytearray(), array("I"), array("Q")
-    for place, part in _parts(file):
-        ranks.append(_rank(part, written))
-        lengths.append(len(part))
-        places.append(place)
-    kept = [_part_at(file, places[index]) for index in _chosen(ranks, lengths, limit)]
-    left_out = len(ranks) - len(kept)
-    note = [f"({left_out} of {len(ranks)} entries are left out)"] if left_out else []
-    return "\n".join((*note, *kept))
+    inode: int
+    modified: int
+    size: int
+
+
+def _seen(file: BinaryIO | FileIO) -> _Seen:
+    status = os.fstat(file.fileno())
+    return _Seen(status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+class _Index:
+    """Where the parts of a file are, in file order, and what each is worth: none of the text is held."""
+
+    def __init__(self) -> None:
+        self._ranks, self._lengths, self._places = bytearray(), array("I"), array("Q")
+
+    def add(self, file: BinaryIO, start: int, written: Sequence[int]) -> None:
+        """What the file has from the byte `start` on, where a part begins. `written` has the CRC-32 of each entry as
+        the loop has written it."""
+        for place, part in _parts(file, start):
+            self._ranks.append(_rank(part, written))
+            self._lengths.append(len(part))
+            self._places.append(place)
+
+    def excerpt(self, file: BinaryIO, limit: int) -> str:
+        """What of the file goes into a request: the human's words first, then keeps, then the newest, in file order."""
+        kept = [_part_at(file, self._places[place]) for place in _chosen(self._ranks, self._lengths, limit)]
+        left_out = len(self._ranks) - len(kept)
+        note = [f"({left_out} of {len(self._ranks)} entries are left out)"] if left_out else []
+        return "\n".join((*note, *kept))
 
 
 def _chosen(ranks: Sequence[int], lengths: Sequence[int], limit: int) -> list[int]:
     """Which parts have room, in file order."""
     chosen: list[int] = []
-    room = limit
+    room, least = limit, min(lengths, default=0) + 1
     for rank in range(_RANKS):
         for index in range(len(ranks) - 1, -1, -1):
+            if room < least:
+                break
             if ranks[index] == rank and lengths[index] + 1 <= room:
                 chosen.append(index)
                 room -= lengths[index] + 1
     return sorted(chosen)
-
-
-def _appended(path: Path, state: State) -> bool:
-    """What is new, after what we wrote last, by one writing over our mark there; False if the file ends otherwise."""
-    with contextlib.suppress(FileNotFoundError), path.open("r+b", buffering=0) as file:
-        end = file.seek(0, os.SEEK_END)
-        file.seek(max(0, end - _LAST_BYTES))
-        last = _LAST_MARK.search(file.read())
-        if last is None or int(last[1]) > state.rows:
-            return False
-        if int(last[1]) < state.rows:
-            new = entries(state, int(last[1])).values()
-            os.pwrite(file.fileno(), ("\n".join((*new, _mark(state.rows)))).encode(), end - len(last[0]))
-        return True
-    return False
 
 
 def begin(path: Path, inherited: str) -> None:
@@ -250,10 +282,10 @@ def _lesson(experiment: Experiment, frontier: Experiment | None, goal: Goal) -> 
             return f"Lesson: the score was refused ({describe(experiment.reason, _WIDTH)}): {idea}"
 
 
-def _parts(file: BinaryIO) -> Iterator[tuple[int, str]]:
-    """The human's opening words, and the entries, each with its first byte."""
-    file.seek(0)
-    start = place = 0
+def _parts(file: BinaryIO, start: int = 0) -> Iterator[tuple[int, str]]:
+    """The human's opening words, and the entries, each with its first byte; from the byte `start` on."""
+    file.seek(start)
+    place = start
     lines: list[bytes] = []
     for line in file:
         if line.startswith(b"## ") and lines:

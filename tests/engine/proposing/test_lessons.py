@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import io
+import re
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autoresearch_tui.engine.proposing import lessons
 from autoresearch_tui.engine.proposing.briefing import SourceCache
@@ -36,7 +39,10 @@ def updated(text: str, now: State) -> str:
 
 
 def excerpt(text: str, now: State, limit: int = lessons.LIMIT) -> str:
-    return lessons.excerpt(io.BytesIO(text.encode()), lessons.Lessons(Path())._written(now), limit)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(text.encode())
+        file.flush()
+        return lessons.Lessons(Path(file.name)).recall(now, limit)
 
 
 def test_an_entry_says_what_was_tried_what_came_of_it_and_what_it_taught() -> None:
@@ -112,6 +118,31 @@ def test_the_file_is_read_and_written_whole(tmp_path: Path) -> None:
     lessons.Lessons(path).keep(FIRST)
     assert "## #1 keep" in lessons.Lessons(path).recall(FIRST)
     assert [p.name for p in path.parent.iterdir()] == ["lessons.md"]
+
+
+@given(st.lists(st.sampled_from(["verdict", "end", "beginning", "delete", "change", "mark", "nothing"]), max_size=8))
+def test_what_is_remembered_of_the_file_is_what_it_has(moves: list[str]) -> None:
+    """Whatever the human does to it between two requests, or while entries are added."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "lessons.md")
+        kept, count = lessons.Lessons(path), 3
+        for move in ["verdict", *moves]:
+            count += move == "verdict"
+            now = state(*(experiment(n, "keep" if n % 3 == 0 else "discard", 1.0 - n / 100) for n in range(count)))
+            kept.keep(now)
+            text = path.read_text()
+            match move:
+                case "end":
+                    path.write_text(f"{text}\nA remark.\n")
+                case "beginning":
+                    path.write_text(f"An opening.\n{text}")
+                case "delete":
+                    path.write_text(re.sub(r"## #1 .*?(?=## |<!--|$)", "", text, flags=re.DOTALL))
+                case "change":
+                    path.write_text(text.replace("Lesson: it", "Lesson: perhaps it"))
+                case "mark":
+                    path.write_text(text.partition("<!--")[0])
+            assert kept.recall(now, 700) == lessons.Lessons(path).recall(now, 700)
 
 
 @pytest.mark.parametrize("data", [b"caf\xe9\n", b"\xff\xfe\x00"])
