@@ -1,7 +1,7 @@
 """What fronts, confirmed keeps and memory are worth, on a made-up landscape: no training, no process.
 
-    python benchmarks/search.py             # the loop as it is by default against all three, 30 seeds: two minutes
-    python benchmarks/search.py --each      # each policy alone as well: five
+    python benchmarks/search.py             # the loop as it is by default against all three, 30 seeds: some minutes
+    python benchmarks/search.py --each      # each policy alone as well
     python benchmarks/search.py --critic    # the critic of rules, whose disagreement vetoes
     python benchmarks/search.py --against 15bcb70   # today's is what that commit of this repository did, seed by seed
     python benchmarks/search.py --noise 5 --coupling 0      # another landscape

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import itertools
 import operator
 import re
 from collections.abc import Iterator, Mapping
@@ -66,6 +67,13 @@ def read(path: str, text: str) -> Reading | None:
     pieces = [(first, _piece(chunk)) for first, chunk in chunks]
     digest = hashlib.sha256("".join(piece.skeleton for _, piece in pieces).encode()).hexdigest()
     return Reading(digest, tuple(_knobs(path, pieces)))
+
+
+def statements(path: str, text: str) -> list[tuple[str, tuple[Knob, ...]]]:
+    """Each run of whole statements of a file as its skeleton and its knobs; none if it does not parse."""
+    pieces = [(first, _piece(chunk)) for first, chunk in syntax.chunks(text) or ()]
+    knobs = iter(_knobs(path, pieces))
+    return [(piece.skeleton, tuple(itertools.islice(knobs, len(piece.knobs)))) for _, piece in pieces]
 
 
 def number(node: ast.expr, names: Mapping[str, Value] | None = None) -> int | float | None:

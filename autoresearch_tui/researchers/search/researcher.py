@@ -10,7 +10,7 @@ import itertools
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from autoresearch_tui.lab.goal import Goal
@@ -18,9 +18,11 @@ from autoresearch_tui.python_source.constants import Knob, Value
 from autoresearch_tui.python_source.setting import Setting, edited, reading
 from autoresearch_tui.python_source.setting import read as read_setting
 from autoresearch_tui.researchers.base import RAN, Attempt, Brief, Proposal, ResearcherError
-from autoresearch_tui.researchers.search import breadth, facts, lines, moves, structure, wording
+from autoresearch_tui.researchers.search import breadth, facts, lines, moves, steering, structure, wording
+from autoresearch_tui.researchers.search.ascent import Ascent, Forecast, seen
 from autoresearch_tui.researchers.search.breadth import Shaping
 from autoresearch_tui.researchers.search.moves import LEVELS, Step
+from autoresearch_tui.researchers.search.space import Part, Place, Space, parts
 from autoresearch_tui.researchers.search.steering import (
     Belief,
     Bounds,
@@ -34,7 +36,17 @@ from autoresearch_tui.session.ends import SCORED, Outcome
 from autoresearch_tui.session.stream_marks import TEXT, part
 
 Move = tuple[Step, ...]
-Idea = Move | Edit
+
+
+@dataclass(frozen=True)
+class Reshaped:
+    """An edit, and numbers moved with it."""
+
+    edit: Edit
+    move: Move
+
+
+Idea = Move | Edit | Reshaped
 
 _FOLLOW = 0.8  # how often a direction that was just kept is followed at once
 _PAIR = 0.12
@@ -46,6 +58,14 @@ _WANDERINGS = 200
 _EARLIER = 40  # attempts whose lines may come back
 _LATELY = 1000  # attempts that the search learns from
 _BEFORE = 200  # and those of earlier sessions
+_ENOUGH = 5  # scores, before all of them are taken together
+_MANY = 6  # numbers; fewer are turned one by one in no more runs
+_CHOICE_EVERY = 10  # proposals
+# Coarse steps that one move may go; less in whole numbers, on which memory and time of a run depend.
+_TRUST, _TRUST_OF_SIZES = 2.2, 1.3
+_MOST_SHAPES = 60  # edits of code
+_MOST_SPANNED = 100  # knobs
+_HOPEFUL = 0.3  # of the best move's worth, for which another form is looked at further
 _TELLING = RAN | {Outcome.VETOED}
 
 
@@ -56,6 +76,7 @@ class Search:
         self._seed = seed
         self._settings: dict[str, Setting] = {}
         self._shapes: dict[str, Mapping[str, Edit]] = {}
+        self._parts: dict[str, tuple[Part, ...]] = {}
         self._asked: tuple[int, str] | None = None
         self._answers: list[str] = []  # to that question so far
 
@@ -72,10 +93,7 @@ class Search:
             return None
         move, identity, files = found
         self._asked, self._answers = asked, [*refused, identity]
-        if isinstance(move, Edit):
-            words = wording.of_edit(move, plan.shapings)
-        else:
-            words = wording.description(move), wording.hypothesis(move, plan.trials, plan.kinds, brief.metric)
+        words = plan.words(move)
         proposal = Proposal(*words, files)
         say(f"{part(TEXT, proposal.description)}: {proposal.hypothesis}\n")
         return proposal
@@ -85,6 +103,7 @@ class Search:
         needed = {brief.base, *(commit for a in chain(attempts, brief.prior) for commit in (a.commit, a.base))}
         self._settings = {commit: known for commit, known in self._settings.items() if commit in needed}
         self._shapes = {commit: known for commit, known in self._shapes.items() if commit in needed}
+        self._parts = {commit: known for commit, known in self._parts.items() if commit in needed}
 
     def setting(self, brief: Brief, commit: str) -> Setting | None:
         """The editable files at a commit as values; None if they are lost."""
@@ -99,6 +118,18 @@ class Search:
                 return None
             self._settings[commit] = read_setting(files)
         return self._settings[commit]
+
+    def parts(self, brief: Brief, commit: str) -> Sequence[Part] | None:
+        """The editable files at a commit, site by site; None if they are lost."""
+        if not commit:
+            return None
+        if commit not in self._parts:
+            try:
+                files = brief.files_at(commit)
+            except (KeyError, OSError):
+                return None
+            self._parts[commit] = parts(files)
+        return self._parts[commit] or None
 
     def shapes(self, brief: Brief, commit: str) -> Mapping[str, Edit]:
         """Every structural edit of the files at a commit, by what the files would say after it."""
@@ -118,6 +149,7 @@ class _Plan:
 
     def __init__(self, search: Search, brief: Brief, seed: int, salt: str, refused: Sequence[str]) -> None:
         self._brief = brief
+        self._search = search
         self._rng = random.Random(f"{seed}/{brief.number}/{len(brief.history)}/{salt}")
         self._here = read_setting(brief.files)
         lately = brief.history[-_LATELY:]
@@ -143,6 +175,7 @@ class _Plan:
         self.shapings = list(_shapings(brief, lately, scores, settings, search))
         self._edits = list(search.shapes(brief, brief.base).values()) if brief.files else []
         self._edits += _line_edits(brief)
+        self.forecast: Forecast | None = None
         self._dead = breadth.dead(self._known)
         self._bounds = Bounds(self._known, self.kinds)
         if not any(self._groups) and not self._edits:
@@ -155,22 +188,127 @@ class _Plan:
         for idea in self._ranked():
             if cancelled.is_set():
                 return None
-            files = {idea.path: idea.text} if isinstance(idea, Edit) else None
-            identity = self._identity(idea) if not isinstance(idea, Edit) else self._read(files or {})
+            files = None if isinstance(idea, tuple) else self._files(idea)
+            identity = self._identity(idea) if isinstance(idea, tuple) else self._read(files or {})
             if identity in self._tried or self._brief.tried(identity):
                 continue
-            if not isinstance(idea, Edit):
-                files = _edited(self._brief.files, idea)
+            if isinstance(idea, tuple):
+                files = self._files(idea)
             # What was written must read back as what was meant, and be code that has not run yet.
             if files is not None and self._read(files) == identity:
                 return idea, identity, files
         raise ResearcherError("everything that the offline search can reach has been tried", fatal=True)
 
+    def words(self, idea: Idea) -> tuple[str, str]:
+        """Its description and its hypothesis."""
+        edit = idea if isinstance(idea, Edit) else idea.edit if isinstance(idea, Reshaped) else None
+        move = idea.move if isinstance(idea, Reshaped) else idea if isinstance(idea, tuple) else ()
+        said = wording.of_edit(edit, self.shapings) if edit else ("", "")
+        if not move:
+            return said
+        description = wording.description(move, said[0])
+        if self.forecast is None:
+            return description, wording.hypothesis(move, self.trials, self.kinds, self._brief.metric)
+        forecast = wording.forecast(self.forecast, self._brief.metric)
+        return description, f"{said[1]}; {forecast}" if edit else forecast
+
+    def _files(self, idea: Idea) -> dict[str, str] | None:
+        """What it changes; None if a number is not where it was any more."""
+        if isinstance(idea, Edit):
+            return {idea.path: idea.text}
+        if isinstance(idea, tuple):
+            return _edited(self._brief.files, idea)
+        shaped = {**self._brief.files, idea.edit.path: idea.edit.text}
+        there = {k.key: k for path, text in shaped.items() if (r := reading(path, text)) for k in r.knobs}
+        if any(step.knob.key not in there for step in idea.move):
+            return None
+        move = [replace(step, knob=there[step.knob.key]) for step in idea.move]
+        return {idea.edit.path: idea.edit.text, **(_edited(shaped, move) or {})}
+
     def _read(self, files: Mapping[str, str]) -> str:
         return read_setting({**self._brief.files, **files}).digest
 
+    def _ascended(self) -> Iterator[Idea]:
+        """By expected gain over everything that was scored, where that is enough to go by, and numbers are many."""
+        active = [knob for knob in self._active() if knob.key in self.kinds]
+        others = [knob for group in self._groups[:3] for knob in group if knob.key in self.kinds and knob not in active]
+        spanned = [*active, *others][:_MOST_SPANNED]
+        space = Space(self._parts(self._brief.base) or (), {knob.key: self.kinds[knob.key] for knob in spanned})
+        if sum(knob.key in space.keys for knob in active) < _MANY:
+            return
+        attempts = [a for a in self._brief.prior[-_BEFORE:] if a.session] + [*self._brief.history[-_BEFORE:]]
+        known = seen(self._brief, attempts, self._parts, space)
+        if sum(not s.failed for s in known) < _ENOUGH or all(s.group for s in known):
+            return
+        shapes = self._shapes(active, space)
+        spreads = {knob.key: steering.spread(knob) for knob in spanned}
+        forms = [form for _, form in shapes]
+        ascent = Ascent(space, known, spread_of(self._known), [spreads[key] for key in space.keys], forms)
+        numbers = (s for knob in active if knob.key in spreads and knob.key in space.keys for s in self._steps(knob))
+        singles = [s for s in numbers if abs(space.offset(s.knob.key, s.after)) <= self._trusted(s.knob)]
+        yield from self._climbed(ascent, space, singles, shapes)
+
+    def _trusted(self, knob: Knob) -> float:
+        return _TRUST if isinstance(knob.value, float) else _TRUST_OF_SIZES
+
+    def _overdue(self) -> Iterator[Idea]:
+        """Now and then a switch or a choice that was never turned: of those the numbers say nothing."""
+        if self._brief.number % _CHOICE_EVERY:
+            return
+        turned = {key for trial in self._known for key in trial.changes}
+        choices = (k for k in self._active() if k.key not in turned and isinstance(k.value, bool | str))
+        yield from self._valid((step,) for knob in choices for step in self._steps(knob))
+
+    def _climbed(
+        self, ascent: Ascent, space: Space, singles: Sequence[Step], shapes: Sequence[tuple[Edit | Step, Place]]
+    ) -> Iterator[Idea]:
+        """With another form of code where that promises more than numbers alone."""
+        moves = ascent.climb(singles, space.base, (), self._allowed)
+        best = next(moves, None)
+        if best is None:
+            return
+        self.forecast = best[0]
+        options = [(change, form, move) for change, form in shapes for move in ((), best[1])]
+        forecasts = ascent.compare([(form, move) for _, form, move in options])
+        hopeful = max(zip(forecasts, options, strict=True), key=lambda each: each[0].worth, default=None)
+        if hopeful is not None and hopeful[0].worth > _HOPEFUL * best[0].worth:
+            change, form, start = hopeful[1]
+            found = max(
+                [(hopeful[0], start), *itertools.islice(ascent.climb(singles, form, start, self._allowed), 1)],
+                key=lambda each: each[0].worth,
+            )
+            if found[0].worth > best[0].worth:
+                self.forecast = found[0]
+                yield from _shaped(change, found[1])
+                self.forecast = best[0]
+        yield from self._valid([best[1]])
+        for self.forecast, move in moves:
+            yield from self._valid([move])
+        self.forecast = None
+
+    def _shapes(self, active: Sequence[Knob], space: Space) -> list[tuple[Edit | Step, Place]]:
+        """Other forms of code, the most promising families first, and other choices: each with where it leads."""
+        files = self._brief.files
+        edits = breadth.ranked(self._edits, self.shapings, True, self._rng)[:_MOST_SHAPES]
+        found: list[tuple[Edit | Step, Place]] = [
+            (edit, space.place(parts({**files, edit.path: edit.text}))) for edit in edits
+        ]
+        for step in (s for knob in active if knob.key not in space.keys for s in self._steps(knob)):
+            if self._allowed((step,)):
+                forms = {**space.base.forms, step.knob.key: repr(step.after)}
+                found.append((step, replace(space.base, forms=forms)))
+        return found
+
+    def _parts(self, commit: str) -> Sequence[Part] | None:
+        return self._search.parts(self._brief, commit)
+
+    def _allowed(self, move: Move) -> Move | None:
+        return next(iter(self._valid([move])), None)
+
     def _ranked(self) -> Iterator[Idea]:
         """From the most to the least promising: a structure where its turn has come, steps, pairs, anything new."""
+        yield from self._overdue()
+        yield from self._ascended()
         knobs_now = self._active()
         belief = Belief([k for g in self._groups for k in g], self.kinds, self._known, self._rng)
         singles = self._valid((s,) for knob in knobs_now for s in self._open_steps(knob))
@@ -409,7 +547,17 @@ def _versions(brief: Brief, commits: Sequence[str]) -> Iterator[Mapping[str, str
             continue
 
 
-def _edited(files: Mapping[str, str], move: Move) -> dict[str, str] | None:
+def _shaped(change: Edit | Step, move: Move) -> Iterator[Idea]:
+    """A form of code, or a choice, with numbers moved along, then without."""
+    if isinstance(change, Step):
+        yield (change, *move)
+        yield (change,)
+    else:
+        yield Reshaped(change, move)
+        yield change
+
+
+def _edited(files: Mapping[str, str], move: Sequence[Step]) -> dict[str, str] | None:
     result = {}
     for path in {step.knob.path for step in move}:
         result[path] = edited(path, files[path], {s.knob: s.after for s in move if s.knob.path == path})

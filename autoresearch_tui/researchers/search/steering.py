@@ -137,13 +137,13 @@ class Belief:
         means: list[float] = []
         spreads: list[float] = []
         for knob in knobs:
-            up, spread = expected(knob), _named(_SPREAD, knob, 0.6)
+            up, wide = expected(knob), spread(knob)
             if isinstance(knob.value, bool | str):
                 continue
             self._columns[knob.key, "slope"] = len(means)
             self._columns[knob.key, "curve"] = len(means) + 1
             means += [up, -0.3]
-            spreads += [spread, 0.3]
+            spreads += [wide, 0.3]
         rows = [(self._difference(t.changes), t.gain) for t in trials if t.gain is not None and self._knows(t)]
         for column in [c for row, _ in rows for c in row]:
             if isinstance(column, tuple) and column not in self._columns:
@@ -218,6 +218,11 @@ class Belief:
 def expected(knob: Knob) -> float:
     """What public tables say about turning a knob of this name up, in typical gains; 0 if they say nothing."""
     return _named(_EXPECTED, knob, 0.0)
+
+
+def spread(knob: Knob) -> float:
+    """How much there is to find by turning a knob of this name, in typical gains."""
+    return _named(_SPREAD, knob, 0.6)
 
 
 def kinds(knobs: Iterable[Knob], choices: Mapping[str, tuple[str, ...]]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from autoresearch_tui.python_source.constants import written
 from autoresearch_tui.python_source.plain_text import is_text
 from autoresearch_tui.researchers.base import RAN
+from autoresearch_tui.researchers.search.ascent import Forecast
 from autoresearch_tui.researchers.search.breadth import Shaping
 from autoresearch_tui.researchers.search.moves import Step, coordinate, direction, words
 from autoresearch_tui.researchers.search.steering import PastTrial, expected
@@ -33,9 +34,19 @@ _REASONS: tuple[tuple[str, str], ...] = (
 )
 
 
-def description(steps: Sequence[Step]) -> str:
-    """`MATRIX_LR 0.04 → 0.02`, as the file writes it."""
-    return describe(", ".join(f"{_place(s)} {s.knob.source} → {written(s.knob.source, s.after)}" for s in steps))
+def description(steps: Sequence[Step], form: str = "") -> str:
+    """`MATRIX_LR 0.04 → 0.02`, as the file writes it, after another form of code."""
+    said = [f"{_place(s)} {s.knob.source} → {written(s.knob.source, s.after)}" for s in steps]
+    return describe(", ".join([form, *said] if form else said))
+
+
+def forecast(found: Forecast, metric: str) -> str:
+    """What all scores together say of a move."""
+    gain, spread = found.mean * found.unit, found.spread * found.unit
+    all_ = f"all {found.scores} scores taken together"
+    if gain > 0:
+        return f"{all_} promise a gain of {gain:.2g} in {metric}, give or take {spread:.2g}"
+    return f"{all_} expect a cost of {-gain:.2g} in {metric}, give or take {spread:.2g}: no other move may gain more"
 
 
 def _place(step: Step) -> str:
