@@ -18,6 +18,7 @@ from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.runs import runner
 from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.questions import COMMIT
 from autoresearch_tui.session.state import State
 from autoresearch_tui.util.atomic import partial
 
@@ -41,7 +42,7 @@ def find(lab: Lab, repo: GitRepo, tag: str, records: Iterable[ev.Record], state:
     """What the journal's records do not account for."""
     files, count = lab.session(tag), len(state.experiments)
     known = {commit for record in records if (commit := getattr(record.event, "commit", ""))}
-    known |= {experiment.commit for experiment in state.experiments}
+    known |= {*state.experiments.column(COMMIT)}
     refs = {
         ref: commit
         for ref, commit in repo.refs(f"refs/autoresearch/{tag}/").items()
@@ -56,7 +57,7 @@ def find(lab: Lab, repo: GitRepo, tag: str, records: Iterable[ev.Record], state:
         if (number := _number(path.name)) >= count
         and (number > count or number in numbered or not {each.name for each in path.iterdir()} <= expected)
     ]
-    return Evidence(refs, tuple(sorted(runs)), _rows(files.results) > len(state.table))
+    return Evidence(refs, tuple(sorted(runs)), _rows(files.results) > state.rows)
 
 
 def require_no_run(files: SessionFiles, evidence: Evidence, state: State) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
-from autoresearch_tui.session.ends import SCORED, Outcome
+from autoresearch_tui.session.ends import JUDGED, SCORED, Outcome
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.text import as_text, describe
@@ -15,7 +17,9 @@ COLUMNS = ("commit", "val_bpb", "memory_gb", "status", "description")
 
 def render(state: State) -> str:
     """The table. The second column carries the lab's metric under its own name."""
-    return "\n".join([header(state), *(row(experiment) for experiment in state.table)]) + "\n"
+    told = zip(*map(state.experiments.column, _Row._fields), state.experiments.column("judged_after"), strict=True)
+    judged = ((after, _line(_Row(*fields))) for *fields, after in told if fields[0] in JUDGED)
+    return "\n".join([header(state), *(line for _, line in sorted(judged, key=itemgetter(0)))]) + "\n"
 
 
 def header(state: State) -> str:
@@ -26,21 +30,29 @@ def header(state: State) -> str:
 
 def row(experiment: Experiment) -> str:
     """An experiment's row; of one without a verdict, which the table does not have yet, with how far it has come."""
-    scored = experiment.outcome in SCORED and experiment.value is not None
-    value = experiment.value if scored and experiment.value is not None else 0.0
-    if experiment.status == Outcome.GIVEN_UP:
+    said = _Row(*(getattr(experiment, name) for name in _Row._fields))
+    return _line(said._replace(outcome=said.outcome or experiment.stage))
+
+
+class _Row(NamedTuple):
+    """What a row tells of an experiment."""
+
+    outcome: str
+    status: str
+    commit: str
+    value: float | None
+    memory_gb: float
+    description: str
+
+
+def _line(row: _Row) -> str:
+    scored = row.outcome in SCORED and row.value is not None
+    value = row.value if scored and row.value is not None else 0.0
+    if row.status == Outcome.GIVEN_UP:
         value = math.nan  # no number: who takes the best of what did not crash must not find a 0
-    memory = experiment.memory_gb if scored else 0.0
-    return "\t".join(
-        (
-            experiment.commit[:7],
-            f"{value:.6f}",
-            f"{memory:.1f}",
-            # Not its status: the reference knows no stopped runs.
-            experiment.outcome or experiment.stage,
-            as_text(describe(experiment.description)),
-        )
-    )
+    memory = row.memory_gb if scored else 0.0
+    # Not its status: the reference knows no stopped runs.
+    return "\t".join((row.commit[:7], f"{value:.6f}", f"{memory:.1f}", row.outcome, as_text(describe(row.description))))
 
 
 class LabTable:

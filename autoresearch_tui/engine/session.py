@@ -21,6 +21,7 @@ from autoresearch_tui.session.ends import JUDGED, EngineEnd
 from autoresearch_tui.session.fold import fold, state_of
 from autoresearch_tui.session.notifications import ended
 from autoresearch_tui.session.outline import Keeper, outline
+from autoresearch_tui.session.questions import COMMIT
 from autoresearch_tui.session.state import TABLE, State
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.atomic import write
@@ -250,7 +251,7 @@ class Session:
         present = self.repo.resolve(ref)
         if present == wanted:
             return
-        ours = {state.session.base, *(e.commit for e in state.experiments)}
+        ours = {state.session.base, *state.experiments.column(COMMIT)}
         if present is not None and present not in ours:
             ours |= left_out.commits(self.repo, self.tag)
         if present is not None and present not in ours:
@@ -273,7 +274,7 @@ class Session:
     def compare_git(self) -> None:
         """Find the refs that may not say what the journal says; :meth:`sync_git` corrects them, branch and tables."""
         present = self.repo.refs(f"refs/autoresearch/{self.tag}/")
-        for experiment in self.state.experiments:
-            if present.get(self.commits.ref(experiment.number)) != experiment.commit:
-                self._stale_refs.add(experiment.number)
+        for number, commit in enumerate(self.state.experiments.column(COMMIT)):
+            if present.get(self.commits.ref(number)) != commit:
+                self._stale_refs.add(number)
         self._branch_stale = True

@@ -459,7 +459,7 @@ def _after_screen(app: Cockpit, lab: Lab, tag: str, host: SharedHost) -> int | N
 def _say_how_it_ended(lab: Lab, tag: str, outcome: str, state: State) -> None:
     """What the screen showed last is gone with it."""
     best = state.best
-    kept = sum(e.outcome == Outcome.KEEP for e in state.table)
+    kept = state.ended[Outcome.KEEP]
     value = f", the best #{best.number} with {best.value:.6f}" if best is not None and best.value is not None else ""
     if (frontier := state.frontier) is not None and best is not None and frontier.number != best.number:
         value += f"; the search continues from #{frontier.number}"

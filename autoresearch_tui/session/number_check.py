@@ -195,7 +195,7 @@ def _session(state: State, first: Experiment | None, settings: str) -> Facts:
     ran, total = len(state.table), len(state.experiments)
     improved = sum(e.outcome == Outcome.KEEP for e in state.experiments if e.number)
     began, spent = state.session, cost(state)
-    since = ran - 1 - max((e.judged_after for e in state.table if e.outcome == Outcome.KEEP), default=-1)
+    since = ran - 1 - max((e.judged_after for e in state.kept), default=-1)
     tallies = [since, *counts.values(), *outcomes.values(), ran, total, improved, len(state.notes), len(state.prior)]
     exact: list[float | None] = [*tallies, spent.tokens, *numbers(settings)]
     measured: list[float | None] = [statistics.spread(state), spent.usd, spent.researcher_usd, spent.accelerator_usd]

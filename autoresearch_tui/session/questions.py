@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import TypeVar
 
 from autoresearch_tui.session.ends import JUDGED
@@ -38,12 +39,14 @@ def joined(parts: Sequence[tuple[T, ...]]) -> tuple[T, ...]:
     return tuple(chain.from_iterable(parts))
 
 
-def judged(chunk: Chunk) -> tuple[Experiment, ...]:
-    return tuple(chunk[place] for place, outcome in enumerate(chunk.column(OUTCOME)) if outcome in JUDGED)
+def judged(chunk: Chunk) -> tuple[tuple[int, int], ...]:
+    """How many verdicts each was judged after, and its number."""
+    columns = zip(*map(chunk.column, (OUTCOME, "judged_after", "number")), strict=True)
+    return tuple((after, number) for outcome, after, number in columns if outcome in JUDGED)
 
 
-def in_order(parts: Sequence[tuple[Experiment, ...]]) -> tuple[Experiment, ...]:
-    return tuple(sorted(chain.from_iterable(parts), key=attrgetter("judged_after")))
+def in_order(parts: Sequence[tuple[tuple[int, int], ...]]) -> Sequence[int]:
+    return array("I", (number for _, number in sorted(chain.from_iterable(parts))))
 
 
 def ended(chunk: Chunk) -> Counter[str]:

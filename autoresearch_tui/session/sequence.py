@@ -126,6 +126,10 @@ class Experiments(Sequence["Experiment"]):
         self._answers[key] = _Answer(self.chunks, parts, result)
         return result
 
+    def column(self, name: str) -> Iterator[Any]:
+        """What each of them has of this name; no page makes rows for it."""
+        return chain.from_iterable(chunk.column(name) for chunk in self.chunks)
+
     def having(self, name: str, value: object) -> Iterator[Experiment]:
         """Those that have this value of that name, in order."""
         return (self.chunks[at][place] for at, places in self._places(name, value) for place in places)
@@ -195,6 +199,38 @@ class Experiments(Sequence["Experiment"]):
 
     def __repr__(self) -> str:
         return f"Experiments({len(self)})"
+
+
+class Selection(Sequence["Experiment"]):
+    """Some of a session's experiments, by their numbers, in an order of their own; each is looked up when it is asked
+    for."""
+
+    def __init__(self, experiments: Experiments, numbers: Sequence[int]) -> None:
+        self._experiments = experiments
+        self.numbers = numbers
+
+    @overload
+    def __getitem__(self, place: int) -> Experiment: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Experiment, ...]: ...
+    def __getitem__(self, place: int | slice) -> Experiment | tuple[Experiment, ...]:
+        if isinstance(place, slice):
+            return tuple(map(self._experiments.__getitem__, self.numbers[place]))
+        return self._experiments[self.numbers[place]]
+
+    def __iter__(self) -> Iterator[Experiment]:
+        return map(self._experiments.__getitem__, self.numbers)
+
+    def __reversed__(self) -> Iterator[Experiment]:
+        return map(self._experiments.__getitem__, reversed(self.numbers))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class _Answer(NamedTuple):

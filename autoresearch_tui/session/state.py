@@ -17,7 +17,7 @@ from autoresearch_tui.session.ends import JUDGED, Outcome
 from autoresearch_tui.session.experiment import IN_FLIGHT, NEEDS_COPY, WAITING, Experiment, Stage
 from autoresearch_tui.session.failures import Streak
 from autoresearch_tui.session.fleet import Fleet
-from autoresearch_tui.session.sequence import Experiments
+from autoresearch_tui.session.sequence import Experiments, Selection
 
 if TYPE_CHECKING:
     from autoresearch_tui.session.prior_results import PriorResult
@@ -234,9 +234,9 @@ class State:
         return self.experiments.known(questions.confirming, questions.joined)
 
     @property
-    def table(self) -> tuple[Experiment, ...]:
+    def table(self) -> Selection:
         """The rows of results.tsv: every experiment that has a verdict, in the order of their verdicts."""
-        return self.experiments.known(questions.judged, questions.in_order)
+        return Selection(self.experiments, self.experiments.known(questions.judged, questions.in_order))
 
     @property
     def rows(self) -> int:

@@ -16,6 +16,7 @@ from autoresearch_tui.researchers.base import Attempt, RunFacts
 from autoresearch_tui.session import draws
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import SCORED, Outcome
+from autoresearch_tui.session.questions import SCALE
 from autoresearch_tui.session.sequence import Chunk
 from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.session.transfer import transfer
@@ -29,7 +30,8 @@ class Attempts(Sequence[Attempt]):
         """`but`: all except this one."""
         self._state = state
         self._but = len(state.experiments) if but is None else but
-        self._scaled = {e.commit for e in state.experiments if e.scale}
+        scales = filter(None, state.experiments.values(SCALE))
+        self._scaled = {e.commit for scale in scales for e in state.experiments.having(SCALE, scale)}
 
     def __len__(self) -> int:
         count = len(self._state.experiments)
@@ -88,7 +90,7 @@ _set_source: Callable[[_Looked, tuple[Attempts, Experiment]], None] = _Looked._s
 
 
 def _keys(chunk: Chunk) -> array[int]:
-    return array("q", (duplicates.key(experiment.description) for experiment in chunk))
+    return array("q", map(duplicates.key, chunk.column("description")))
 
 
 def _outcome(experiment: Experiment) -> str:

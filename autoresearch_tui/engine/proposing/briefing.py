@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from autoresearch_tui.engine.proposing import fronts
 from autoresearch_tui.engine.proposing.attempts import Attempts
@@ -23,6 +24,7 @@ from autoresearch_tui.session import looks
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.format import front as front_name
 from autoresearch_tui.session.prior_results import PriorResult
+from autoresearch_tui.session.questions import BASE, COMMIT, OUTCOME
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.sharing.store import Store
 
@@ -55,6 +57,14 @@ class Tried:
     change: Callable[[str], Attempt | None] = _nothing
 
 
+class _Own(NamedTuple):
+    """An experiment of the session, as far as its code goes."""
+
+    number: int
+    commit: str
+    base: str
+
+
 class SourceCache:
     """The texts of every attempt, read from git once each. Used from the engine's thread and the proposers'."""
 
@@ -81,7 +91,7 @@ class SourceCache:
 
         def setting(digest: str) -> Attempt | None:
             same = prints.having("setting", digest)
-            if (found := next((e for e in own if e.commit in same), None)) is not None:
+            if (found := next((one for one in own if one.commit in same), None)) is not None:
                 return Attempts(state)[found.number]
             return _first(one for one in reversed(before) if one.session and one.commit in same) or _first(
                 one for one in shared if one.code in same
@@ -96,18 +106,20 @@ class SourceCache:
 
         return Tried(lambda print_: self._same_code(print_, before, own), setting, change)
 
-    def _same_code(self, print_: str, before: Sequence[PriorResult], own: Sequence[Experiment]) -> int | str | None:
+    def _same_code(self, print_: str, before: Sequence[PriorResult], own: Sequence[_Own]) -> int | str | None:
         same = self._fingerprints.having("code", print_)
-        found = next((e.number for e in own if e.commit in same), None)
+        found = next((one.number for one in own if one.commit in same), None)
         return next((_name(one) for one in reversed(before) if one.commit in same), None) if found is None else found
 
-    def _all(self, state: State) -> tuple[list[PriorResult], list[Experiment]]:
+    def _all(self, state: State) -> tuple[list[PriorResult], list[_Own]]:
         """What was tried before the session and in it, whose code is known from here on."""
         before = [*self._before(state)]
         # What never ran may be proposed again.
-        own = [e for e in state.experiments if e.outcome != Outcome.WITHDRAWN]
+        columns = (state.experiments.column(name) for name in ("number", COMMIT, BASE))
+        of_all = zip(state.experiments.column(OUTCOME), map(_Own, *columns), strict=True)
+        own = [one for outcome, one in of_all if outcome != Outcome.WITHDRAWN]
         self._hold([c for one in before[-_EARLIER_CODES:] for c in (one.commit, one.base)])
-        self._hold([e.commit for e in own[-_AHEAD:]])
+        self._hold([one.commit for one in own[-_AHEAD:]])
         self._learn([*before, *own])
         return before, own
 
@@ -141,7 +153,7 @@ class SourceCache:
         held = {**self._texts, **texts}
         self._texts = dict(list(held.items())[-_HELD:])
 
-    def _learn(self, attempts: Sequence[PriorResult | Experiment]) -> None:
+    def _learn(self, attempts: Sequence[PriorResult | _Own]) -> None:
         """What the code of each is: of those not known yet by one look into git."""
         new, held = {*self._fingerprints.unknown(one.commit for one in attempts)}, self._texts
         pairs = [*{one.commit: one.base or one.commit for one in attempts if one.commit in new}.items()]

@@ -18,7 +18,7 @@ from autoresearch_tui.engine.proposing import duplicates
 from autoresearch_tui.lab.settings import SearchSettings
 from autoresearch_tui.session import draws, statistics
 from autoresearch_tui.session.ends import JUDGED
-from autoresearch_tui.session.questions import COMBINES, FRONT
+from autoresearch_tui.session.questions import ADVANCED, COMBINES, COMMIT, FRONT
 from autoresearch_tui.session.state import Experiment, State
 
 RESTART_AFTER = 20
@@ -51,7 +51,7 @@ def _since_opening(state: State) -> int:
     for front in state.experiments.values(FRONT):
         first[front] = next(state.experiments.having(FRONT, front)).number
     newest = max(first.values(), default=0)
-    return sum(1 for e in state.table if e.number > newest)
+    return sum(1 for number in state.table.numbers if number > newest)
 
 
 def pick(state: State, alive: Sequence[int]) -> int:
@@ -127,18 +127,18 @@ def to_cross(state: State) -> list[Experiment]:
         return []
     gains, crossed = statistics.gains(state), state.experiments.values(COMBINES)
     known = _lineage(state, best)
-    won = [e for e in state.experiments if e.advanced and e.author != BASELINE and e.number not in crossed]
+    advanced = state.experiments.having(ADVANCED, True)
+    won = [e for e in advanced if e.author != BASELINE and e.number not in crossed]
     others = [e for e in won if e.front != best.proposal.front and e.number not in known]
     return sorted(others, key=lambda e: -gains.get(e.number, 0.0))
 
 
 def _lineage(state: State, head: Experiment) -> set[int]:
     """The experiments that a head was made on top of, and itself."""
-    at = {e.commit: e for e in reversed(state.experiments)}
     found: set[int] = set()
     while head.number not in found:
         found.add(head.number)
-        head = at.get(head.base, head)
+        head = next(state.experiments.having(COMMIT, head.base), head)
     return found
 
 

@@ -90,8 +90,7 @@ class Lessons:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # Of each entry as the loop writes it, by the experiment's number; 0: it has none.
-        self._sums, self._summed = array("I"), 0
+        self._written = _Written(path.with_suffix(".sums"))
         self._index = _Index()
         # The file as it was when we last read it or wrote to it, and where it has what the index has not.
         self._seen: _Seen | None = None
@@ -112,12 +111,13 @@ class Lessons:
         new = update(text, entries(state, noted(text)), state.rows) if state.rows else text
         if new != text:
             write(self._path, new)
+            self._written.keep(state)
 
     def recall(self, state: State, limit: int = LIMIT) -> str:
         """What the researcher gets of it; empty if it cannot be read."""
         try:
             with self._lock, self._path.open("rb") as file:
-                written, seen = self._written(state), _seen(file)
+                written, seen = self._written.sums(state), _seen(file)
                 if seen != self._seen:
                     self._index, self._new = _Index(), 0
                 self._index.add(file, self._new, written)
@@ -139,15 +139,45 @@ class Lessons:
                 os.pwrite(file.fileno(), ("\n".join((*new, _mark(state.rows)))).encode(), at)
                 if before == self._seen:
                     self._seen, self._new = _seen(file), min(self._new, at)
+                self._written.keep(state)
             return True
         return False
 
-    def _written(self, state: State) -> Sequence[int]:
-        for number, entry in _each(state, self._summed):
-            self._sums.extend([0] * (number + 1 - len(self._sums)))
-            self._sums[number] = _sum(entry)
-        self._summed = max(self._summed, state.rows)
-        return self._sums
+
+class _Written:
+    """What the loop has written: the CRC-32 of each entry, by the experiment's number; 0: it has none.
+
+    Kept on disk after the number of verdicts that are in it, for of a long session it takes seconds to work out. It may
+    be deleted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: array[int] | None = None
+
+    def sums(self, state: State) -> Sequence[int]:
+        """Of the entries of all verdicts."""
+        known = self._known or self._read()
+        if known[0] > state.rows:  # verdicts were taken back, or the file is damaged
+            known = array("I", [0])
+        self._known = known
+        for number, entry in _each(state, known[0]):
+            known.extend([0] * (number + 2 - len(known)))
+            known[number + 1] = _sum(entry)
+        known[0] = state.rows
+        return known[1:]
+
+    def keep(self, state: State) -> None:
+        """Once they are in the file."""
+        self.sums(state)
+        assert self._known is not None
+        with contextlib.suppress(OSError):
+            write(self._path, self._known.tobytes())
+
+    def _read(self) -> array[int]:
+        with contextlib.suppress(OSError, ValueError):
+            return array("I", self._path.read_bytes()) or array("I", [0])
+        return array("I", [0])
 
 
 class _Seen(NamedTuple):
@@ -207,7 +237,7 @@ def begin(path: Path, inherited: str) -> None:
 
 def own(path: Path, tag: str, state: State) -> list[Part]:
     """What a session's file has beyond what it inherited, named as later sessions' files name it."""
-    written = Lessons(path)._written(state)
+    written = _Written(path.with_suffix(".sums")).sums(state)
     try:
         with path.open("rb") as file:
             found = ((_rank(part, written), part) for _, part in _parts(file) if not _INHERITED.match(part))

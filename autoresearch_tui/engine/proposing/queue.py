@@ -28,7 +28,7 @@ from autoresearch_tui.session.ends import SCORED
 from autoresearch_tui.session.format import front as front_name
 from autoresearch_tui.session.questions import AUTHOR, COMMIT
 from autoresearch_tui.session.sequence import Chunk
-from autoresearch_tui.session.state import Experiment, Stage, State
+from autoresearch_tui.session.state import Stage, State
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.errors import UserError
@@ -60,7 +60,7 @@ class ProposalQueue:
         self._history_known = False
         self._clashes: set[tuple[int, str]] = set()
         # With which verdicts, best and number of experiments there was nothing to join.
-        self._joined: tuple[Sequence[Experiment], str, int] | None = None
+        self._joined: tuple[Sequence[int], str, int] | None = None
         self._shared = SharedResults(session)
 
     def take(self, answer: ProposalResult) -> None:
@@ -124,7 +124,7 @@ class ProposalQueue:
         """Put a change that won beside the frontier, or on another front, on top of it, where the two do not clash."""
         if (best := fronts.best_head(state)) is None:
             return False
-        now = state.table, best.commit, len(state.experiments)
+        now = state.table.numbers, best.commit, len(state.experiments)
         if self._joined is not None and now[0] is self._joined[0] and now[1:] == self._joined[1:]:
             return False
         beside = base_choice.won_on_stale_base(state)

@@ -117,7 +117,23 @@ def test_the_file_is_read_and_written_whole(tmp_path: Path) -> None:
     assert not path.exists()
     lessons.Lessons(path).keep(FIRST)
     assert "## #1 keep" in lessons.Lessons(path).recall(FIRST)
-    assert [p.name for p in path.parent.iterdir()] == ["lessons.md"]
+    assert sorted(p.name for p in path.parent.iterdir()) == ["lessons.md", "lessons.sums"]
+
+
+@pytest.mark.parametrize("data", [None, b"", b"abc", b"\0" * 8, b"\xff" * 400])
+def test_what_was_written_is_known_without_its_sums(tmp_path: Path, data: bytes | None) -> None:
+    """Deleted, cut or damaged, they cost time alone."""
+    path = tmp_path / "lessons.md"
+    lessons.Lessons(path).keep(FIRST)
+    path.write_text(path.read_text().replace("it held: It is", "only at depth 8: It is"))
+    sums, told = path.with_suffix(".sums"), lessons.Lessons(path).recall(FIRST, 250)
+    if data is None:
+        sums.unlink()
+    else:
+        sums.write_bytes(data)
+    again = lessons.Lessons(path).recall(FIRST, 250)
+    assert "only at depth 8" in told and "only at depth 8" in again
+    assert again == told
 
 
 @given(st.lists(st.sampled_from(["verdict", "end", "beginning", "delete", "change", "mark", "nothing"]), max_size=8))
