@@ -178,7 +178,7 @@ def build(
     visible = None if shown is None else _with_ancestors(shown, parent)
     if visible is not None:
         main = {up: number for up, number in main.items() if number in visible}
-    children: list[list[int]] = [[] for _ in experiments]
+    children: list[list[int]] = [[] for _ in parent]
     roots: list[int] = []
     for number, up in enumerate(parent):
         if visible is None or number in visible:

@@ -14,7 +14,7 @@ from autoresearch_tui.engine.proposing.fronts import RESTART_AFTER
 from autoresearch_tui.lab.settings import SearchSettings
 from autoresearch_tui.session import draws
 from autoresearch_tui.session.ends import SCORED, Outcome, RunEnd
-from autoresearch_tui.session.questions import COMBINES, EXPLORATORY, FIXES
+from autoresearch_tui.session.questions import COMBINES, COMMIT, EXPLORATORY, FIXES, REPEAT_OF
 from autoresearch_tui.session.sequence import Chunk
 from autoresearch_tui.session.state import Experiment, State
 
@@ -106,10 +106,11 @@ def won_on_stale_base(state: State) -> Experiment | None:
     inside, at = {best.commit}, best.base
     while at in by_commit and at not in inside:
         inside.add(at)
-        at = by_commit[at].base
+        at = state.experiments[by_commit[at]].base
     joined = state.experiments.values(COMBINES)
     for late in islice(reversed(state.table), _WON_AMONG):
-        base = by_commit.get(late.base)
+        number = by_commit.get(late.base)
+        base = None if number is None else state.experiments[number]
         judged = late.outcome in SCORED and late.repeat_of is None
         apart = not late.exploratory and late.commit not in inside and late.number not in joined
         apart = apart and late.front == best.front
@@ -118,11 +119,12 @@ def won_on_stale_base(state: State) -> Experiment | None:
     return None
 
 
-def _own_by_commit(chunk: Chunk) -> dict[str, Experiment]:
-    return {e.commit: e for e in chunk if e.repeat_of is None}
+def _own_by_commit(chunk: Chunk) -> dict[str, int]:
+    columns = zip(*map(chunk.column, (COMMIT, "number", REPEAT_OF)), strict=True)
+    return {commit: number for commit, number, repeat_of in columns if repeat_of is None}
 
 
-def _newest_first(parts: Sequence[dict[str, Experiment]]) -> Mapping[str, Experiment]:
+def _newest_first(parts: Sequence[dict[str, int]]) -> Mapping[str, int]:
     return ChainMap(*reversed(parts))
 
 

@@ -153,7 +153,7 @@ class _Plan:
         self._rng = random.Random(f"{seed}/{brief.number}/{len(brief.history)}/{salt}")
         self._here = read_setting(brief.files)
         lately = brief.history[-_LATELY:]
-        scores = {a.commit: a.value for a in brief.history if a.value is not None and a.outcome in SCORED}
+        scores = _newest_scores(brief.history, {a.base for a in lately}, len(lately))
         search.forget(lately, brief)
         settings = {a.number: search.setting(brief, a.commit) for a in lately}
         never_run = {a.number for a in lately if a.outcome == Outcome.WITHDRAWN}
@@ -508,6 +508,17 @@ def _shapings(
 def _outcome(attempt: Attempt) -> str:
     """What its own front made of it."""
     return Outcome.KEEP if attempt.leads else attempt.outcome
+
+
+def _newest_scores(history: Sequence[Attempt], bases: set[str], at_least: int) -> dict[str, float]:
+    """By commit: of the newest attempts, `at_least` so many, and further back for as long as a base has no score."""
+    found: dict[str, float] = {}
+    for place, attempt in enumerate(reversed(history)):
+        if place >= at_least and bases <= found.keys():
+            break
+        if attempt.value is not None and attempt.outcome in SCORED:
+            found.setdefault(attempt.commit, attempt.value)
+    return found
 
 
 def _scores(attempt: Attempt, scores: Mapping[str, float]) -> tuple[float | None, float | None]:
