@@ -1,5 +1,6 @@
 """Git by plumbing: attempts are commits, the user's checkout is never touched."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -105,3 +106,46 @@ def test_the_files_of_many_commits_by_one_git(lab_folder: Path, monkeypatch: pyt
     assert found["0" * 40] == {}
     assert list(found[inside]) == ["train.py"]
     assert repo.read_many([], ["train.py"]) == {}
+
+
+NAMES = ('with "quotes".py', "back\\slash.py", "two\nlines.py", "ä name → here.py", " space .py", "deep/er/down.py")
+
+
+def test_a_commit_is_the_one_that_git_makes_step_by_step(lab_folder: Path) -> None:
+    """Whatever the names are, without a ref, and with the date as it was given."""
+    repo = GitRepo(lab_folder)
+    base, files = repo.head(), {name: f"{place}\n".encode() for place, name in enumerate(NAMES)}
+    when = "2026-11-21T03:00:00+05:30"
+    found = repo.commit(base, {**files, "program.md": None, "train.py": b""}, "One\n\n→ why\n", when)
+    assert repo.refs("refs/") == {f"refs/heads/{repo.branch()}": base}
+    (lab_folder / "program.md").unlink()
+    (lab_folder / "train.py").write_bytes(b"")
+    for name, data in files.items():
+        (lab_folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (lab_folder / name).write_bytes(data)
+    git(lab_folder, "add", "-A")
+    who = ("-c", "user.name=autoresearch-tui", "-c", "user.email=autoresearch-tui@localhost")
+    dated = {"GIT_AUTHOR_DATE": when, "GIT_COMMITTER_DATE": when}
+    words = ["git", *who, "commit", "--quiet", "-m", "One\n\n→ why"]
+    subprocess.run(words, cwd=lab_folder, check=True, env=os.environ | dated)
+    assert repo.head() == found
+
+
+def test_a_commit_that_cannot_be_made_leaves_nothing_behind(lab_folder: Path) -> None:
+    before = sorted(path.name for path in (lab_folder / ".git").iterdir())
+    tree = git(lab_folder, "rev-parse", "HEAD^{tree}").strip()
+    with pytest.raises(GitError, match=r"fatal: .*commit"):
+        GitRepo(lab_folder).commit(tree, {"train.py": b"x\n"}, "One\n", WHEN)
+    assert sorted(path.name for path in (lab_folder / ".git").iterdir()) == before
+
+
+def test_a_diff_comes_with_its_lines_counted(lab_folder: Path) -> None:
+    repo = GitRepo(lab_folder)
+    base = repo.head()
+    lines = repo.read(base, "train.py").decode().splitlines(keepends=True)
+    new = "".join(("--- a\n", "+++ b\n", *lines[1:])).encode()
+    made = repo.commit(base, {"train.py": new, "data.bin": b"\0\1\2"}, "One\n", WHEN)
+    diff, (added, removed) = repo.diff_and_stat(base, made)
+    assert diff.startswith("diff --git a/data.bin") and "+--- a\n" in diff
+    assert (added, removed) == (2, 1)
+    assert repo.diff_and_stat(base, base) == ("", (0, 0))
