@@ -75,7 +75,7 @@ sleep 1
 sed -i 's/^RATE = .*/RATE = 0.25/' train.py
 """
 SLOW_GIT = """#!/bin/sh
-case "$*" in *commit-tree*) touch "{lab}/.committing"; sleep 1;; esac
+case "$*" in *fast-import*) touch "{lab}/.committing"; sleep 1;; esac
 exec {git} "$@"
 """
 
