@@ -171,6 +171,9 @@ class Page(Chunk):
             found = head[place] = (_values if len(found) > _SHORT else _short_values)(name, found, CHUNK)
         return found  # type: ignore[no-any-return]
 
+    def told(self, place: int, name: str) -> Any:
+        return super().told(place, name) if self._head is None else self.column(name)[place]
+
     def line(self, place: int) -> bytes:
         """The line of one experiment; empty if it is not there as it was written."""
         self._loaded()

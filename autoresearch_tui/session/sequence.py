@@ -51,6 +51,10 @@ class Chunk(Sequence["Experiment"]):
         """What each of them has of this name: how all of them are asked, so that none need be read (:mod:`pages`)."""
         return list(map(attrgetter(name), self))
 
+    def told(self, place: int, name: str) -> Any:
+        """What one of them has of this name."""
+        return getattr(self[place], name)
+
     def places(self, name: str, value: object) -> Sequence[int]:
         """Where in the chunk those are that have this value of that name."""
         return self.known(_index, name).get(value, ())
@@ -129,6 +133,10 @@ class Experiments(Sequence["Experiment"]):
     def column(self, name: str) -> Iterator[Any]:
         """What each of them has of this name; no page makes rows for it."""
         return chain.from_iterable(chunk.column(name) for chunk in self.chunks)
+
+    def told(self, number: int, name: str) -> Any:
+        """What one of them has of this name."""
+        return self.chunks[number // CHUNK].told(number % CHUNK, name)
 
     def having(self, name: str, value: object) -> Iterator[Experiment]:
         """Those that have this value of that name, in order."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from autoresearch_tui.session import draws
 from autoresearch_tui.session.ends import JUDGED, Outcome
-from autoresearch_tui.session.questions import ADVANCED, OUTCOME, joined
+from autoresearch_tui.session.questions import ADVANCED, OUTCOME, REPEAT_OF, joined
 from autoresearch_tui.session.sequence import Chunk
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.frozen import Frozen
@@ -59,31 +59,18 @@ def _pooled(state: State) -> tuple[float, int]:
     if draws.fresh(state):
         apart = [each.value - each.other for each in draws.equals(state)]
         return math.fsum(d * d for d in apart) / 2, len(apart)
-    return state.experiments.known(_measured, _together)
+    runs: dict[str, list[float]] = {}
+    for number in sorted(set(state.experiments.known(_again, joined))):
+        if (measured := state.experiments.told(number, "measured")) is not None:
+            runs.setdefault(state.experiments.told(number, "commit"), []).append(measured)
+    squares = math.fsum((value - math.fsum(of) / len(of)) ** 2 for of in runs.values() for value in of)
+    return squares, sum(len(of) - 1 for of in runs.values())
 
 
-def _measured(chunk: Chunk) -> dict[str, tuple[float, ...]]:
-    """The scores of each commit's runs."""
-    found: dict[str, tuple[float, ...]] = {}
-    for commit, value in zip(chunk.column("commit"), chunk.column("measured"), strict=True):
-        if value is not None:
-            found[commit] = (*found[commit], value) if commit in found else (value,)
-    return found
-
-
-def _together(parts: Sequence[dict[str, tuple[float, ...]]]) -> tuple[float, int]:
-    # Worked out after each verdict, and most commits run once.
-    seen: set[str] = set()
-    again: dict[str, None] = {}
-    for part in parts:
-        again.update(dict.fromkeys(sorted(commit for commit in part if commit in seen or len(part[commit]) > 1)))
-        seen.update(part)
-    squares, freedom = 0.0, 0
-    for values in (tuple(chain.from_iterable(part.get(commit, ()) for part in parts)) for commit in again):
-        mean = math.fsum(values) / len(values)
-        squares += math.fsum((value - mean) ** 2 for value in values)
-        freedom += len(values) - 1
-    return squares, freedom
+def _again(chunk: Chunk) -> tuple[int, ...]:
+    """The numbers of repeats, and of what they repeat."""
+    columns = (chunk.column(name) for name in ("number", REPEAT_OF))
+    return tuple(chain.from_iterable(pair for pair in zip(*columns, strict=True) if pair[1] is not None))
 
 
 def inside(difference: float, stderr: float | None, spread: float | None) -> bool:
