@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
@@ -165,6 +165,7 @@ class _Kept(NamedTuple):
     number: int
     base: str
     value: float
+    commit: str
     sealed: float | None
     stderr: float | None
     error: float | None
@@ -183,9 +184,9 @@ def _keeps(chunk: Chunk) -> tuple[_Kept, ...]:
     return tuple(each for each in found if each.value is not None)
 
 
-def _gains(state: State, scored: Iterable[_Scored | _Kept]) -> dict[int, float]:
-    first = {} if draws.fresh(state) else state.experiments.known(_first_scores, _first_of_each)
+def _gains(state: State, scored: Collection[_Scored | _Kept]) -> dict[int, float]:
     found: dict[int, float] = {}
+    first = {} if draws.fresh(state) else _first(state, scored)
     for number, base, value in (each[:3] for each in scored):
         if draws.fresh(state):
             if (pair := draws.against_base(state, state.experiments[number])) is not None:
@@ -193,6 +194,14 @@ def _gains(state: State, scored: Iterable[_Scored | _Kept]) -> dict[int, float]:
         elif (before := first.get(base)) is not None and before[0] < number:
             found[number] = state.goal.gain(before[1], value)
     return found
+
+
+def _first(state: State, scored: Collection[_Scored | _Kept]) -> Mapping[str, tuple[int, float]]:
+    """By commit: the number and the score of its first run with one, for all that these are based on."""
+    own = {each.commit: (each.number, each.value) for each in reversed([*scored]) if isinstance(each, _Kept)}
+    bases = {each.base for each in scored if each.number}
+    # What is kept was mostly made on top of what is kept, which is a few hundreds.
+    return own if bases <= own.keys() else state.experiments.known(_first_scores, _first_of_each)
 
 
 def _first_scores(chunk: Chunk) -> dict[str, tuple[int, float]]:
