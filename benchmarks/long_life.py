@@ -161,7 +161,7 @@ def engine(long: Path, short: Path) -> None:
 def cockpit(long: Path, short: Path, count: int) -> None:
     """The newest experiment's row is on the screen; then the cursor goes down and up."""
     found: dict[str, list[tuple[float, float]]] = {}
-    for _ in range(5):
+    for _ in range(15):
         for lab, last, name in ((long, count - 1, "the long session"), (short, 999, "1,000 experiments")):
             words = [sys.executable, "-m", "autoresearch_tui", "watch", str(lab)]
             with opened(words, (120, 40)) as terminal:
