@@ -242,8 +242,8 @@ class GitRepo:
             git_import.clear_report(done.stderr.decode("utf-8", "replace"), self.root)
         return _answer(done, git_import.WORDS).decode().strip()
 
-    def commit_tree(self, tree: str, message: str, when: str, *parents: str) -> str:
-        """A commit of ours; the same call gives the same commit."""
+    def commit_tree(self, tree: str, message: str, when: str) -> str:
+        """A commit of ours without a parent; the same call gives the same commit."""
         who = {
             f"GIT_{role}_{key}": value
             for role in ("AUTHOR", "COMMITTER")
@@ -253,8 +253,7 @@ class GitRepo:
                 ("DATE", when),
             )
         }
-        on = [word for parent in parents for word in ("-p", parent)]
-        return self._git("commit-tree", tree, *on, "-F", "-", stdin=message.encode(), env=who).strip()
+        return self._git("commit-tree", tree, "-F", "-", stdin=message.encode(), env=who).strip()
 
     def message(self, commit: str) -> str:
         """What its author said of a commit."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import NamedTuple
@@ -16,6 +16,8 @@ from autoresearch_tui.session.sequence import Chunk
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.frozen import Frozen
 
+# By commit: the number and the score of its first run with one.
+_First = Mapping[str, tuple[int, float]]
 # nats and UTF-8 bytes of the targets of one scored row
 Row = tuple[float, float]
 SIGMAS = 2.0
@@ -152,7 +154,7 @@ def changed_names(diff: str) -> frozenset[str]:
 
 def gains(state: State) -> dict[int, float]:
     """For each scored experiment on a scored base how much better it is than that; negative: worse."""
-    return _gains(state, state.experiments.known(_scores, joined))
+    return _gains(state, state.experiments.known(_scores, joined), _first_of_all)
 
 
 class _Scored(NamedTuple):
@@ -184,9 +186,9 @@ def _keeps(chunk: Chunk) -> tuple[_Kept, ...]:
     return tuple(each for each in found if each.value is not None)
 
 
-def _gains(state: State, scored: Collection[_Scored | _Kept]) -> dict[int, float]:
+def _gains(state: State, scored: Iterable[_Scored | _Kept], first_of: Callable[[State], _First]) -> dict[int, float]:
     found: dict[int, float] = {}
-    first = {} if draws.fresh(state) else _first(state, scored)
+    first = {} if draws.fresh(state) else first_of(state)
     for number, base, value in (each[:3] for each in scored):
         if draws.fresh(state):
             if (pair := draws.against_base(state, state.experiments[number])) is not None:
@@ -196,12 +198,15 @@ def _gains(state: State, scored: Collection[_Scored | _Kept]) -> dict[int, float
     return found
 
 
-def _first(state: State, scored: Collection[_Scored | _Kept]) -> Mapping[str, tuple[int, float]]:
-    """By commit: the number and the score of its first run with one, for all that these are based on."""
-    own = {each.commit: (each.number, each.value) for each in reversed([*scored]) if isinstance(each, _Kept)}
-    bases = {each.base for each in scored if each.number}
-    # What is kept was mostly made on top of what is kept, which is a few hundreds.
-    return own if bases <= own.keys() else state.experiments.known(_first_scores, _first_of_each)
+def _first_of_all(state: State) -> _First:
+    return state.experiments.known(_first_scores, _first_of_each)
+
+
+def _first_kept(state: State) -> _First:
+    """Of what keeps are based on: mostly keeps, which are few; else of all."""
+    kept = state.experiments.known(_keeps, joined)
+    own = {each.commit: (each.number, each.value) for each in reversed(kept)}
+    return own if all(each.base in own for each in kept if each.number) else _first_of_all(state)
 
 
 def _first_scores(chunk: Chunk) -> dict[str, tuple[int, float]]:
@@ -252,7 +257,7 @@ def judged(state: State, first: int = 0) -> Iterator[Judged]:
 def near_noise(state: State) -> tuple[int, ...]:
     """The numbers of kept experiments whose gain chance may explain: a second run may turn them round."""
     kept = state.experiments.known(_keeps, joined)
-    measured, won = spread(state), _gains(state, kept)
+    measured, won = spread(state), _gains(state, kept, _first_kept)
     return tuple(each.number for each in kept if each.number in won and _by_chance(each, won[each.number], measured))
 
 

@@ -181,7 +181,7 @@ class _Written:
 
 
 class _Seen(NamedTuple):
-    """A file as it was. Whoever changes it leaves another one."""
+    """A file as it was: any change of it makes another of these."""
 
     inode: int
     modified: int
