@@ -97,20 +97,23 @@ class Pool:
 
     def __init__(self, rows: np.ndarray) -> None:
         self.flat = rows.reshape(-1).astype(np.int64)
+        self.text: list[int] = self.flat.tolist()  # a number from a list is had sooner than one from an array
         self.keys: dict[int, np.ndarray] = {}  # of each place's last tokens, sorted
         self.nexts: dict[int, np.ndarray] = {}  # where the token behind them stands, in the order of the keys
+        self.behind: dict[int, np.ndarray] = {}  # that token
         for order in ORDERS:
             places = np.arange(len(self.flat))
             places = places[places % rows.shape[1] >= order]
             keys = sum(self.flat[places - back - 1] << (16 * back) for back in range(order))
             ranks = np.argsort(keys, kind="stable")
             self.keys[order], self.nexts[order] = keys[ranks], places[ranks]
+            self.behind[order] = self.flat[self.nexts[order]]
 
     def partings(self, rows: np.ndarray) -> np.ndarray:
         """(N, T + 1) whether at least two other tokens could stand there."""
         tokens, found = rows.astype(np.int64), np.zeros(rows.shape, bool)
         for order in ORDERS:
-            pairs = np.unique(self.keys[order] << 16 | self.flat[self.nexts[order]])
+            pairs = np.unique(self.keys[order] << 16 | self.behind[order])
             contexts, kinds = np.unique(pairs >> 16, return_counts=True)
             keys = np.zeros(tokens.shape, np.int64)
             for back in range(order):
@@ -120,60 +123,74 @@ class Pool:
             found[:, order:] |= count[:, order:] >= 2
         return found
 
-    def find(self, before: np.ndarray, avoid: int, rng: np.random.Generator) -> tuple[int, np.ndarray]:
-        """Places of tokens that could follow, with the most tokens shared that leave a choice; how many are shared.
+    def find(self, before: list[int], avoid: int, rng: np.random.Generator) -> tuple[int, np.ndarray, np.ndarray]:
+        """How many tokens are shared, the most that leave a choice; the places of what could follow; its tokens.
 
         None of them is `avoid`. Shares 0 tokens where there is no choice.
         """
         for order in ORDERS:
-            key = sum(int(token) << (16 * back) for back, token in enumerate(before[: -order - 1 : -1]))
-            first, last = (int(np.searchsorted(self.keys[order], key, side)) for side in ("left", "right"))
-            if len(before) < order or last - first < 2:
+            if len(before) < order:
                 continue
-            found = self.nexts[order][first:last]
+            key = sum(token << (16 * back) for back, token in enumerate(before[: -order - 1 : -1]))
+            first, last = self.keys[order].searchsorted((key, key + 1))  # keys are whole numbers
+            if last - first < 2:
+                continue
+            found, tokens = self.nexts[order][first:last], self.behind[order][first:last]
             if len(found) > OCCURRENCES:
                 found = rng.choice(found, OCCURRENCES, replace=False)
-            tokens = self.flat[found]
-            found, tokens = found[tokens != avoid], tokens[tokens != avoid]
+                tokens = self.flat[found]
+            if avoid >= 0:
+                others = tokens != avoid
+                found, tokens = found[others], tokens[others]
             if len(tokens) and (tokens != tokens[0]).any():
-                return order, found
-        return 0, self.flat[:0]
+                return order, found, tokens
+        return 0, self.flat[:0], self.flat[:0]
 
     def continued(
         self, row: np.ndarray, cut: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, list[tuple[int, int, np.ndarray, np.ndarray]]]:
         """The row with another continuation from `cut`, and its junctions: place, shown, others, chances."""
-        content, junctions = row.astype(np.int64), []
+        content, junctions = row.tolist(), []
         usual = EVERY * max(1, len(row) // 128) - 1
+        text = self.text
         at, source, waited, due = cut, 0, 0, 0
         while at < len(content):
             due -= 1
             if due <= 0:
-                shared, found = self.find(content[max(0, at - ORDERS[0]) : at], int(row[at]) if at == cut else -1, rng)
+                before, avoid = content[max(0, at - ORDERS[0]) : at], content[at] if at == cut else -1
+                shared, found, tokens = self.find(before, avoid, rng)
                 waited += 1
                 if shared > 1 or (shared and (waited > PATIENCE or at == cut)):
-                    source = int(found[rng.integers(len(found))])
-                    others, counts = np.unique(self.flat[found], return_counts=True)
-                    junctions.append((at - 1, int(self.flat[source]), others, counts / counts.sum()))
+                    which = int(rng.integers(len(found)))
+                    source = int(found[which])
+                    others, counts = _counted(tokens)
+                    junctions.append((at - 1, int(tokens[which]), others, counts / len(tokens)))
                     waited, due = 0, int(rng.geometric(1 / usual))
-            content[at] = self.flat[source % len(self.flat)]
+            content[at] = text[source % len(text)]
             at, source = at + 1, source + 1
-        return content, junctions
+        return np.array(content), junctions
 
     def twins(self, row: np.ndarray, opening: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, list[int]]:
         """(2, width) two versions of a row, one of them with another opening, and where they part."""
-        text, width = row.astype(np.int64), len(row)
+        text, width = row.tolist(), len(row)
         both, places, at, waited = np.stack((text, text)), [], OPENING + ORDERS[0], 0
         both[1, 1:OPENING] = opening[1:OPENING]
         while at < 2 * width // 3:  # the rest is the same: memory of many tokens shows there
-            shared, found = self.find(text[at - ORDERS[0] : at], int(text[at]), rng)
+            shared, _, tokens = self.find(text[at - ORDERS[0] : at], text[at], rng)
             if shared > 1 or (shared and waited > PATIENCE):
-                both[rng.integers(2), at] = self.flat[found[rng.integers(len(found))]]
+                both[rng.integers(2), at] = tokens[rng.integers(len(tokens))]
                 places.append(at)
                 at, waited = at + ORDERS[0] + int(rng.integers(EVERY * max(1, width // 128))), 0
             else:
                 at, waited = at + 1, waited + 1
         return both, places
+
+
+def _counted(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The kinds of tokens, in their order, and how many there are of each: np.unique takes longer for so few."""
+    ranked = np.sort(tokens)
+    starts = np.concatenate(([0], np.flatnonzero(ranked[1:] != ranked[:-1]) + 1, [len(ranked)]))
+    return ranked[starts[:-1]], starts[1:] - starts[:-1]
 
 
 def draw(rows: np.ndarray, pool: np.ndarray, counted: np.ndarray, each: int, rng: np.random.Generator) -> Plan:
@@ -324,30 +341,22 @@ def _junctions(plan: Plan, answers: Sequence[np.ndarray]) -> Experiment | None:
 
     What the chances and the tokens' frequencies say of the logits is taken off: that is the same whatever was shown.
     """
-    centered, known = [], []
-    junctions = [junction for junction in plan.junctions if junction.twin < 0]
-    for junction, logits in zip(plan.junctions, answers, strict=True):
-        if junction.twin >= 0:
-            continue
-        logs = np.maximum(logits.astype(np.float64) - float(logits.max()), -FLOOR)
-        both = np.stack((np.log(junction.chances), plan.usual[junction.others], logs))
-        both -= (both @ junction.chances)[:, None]
-        known.append(both[:2])
-        centered.append(both[2])
-    if len(junctions) < 64:
+    both = [(own, found) for own, found in zip(plan.junctions, answers, strict=True) if own.twin < 0]
+    if len(both) < 64:
         return None
-    weights = [1 / (float(j.chances @ own**2) + 1.0) for j, own in zip(junctions, centered, strict=True)]
-    square, product = np.eye(2) * 1e-6, np.zeros(2)
-    for junction, own, others, weight in zip(junctions, centered, known, weights, strict=True):
-        square += weight * (others * junction.chances) @ others.T
-        product += weight * (others * junction.chances) @ own
-    slopes = np.linalg.solve(square, product)
-    total = variance = scale = 0.0
-    for junction, own, others in zip(junctions, centered, known, strict=True):
-        rest = own - slopes @ others
-        total += float(rest[np.searchsorted(junction.others, junction.shown)])
-        variance += float(junction.chances @ rest**2)
-        scale += 1 - float(junction.chances @ junction.chances)
+    sizes = np.array([len(own.others) for own, _ in both])  # what follows holds all junctions, one behind the other
+    starts = np.cumsum(sizes) - sizes
+    others, chances = (np.concatenate([getattr(own, name) for own, _ in both]) for name in ("others", "chances"))
+    logits = np.concatenate([found for _, found in both]).astype(np.float64)
+    logits = np.maximum(logits - np.repeat(np.maximum.reduceat(logits, starts), sizes), -FLOOR)
+    columns = np.stack((np.log(chances), plan.usual[others], logits))
+    columns -= np.repeat(np.add.reduceat(chances * columns, starts, axis=1), sizes, axis=1)
+    known, logits = columns[:2], columns[2]
+    weighted = known * chances * np.repeat(1 / (np.add.reduceat(chances * logits**2, starts) + 1.0), sizes)
+    rest = logits - np.linalg.solve(weighted @ known.T + np.eye(2) * 1e-6, weighted @ logits) @ known
+    total = float(rest[others == np.repeat([own.shown for own, _ in both], sizes)].sum())
+    variance = float((chances * rest**2).sum())
+    scale = len(both) - float((chances**2).sum())
     if not variance:
         return None
     claim = "look-ahead: the tokens that came next were expected too often to be chance"
@@ -464,10 +473,13 @@ def _shared(tokens: np.ndarray, fresh: np.ndarray) -> tuple[np.ndarray, np.ndarr
     keys = own[:, :-2] << 32 | own[:, 1:-1] << 16 | own[:, 2:]
     rows, places = np.nonzero(fresh[:, 1:])
     width = fresh.shape[1]
-    seen, at = np.unique(np.stack((keys[rows, places], rows)), axis=1, return_index=True)  # once in a row
+    found = keys[rows, places]
+    ranks = np.lexsort((rows, found))
+    new = (np.diff(found[ranks], prepend=-1) != 0) | (np.diff(rows[ranks], prepend=-1) != 0)
+    at = ranks[new]  # once in a row, where it comes first
     answers = rows[at] * width + places[at] + 1
-    starts = np.flatnonzero(np.diff(seen[0], prepend=-1))
-    sizes = np.diff(starts, append=seen.shape[1])
+    starts = np.flatnonzero(np.diff(found[at], prepend=-1))
+    sizes = np.diff(starts, append=len(at))
     pairs: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for size in range(2, SHARED + 1):
         groups = answers[starts[sizes == size][:, None] + np.arange(size)]

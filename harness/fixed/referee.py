@@ -33,7 +33,7 @@ from fixed.port import MAGIC, REQUEST, Sizes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BLOCK = 32  # tokens that one core adds up together: what stays near it
+BLOCK, NEAR = 32, 2**16  # tokens that one core adds up together, and more where they have fewer logits: what stays near
 LARGE = 4 << 30  # logits from which on numpy on one core would be too slow
 LEAST_QUESTIONS = 48
 POOL_TOKENS = 2**20  # at most so many that other continuations are taken from
@@ -63,20 +63,21 @@ class Numpy:
     ) -> tuple[np.ndarray, list[np.ndarray]]:
         """(B, T) nats for logits of (B, T, V), which may change while they are read, and the logits at some places."""
         flat, tokens = answer.reshape(-1, answer.shape[-1]), targets.reshape(-1)
+        block = max(BLOCK, NEAR // flat.shape[1])
         places = [row * targets.shape[1] + place for row, place in wanted]
         among: dict[int, list[int]] = {}
         for number, place in enumerate(places):
-            among.setdefault(place // BLOCK, []).append(number)
+            among.setdefault(place // block, []).append(number)
         found = np.empty(len(flat))
         vectors = [flat[:0]] * len(places)
         with np.errstate(all="ignore"):  # what is no number is looked for in the sums
-            for at in range(0, len(flat), BLOCK):
-                logits = np.array(flat[at : at + BLOCK], np.float32)  # from here on nobody can change it
-                for number in among.get(at // BLOCK, ()):
+            for at in range(0, len(flat), block):
+                logits = np.array(flat[at : at + block], np.float32)  # from here on nobody can change it
+                for number in among.get(at // block, ()):
                     vectors[number] = logits[places[number] - at].copy()
                 logits -= logits.max(axis=1, keepdims=True)
-                own = logits[np.arange(len(logits)), tokens[at : at + BLOCK]]
-                found[at : at + BLOCK] = np.log(np.exp(logits, out=logits).sum(axis=1).astype(np.float64)) - own
+                own = logits[np.arange(len(logits)), tokens[at : at + block]]
+                found[at : at + block] = np.log(np.exp(logits, out=logits).sum(axis=1).astype(np.float64)) - own
         return found.reshape(targets.shape), vectors
 
 
