@@ -10,8 +10,8 @@ import json
 import os
 import signal
 import time
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as typing's, which would cost a supervisor a fifth of its start
 if TYPE_CHECKING:
     from typing import Any
 

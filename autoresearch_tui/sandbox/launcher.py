@@ -1,19 +1,19 @@
 """The last step before a sandboxed command: Landlock, no capabilities, a system call filter, then the command itself.
 
 `policy.py` starts this file as a script (`python -I -S -B launcher.py N POLICY… COMMAND…`), inside bubblewrap or,
-without it, alone. POLICY, in N pieces, is JSON: `read`, `write` and `devices` are paths, `parts` folders
-that may be listed, with the names in each that may be read; `alone` says that there are no namespaces around, so that
-the filter has to stand in for them; `network` that connections may be opened, those of TCP to `ports` alone if there
-are any; `accelerator` that a driver has to start; `processes` is a limit, 0 for none; `abi` the
-version of Landlock to use.
+without it, alone. POLICY is N arguments NAME=VALUE. Of paths, once for each: `read`, `write` and `devices`, and
+`listed`, a folder that may be listed, with `names` after it, the entries of it that may be read, `/` between them.
+Numbers: `alone` says that there are no namespaces around, so that the filter has to stand in for them; `network` that
+connections may be opened, those of TCP to each `port` alone if there are any; `accelerator` that a driver has to
+start; `processes` is a limit, 0 for none; `abi` the version of Landlock to use.
 It fails closed: what cannot be set up ends the run with exit code 125 and a line that says why.
+Every run waits for it: it imports little (JSON alone would take as long as all the rest).
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import json
 import os
 import resource
 import stat
@@ -341,36 +341,50 @@ def filter_calls(program: bytes) -> None:
     checked(libc.prctl(PR_SET_SECCOMP, 2, description, 0, 0), "seccomp")
 
 
-def confine(policy: dict[str, object]) -> None:
-    """Everything that has to hold before the first foreign instruction. Raises OSError, KeyError."""
-    alone, processes, network = bool(policy["alone"]), policy["processes"], bool(policy.get("network"))
-    abi = policy["abi"] if isinstance(policy["abi"], int) else 0
+def read_policy(arguments: list[str]) -> tuple[dict[str, int], dict[str, list[str]]]:
+    """Its numbers, and its paths and ports. Raises ValueError, IndexError."""
+    numbers: dict[str, int] = {}
+    lists: dict[str, list[str]] = {"read": [], "write": [], "devices": [], "listed": [], "port": []}
+    for argument in arguments:
+        name, _, value = argument.partition("=")
+        if name == "names":
+            lists["read"] += [f"{lists['listed'][-1]}/{each}" for each in value.split("/")]
+        elif name in lists:
+            lists[name].append(value)
+        else:
+            numbers[name] = int(value)
+    return numbers, lists
+
+
+def confine(policy: list[str]) -> None:
+    """Everything that has to hold before the first foreign instruction. Raises OSError, KeyError, ValueError,
+    IndexError."""
+    numbers, lists = read_policy(policy)
+    alone, network, accelerator = bool(numbers["alone"]), bool(numbers["network"]), bool(numbers["accelerator"])
+    processes, abi = numbers["processes"], numbers["abi"]
     checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-    if isinstance(processes, int) and processes:
+    if processes:
         _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
         limit = processes if hard == resource.RLIM_INFINITY else min(processes, hard)
         resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
     if alone or abi >= 2:  # the first version forbids every move between folders
-        groups = [policy[name] for name in ("read", "write", "devices")]
-        read, write, devices = ([str(path) for path in group] for group in groups if isinstance(group, list))
-        parts = policy["parts"] if isinstance(policy["parts"], dict) else {}
-        read = [*read, *(f"{folder}/{name}" for folder, names in parts.items() for name in names)]
-        given = policy.get("ports")
-        ports = tuple(int(port) for port in given) if isinstance(given, list) else ()
+        ports = tuple(int(port) for port in lists["port"])
         # Without namespaces /proc is everybody's, and a rule holds for one process: children cannot be named.
         proc = f"/proc/{os.getpid()}" if alone else "/proc"
-        restrict_files(read, list(parts), write, devices, abi=abi, network=network, proc=proc, ports=ports)
+        restrict_files(
+            lists["read"], lists["listed"], lists["write"], lists["devices"],
+            abi=abi, network=network, proc=proc, ports=ports,
+        )  # fmt: skip
     drop_capabilities()
-    accelerator = bool(policy.get("accelerator"))
     machine = os.uname().machine
     filter_calls(build_filter(machine, alone, network, accelerator=accelerator, own=os.getpid(), abi=abi))
 
 
-def main(policy: str, command: list[str]) -> int:
+def main(policy: list[str], command: list[str]) -> int:
     """Returns only if the command could not start."""
     try:
-        confine(json.loads(policy))
-    except (OSError, KeyError, ValueError) as error:
+        confine(policy)
+    except (OSError, LookupError, ValueError) as error:
         os.write(2, f"the sandbox could not be set up: {error}\n".encode())
         return REFUSED_EXIT
     try:
@@ -385,4 +399,4 @@ def main(policy: str, command: list[str]) -> int:
 
 if __name__ == "__main__":
     start = 2 + int(sys.argv[1])
-    sys.exit(main("".join(sys.argv[2:start]), sys.argv[start:]))
+    sys.exit(main(sys.argv[2:start], sys.argv[start:]))

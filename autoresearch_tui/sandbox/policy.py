@@ -35,7 +35,7 @@ _ETC = (
     "localtime",
     "OpenCL",
 )
-_PIECE = 30_000  # characters, of at most four bytes
+_NAMES = 400  # in one argument, of which the kernel takes 128 KiB; a name has at most 255 bytes
 _PLAIN_DEVICES = ("null", "zero", "full", "random", "urandom")
 _ACCELERATORS = ("nvidia*", "nvidia-caps/*", "kfd", "dri/*", "dxg", "accel/*")
 _NAMESPACES = (
@@ -220,7 +220,8 @@ def _without(path: Path, masked: frozenset[Path], around: frozenset[Path]) -> tu
     return read, listed
 
 
-def _launcher_policy(allowed: Policy, alone: bool) -> str:
+def _launcher_policy(allowed: Policy, alone: bool) -> list[str]:
+    """As the launcher reads it."""
     listed: list[Path] = []
     if alone:
         masked = frozenset(path.resolve() for path in allowed.masked)
@@ -239,30 +240,33 @@ def _launcher_policy(allowed: Policy, alone: bool) -> str:
         read, write = [Path("/"), *allowed.readable], [*allowed.writable, Path("/tmp"), Path("/dev/shm")]
         devices = [Path("/dev")]
         processes = allowed.processes
-    parts: dict[str, list[str]] = {str(folder): [] for folder in listed}  # names alone: an argument has its limit
+    parts: dict[Path, list[str]] = {folder: [] for folder in listed}  # names alone: all arguments have their limit
     for path in read:
-        parts.get(str(path.parent), []).append(path.name)
-    return json.dumps(
-        {
-            "abi": launcher.landlock_abi(),
-            "alone": alone,
-            "network": allowed.network,
-            "ports": list(allowed.ports),
-            "accelerator": bool(compute_devices(allowed.devices)),
-            "processes": processes,
-            "read": [str(path) for path in read if str(path.parent) not in parts],
-            "parts": parts,
-            "write": [str(path) for path in write],
-            "devices": [str(path) for path in devices],
-        }
-    )
+        parts.get(path.parent, []).append(path.name)
+    numbers = {
+        "abi": launcher.landlock_abi(),
+        "alone": alone,
+        "network": allowed.network,
+        "accelerator": bool(compute_devices(allowed.devices)),
+        "processes": processes,
+    }
+    return [
+        *(f"{name}={number:d}" for name, number in numbers.items()),
+        *(f"port={port}" for port in allowed.ports),
+        *(f"read={path}" for path in read if path.parent not in parts),
+        *(f"write={path}" for path in write),
+        *(f"devices={path}" for path in devices),
+        *(part for folder, names in parts.items() for part in (f"listed={folder}", *_names(names))),
+    ]
 
 
-def _launcher(policy: str, command: Iterable[str]) -> list[str]:
+def _names(names: list[str]) -> list[str]:
+    return [f"names={'/'.join(names[at : at + _NAMES])}" for at in range(0, len(names), _NAMES)]
+
+
+def _launcher(policy: list[str], command: Iterable[str]) -> list[str]:
     python, script = Path(sys.executable).resolve(), Path(launcher.__file__).resolve()
-    # In pieces: the kernel takes no single argument beyond 128 KiB.
-    pieces = [policy[at : at + _PIECE] for at in range(0, len(policy), _PIECE)]
-    return [str(python), "-I", "-S", "-B", str(script), str(len(pieces)), *pieces, *command]
+    return [str(python), "-I", "-S", "-B", str(script), str(len(policy)), *policy, *command]
 
 
 def _bubblewrap(allowed: Policy, mechanism: Mechanism) -> list[str]:

@@ -184,8 +184,11 @@ def test_locked_files_in_the_working_folder(tmp_path: Path, packages: tuple[Path
 
 def test_broken_policy_ends_the_run(tmp_path: Path) -> None:
     inner = [sys.executable, "-I", "-S", "-B", launcher.__file__]
-    for broken in ("{}", "nonsense", '{"alone": true, "processes": 0, "read": ["/"]}'):
-        done = subprocess.run([*inner, "1", broken, "/bin/true"], capture_output=True, text=True, check=False)
+    whole = ["alone=1", "network=0", "accelerator=0", "processes=0", f"abi={launcher.landlock_abi()}", "read=/"]
+    lacking = [whole[:at] + whole[at + 1 :] for at in range(5)]
+    for words in (*lacking, [], ["nonsense"], [*whole, "alone=yes"], [*whole, "names=of-no-folder"]):
+        command = [*inner, str(len(words)), *words, "/bin/true"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == launcher.REFUSED_EXIT
         assert done.stderr.startswith("the sandbox could not be set up")
 
