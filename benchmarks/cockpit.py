@@ -108,6 +108,8 @@ def first_paint(size: Size) -> Figures:
                 ours.append(terminal.wait_for(b"baseline"))
                 terminal.quiet()
                 terminal.close()
+            # What continued without a screen has the lab: the next start would wait for it.
+            subprocess.run(command(lab, "stop", "--now"), capture_output=True, check=False)
             with opened((sys.executable, "-c", others.EMPTY), size) as terminal:
                 empty.append(terminal.wait_for(b"the first paint"))
     with made(long_night) as session:

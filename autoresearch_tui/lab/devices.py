@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from autoresearch_tui.util.frozen import Frozen
 
 _PROCESSORS = re.compile(r"cpu([0-9]{1,4})(?:-([0-9]{1,4}))?")
 # An NVIDIA tool prints UUIDs whole; CUDA also takes their beginnings. `MIG-GPU-<uuid>/1/0` is how drivers before 470
@@ -53,8 +54,7 @@ def environment(device: str) -> Mapping[str, str]:
     return seen if name.startswith("MIG-") else {**seen, "HIP_VISIBLE_DEVICES": name}
 
 
-@dataclass(frozen=True, slots=True)
-class Visible:
+class Visible(Frozen):
     """The accelerators that a run sees. `names` is None for all of them.
 
     `by_bus`: numbers count as the driver's tools do. Otherwise CUDA puts the fastest first, which can be followed only

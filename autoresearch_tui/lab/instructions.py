@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from autoresearch_tui.lab.goal import Goal
+from autoresearch_tui.util.frozen import Frozen
 
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:\.exe)?")
 _LAUNCHER = re.compile(
@@ -75,8 +75,7 @@ _FIXED = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Frozen):
     """How the training is started. `left_out`: words of it that no run here has; `others`: other such commands."""
 
     words: tuple[str, ...]
@@ -86,8 +85,7 @@ class Command:
     others: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(Frozen):
     """The score's name, and whether more or less of it is better; None if the text does not say."""
 
     name: str

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from autoresearch_tui.logs.encoding import Decoder
 from autoresearch_tui.logs.tail import FileTail
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line
 
 READ_BYTES = 256 * 1024
@@ -94,8 +95,7 @@ class Progress:
 _FIELDS = tuple(field.name for field in fields(Progress) if field.name != "others")
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Frozen):
     """What is new. `frame` is the line being written at present; `progress` are the frames that are complete.
 
     `current` is the progress in `frame`, perhaps not all of it yet: for the screen, not for a record.

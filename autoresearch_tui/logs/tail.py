@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from autoresearch_tui.util.frozen import Frozen
 
 # So much of what was read last says whether it is still there. A journal's line ends with its checksum.
 _MARK_BYTES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Frozen):
     """What came next. `restarted`: what was read before is not in the file any more, and this is its beginning."""
 
     data: bytes = b""

@@ -71,12 +71,12 @@ def _changes(event: ev.Event, state: State, time: str) -> Changes:
     raise ValueError(f"no rule for {type(event).__name__}")
 
 
-@_changes.register
+@_changes.register(ev.SessionBegan)
 def _(event: ev.SessionBegan, state: State, time: str) -> Changes:
     return {"session": event}
 
 
-@_changes.register
+@_changes.register(ev.HistoryRead)
 def _(event: ev.HistoryRead, state: State, time: str) -> Changes:
     rows = (*state.prior[: event.start], *prior_results.from_rows(event.rows))
     return {
@@ -87,13 +87,13 @@ def _(event: ev.HistoryRead, state: State, time: str) -> Changes:
     }
 
 
-@_changes.register
+@_changes.register(ev.SharedRead)
 def _(event: ev.SharedRead, state: State, time: str) -> Changes:
     known = {one.name: one for one in (*state.shared, *prior_results.from_rows(event.rows))}
     return {"shared": tuple(known.values()), "shared_left_out": event.left_out}
 
 
-@_changes.register
+@_changes.register(ev.EngineStarted)
 def _(event: ev.EngineStarted, state: State, time: str) -> Changes:
     # A proposer that was at work died with its engine. A human who starts again has got the stop that was asked for.
     return {
@@ -111,13 +111,13 @@ def _(event: ev.EngineStarted, state: State, time: str) -> Changes:
     }
 
 
-@_changes.register
+@_changes.register(ev.EngineStopped)
 def _(event: ev.EngineStopped, state: State, time: str) -> Changes:
     gone = {"asking": asks.after_engine(state.asking), "critic_asked": None, "digest_asked": None}
     return {"engine": None, "stopped": event, **gone}
 
 
-@_changes.register
+@_changes.register(ev.SandboxChecked)
 def _(event: ev.SandboxChecked, state: State, time: str) -> Changes:
     return {"sandbox": event}
 
@@ -133,23 +133,23 @@ def _(event: fleet.Change, state: State, time: str) -> Changes:
     return {"fleet": now, "engine": engine, "last_engine": engine or state.last_engine}
 
 
-@_changes.register
+@_changes.register(ev.ProgramRead)
 def _(event: ev.ProgramRead, state: State, time: str) -> Changes:
     return {"program": event.version}
 
 
-@_changes.register
+@_changes.register(ev.ProposalAsked)
 def _(event: ev.ProposalAsked, state: State, time: str) -> Changes:
     sent = {"sent_notes": state.notes, "waiting_notes": ()}
     return {"asking": asks.after_request(state, event, time), "failed": None, **sent}
 
 
-@_changes.register
+@_changes.register(ev.ProposalFailed)
 def _(event: ev.ProposalFailed, state: State, time: str) -> Changes:
     return {**asks.after_failure(state, event, time)}
 
 
-@_changes.register
+@_changes.register(ev.ProposalMade)
 def _(event: ev.ProposalMade, state: State, time: str) -> Changes:
     if event.number != len(state.experiments):
         raise ValueError(f"experiment {event.number} cannot follow {len(state.experiments) - 1}")
@@ -167,13 +167,13 @@ def _proposed(state: State, event: ev.ProposalMade, time: str, experiments: Expe
     return {"experiments": experiments, **asks.after_proposal(state, event, time)}
 
 
-@_changes.register
+@_changes.register(ev.CriticAsked)
 def _(event: ev.CriticAsked, state: State, time: str) -> Changes:
     asked = {"critic_asked": event, "critic_asked_at": time}
     return asked | _update(state, event.number, critic=None, critic_attempts=event.attempt)
 
 
-@_changes.register
+@_changes.register(ev.CriticAnswered)
 def _(event: ev.CriticAnswered, state: State, time: str) -> Changes:
     answered: Changes = {
         "critic_asked": None,
@@ -194,12 +194,12 @@ def _critics_again(state: State) -> Changes:
     return {"critic_asked": None, "experiments": experiments}
 
 
-@_changes.register
+@_changes.register(ev.ReviewOpened)
 def _(event: ev.ReviewOpened, state: State, time: str) -> Changes:
     return _update(state, event.number, stage=Stage.REVIEW, review=event)
 
 
-@_changes.register
+@_changes.register(ev.ProposalHeld)
 def _(event: ev.ProposalHeld, state: State, time: str) -> Changes:
     review = state.experiments[event.number].review
     if review is not None and event.deadline:
@@ -207,7 +207,7 @@ def _(event: ev.ProposalHeld, state: State, time: str) -> Changes:
     return _update(state, event.number, held=event.why, held_until=event.until, review=review)
 
 
-@_changes.register
+@_changes.register(ev.ProposalApproved)
 def _(event: ev.ProposalApproved, state: State, time: str) -> Changes:
     approved = {"stage": Stage.APPROVED, "review": None, "approved_by": event.by, "edit_refused": ""}
     approved |= {"dropped": None, "ended_at": ""}  # a human may approve what the policy has vetoed
@@ -219,13 +219,13 @@ def _(event: ev.ProposalApproved, state: State, time: str) -> Changes:
     return changes if asked_for else changes | _judged(state, event.number, "approved")
 
 
-@_changes.register
+@_changes.register(ev.ProposalVetoed)
 def _(event: ev.ProposalVetoed, state: State, time: str) -> Changes:
     changes = _update(state, event.number, stage=Stage.DONE, review=None, dropped=event, ended_at=time, **_RELEASED)
     return changes | _judged(state, event.number, "vetoed") if event.by == "human" else changes
 
 
-@_changes.register
+@_changes.register(ev.ProposalWithdrawn)
 def _(event: ev.ProposalWithdrawn, state: State, time: str) -> Changes:
     return _update(state, event.number, stage=Stage.DONE, review=None, dropped=event, ended_at=time)
 
@@ -245,7 +245,7 @@ def _judged(state: State, number: int, what: str) -> Changes:
     return {"judgements": (*state.judgements, judgement)}
 
 
-@_changes.register
+@_changes.register(ev.JudgementUndone)
 def _(event: ev.JudgementUndone, state: State, time: str) -> Changes:
     if not state.judgements or state.judgements[-1].seq != event.record:
         raise ValueError(f"record {event.record} is not the last judgement")
@@ -271,7 +271,7 @@ def _best(state: State, experiments: Iterable[Experiment]) -> int | None:
     return max(kept, key=lambda e: e.judged_after).number if kept else None
 
 
-@_changes.register
+@_changes.register(ev.ProposalRebased)
 def _(event: ev.ProposalRebased, state: State, time: str) -> Changes:
     old = state.experiments[event.number]
     proposal = replace(
@@ -307,7 +307,7 @@ def _(event: ev.ProposalRebased, state: State, time: str) -> Changes:
     return changes
 
 
-@_changes.register
+@_changes.register(ev.RunRequeued)
 def _(event: ev.RunRequeued, state: State, time: str) -> Changes:
     old = state.experiments[event.number]
     asked_for = bool(old.invalidated) or (old.run is not None and old.run.reason == RunEnd.KILLED)
@@ -316,40 +316,40 @@ def _(event: ev.RunRequeued, state: State, time: str) -> Changes:
     return _update(state, event.number, **again, **_NOT_RUN)
 
 
-@_changes.register
+@_changes.register(ev.RunStarted)
 def _(event: ev.RunStarted, state: State, time: str) -> Changes:
     run = {"stage": Stage.RUNNING, "attempt": event.attempt, "device": event.device, "started_at": time}
     return _update(state, event.number, **run, **_NOT_RUN, **_RELEASED)
 
 
-@_changes.register
+@_changes.register(ev.RunStopAsked)
 def _(event: ev.RunStopAsked, state: State, time: str) -> Changes:
     return _update(state, event.number, stop=event)
 
 
-@_changes.register
+@_changes.register(ev.RunGivenUp)
 def _(event: ev.RunGivenUp, state: State, time: str) -> Changes:
     return _update(state, event.number, given_up=event)
 
 
-@_changes.register
+@_changes.register(ev.RunInvalidated)
 def _(event: ev.RunInvalidated, state: State, time: str) -> Changes:
     return _update(state, event.number, invalidated=event.why)
 
 
-@_changes.register
+@_changes.register(ev.RunEnded)
 def _(event: ev.RunEnded, state: State, time: str) -> Changes:
     return _update(state, event.number, stage=Stage.ENDED, run=event, trained_at=time)
 
 
-@_changes.register
+@_changes.register(ev.DataDrawn)
 def _(event: ev.DataDrawn, state: State, time: str) -> Changes:
     if state.experiments[event.number].stage is not Stage.ENDED:
         raise ValueError(f"the run of #{event.number} has not ended, or is scored already")
     return _update(state, event.number, draw=event)
 
 
-@_changes.register
+@_changes.register(ev.Rescored)
 def _(event: ev.Rescored, state: State, time: str) -> Changes:
     if not 0 <= event.other < len(state.experiments):
         raise ValueError(f"there is no experiment {event.other}")
@@ -357,12 +357,12 @@ def _(event: ev.Rescored, state: State, time: str) -> Changes:
     return _update(state, event.number, rescored=(*known, event))
 
 
-@_changes.register
+@_changes.register(ev.RunScored)
 def _(event: ev.RunScored, state: State, time: str) -> Changes:
     return _update(state, event.number, stage=Stage.SCORED, score=event)
 
 
-@_changes.register
+@_changes.register(ev.VerdictDeferred)
 def _(event: ev.VerdictDeferred, state: State, time: str) -> Changes:
     took = _took(state, event.number, time)
     return _update(state, event.number, stage=Stage.CONFIRMING, deferred=event, took_seconds=took)
@@ -378,7 +378,7 @@ def _took(state: State, number: int, time: str) -> float | None:
     return judged.run.seconds + timestamps.between(since, time)
 
 
-@_changes.register
+@_changes.register(ev.VerdictGiven)
 def _(event: ev.VerdictGiven, state: State, time: str) -> Changes:
     judged, took = state.experiments[event.number], _took(state, event.number, time)
     given = {"verdict": event, "judged_after": state.verdicts, "took_seconds": took}
@@ -413,7 +413,7 @@ def _failing_runs(state: State, event: ev.VerdictGiven) -> Streak:
     return state.failing_runs.after(event.reason) if event.verdict in FAILED else Streak()
 
 
-@_changes.register
+@_changes.register(ev.VerdictOverruled)
 def _(event: ev.VerdictOverruled, state: State, time: str) -> Changes:
     old = state.experiments[event.number]
     if old.stage is Stage.CONFIRMING:  # its verdict follows, and says so
@@ -439,7 +439,7 @@ def _(event: ev.VerdictOverruled, state: State, time: str) -> Changes:
     return changes
 
 
-@_changes.register
+@_changes.register(ev.FrontierMoved)
 def _(event: ev.FrontierMoved, state: State, time: str) -> Changes:
     return _moved(state, event.number) | _judged(state, event.number, "continued from")
 
@@ -456,45 +456,45 @@ def _moved(state: State, number: int | None) -> Changes:
     return {"frontier_number": number, "frontier_history": history, "heads": _stands(state, front, number)}
 
 
-@_changes.register
+@_changes.register(ev.NoteGiven)
 def _(event: ev.NoteGiven, state: State, time: str) -> Changes:
     return {"waiting_notes": (*state.waiting_notes, asks.WaitingNote(state.seq + 1, event.text))}
 
 
-@_changes.register
+@_changes.register(ev.NoteWithdrawn)
 def _(event: ev.NoteWithdrawn, state: State, time: str) -> Changes:
     return {"waiting_notes": tuple(note for note in state.waiting_notes if note.seq != event.record)}
 
 
-@_changes.register
+@_changes.register(ev.PauseAsked)
 def _(event: ev.PauseAsked, state: State, time: str) -> Changes:
     return {"paused": event}
 
 
-@_changes.register
+@_changes.register(ev.Resumed)
 def _(event: ev.Resumed, state: State, time: str) -> Changes:
     streaks = {"failures": 0, "failing_proposals": Streak(), "failing_runs": Streak()}
     again = _critics_again(state) if state.critic_asked is None else {}
     return {"paused": None, "failed": None, "trouble": None, "stopping": "", **streaks, **again}
 
 
-@_changes.register
+@_changes.register(ev.StopAsked)
 def _(event: ev.StopAsked, state: State, time: str) -> Changes:
     return {"stopping": event.when}
 
 
-@_changes.register
+@_changes.register(ev.StopCancelled)
 def _(event: ev.StopCancelled, state: State, time: str) -> Changes:
     return {"stopping": ""}
 
 
-@_changes.register
+@_changes.register(ev.BudgetRenewed)
 def _(event: ev.BudgetRenewed, state: State, time: str) -> Changes:
     paused = state.paused
     return {"renewed": event.looks, "paused": None if paused is not None and paused.limit else paused}
 
 
-@_changes.register
+@_changes.register(ev.HoldoutAsked)
 def _(event: ev.HoldoutAsked, state: State, time: str) -> Changes:
     if state.holdout_asked is not None and (state.holdout is None or state.holdout.seen):
         raise ValueError("the holdout is opened once")
@@ -503,19 +503,19 @@ def _(event: ev.HoldoutAsked, state: State, time: str) -> Changes:
     return {"holdout_asked": event, "holdout": None, "holdout_at": ""}
 
 
-@_changes.register
+@_changes.register(ev.HoldoutOpened)
 def _(event: ev.HoldoutOpened, state: State, time: str) -> Changes:
     if state.holdout_asked is None or state.holdout is not None:
         raise ValueError("nobody has asked for the holdout")
     return {"holdout": event, "holdout_at": time}
 
 
-@_changes.register
+@_changes.register(ev.DigestAsked)
 def _(event: ev.DigestAsked, state: State, time: str) -> Changes:
     return {"digest_asked": event}
 
 
-@_changes.register
+@_changes.register(ev.DigestWritten)
 def _(event: ev.DigestWritten, state: State, time: str) -> Changes:
     return {
         "digest_asked": None,
@@ -525,28 +525,28 @@ def _(event: ev.DigestWritten, state: State, time: str) -> Changes:
     }
 
 
-@_changes.register
+@_changes.register(ev.CommandRefused)
 def _(event: ev.CommandRefused, state: State, time: str) -> Changes:
     changes = {} if event.number is None else _update(state, event.number, edit_refused=event.why)
     return changes | {"refused": event, "table_is_foreign": state.table_is_foreign or event.command == TABLE}
 
 
-@_changes.register
+@_changes.register(ev.CommandRedundant)
 def _(event: ev.CommandRedundant, state: State, time: str) -> Changes:
     return {}
 
 
-@_changes.register
+@_changes.register(ev.RecordLost)
 def _(event: ev.RecordLost, state: State, time: str) -> Changes:
     return {}
 
 
-@_changes.register
+@_changes.register(ev.TroubleMet)
 def _(event: ev.TroubleMet, state: State, time: str) -> Changes:
     return {"trouble": event, "trouble_at": time}
 
 
-@_changes.register
+@_changes.register(ev.TroubleCleared)
 def _(event: ev.TroubleCleared, state: State, time: str) -> Changes:
     return {"trouble": None}
 

@@ -11,7 +11,6 @@ import re
 import typing
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -21,6 +20,7 @@ from autoresearch_tui.logs.tail import FileTail
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import EngineEnd, Opinion, Outcome, RunEnd
 from autoresearch_tui.util import atomic, timestamps
+from autoresearch_tui.util.frozen import Frozen
 
 _CRC = b',"crc":"'
 _READ_BYTES = 1 << 20
@@ -37,8 +37,7 @@ class JournalDamaged(Exception):
         self.line = line
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Frozen):
     """The beginning of a journal that need not be read again: its bytes, their CRC-32, and its last record's number."""
 
     size: int = 0
@@ -46,8 +45,7 @@ class Start:
     seq: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(Frozen):
     """What a journal's bytes hold: its records, and where a torn last line begins (None: none)."""
 
     records: tuple[ev.Record, ...]

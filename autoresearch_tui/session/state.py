@@ -18,6 +18,7 @@ from autoresearch_tui.session.experiment import IN_FLIGHT, NEEDS_COPY, WAITING, 
 from autoresearch_tui.session.failures import Streak
 from autoresearch_tui.session.fleet import Fleet
 from autoresearch_tui.session.sequence import Experiments, Selection
+from autoresearch_tui.util.frozen import Frozen
 
 if TYPE_CHECKING:
     from autoresearch_tui.session.prior_results import PriorResult
@@ -46,8 +47,7 @@ NEEDED = frozenset({"accelerator", "moving files"})
 TABLE = "results.tsv"
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Frozen):
     """A human's decision, with what was there before it, so that it can be taken back.
 
     `what`: approved, vetoed, kept, discarded or continued from. `made` and `verdicts` count the experiments and
