@@ -32,6 +32,8 @@ from autoresearch_tui.util.frozen import Frozen
 # An edit carries whole files; see `lab.editable.LARGEST_BYTES`.
 LARGEST_BYTES = 16 << 20
 _LARGEST_NUMBER = 1_000_000_000
+# An engine removes what nobody writes any more. It may meet a file between its creation and its lock: then again.
+_TRIES = 20
 _NAME = re.compile(r"([0-9]{20}-[0-9a-f]{16})\.(request|taken)")
 _HALF = re.compile(r"\.[0-9]{20}-[0-9a-f]{16}\.request\.partial")
 
@@ -219,6 +221,15 @@ class Sender:
         data = encode(command)
         if len(data) > LARGEST_BYTES:
             raise ValueError(f"longer than {LARGEST_BYTES >> 20} MiB")
+        for _ in range(_TRIES):
+            try:
+                return self._put(data)
+            except (BlockingIOError, FileNotFoundError) as error:
+                refused = error
+        raise refused
+
+    def _put(self, data: bytes) -> Sent:
+        """Raises BlockingIOError or FileNotFoundError if the engine looked at the file before it had its lock."""
         self._last = max(self._last + 1, time.time_ns())
         id = f"{self._last:020d}-{os.urandom(8).hex()}"  # noqa: A001
         name = f"{id}.request"

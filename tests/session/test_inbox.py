@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import subprocess
@@ -233,6 +234,32 @@ def test_a_folder_that_is_gone_comes_back(folder: Path) -> None:
     assert taken(folder) == []
     wait_for(folder.is_dir)
     Sender(folder).send(cmd.Resume())
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_an_engine_that_looks_before_a_file_has_its_lock(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, holds: bool
+) -> None:
+    """It removes the file, or `holds` it for an instant: the command is sent all the same."""
+    Sender(folder).send(cmd.Resume())
+    lock, looks = fcntl.flock, iter([True])
+
+    def look_first(file: int, how: int) -> None:
+        if how & fcntl.LOCK_EX and next(looks, False):
+            (half,) = folder.glob(".*.partial")
+            with half.open() as seen:
+                if holds:
+                    lock(seen, fcntl.LOCK_SH)
+                    return lock(file, how)
+            assert taken(folder) == [cmd.Resume()]
+            assert not half.exists()
+        return lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", look_first)
+    sent = Sender(folder).send(cmd.Pause())
+    assert taken(folder)[-1] == cmd.Pause()
+    assert sent.settled
+    assert not list(folder.iterdir())
 
 
 def test_a_command_that_is_too_long_is_not_sent(folder: Path) -> None:
