@@ -39,7 +39,7 @@ FIRST = (
     "faults/test_kill.py",
     "cheats/test_scores.py",
     "e2e/test_cockpit.py",
-    "cluster/test_faults.py",  # one cluster at a time: the other file comes when this one has ended
+    "cluster/test_sessions.py",
     "e2e/test_terminal_trouble.py",
     "harness/test_gpu_check.py",
     "lab/test_creation.py",

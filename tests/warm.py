@@ -6,7 +6,9 @@ For tests of what a command does. What a start is like, and what it imports, is 
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
+import importlib
 import io
 import json
 import os
@@ -16,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,39 +30,60 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """`autoresearch-tui` with these words, as `subprocess.run` with nothing to read would start it."""
     request = {"words": list(words), "cwd": str(cwd or Path.cwd()), "env": dict(os.environ if env is None else env)}
-    reply, theirs = socket.socketpair()
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, reply:
-        with theirs:
-            descriptors = [out.fileno(), err.fileno(), theirs.fileno()]
-            socket.send_fds(_server(), [json.dumps(request).encode()], descriptors)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        reply = _ask(_server(""), request, out.fileno(), err.fileno())
         reply.settimeout(seconds)
         try:
             answer = reply.recv(64)
         except TimeoutError:
             raise subprocess.TimeoutExpired(list(words), seconds) from None
+        finally:
+            reply.close()
         texts = [(file.seek(0), io.TextIOWrapper(file, errors="replace").read())[1] for file in (out, err)]
     assert answer, f"no end was told: {texts}"
     return subprocess.CompletedProcess(list(words), int(answer), *texts)
 
 
+def in_terminal(words: Sequence[str], terminal: int, env: Mapping[str, str]) -> tuple[int, socket.socket]:
+    """The same in a terminal (its slave's descriptor) which becomes its own: its pid, and where its exit code will
+    come from; minus a signal's number."""
+    request = {"words": list(words), "cwd": str(Path.cwd()), "env": dict(env), "terminal": True}
+    reply = _ask(_server("cockpit"), request, terminal, terminal)
+    return int(reply.recv(64)), reply
+
+
+def _ask(server: socket.socket, request: dict[str, object], out: int, err: int) -> socket.socket:
+    """Where the answers to a request come from: the pid of what is `terminal`, and the exit code."""
+    reply, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        socket.send_fds(server, [json.dumps(request).encode()], [out, err, theirs.fileno()])
+    return reply
+
+
 @functools.cache
-def _server() -> socket.socket:
-    """One for each worker; it ends when this end of the line does."""
+def _server(kind: str) -> socket.socket:
+    """One of each kind for each worker; it ends when this end of the line does."""
     line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         server = subprocess.Popen(
-            [sys.executable, "-m", "tests.warm", str(theirs.fileno())],
+            [sys.executable, "-m", "tests.warm", str(theirs.fileno()), *filter(None, [kind])],
+            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
             cwd=Path(__file__).parents[1], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
         )  # fmt: skip
     atexit.register(lambda: (line.close(), server.wait()))
     return line
 
 
-def _serve(line: socket.socket) -> None:
+def _serve(line: socket.socket, *, cockpit: bool) -> None:
     from autoresearch_tui import cli  # noqa: F401
     from autoresearch_tui.launch import headless, launcher, tags  # noqa: F401
     from autoresearch_tui.researchers.search import researcher  # noqa: F401
 
+    if cockpit:
+        from autoresearch_tui.cockpit import app  # noqa: F401
+
+        for name in ("libcst", "numpy", "pyflakes.checker", "pynvml"):
+            importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those who wait for a command, see below
     while True:
         data, descriptors, _, _ = socket.recv_fds(line, _LONGEST, 3)
@@ -77,13 +101,25 @@ def _wait_for(request: dict[str, object], out: int, err: int, reply: int) -> Non
     """Starts the command and tells its end. Returns in the command alone, which has the interpreter to itself."""
     child = os.fork()
     if child:
+        os.close(out)
+        os.close(err)
+        if request.get("terminal"):
+            os.write(reply, str(child).encode())
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         os.write(reply, str(code).encode())
         os._exit(0)
     os.close(reply)
+    if request.get("terminal"):
+        os.setsid()
+        fcntl.ioctl(out, termios.TIOCSCTTY, 0)
+        os.dup2(out, 0)
     for number, descriptor in ((1, out), (2, err)):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    if request.get("terminal"):  # what was made for a file is not as what is made for a terminal
+        sys.stdin = sys.__stdin__ = os.fdopen(0, closefd=False)  # type: ignore[misc]
+        sys.stdout = sys.__stdout__ = os.fdopen(1, "w", closefd=False)  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = os.fdopen(2, "w", closefd=False, errors="backslashreplace")  # type: ignore[misc]
     os.environ.clear()
     os.environ.update(request["env"])  # type: ignore[call-overload]
     os.chdir(str(request["cwd"]))
@@ -97,7 +133,7 @@ class _Command(Exception):
 
 if __name__ == "__main__":
     try:
-        _serve(socket.socket(fileno=int(sys.argv[1])))
+        _serve(socket.socket(fileno=int(sys.argv[1])), cockpit=sys.argv[2:] == ["cockpit"])
     except _Command as command:
         words = command.args[0]
     else:

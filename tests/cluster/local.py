@@ -45,7 +45,9 @@ _QUICK = {
     "AUTORESEARCH_NO_SANDBOX": "1",
 }
 _PREEMPTED = 2  # DRAIN_NODE_REASON_PREEMPTION
+# Without what carries output to drivers and asks for more machines: each is an interpreter more.
 _SMALL = {"num_cpus": 0, "num_gpus": 0, "object_store_memory": 80 << 20, "include_dashboard": False}
+_SMALL |= {"include_log_monitor": False, "no_monitor": True}
 
 
 class LocalCluster:

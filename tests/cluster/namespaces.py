@@ -242,7 +242,9 @@ class Machines:
         return "\n".join([*lines, 'exec "$@"'])
 
 
+# Without what carries output to drivers: that is an interpreter more on each.
 _SMALL = ("--object-store-memory=80000000", "--disable-usage-stats", "--log-style=record", "--log-color=false")
+_SMALL += ("--include-log-monitor=false",)
 
 
 @contextlib.contextmanager

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
+import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pexpect
 import pyte
 
+from tests import warm
 from tests.waiting import wait_for
 
 AGAIN_SECONDS = 6.0
@@ -33,7 +37,10 @@ class Terminal:
         env: dict[str, str] | None = None,
         latency: float = 0.0,
     ) -> None:
-        """`latency`: seconds that each byte is under way, in either direction."""
+        """`latency`: seconds that each byte is under way, in either direction.
+
+        With an environment or a line of its own it is `python -m`, else a fork of a warm interpreter.
+        """
         self._lab = words[0]
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
@@ -42,14 +49,16 @@ class Terminal:
         self._gone = False
         # Where they are set, a program believes them and not its terminal.
         own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-        far = [str(SLOW_LINE), str(latency), sys.executable] if latency else []
-        self.process = pexpect.spawn(
-            sys.executable,
-            [*far, "-m", "autoresearch_tui", *words],
-            dimensions=(lines, columns),
-            env={**own, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})},
-            timeout=None,
-        )
+        own |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})}
+        self.process: Any
+        if latency or env:
+            far = [str(SLOW_LINE), str(latency), sys.executable] if latency else []
+            command = [*far, "-m", "autoresearch_tui", *words]
+            self.process = pexpect.spawn(
+                sys.executable, command, dimensions=(lines, columns), env=own, timeout=None
+            )  # fmt: skip
+        else:
+            self.process = Fork(words, (lines, columns), own)
 
     def __enter__(self) -> Terminal:
         return self
@@ -143,10 +152,6 @@ class Terminal:
         self.process.kill(signal.SIGKILL)
         self.process.wait()
 
-    def gone(self) -> None:
-        """Somebody else has collected the process."""
-        self._gone = True
-
     def resize(self, columns: int, lines: int) -> None:
         """Another size, as when a window is dragged."""
         self._screen.resize(lines, columns)
@@ -158,10 +163,66 @@ class Terminal:
         os.close(self.process.child_fd)
         self._gone = True
 
-        def dead() -> bool:
-            return os.waitpid(self.process.pid, os.WNOHANG)[0] != 0
+        wait_for(lambda: not self.process.isalive(), what="the program's end after its terminal had gone")
 
-        wait_for(dead, what="the program's end after its terminal had gone")
+
+class Fork:
+    """A fork of a warm interpreter in a pseudo-terminal, with what is used here of `pexpect.spawn`."""
+
+    def __init__(self, words: Sequence[str], dimensions: tuple[int, int], env: Mapping[str, str]) -> None:
+        """`dimensions`: lines and columns."""
+        self.exitstatus: int | None = None
+        self.signalstatus: int | None = None
+        self.child_fd, slave = os.openpty()
+        self.setwinsize(*dimensions)
+        self.pid, self._reply = warm.in_terminal(words, slave, env)
+        os.close(slave)
+
+    def read_nonblocking(self, size: int, timeout: float) -> bytes:
+        """Raises pexpect's TIMEOUT and EOF."""
+        if not select.select([self.child_fd], [], [], timeout)[0]:
+            raise pexpect.TIMEOUT("nothing was drawn")
+        try:
+            data = os.read(self.child_fd, size)
+        except OSError:  # Linux says it so
+            data = b""
+        if not data:
+            raise pexpect.EOF("nobody has the terminal any more")
+        return data
+
+    def send(self, text: str) -> None:
+        left = text.encode()
+        while left:
+            left = left[os.write(self.child_fd, left) :]
+
+    def setwinsize(self, lines: int, columns: int) -> None:
+        termios.tcsetwinsize(self.child_fd, (lines, columns))
+
+    def isalive(self) -> bool:
+        return not self._ends(0)
+
+    def wait(self) -> None:
+        assert self._ends(60), "it does not end"
+
+    def kill(self, number: int) -> None:
+        if self.isalive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def close(self, force: bool) -> None:
+        os.close(self.child_fd)
+        if not self._ends(0.3):
+            self.kill(signal.SIGKILL)
+            self.wait()
+        self._reply.close()
+
+    def _ends(self, seconds: float) -> bool:
+        if self.exitstatus is None and self.signalstatus is None:
+            if not select.select([self._reply], [], [], seconds)[0]:
+                return False
+            code = int(self._reply.recv(64))
+            self.exitstatus, self.signalstatus = (code, None) if code >= 0 else (None, -code)
+        return True
 
 
 def _working_in(lab: str) -> list[int]:

@@ -85,15 +85,9 @@ def stand_still(terminal: Terminal) -> int:
 
 def exit_code_unread(terminal: Terminal) -> int:
     """Waits for the program's end and reads nothing of what it has drawn."""
-    pid = status = 0
-
-    def gone() -> bool:
-        nonlocal pid, status
-        pid, status = os.waitpid(terminal.process.pid, os.WNOHANG)
-        return pid != 0
-
-    wait_for(gone, what="the end of the program")
-    return os.waitstatus_to_exitcode(status)
+    wait_for(lambda: not terminal.process.isalive(), what="the end of the program")
+    number = terminal.process.signalstatus
+    return terminal.process.exitstatus if number is None else -number
 
 
 def one_experiment(lab: Path) -> None:
@@ -148,7 +142,6 @@ def test_the_session_can_be_taken_from_a_cockpit_that_does_not_answer(new_lab: C
         if how == "suspended":
             # It could not let go, and was ended.
             assert exit_code_unread(first) == -signal.SIGKILL
-            first.gone()
     wait_for(lambda: survivors(lab) == [], what="the end of every process of the lab")
     assert problems(lab, "t") == []
 
@@ -210,7 +203,6 @@ def test_one_whose_terminal_takes_nothing_ends_all_the_same(new_lab: Callable[..
         stand_still(terminal)
         os.kill(terminal.process.pid, signal.SIGTERM)
         assert exit_code_unread(terminal) == 0
-        terminal.gone()
     stop_headless(lab)
     assert problems(lab, "t") == []
 
@@ -261,8 +253,7 @@ def test_a_viewer_whose_terminal_takes_nothing_ends_all_the_same(
                 viewer.wait("training #")
                 stand_still(viewer)
                 os.kill(viewer.process.pid, number)
-                wait_for(lambda: os.waitpid(viewer.process.pid, os.WNOHANG)[0], what="the viewer's end")
-                viewer.gone()
+                wait_for(lambda: not viewer.process.isalive(), what="the viewer's end")
         finally:
             engine.send_signal(signal.SIGINT)
         assert engine.wait(60) == 130
