@@ -1,4 +1,4 @@
-"""The knobs of a Python file: literals with a name, found with `ast`, changed with libcst.
+"""The knobs of a Python file: literals with a name, found with `ast`, changed where they stand.
 
 A file is read as a skeleton (its syntax tree with the literals left out, comments and docstrings with them) and
 the values of those literals. Two texts with the same skeleton and the same values are the same code.
@@ -22,6 +22,7 @@ Value = bool | int | float | str
 
 MODULE, LOCAL, BARE = "module", "local", "bare"  # how directly a literal is meant to be turned
 
+_LINE_END = re.compile(r"\r\n|\r|\n")  # as Python counts lines
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,23}")
 _OPERATIONS = {**ARITHMETIC, ast.LShift: operator.lshift}
 
@@ -100,35 +101,19 @@ def edit(text: str, changes: Mapping[Knob, Value]) -> str:
     parts = []
     for first, chunk in syntax.chunks(text) or ():
         lines = range(first + 1, first + chunk.count("\n") + 2)
-        wanted = {
-            (knob.line - first, knob.column, knob.end_line - first, knob.end_column): written(knob.source, value)
-            for knob, value in changes.items()
-            if knob.line in lines
-        }
-        # libcst takes a second for a long file: it sees only the statements that change.
-        parts.append(_rewritten(chunk, wanted) if wanted else chunk)
+        wanted = {knob: value for knob, value in changes.items() if knob.line in lines}
+        parts.append(_rewritten(chunk, first, wanted) if wanted else chunk)
     return mark + "\n".join(parts)
 
 
-def _rewritten(chunk: str, wanted: Mapping[tuple[int, int, int, int], str]) -> str:
-    import libcst
-    from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
-
-    # Add a line end: at the end of a file libcst would take a lone \r for one.
-    wrapper = MetadataWrapper(libcst.parse_module(chunk + "\n"), unsafe_skip_copy=True)
-    positions = wrapper.resolve(PositionProvider)
-
-    class Writer(libcst.CSTTransformer):
-        def on_leave(self, original_node, updated_node):  # type: ignore[no-untyped-def]
-            place = positions.get(original_node)
-            if isinstance(original_node, libcst.BaseExpression) and isinstance(place, CodeRange):
-                at = (place.start.line, place.start.column, place.end.line, place.end.column)
-                if at in wanted:
-                    new = libcst.parse_expression(wanted[at])
-                    return new.with_changes(lpar=updated_node.lpar, rpar=updated_node.rpar)
-            return updated_node
-
-    return str(wrapper.module.visit(Writer()).code)[:-1]
+def _rewritten(chunk: str, first: int, wanted: Mapping[Knob, Value]) -> str:
+    starts = [0, *(found.end() for found in _LINE_END.finditer(chunk))]
+    # From the end: what stands before keeps its place.
+    for knob in sorted(wanted, key=lambda knob: (knob.line, knob.column), reverse=True):
+        begin = starts[knob.line - first - 1] + knob.column
+        end = starts[knob.end_line - first - 1] + knob.end_column
+        chunk = f"{chunk[:begin]}{written(knob.source, wanted[knob])}{chunk[end:]}"
+    return chunk
 
 
 def written(source: str, value: Value) -> str:

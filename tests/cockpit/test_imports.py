@@ -6,7 +6,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 
-HEAVY = ("torch", "numpy", "pyarrow", "anthropic", "libcst", "git", "tokenizers", "httpx", "pydantic", "tree_sitter")
+HEAVY = ("torch", "numpy", "pyarrow", "anthropic", "git", "tokenizers", "httpx", "pydantic", "tree_sitter")
 
 
 def loaded(code: str) -> set[str]:

@@ -224,7 +224,7 @@ def _serve() -> None:
     from autoresearch_tui.researchers.search import researcher  # noqa: F401
     from autoresearch_tui.sandbox import for_runs
 
-    for name in ("libcst", "numpy", "pyflakes.checker", "pynvml"):
+    for name in ("numpy", "pyflakes.checker", "pynvml"):
         importlib.import_module(name)
     for_runs.mechanism()
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # where the tests are killed, nobody is left to end an engine

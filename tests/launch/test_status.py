@@ -216,7 +216,7 @@ IMPORTS = """
 import sys
 from autoresearch_tui.cli import main
 main(sys.argv[1:])
-heavy = {"textual", "rich", "git", "torch", "numpy", "anthropic", "psutil", "libcst", "statistics", "socket"}
+heavy = {"textual", "rich", "git", "torch", "numpy", "anthropic", "psutil", "statistics", "socket"}
 loaded = {name.partition(".")[0] for name in sys.modules}
 assert not loaded & heavy, loaded & heavy
 assert not {"autoresearch_tui.cockpit", "autoresearch_tui.lab.discovery"} & set(sys.modules)

@@ -152,7 +152,7 @@ class Surrogate:
         mean = cross @ self._weights + self._expected(points)
         seen = self._half @ cross.T
         own = self._variances(points)
-        beside = self._kernel(points, first)[:, 0]
+        beside = self._kernel(first, points)[0]  # the base is not moved: this way round there is nothing to compute
         variance = own + own[0] - 2 * beside - np.sum((seen - seen[:, :1]) ** 2, axis=0)
         return mean[0] - mean, np.sqrt(np.maximum(variance, 1e-9))
 

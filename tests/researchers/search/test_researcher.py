@@ -300,15 +300,6 @@ def test_a_better_score_is_a_higher_one_where_the_goal_says_so() -> None:
     assert constants(night.commits[night.base]["train.py"])["RATE"] == pytest.approx(0.64)
 
 
-def test_it_beats_random_edits_on_a_noisy_bowl_with_interactions() -> None:
-    wins = 0
-    for seed in range(20):
-        night, noisy, exact = Night(BOWL), bowl(seed, 0.002), bowl(seed, 0.0)
-        searched = exact(night.run(asker(seed), noisy, 30))
-        wins += searched < exact(Night(BOWL).run(random_edits(seed), noisy, 30))
-    assert wins >= 15
-
-
 BOWL = """LR = 0.01
 WEIGHT_DECAY = 0.1
 BATCH = 2**12
