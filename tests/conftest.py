@@ -68,8 +68,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+def pytest_collection() -> None:
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """What every test file has imported stays: the collector need not look at it again and again."""
+    gc.enable()
     gc.freeze()
 
 
