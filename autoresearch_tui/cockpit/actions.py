@@ -19,7 +19,7 @@ class Action(Frozen):
     `bar` orders the key bar, smallest first (0: not shown there); `short` is the label there; `why` says why the action
     is unavailable. `place` is the screen or pane that has the key (empty: the main screen), `also` are others that do.
     `run` is the Textual action if it differs from the id. `more` are extra keys that are not shown; `first` takes the
-    key before the focused pane.
+    key before the focused pane. `asks`: it opens a line for words.
     """
 
     id: str
@@ -35,6 +35,7 @@ class Action(Frozen):
     run: str = ""
     more: str = ""
     first: bool = False
+    asks: bool = False
     also: tuple[str, ...] = ()
 
     @property
@@ -62,7 +63,7 @@ _MAIN = (
     ),
     Action(
         "veto", "v", "Veto the proposal", "It is neither trained nor proposed again; the researcher gets your reason.",
-        "Decide", lambda now: now.unlaunched, 2, "veto", "no proposal can be vetoed now",
+        "Decide", lambda now: now.unlaunched, 2, "veto", "no proposal can be vetoed now", asks=True,
     ),
     Action(
         "review", "r", "Review the proposal",
@@ -81,7 +82,7 @@ _MAIN = (
     ),
     Action(
         "note", "n", "Send a note", "Adds a line to the next request to the researcher.",
-        "Decide", when.commands, 14, "note", first=True,
+        "Decide", when.commands, 14, "note", first=True, asks=True,
     ),
     Action(
         "notes", "N", "Take back a note", "Lists the notes that wait for the next request, to take one back.",
@@ -100,7 +101,7 @@ _MAIN = (
     ),
     Action(
         "overrule", "O", "Overrule the verdict", "Keep what was discarded, or discard what was kept, and say why.",
-        "Judge", when.scored, 8, "overrule", _NO_SCORE, also=("details",),
+        "Judge", when.scored, 8, "overrule", _NO_SCORE, also=("details",), asks=True,
     ),
     Action(
         "continue_from", "C", "Continue from here",
@@ -126,7 +127,7 @@ _MAIN = (
     ),
     Action(
         "stop_run", "s", "Stop the current run", "Asks why; the researcher gets your reason.",
-        "Loop", when.training, 13, "stop run", "nothing is training",
+        "Loop", when.training, 13, "stop run", "nothing is training", asks=True,
     ),
     Action(
         "program", "e", "Edit the program", "Opens program.md; the next request uses what you save.",

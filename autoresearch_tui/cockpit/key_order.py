@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 # A key waits so long for what the one before it led to; then it is passed on all the same.
 _PATIENCE_SECONDS = 10.0
+# Keys that follow each other within this are typed in one breath.
+_BREATH_SECONDS = 0.5
 # How often the queues are gone through without a new screen or focus before a key counts as done.
 _CALM = 2
 
@@ -37,6 +39,15 @@ class KeysInOrder(App[T], Generic[T]):
         self._typing: asyncio.Task[None] | None = None
         self._unsettled = False
         self._field: DOMNode | None = None
+        self._last: events.Event | None = None
+        self._refused: events.Key | None = None
+
+    def ignore_words(self) -> None:
+        """Ignores what is typed in one breath after the present key, which opened no dialog for it.
+
+        The letters of a reason would be taken for keys. The same key again counts, and so do arrows and Escape.
+        """
+        self._refused = self._last if isinstance(self._last, events.Key) else None
 
     async def on_event(self, event: events.Event) -> None:
         """Puts what was typed into a queue of its own. Mouse events join it only to stay behind earlier keys."""
@@ -66,12 +77,25 @@ class KeysInOrder(App[T], Generic[T]):
         """The next event, and the text that follows it into the same field."""
         while not self._exit:
             event = self._arrived.popleft()
-            await super().on_event(event)
+            if not self._is_refused(event):
+                self._last = event
+                await super().on_event(event)
             if not event.is_forwarded:
                 # It was a binding after all.
                 self._field = None
             if self._field is None or not self._arrived or self._text_field(self._arrived[0]) is not self._field:
                 return
+
+    def _is_refused(self, event: events.Event) -> bool:
+        refused, last = self._refused, self._last
+        if refused is None or last is None or not isinstance(event, events.Key):
+            return False
+        typed = event.is_printable or event.key == "enter"
+        if event.key == refused.key or not typed or event.time - last.time > _BREATH_SECONDS:
+            self._refused = None
+            return False
+        self._last = event
+        return True
 
     def _text_field(self, event: events.Event) -> DOMNode | None:
         """The field that takes `event` as text; None if it is not text."""

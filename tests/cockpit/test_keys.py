@@ -432,7 +432,7 @@ def test_leave_a_session_that_is_finished(session: FakeSession, host: FakeHost) 
 
     async def story(driver: Driver) -> None:
         assert "the session has finished" in driver.text()
-        for key in ("n", "p", "R"):
+        for key in ("p", "R", "n"):
             await driver.press(key)
             assert driver.said() == "the session has ended; leave, and run autoresearch-tui to resume it"
         assert host.sent == []

@@ -13,8 +13,9 @@ from textual._xterm_parser import XTermParser
 from textual.app import ComposeResult
 from textual.widget import Widget
 
-from autoresearch_tui.cockpit.key_order import KeysInOrder
+from autoresearch_tui.cockpit.key_order import _BREATH_SECONDS, KeysInOrder
 from autoresearch_tui.cockpit.screens import review
+from autoresearch_tui.cockpit.screens.dialogs import REASONS
 from autoresearch_tui.cockpit.screens.edit import EditScreen
 from autoresearch_tui.cockpit.screens.main import MainScreen
 from autoresearch_tui.cockpit.widgets.editor import TextEditor, plain
@@ -190,16 +191,47 @@ def test_letters_of_a_note_approve_and_stop_nothing(session: FakeSession, host: 
     assert host.sent == [cmd.Note("a vQxp, please")]
 
 
-def test_a_veto_in_one_breath(session: FakeSession, host: FakeHost) -> None:
+@pytest.mark.parametrize("typed", [f"\ttoo slov{BACK}w", "too slow", "just luck: 2 of 3 seeds"])
+def test_a_veto_in_one_breath(session: FakeSession, host: FakeHost, typed: str) -> None:
     night(session)
 
     async def story(driver: Driver) -> None:
         await driver.press("3")
         driver.later(1)
-        await send(driver.app, [f"v\ttoo slov{BACK}w\r"])
+        await send(driver.app, [f"v{typed}\r"])
 
     drive(session, host, story)
-    assert host.sent[-1] == cmd.Veto(8, commit_of(8), "too slow")
+    assert host.sent[-1] == cmd.Veto(8, commit_of(8), typed.strip().replace(f"v{BACK}w", "w"))
+
+
+def test_the_reason_of_a_veto_that_was_refused_is_no_command(session: FakeSession, host: FakeHost) -> None:
+    """The diff is not on the screen: `v` brings it there, and what is typed on is not taken for keys."""
+    night(session)
+
+    async def story(driver: Driver) -> None:
+        driver.later(1)
+        await send(driver.app, ["4vsQ xp", "stop this one\r"])
+        assert isinstance(driver.app.screen, MainScreen), driver.text()
+        assert not host.sent
+        await asyncio.sleep(_BREATH_SECONDS + 0.1)
+        await send(driver.app, ["p"])
+
+    drive(session, host, story, size=(80, 24))
+    assert host.sent == [cmd.Pause()]
+
+
+def test_the_same_key_again_is_a_key(session: FakeSession, host: FakeHost) -> None:
+    night(session)
+
+    async def story(driver: Driver) -> None:
+        driver.later(1)
+        await send(driver.app, ["4vs"])
+        driver.later(1)
+        await driver.pilot.pause()
+        await send(driver.app, ["v3"])
+
+    drive(session, host, story, size=(80, 24))
+    assert host.sent[-1] == cmd.Veto(8, commit_of(8), REASONS[2])
 
 
 @pytest.mark.parametrize("keys", ["x = 1\x13", f"y{BACK}x =2{LEFT}{BACK}= 1{DELETE}\x13"])

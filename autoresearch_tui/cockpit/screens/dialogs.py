@@ -137,10 +137,11 @@ class Dialog(ModalScreen[str | None]):
         return " · ".join([*words, *([f"Enter: {enter}"] if enter else []), "Esc: back"])
 
     def on_key(self, event: events.Key) -> None:
-        """An answer's key, or the arrows and Enter."""
+        """An answer's key, or the arrows and Enter; a letter that is none begins the line of own words."""
         if not self._answers or isinstance(self.focused, Input):
             return
-        step = {"down": 1, "j": 1, "up": -1, "k": -1}.get(event.key)
+        letters = {} if self._line is not None else {"j": 1, "k": -1}
+        step = {"down": 1, "up": -1, **letters}.get(event.key)
         result = next((result for key, _, result in self._answers if event.character == key), None)
         if result is not None:
             event.stop()
@@ -151,6 +152,11 @@ class Dialog(ModalScreen[str | None]):
             self._row = (before + step) % len(self._answers)
             self.query_one("#answers", Static).update(self._list())
             self.query_one(KeyLine).tell(self._keys())
+        elif self._line is not None and event.is_printable and event.character and event.character.isalpha():
+            event.stop()
+            line = self.query_one(Input)
+            self.set_focus(line)
+            line.insert_text_at_cursor(event.character)
         elif event.key == "enter":
             event.stop()
             if self._row is not None or self._blank:

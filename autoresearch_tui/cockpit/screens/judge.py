@@ -34,6 +34,8 @@ class JudgeScreen(CurveScreen):
             "the session has ended; leave, and run autoresearch-tui to resume it" if not self.bridge.commands else ""
         )
         self.say(self.read_only or ended or f"{found.title}: {found.why}", warn=True)
+        if found.asks:
+            self.ignore_words()
         return False
 
     @property

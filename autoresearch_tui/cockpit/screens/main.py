@@ -401,7 +401,10 @@ class MainScreen(PlayingScreen, RunsScreen):
     def _on_screen(self, action: str) -> Experiment | None:
         """The proposal, if its diff is what the reader has before the eyes; else it is brought there."""
         proposal = self.situation.proposal
-        if proposal is None or self._target != (proposal.number, proposal.commit):
+        shown = proposal is not None and self._target == (proposal.number, proposal.commit)
+        if actions.by_id(action).asks and not (shown and self.diff_seen):
+            self.ignore_words()
+        if proposal is None or not shown:
             return None
         if not self.diff_seen:
             self.bring(3)

@@ -205,6 +205,12 @@ class ReviewScreen(FindingScreen):
     def _may_decide(self) -> bool:
         return self.bridge.monotonic() - self._appeared >= GRACE_SECONDS and not self.outdated()
 
+    def _may_ask(self) -> bool:
+        if self._may_decide():
+            return True
+        self.ignore_words()
+        return False
+
     # -- keys ------------------------------------------------------------------------------------------------
 
     def action_approve(self) -> None:
@@ -214,7 +220,7 @@ class ReviewScreen(FindingScreen):
 
     def action_veto(self) -> None:
         """Asks why, then vetoes."""
-        if self._may_decide():
+        if self._may_ask():
             self.bridge.attend(self._shown)
             self.app.push_screen(veto_dialog(f"#{self._shown.number}"), self._vetoed)
 
@@ -226,7 +232,7 @@ class ReviewScreen(FindingScreen):
 
     def action_another(self) -> None:
         """Vetoes with a note that reaches the researcher's next request."""
-        if self._may_decide():
+        if self._may_ask():
             title = f"Ask for another instead of #{self._shown.number}"
             self.bridge.attend(self._shown)
             dialog = Dialog(title, line="what it should be instead", enter="veto this one and send the note")

@@ -6,6 +6,7 @@ from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
 
+from autoresearch_tui.cockpit.key_order import KeysInOrder
 from autoresearch_tui.cockpit.session_view import Bridge
 
 
@@ -20,3 +21,8 @@ class SessionScreen(Screen[None]):
     def say(self, text: str, *, warn: bool = False) -> None:
         """A short notice."""
         self.notify(text, severity="warning" if warn else "information", timeout=4, markup=False)
+
+    def ignore_words(self) -> None:
+        """The present key opens no dialog after all; the words typed after it in one breath are not taken for keys."""
+        if isinstance(self.app, KeysInOrder):
+            self.app.ignore_words()
