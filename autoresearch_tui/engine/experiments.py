@@ -420,6 +420,8 @@ class Runs:
 def _no_baseline(experiment: Experiment, why: str, log: str, unseen: str) -> str:
     """What stands in the way of a session whose baseline has no score, and the remedy."""
     run, score = experiment.run, experiment.score
+    if experiment.stop is not None:
+        return f"the baseline was stopped ({why}); resume to run it again"
     killed = score is not None and score.problem.startswith(referee.KILLED)
     if killed or (run is not None and (run.reason == RunEnd.LOST or run.referee_killed)):
         return f"{BASELINE_LOST}; see what ended it (out of memory? the machine?), then resume, or start again"

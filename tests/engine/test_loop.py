@@ -365,6 +365,20 @@ def test_a_run_that_a_human_stops_is_told_of_with_the_reason(
     assert f"#1 stopped: PAUSE to 30.0 | stopped by the human, because: {told}" in history.table(attempts, 10_000)
 
 
+def test_a_baseline_that_a_human_stops_runs_again_when_they_resume(new_lab: Callable[..., Path]) -> None:
+    folder = new_lab(train=TRAIN.replace("PAUSE = 0.0", "PAUSE = 30.0"), settings=SETTINGS.replace("= 5", "= 60"))
+    with running(folder, Script(lambda _: None)) as driver:
+        driver.wait(lambda s: s.running)
+        driver.engine.send(cmd.StopRun(0, "wrong machine"))
+        state = driver.wait(lambda s: s.paused)
+        assert state.paused is not None
+        assert state.paused.reason == "the baseline was stopped (wrong machine); resume to run it again"
+        driver.engine.send(cmd.Resume())
+        state = driver.wait(lambda s: s.running)
+        assert state.running is not None
+        assert (state.running.number, state.running.author) == (1, "baseline")
+
+
 def test_only_what_trains_can_be_stopped(new_lab: Callable[..., Path]) -> None:
     folder = new_lab(settings=ASK)
     with running(folder, Script(turn("RATE", 0.25))) as driver:
