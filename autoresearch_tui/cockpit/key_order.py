@@ -23,6 +23,26 @@ _BREATH_SECONDS = 0.5
 _CALM = 2
 
 
+class _Passage:
+    """What a pump comes to when it has handled what was in its queue before.
+
+    A method, not a function made for each or a partial: of these Textual works out the signature every time.
+    """
+
+    def __init__(self, callback: Callable[..., object] | None, args: tuple[object, ...]) -> None:
+        self.passed = asyncio.Event()
+        self._callback, self._args = callback, args
+
+    async def reached(self) -> None:
+        try:
+            if self._callback is not None:
+                done = self._callback(*self._args)
+                if asyncio.iscoroutine(done):
+                    await done
+        finally:
+            self.passed.set()
+
+
 class KeysInOrder(App[T], Generic[T]):
     """An App that passes a key on only when the one before has done what it does.
 
@@ -124,16 +144,6 @@ class KeysInOrder(App[T], Generic[T]):
     @staticmethod
     async def _pass_through(pump: MessagePump, callback: Callable[..., object] | None = None, *args: object) -> None:
         """Until `pump` has handled what is in its queue, then `callback`. A pump that closes is not waited for."""
-        passed = asyncio.Event()
-
-        async def reached() -> None:
-            try:
-                if callback is not None:
-                    done = callback(*args)
-                    if asyncio.iscoroutine(done):
-                        await done
-            finally:
-                passed.set()
-
-        if pump.call_later(reached):
-            await passed.wait()
+        passage = _Passage(callback, args)
+        if pump.post_message(events.Callback(passage.reached)):
+            await passage.passed.wait()

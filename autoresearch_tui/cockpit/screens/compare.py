@@ -93,6 +93,7 @@ class CompareScreen(FindingScreen, CurveScreen):
 
     def compose(self) -> ComposeResult:
         """Scores, curves, diffs, from the top."""
+        self.on_resize()  # not when all is laid out: it would be so twice
         yield self._scores
         yield self.plot
         with Container(id="diffs"):

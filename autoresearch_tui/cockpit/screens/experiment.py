@@ -47,6 +47,7 @@ class ExperimentScreen(FindingScreen, JudgeScreen):
 
     def compose(self) -> ComposeResult:
         """Facts above; diff, curve and log below."""
+        self.on_resize()  # not when all is laid out: it would be so twice
         with VerticalScroll(id="facts-box", can_focus=False):
             yield self._facts
         with Container(id="evidence"):

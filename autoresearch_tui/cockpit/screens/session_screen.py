@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textual import events
+from textual.geometry import Size
 from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
@@ -17,6 +19,15 @@ class SessionScreen(Screen[None]):
     def __init__(self, bridge: Bridge) -> None:
         super().__init__()
         self.bridge = bridge
+
+    def _on_screen_resume(self, event: events.ScreenResume) -> None:
+        """Before Textual's: what has just been mounted has its styles; those of a screen that was left may be old."""
+        event.refresh_styles = event.refresh_styles and bool(self._size)
+
+    def _screen_resized(self, size: Size) -> None:
+        """Textual tells a new screen its size, and would lay it out and paint it again with what it has already."""
+        if size != self._size:
+            super()._screen_resized(size)
 
     def say(self, text: str, *, warn: bool = False) -> None:
         """A short notice."""
