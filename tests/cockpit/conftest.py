@@ -9,11 +9,21 @@ os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 os.environ["TERM"] = "xterm-256color"
 os.environ["COLORTERM"] = "truecolor"
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cockpit import idle, styles
 from tests.cockpit.fakes import FakeHost, FakeSession
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _quick_apps() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        idle.take_the_place_of_textuals(patch)
+        styles.parse_once(patch)
+        yield
 
 
 @pytest.fixture

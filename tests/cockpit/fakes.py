@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import shutil
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -123,6 +126,29 @@ def commit_of(number: int) -> str:
 __all__ = ["DIFF", "progress_line"]
 
 
+def written_once(story: Callable[[FakeSession], None]) -> Callable[[FakeSession], None]:
+    """`story`; to a session that has not begun it is told once: its files are copied, its records are the same."""
+
+    @functools.cache
+    def first(tag: str, begin: float) -> tuple[FakeSession, tempfile.TemporaryDirectory[str]]:
+        folder = tempfile.TemporaryDirectory(prefix="night-")
+        session = FakeSession(Path(folder.name, "lab"), tag, begin)
+        story(session)
+        return session, folder
+
+    @functools.wraps(story)
+    def told(session: FakeSession) -> None:
+        if session.records:
+            story(session)
+            return
+        source, _ = first(session.tag, session.now)
+        shutil.copytree(source.files.folder, session.files.folder, copy_function=shutil.copyfile, dirs_exist_ok=True)
+        session.records, session.state, session.moment = [*source.records], source.state, source.moment
+
+    return told
+
+
+@written_once
 def night(session: FakeSession) -> None:
     """A story: some hours of experiments, one in training, one at the gate."""
     session.begin()
@@ -151,6 +177,7 @@ def night(session: FakeSession) -> None:
     )
 
 
+@written_once
 def judged(session: FakeSession) -> None:
     """A night whose later gains do not carry over to the sealed split; with a repeat, and two verdicts of a human's."""
     session.begin()
