@@ -1,4 +1,4 @@
-"""A question to a process of its own, whose answer is one JSON object."""
+"""Run a probe in a process of its own; it answers with one JSON object."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def ask_json(command: Sequence[str], environ: Mapping[str, str], seconds: float) -> dict[str, Any]:
-    """The JSON object on a probe's last line; `error` where there is none."""
+    """The JSON object on the last line that the probe printed, or `{"error": why}`."""
     try:
         done = subprocess.run(
             list(command),
@@ -31,5 +31,5 @@ def ask_json(command: Sequence[str], environ: Mapping[str, str], seconds: float)
         answer = None
     if isinstance(answer, dict):
         return answer
-    said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return {"error": said[-1] if said else f"ended with exit code {done.returncode}"}
+    errors = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    return {"error": errors[-1] if errors else f"ended with exit code {done.returncode}"}

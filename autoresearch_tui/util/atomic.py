@@ -13,7 +13,7 @@ from autoresearch_tui.util import trees
 def write(path: Path, content: str | bytes) -> None:
     """Replace `path`, on disk on return. Makes missing folders. One writer of a path at a time. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Always the same name: what a killed process left is overwritten by the next.
+    # A fixed name, so that the next writer overwrites what a killed process left.
     half = path.with_name(partial(path.name))
     try:
         with half.open("wb") as file:
@@ -27,7 +27,7 @@ def write(path: Path, content: str | bytes) -> None:
 
 
 def partial(name: str) -> str:
-    """What a file or folder is called until it is whole."""
+    """The name of a file or folder until it is complete."""
     return f".{name}.partial"
 
 
@@ -44,9 +44,9 @@ def publish(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `path`, with all that is in it, when the block ends; on disk then.
+    """A new folder that replaces `path` when the block ends, synced to disk. After an error `path` is unchanged.
 
-    After an error nothing is left of it, and `path` is as it was. Raises OSError.
+    Raises OSError.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     half, old = path.with_name(partial(path.name)), path.with_name(f".{path.name}.old")
@@ -71,7 +71,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Put a file, or the names in a folder, on disk. Raises OSError."""
+    """Flush a file, or a folder's entries, to disk. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

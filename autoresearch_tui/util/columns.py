@@ -1,7 +1,7 @@
-"""Pure: how many columns clean text takes on a plain terminal, and text cut to columns; without a library.
+"""Pure: measures, cuts and wraps clean text by terminal columns, without a library.
 
-The cockpit paints by what its library counts (`cockpit/widgets/cells.py`) and cuts once more, at the margin. A command
-that prints a few lines has no time to import one.
+The cockpit uses its library's widths (`cockpit/widgets/cells.py`). Importing one takes too long for a command that
+prints a few lines.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import unicodedata
 
 
 def cells(text: str) -> int:
-    """How many columns `text` takes."""
     return len(text) if text.isascii() else sum(map(_size, text))
 
 
 def cut(text: str, room: int) -> str:
-    """`text` in at most `room` columns; what is cut ends in `…`."""
+    """`text` in at most `room` columns; a cut text ends in `…`."""
     if cells(text) <= room:
         return text
     used = 0
@@ -27,7 +26,7 @@ def cut(text: str, room: int) -> str:
 
 
 def wrap(text: str, width: int, indent: str = "") -> list[str]:
-    """The lines of `text` at `width` columns, broken at spaces where there are some; all but the first are indented."""
+    """`text` in lines of `width` columns, broken at spaces if possible; all but the first are indented."""
     lines: list[str] = []
     line = ""
     for word in text.split(" "):

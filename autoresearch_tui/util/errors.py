@@ -1,15 +1,15 @@
-"""The exceptions that a user may see: what is wrong and where, and how to fix it."""
+"""Exceptions that a user may see: what is wrong, where, and how to fix it."""
 
 from typing import ClassVar
 
 
 def in_line(what: str, remedy: str) -> str:
-    """Both in one line; without a remedy, what is wrong alone."""
+    """`what; remedy`, or `what` alone."""
     return f"{what}; {remedy}" if remedy else what
 
 
 class UserError(Exception):
-    """Wrong input. As text it is one line, which is shown on stderr; the command ends with `exit_code`."""
+    """Wrong input. `str()` is the one line for stderr; the command ends with `exit_code`."""
 
     exit_code: ClassVar[int] = 2
 
@@ -22,12 +22,12 @@ class UserError(Exception):
 
 
 class Refused(UserError):
-    """A command that is right, and cannot be carried out now."""
+    """A valid command that cannot be carried out now."""
 
     exit_code = 1
 
 
 class ScreenCrashed(UserError):
-    """A fault of the screen's own. The session is not hurt by it."""
+    """A bug in the screen; the session is unaffected."""
 
     exit_code = 3

@@ -1,4 +1,4 @@
-"""Values that cannot change, made quickly: some eighty such classes come in before the first picture."""
+"""Immutable values whose classes are cheap to create: some eighty are imported before the first paint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAKING = threading.RLock()
 
 
 class _Later:
-    """Stands for what `@dataclass` makes of a class, until that is asked for."""
+    """Placeholder for an attribute that `@dataclass` generates, until its first use."""
 
     def __init__(self, owner: type, name: str) -> None:
         self._owner, self._name = owner, name
@@ -23,19 +23,19 @@ class _Later:
     def __get__(self, one: object, _: type) -> Any:
         with _MAKING:
             if vars(self._owner)[self._name] is self:
-                delattr(self._owner, _INIT)  # `@dataclass` replaces none
+                delattr(self._owner, _INIT)  # `@dataclass` keeps an existing one
                 dataclass(eq=False, repr=False)(self._owner)
-        found = vars(self._owner)[self._name]
-        return found if one is None or self._name != _INIT else found.__get__(one)
+        made = vars(self._owner)[self._name]
+        return made if one is None or self._name != _INIT else made.__get__(one)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Frozen:
-    """Its subclasses are what `@dataclass(frozen=True)` makes, for a tenth of the time.
+    """Subclasses behave like `@dataclass(frozen=True)` and are created in a tenth of the time.
 
-    That compiles six methods for each class. Five of them are compiled once here, and the sixth with a class's first
-    instance: most of the classes that come in before the first picture have none by then. A class with many instances
-    is better off with `@dataclass(frozen=True, slots=True)`: its instances are smaller, and made faster.
+    The decorator compiles six methods for each class. Here five are shared, and the sixth is compiled for the class's
+    first instance; most classes have none before the first paint. For a class with many instances use
+    `@dataclass(frozen=True, slots=True)`: they are smaller and created faster.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
@@ -50,14 +50,14 @@ class Frozen:
             setattr(cls, name, _Later(cls, name))
 
     def __init__(self, *values: object, **more: object) -> None:
-        """Of a class that another thread is just making."""
+        """Called while another thread replaces the placeholder."""
         with _MAKING:
             init = vars(type(self))[_INIT]
         init(self, *values, **more)
 
     def __setattr__(self, name: str, value: object) -> None:
         own = self.__dict__
-        # What `__init__` sets: each field, once.
+        # `__init__` sets each field once.
         if name in own or name not in self.__dataclass_fields__:
             raise FrozenInstanceError(f"cannot assign to field {name!r}")
         own[name] = value
@@ -76,24 +76,24 @@ class Frozen:
         return f"{type(self).__qualname__}({values})"
 
 
-def field_names(kind: type) -> tuple[str, ...]:
-    """The names of a dataclass's fields, without making anything."""
-    told = [vars(each).get("__annotations__", {}) for each in reversed(kind.__mro__)]
-    return tuple({name: None for each in told for name, of in each.items() if not str(of).startswith("ClassVar")})
+def field_names(cls: type) -> tuple[str, ...]:
+    """The names of a dataclass's fields, without replacing the placeholders."""
+    hints = [vars(each).get("__annotations__", {}) for each in reversed(cls.__mro__)]
+    return tuple({name: None for each in hints for name, hint in each.items() if not str(hint).startswith("ClassVar")})
 
 
 def replaced(old: T, **changes: object) -> T:
-    """What `dataclasses.replace` makes, for a third of the time; of dataclasses whose `__init__` takes every field."""
-    kind: Any = type(old)
-    values_of, places = _shape(kind)
+    """`dataclasses.replace` in a third of the time, for dataclasses whose `__init__` takes every field."""
+    cls: Any = type(old)
+    values_of, places = _shape(cls)
     values = list(values_of(old))
     for name, value in changes.items():
         values[places[name]] = value
-    made: T = kind(*values)
+    made: T = cls(*values)
     return made
 
 
 @cache
-def _shape(kind: type[Any]) -> tuple[Callable[[object], tuple[object, ...]], Mapping[str, int]]:
-    names = [each.name for each in fields(kind)]
+def _shape(cls: type[Any]) -> tuple[Callable[[object], tuple[object, ...]], Mapping[str, int]]:
+    names = [each.name for each in fields(cls)]
     return attrgetter(*names), {name: place for place, name in enumerate(names)}

@@ -1,18 +1,18 @@
-"""How much memory there is for this process: the machine's, or less in a container or service with a limit.
+"""How much memory this process may use: the machine's, or less in a container or service with a limit.
 
-In a container /proc/meminfo is the host's. What the container may have is in its control groups, each of which holds
-all that is below it; whatever goes over is ended by the kernel, this process too. Read up to 20 times a second.
+In a container /proc/meminfo is the host's. The container's limits are in its control groups; each limits the sum of the
+groups below it, and the kernel kills a process (perhaps this one) if that is exceeded. Read up to 20 times a second.
 """
 
 # ruff: noqa: PTH123
-# (pathlib would cost a supervisor more than all the rest of its start)
+# (importing pathlib takes longer than all the rest of a supervisor's start)
 from __future__ import annotations
 
 import os
 
-# Where the groups lie; what limits one, what it holds, and what of that the kernel gives back before it ends a process.
-# As in MemAvailable, all cached pages of files count as that: a run that reads its data over and over is not short of
-# memory.
+# The root of the groups; the files with a group's limit and usage; the part of the usage that the kernel reclaims
+# before it kills a process. As in MemAvailable, that includes all cached pages of files: a run that reads its data over
+# and over is not short of memory.
 _V2 = ("/sys/fs/cgroup", "memory.max", "memory.current", (b"inactive_file", b"active_file", b"slab_reclaimable"))
 _V1 = (
     "/sys/fs/cgroup/memory",
@@ -23,7 +23,7 @@ _V1 = (
 
 
 def room(root: str = "") -> tuple[int, int]:
-    """Total and available bytes; zeros if the system does not say. `root` stands before /proc and /sys."""
+    """Total and available bytes; zeros if unknown. `root` is a prefix for /proc and /sys."""
     total, available = of_machine(root)
     for limit, left in _groups(root, total):
         total, available = min(total, limit), min(available, left)
@@ -31,14 +31,14 @@ def room(root: str = "") -> tuple[int, int]:
 
 
 def of_machine(root: str = "") -> tuple[int, int]:
-    """The same of the whole machine."""
-    found = _table(f"{root}/proc/meminfo")
-    return found.get(b"MemTotal:", 0) * 1024, found.get(b"MemAvailable:", 0) * 1024
+    """Total and available bytes of the whole machine."""
+    kib = _table(f"{root}/proc/meminfo")
+    return kib.get(b"MemTotal:", 0) * 1024, kib.get(b"MemAvailable:", 0) * 1024
 
 
 def _groups(root: str, total: int) -> list[tuple[int, int]]:
-    """The limit of each group that this process is in and may not have `total`, and how much is left below it."""
-    found = []
+    """The limit of each group around this process that is below `total`, and how much is left of it."""
+    limits = []
     for line in _read(f"{root}/proc/self/cgroup").splitlines():
         _, _, rest = line.partition(b":")
         controllers, _, path = rest.partition(b":")
@@ -50,21 +50,21 @@ def _groups(root: str, total: int) -> list[tuple[int, int]]:
             if 0 < limit < total:
                 cached = _table(f"{folder}/memory.stat")
                 used = _number(f"{folder}/{used_name}") - sum(cached.get(name, 0) for name in given_back)
-                found.append((limit, max(0, limit - max(0, used))))
-    return found
+                limits.append((limit, max(0, limit - max(0, used))))
+    return limits
 
 
 def _upwards(top: str, path: str) -> list[str]:
-    """The group's folder and those above it. A container may see its own group as the top, under whatever name: what
-    is not there is passed over, and the top always counts."""
+    """The group's folder and those above it. In a container its own group may appear as the top, whatever its name:
+    missing folders are skipped, and the top always counts."""
     names = [name for name in path.split("/") if name]
-    if ".." in names:  # outside of what this process may see
+    if ".." in names:  # outside this process's view
         names = []
     return ["/".join([top, *names[:depth]]) for depth in range(len(names), -1, -1)]
 
 
 def _number(path: str) -> int:
-    """0 if there is none: no such file, or "max"."""
+    """0 if the file is missing or says "max"."""
     try:
         return int(_read(path))
     except ValueError:
@@ -72,13 +72,13 @@ def _number(path: str) -> int:
 
 
 def _table(path: str) -> dict[bytes, int]:
-    """Lines of a name and a number; what is none is left out."""
-    found = {}
+    """The lines that are a name and a number."""
+    values = {}
     for line in _read(path).splitlines():
         words = line.split()
         if len(words) > 1 and words[1].isdigit():
-            found[words[0]] = int(words[1])
-    return found
+            values[words[0]] = int(words[1])
+    return values
 
 
 def _read(path: str) -> bytes:

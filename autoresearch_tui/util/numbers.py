@@ -6,7 +6,7 @@ import math
 
 
 def number(text: str) -> float | None:
-    """A number as people write it, `1,024.5` and NaN included; None for anything else."""
+    """A number as people write it, such as `1,024.5` or NaN; None for anything else."""
     try:
         return float(text.replace(",", ""))
     except ValueError:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autoresearch_tui.util import trees
 
-# Not of every temporary folder of ours: what a human was editing when the screen died is theirs.
+# Not the prefix of all our temporary folders: what a human was editing when the screen died stays.
 _PREFIX = "autoresearch-tmp-"
 _YOUNG_SECONDS = 60.0
 
@@ -31,10 +31,7 @@ def folder(kind: str) -> Iterator[Path]:
 
 
 def sweep(before: Callable[[Path], object] = lambda _path: None) -> int:
-    """Remove what processes of this user left that were killed. Returns how many folders.
-
-    `before` is called with each, to save what is worth it.
-    """
+    """Remove the folders that killed processes of this user left, and count them. `before` may save things first."""
     gone = 0
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
@@ -43,14 +40,14 @@ def sweep(before: Callable[[Path], object] = lambda _path: None) -> int:
 
 
 def _remove_stale(path: Path, before: Callable[[Path], object]) -> bool:
-    found = path.lstat()
-    if found.st_uid != os.getuid():
+    status = path.lstat()
+    if status.st_uid != os.getuid():
         return False
     lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # One that was made a moment ago may not be locked yet; its user locks it before filling it.
-        if time.time() - found.st_mtime < _YOUNG_SECONDS and not any(path.iterdir()):
+        # A new folder may not be locked yet; its user locks it before filling it.
+        if time.time() - status.st_mtime < _YOUNG_SECONDS and not any(path.iterdir()):
             return False
         before(path)
         trees.remove(path)

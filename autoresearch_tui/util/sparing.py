@@ -1,4 +1,4 @@
-"""What is to be done often, but not at the cost of everything else."""
+"""Limits recurring work to a share of the time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Sparing:
-    """When a work is due again that may take a share of the time, and no more."""
+    """When recurring work is due again, if it may take at most a share of the time."""
 
     def __init__(self, share: float) -> None:
         """`share`: between 0 and 1."""
@@ -17,12 +17,11 @@ class Sparing:
 
     @property
     def due(self) -> bool:
-        """Whether it may be done now."""
         return time.monotonic() >= self._due
 
     @contextmanager
     def spending(self) -> Iterator[None]:
-        """Do it in here; it is due again once the time that it takes is that share."""
+        """Wraps the work, and postpones its next turn in proportion to the time that it takes."""
         began = time.monotonic()
         try:
             yield

@@ -1,4 +1,4 @@
-"""Text from an agent, a log or a file is data: cleaned once, here, before it is stored in a table or shown."""
+"""Cleans text from agents, logs and files before it is stored in a table or shown."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ DESCRIPTION_LIMIT = 300
 
 
 def clean_line(text: str) -> str:
-    """One printable line: control and formatting characters become spaces' equals, ESC never survives.
-
-    Tabs stay as spaces so that columns of a log keep apart; the length is not limited.
-    """
+    """One printable line of any length: control and formatting characters become `·`, tabs become spaces."""
     if text.isascii() and text.isprintable():
         return text
     text = text.expandtabs(8)
@@ -31,24 +28,24 @@ _FORMULA = re.compile(r'[\t\r]|\s*[=+\-@＝＋－＠"]')
 
 
 def as_text(cell: str) -> str:
-    """A cell that every reader of tables takes for text: with an apostrophe before what a spreadsheet would take for a
-    formula, or a reader of CSV for the beginning of a quoted cell.
+    """A cell that every reader of tables takes for text: an apostrophe stands before what a spreadsheet would take for
+    a formula (a lone ``-`` or a number is none), or a CSV reader for the start of a quoted cell.
 
-    :func:`cell_text` takes it off again. A lone ``-`` and a number are none.
+    :func:`cell_text` removes it again.
     """
-    bare = cell.lstrip("'")  # one that has an apostrophe there already gets another: what comes back is what was given
+    bare = cell.lstrip("'")  # a cell that begins with an apostrophe gets another, so that the round trip is exact
     if not _FORMULA.match(bare) or bare == "-" or _PLAIN_NUMBER.fullmatch(bare):
         return cell
     return f"'{cell}"
 
 
 def cell_text(cell: str) -> str:
-    """What was given to :func:`as_text`."""
+    """The inverse of :func:`as_text`."""
     return cell[1:] if cell.startswith("'") and as_text(cell[1:]) == cell else cell
 
 
 def describe(text: str, limit: int = DESCRIPTION_LIMIT) -> str:
-    """A description that fits one cell of results.tsv: one line, single spaces, ``-`` when nothing is left."""
+    """A description for one cell of results.tsv: one line, single spaces, ``-`` if nothing is left."""
     plain = text.isprintable()  # as most are
     kept = (
         text
@@ -66,5 +63,5 @@ def describe(text: str, limit: int = DESCRIPTION_LIMIT) -> str:
 
 
 def word_set(text: str) -> frozenset[str]:
-    """The words of a text, as a constant of many words is written."""
+    """The words of a text: a readable way to write a constant set of many words."""
     return frozenset(text.split())

@@ -6,17 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 
 def now() -> str:
-    """The present moment."""
     return stamp(datetime.now(UTC))
 
 
 def stamp(moment: datetime) -> str:
-    """Writes an aware moment, of whatever time zone."""
+    """Formats an aware datetime of any time zone."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse(text: str) -> datetime:
-    """Reads a timestamp, also one with another precision or offset. Raises ValueError."""
+    """Reads a timestamp of any precision and offset. Raises ValueError."""
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
@@ -31,7 +30,7 @@ def between(start: str, end: str) -> float:
 
 
 def upcoming(text: str, now: datetime) -> datetime:
-    """The next moment at which the clocks here show `text` (HH:MM); or the moment it names, if it has a date as well.
+    """The next moment at which local clocks show `text` (HH:MM), or the moment that `text` names if it has a date.
 
     `now` is aware. Raises ValueError if it is neither.
     """
@@ -39,7 +38,7 @@ def upcoming(text: str, now: datetime) -> datetime:
         clock = datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007
         today = now.astimezone().replace(tzinfo=None)
         for day in (0, 1):
-            # Naive, so that it is the clock's time also if the clocks are changed in between.
+            # Naive, so that it holds across a change to or from summer time.
             moment = datetime.combine(today.date() + timedelta(days=day), clock).astimezone()
             if moment > now:
                 return moment

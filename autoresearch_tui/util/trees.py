@@ -1,4 +1,4 @@
-"""Folders looked through and removed whole, however deep strangers have nested them."""
+"""Searches and removes whole folders, however deeply strangers have nested them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def remove(path: Path) -> bool:
-    """Remove `path` and all below it; follows no link. False if something is left. Raises no OSError.
+    """Remove `path` and everything below it; follows no link. False if something is left. Raises no OSError.
 
-    Neither recursion nor long paths: each folder within is emptied into the topmost one, file by file, and goes.
+    Needs neither recursion nor long paths: each folder inside is emptied into the topmost one, then removed.
     """
     try:
         if not stat.S_ISDIR(path.lstat().st_mode):
@@ -52,7 +52,7 @@ def named(name: str, top: Path) -> Iterator[Path]:
 
 
 def _flatten(top: int) -> bool:
-    """One level less below the folder that is open as `top`. False if there is nothing left to do."""
+    """Remove one level below the folder that is open as `top`. False if nothing could be done."""
     done = False
     for number, entry in enumerate(_entries(top)):
         if not entry.is_dir(follow_symlinks=False):
@@ -85,7 +85,7 @@ def _lift(folder: int, top: int, number: int) -> bool:
 
 
 def _opened(path: Path, folder: int | None) -> int:
-    """A folder, made readable and writable if it was not."""
+    """Open a folder, and make it readable and writable."""
     try:
         opened = os.open(path, _FLAGS, dir_fd=folder)
     except PermissionError:
