@@ -1,4 +1,4 @@
-"""Pure: what came of a request, as its record in the journal says it."""
+"""Pure: the answer to a request, from its record in the journal."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from autoresearch_tui.util.text import clean_line
 
 
 class Answer(Frozen):
-    """`done`: what was asked for holds now. `text` is one line."""
+    """`done`: the request is fulfilled. `text` is one line."""
 
     done: bool
     text: str
 
 
 def answer(event: ev.Event) -> Answer:
-    """The answer that a record with a request's id amounts to."""
+    """The answer that the record with a request's id gives."""
     if isinstance(event, ev.CommandRefused):
         about = "" if event.number is None else f"#{event.number}: "
         return Answer(False, clean_line(f"{about}{event.why}"))

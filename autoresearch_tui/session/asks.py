@@ -1,7 +1,7 @@
-"""Pure: the requests to researchers that are in the making, and what the last answers took.
+"""Pure: the open requests to researchers, and the time and cost of the last answers.
 
-Several may be in the making at once. They are known by their streams: each has one of its own, numbered from 0, and a
-stream has one request at a time. In a session that asks for one proposal at a time, all are in stream 0.
+Several may be open at once, each in a stream of its own, numbered from 0. A session that asks for one proposal at a
+time uses stream 0 alone.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _LAST = 9
 
 
 class Ask(Frozen):
-    """A request that has no answer yet, and when it was made."""
+    """An open request, and when it was made."""
 
     event: ev.ProposalAsked
     at: str
 
     @property
     def number(self) -> int:
-        """The experiment that it will probably be."""
+        """The number that its experiment will probably have."""
         return self.event.number
 
     @property
@@ -37,7 +37,7 @@ class Ask(Frozen):
 
 
 class Answered(Frozen):
-    """What an answer took; `seconds` is None if there was no proposal in it."""
+    """The cost of an answer; `seconds` is None if it had no proposal."""
 
     seconds: float | None
     tokens: int
@@ -45,16 +45,16 @@ class Answered(Frozen):
 
 
 class WaitingNote(Frozen):
-    """A steering note that no request had yet; `seq` is that of its record."""
+    """A steering note that no request has carried yet; `seq` is its record's."""
 
     seq: int
     text: str
 
 
 class Asking(Frozen):
-    """`asks` are in the making, oldest first; `answered` are the last answers, oldest first.
+    """The open requests and the last answers, oldest first.
 
-    `outage`: the last failure was one, and nothing that was asked since has been answered. `last`: when the newest
+    `outage`: the last failure was an outage, and no request made since has been answered. `last`: when the newest
     request was made.
     """
 
@@ -64,36 +64,33 @@ class Asking(Frozen):
     last: str = ""
 
     def of(self, stream: int) -> Ask | None:
-        """What is in the making in a stream."""
+        """The open request of a stream."""
         return next((ask for ask in self.asks if ask.stream == stream), None)
 
     @property
     def thinking_seconds(self) -> float | None:
-        """The median of the last answers, from request to proposal; None before the first."""
+        """The median time of the last answers, from request to proposal; None before the first."""
         took = [each.seconds for each in self.answered if each.seconds is not None]
-        import statistics  # not needed by those who only read what was worked out
+        import statistics  # slow to import, and readers of an outline do not need it
 
         return statistics.median(took) if took else None
 
     @property
     def expected(self) -> Answered:
-        """What the requests in the making will cost if each costs the mean of the last answers that cost anything."""
+        """What the open requests will cost if each costs the mean of the last answers that cost anything."""
         paid = [one for one in self.answered if one.tokens or one.usd]
         each = len(self.asks) / len(paid) if paid else 0.0
         return Answered(None, int(each * sum(one.tokens for one in paid)), each * sum(one.usd for one in paid))
 
 
 def after_request(state: State, event: ev.ProposalAsked, time: str) -> Asking:
-    """With one more in the making; whatever was in its stream is not any more."""
+    """A new request replaces the open one of its stream."""
     others = tuple(ask for ask in state.asking.asks if ask.stream != event.stream)
     return replaced(state.asking, asks=(*others, Ask(event, time)), last=time)
 
 
 def after_proposal(state: State, event: ev.ProposalMade, time: str) -> Mapping[str, Any]:
-    """What a state has after an answer with a proposal.
-
-    One that was asked for before an outage says nothing about how things are since.
-    """
+    """The fields that an answer with a proposal changes. One asked for before an outage does not end the outage."""
     works = {"failed": None, "failures": 0, "failing_proposals": Streak()}
     ask = state.asking.of(event.stream)
     if ask is None or event.commit == event.base:  # a baseline answers nothing
@@ -105,7 +102,7 @@ def after_proposal(state: State, event: ev.ProposalMade, time: str) -> Mapping[s
 
 
 def after_failure(state: State, event: ev.ProposalFailed, time: str) -> Mapping[str, Any]:
-    """What a state has after an answer without one. Requests that were in the making together fail together, once."""
+    """The fields that an answer without a proposal changes. Requests open at the same time fail together, once."""
     ask = state.asking.of(event.stream)
     again = ask is None or ask.event.attempt > state.failures
     counts = again and not event.outage
@@ -122,7 +119,7 @@ def after_failure(state: State, event: ev.ProposalFailed, time: str) -> Mapping[
 
 
 def after_engine(asking: Asking) -> Asking:
-    """Whatever was in the making died with its engine."""
+    """Open requests die with their engine."""
     return replaced(asking, asks=())
 
 

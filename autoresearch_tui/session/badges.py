@@ -1,4 +1,4 @@
-"""Pure: what a row of an experiment says beside its outcome, by a glyph each."""
+"""Pure: the glyphs beside an experiment's outcome."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ WORDS = {
 
 
 class Marking(Frozen):
-    """Which experiments are in doubt, by number; worked out once for a state."""
+    """The numbers of the experiments that have a badge which depends on others; computed once for a state."""
 
     noise: frozenset[int] = frozenset()
     gap: frozenset[int] = frozenset()
@@ -54,26 +54,29 @@ class Marking(Frozen):
     fades: frozenset[int] = frozenset()
 
     def of(self, experiment: Experiment) -> str:
-        """The glyphs of one experiment, the weightiest first."""
-        found = OVERRULED if experiment.overruled else ""
-        found += DOUBTED if experiment.doubted else ""
-        found += APART if experiment.number in self.gap else ""
-        found += FADES if experiment.number in self.fades else ""
-        found += REPEAT if experiment.repeat_of is not None and not experiment.scale else ""
-        found += NOISE if experiment.number in self.noise else ""
-        found += HOLDS if experiment.number in self.holds else ""
-        found += EDITED if experiment.edited else ""
-        found += FRONT if experiment.leads else ""
-        found += OBJECTED if experiment.objected else ""
-        found += SHARED if experiment.origin else ""
-        return found + (SIDE if experiment.exploratory else "")
+        """The glyphs of one experiment, the most important first."""
+        number = experiment.number
+        badges = {
+            OVERRULED: experiment.overruled,
+            DOUBTED: experiment.doubted,
+            APART: number in self.gap,
+            FADES: number in self.fades,
+            REPEAT: experiment.repeat_of is not None and not experiment.scale,
+            NOISE: number in self.noise,
+            HOLDS: number in self.holds,
+            EDITED: experiment.edited,
+            FRONT: experiment.leads,
+            OBJECTED: experiment.objected,
+            SHARED: experiment.origin,
+            SIDE: experiment.exploratory,
+        }
+        return "".join(glyph for glyph, shown in badges.items() if shown)
 
 
 _PLAIN = Marking()
 
 
 def marking(state: State) -> Marking:
-    """What is in doubt in this state."""
     doubtful = {*near_noise(state), *state.experiments.known(_inside_noise, joined)}
     scales = state.experiments.values(SCALE) - {0.0}
     tried = {e.commit for scale in scales for e in state.experiments.having(SCALE, scale)}
@@ -90,7 +93,7 @@ def _inside_noise(chunk: Chunk) -> tuple[int, ...]:
 
 
 def widest(state: State, marks: Marking) -> int:
-    """How many glyphs the row with the most of them has."""
+    """The largest number of glyphs in a row."""
     own = state.experiments.known(_glyphs, b"".join)
     doubts = (marks.noise, marks.gap, marks.holds, marks.fades)
     more = (own[number] + sum(number in each for each in doubts) for number in frozenset().union(*doubts))
@@ -98,7 +101,7 @@ def widest(state: State, marks: Marking) -> int:
 
 
 def _glyphs(chunk: Chunk) -> bytes:
-    """How many each has that say nothing of the others."""
+    """For each experiment, how many badges it has that do not depend on others."""
     names = ("overruled", "doubted", "edited", "leads", "objected", "origin", "exploratory")
     found: list[Iterator[bool]] = [map(bool, column) for name in names if any(column := chunk.column(name))]
     again = zip(chunk.column("repeat_of"), chunk.column("scale"), strict=True)
@@ -107,7 +110,7 @@ def _glyphs(chunk: Chunk) -> bytes:
 
 
 def _apart(state: State) -> frozenset[int]:
-    """Kept ones whose distance to their sealed score has grown by more than chance since the first."""
+    """Keeps whose distance to their sealed score has grown since the first by more than chance explains."""
     known = gaps(state)
     if len(known) < 2 or state.session is None:
         return frozenset()

@@ -1,4 +1,4 @@
-"""Wall time as the journal has it, and clocks that jump. Deadlines of runs are their supervisor's, not kept here."""
+"""Wall time since journalled moments, and clocks that jump. Supervisors keep the deadlines of runs."""
 
 from __future__ import annotations
 
@@ -12,27 +12,24 @@ JUMP_SECONDS = 5.0
 
 
 def since(moment: str) -> float:
-    """Wall seconds since a journalled moment; a clock that was stepped back counts as no time at all."""
+    """Wall seconds since a journalled moment; 0 if the clock was stepped back."""
     return max(0.0, time.time() - timestamps.seconds(moment))
 
 
 def due(moment: str, seconds: float | None) -> bool:
-    """Whether `seconds` have passed since a journalled moment; None: never."""
+    """Whether `seconds` have passed since a journalled moment; never for None."""
     return seconds is not None and left(moment, seconds) <= 0
 
 
 def left(moment: str, seconds: float) -> float:
-    """How many of the `seconds` since a journalled moment are still to come.
-
-    0 if that moment lies ahead: it was journalled before the clock was set back.
-    """
+    """How many of the `seconds` after a journalled moment remain; 0 if the clock was set back since."""
     passed = time.time() - timestamps.seconds(moment)
     return 0.0 if passed < -JUMP_SECONDS else max(0.0, seconds - passed)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Three clocks at one moment, in seconds: the wall's, one that stops in suspend, one that does not."""
+    """Three clocks in seconds: wall time, one that stops during suspend, one that does not."""
 
     wall: float
     awake: float
@@ -40,20 +37,20 @@ class Reading:
 
 
 def read() -> Reading:
-    """The machine's clocks. Where suspend cannot be told (not Linux), only a stepped wall clock can."""
+    """The machine's clocks. Suspend is only noticed on Linux, a stepped wall clock everywhere."""
     boot = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return Reading(time.time(), time.clock_gettime(time.CLOCK_MONOTONIC), time.clock_gettime(boot))
 
 
 class ClockWatch:
-    """Notices that the machine slept, or that the clock was set: a run under way was not timed as the others."""
+    """Notices that the machine slept or its clock was set, so that a run in progress was not timed like the others."""
 
     def __init__(self, read: Callable[[], Reading] = read) -> None:
         self._read = read
         self._last = read()
 
     def look(self) -> str:
-        """What jumped since the last look, in words; empty if nothing did."""
+        """What jumped since the last look, for humans; empty if nothing did."""
         last, now = self._last, self._read()
         self._last = now
         slept = (now.boot - last.boot) - (now.awake - last.awake)

@@ -1,6 +1,6 @@
-"""`cluster.json`: what a session's cluster looks like at this moment, for the screen; derived, and written whole.
+"""`cluster.json`: the present state of a session's cluster, for the screen; derived, and replaced whole.
 
-Which devices there are, and why others are not used, is in the journal. This file has what changes by the second.
+The journal has the devices, and why others are not used. This file has what changes every second.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _NUMBERS = {"int", "float", "int | None", "float | None"}
 
 
 class DeviceLoad(Frozen):
-    """One device. Shares are 0 to 1, memory bytes, temperature °C, power W; None for what cannot be read.
+    """One device. Shares are 0 to 1, memory is in bytes, temperature in °C, power in W; None if unreadable.
 
-    `run` is the experiment that it executes, -1 without one. `heard`: when its node answered last, in seconds since
-    1970. `fault`: what went wrong there last, in one line.
+    `run`: the experiment that it executes, or -1. `heard`: when its node answered last, in seconds since 1970. `fault`:
+    its last problem, in one line.
     """
 
     device: str
@@ -39,9 +39,9 @@ class DeviceLoad(Frozen):
 
 
 class NodeProgress(Frozen):
-    """A node that is being made ready, checked or waited for: `doing` in a few words, `share` of it from 0 to 1.
+    """A node that is being prepared, checked or waited for: `doing` in a few words, `share` done from 0 to 1.
 
-    `problem`: why that failed, and empty while it has not; `ready`: it is over.
+    `problem`: why that failed, or empty; `ready`: it has finished.
     """
 
     node: str
@@ -69,7 +69,7 @@ def write(path: Path, now: ClusterNow) -> None:
 
 
 def read(path: Path) -> ClusterNow | None:
-    """None if there is none, or it is no such file."""
+    """None if the file is missing or malformed."""
     try:
         values: dict[str, Any] = json.loads(path.read_bytes())
         devices = tuple(_checked(DeviceLoad(**each)) for each in values.pop("devices"))
@@ -80,7 +80,7 @@ def read(path: Path) -> ClusterNow | None:
 
 
 def _checked(made: T) -> T:
-    """As it is, if its texts are texts and its numbers are finite. Raises TypeError."""
+    """`made` itself. Raises TypeError unless its texts are texts and its numbers are finite."""
     for each in fields(made):
         value = getattr(made, each.name)
         if each.type == "str" and not isinstance(value, str):

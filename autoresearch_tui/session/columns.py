@@ -1,4 +1,4 @@
-"""The numbers of a lab beside its score: which there are, what an experiment has, and what no other one beats. Pure."""
+"""Pure: the numbers that experiments have beside their score, and the Pareto front of any two."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from autoresearch_tui.util.frozen import Frozen
 
 
 class Kind(StrEnum):
-    """Where an axis has its numbers from."""
+    """The source of an axis's numbers."""
 
     SCORE = "score"
     COLUMN = "column"
     SECONDS = "seconds"
     """The whole run, by the supervisor's clock."""
     MEMORY = "memory"
-    """GiB of its accelerators, by the run's own word."""
+    """GiB of its accelerators, as the run itself reports."""
 
 
 class Axis(Frozen):
-    """A number that experiments have, and which direction of it is better. `name` is that of a column."""
+    """A number of an experiment, and which direction of it is better. `name`: the column's."""
 
     name: str
     goal: Goal
     kind: Kind = Kind.COLUMN
 
     def of(self, experiment: Experiment) -> float | None:
-        """The experiment's number; None if it has none."""
         match self.kind:
             case Kind.SCORE:
                 return experiment.value
@@ -43,7 +42,7 @@ class Axis(Frozen):
 
 
 class Point(Frozen):
-    """An experiment by two of its numbers; `front`: no other is as good in both and better in one."""
+    """An experiment by two of its numbers; `front`: no other is as good in both and better in one of them."""
 
     number: int
     x: float
@@ -53,13 +52,13 @@ class Point(Frozen):
 
 
 def columns(state: State) -> tuple[Axis, ...]:
-    """The lab's columns, as the engine was last started with them; of equal ones the same objects."""
+    """The lab's columns, as of the last start of an engine; the same objects for equal columns."""
     return _columns(state.last_engine.columns if state.last_engine is not None else ())
 
 
 @lru_cache(maxsize=64)
 def _columns(words: tuple[str, ...]) -> tuple[Axis, ...]:
-    # Made once: what chunks remember, they remember by `axis.of`, which is equal only for the same axis.
+    # Cached: chunks remember results by `axis.of`, which is equal only for the same object.
     return tuple(
         Axis(name, Goal.MAXIMIZE if word.startswith("+") else Goal.MINIMIZE)
         for word in words
@@ -68,7 +67,7 @@ def _columns(words: tuple[str, ...]) -> tuple[Axis, ...]:
 
 
 def axes(state: State) -> tuple[Axis, ...]:
-    """The score, the columns, and what every run has; those alone that some experiment has a number on."""
+    """The score, the columns, and what every run has, as far as some experiment has a number there."""
     name = state.session.metric if state.session is not None else "score"
     known = (
         Axis(name, state.goal, Kind.SCORE),
@@ -80,7 +79,7 @@ def axes(state: State) -> tuple[Axis, ...]:
 
 
 def pairs(state: State) -> tuple[tuple[Axis, Axis], ...]:
-    """What can be drawn, x before y: every other number against the score, then those among themselves."""
+    """What can be drawn, as (x, y): every other number against the score, then those among themselves."""
     known = axes(state)
     return tuple((x, y) for at, y in enumerate(known) for x in known[at + 1 :])
 
@@ -90,7 +89,7 @@ def _scored(state: State) -> Iterator[Experiment]:
 
 
 def pareto(experiments: Iterable[Experiment], x: Axis, y: Axis) -> tuple[Point, ...]:
-    """Every scored experiment that has both numbers, by number. Repeats and runs at another scale are left out."""
+    """The scored experiments that have both numbers, without repeats and runs at another scale."""
     found = []
     for each in experiments:
         if each.outcome in SCORED and each.repeat_of is None:
@@ -102,7 +101,7 @@ def pareto(experiments: Iterable[Experiment], x: Axis, y: Axis) -> tuple[Point, 
 
 
 def _front(pairs: list[tuple[float, float]], x: Goal, y: Goal) -> set[tuple[float, float]]:
-    """Those that no other pair is as good as in both and better in one."""
+    """The pairs that no other pair dominates."""
     front: set[tuple[float, float]] = set()
     least: float | None = None
     for pair in sorted(set(pairs), key=lambda pair: (x.sort_key(pair[0]), y.sort_key(pair[1]))):

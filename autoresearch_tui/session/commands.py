@@ -1,6 +1,6 @@
-"""Everything a human can ask for, as one closed family of values that do not change.
+"""Everything a human can ask for, as one closed family of immutable values.
 
-A command that answers a question names what was on the screen (`commit`); a late or repeated answer does nothing.
+A command that answers a question names the `commit` that was on the screen; a late or repeated answer does nothing.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ class Veto(Frozen):
 
 
 class Revise(Frozen):
-    """Train this text instead: new contents of the proposal's files, by path (None: without the file); the others are
-    as proposed. Approved by being written.
+    """Train this text instead, and approve it: new contents of the proposal's files by path, None to remove a file.
 
-    `description`: what the change is now; empty: as the researcher has it.
+    Other files stay as proposed. `description`: what the change is now; empty for the researcher's.
     """
 
     number: int
@@ -41,7 +40,7 @@ class Revise(Frozen):
 
 
 class Attend(Frozen):
-    """A human is at this proposal: nothing decides it nor launches it until that is `over`.
+    """A human is at this proposal: it is neither decided by the policy nor launched until that is `over`.
 
     `why`: "read" and "answer" end by themselves after ten minutes without another such command; "hold" does not.
     """
@@ -53,24 +52,24 @@ class Attend(Frozen):
 
 
 class Pause(Frozen):
-    """Launch nothing new; `stop_run` also stops the present run and puts its proposal back."""
+    """Launch nothing new; `stop_run` also stops the present run and requeues its proposal."""
 
     stop_run: bool = False
 
 
 class Resume(Frozen):
-    """Resume, and try at once whatever waits for another try."""
+    """Resume, and retry at once whatever waits for another attempt."""
 
 
 class StopRun(Frozen):
-    """End the present run only; it counts as a crash, for `reason`, which the researcher is told."""
+    """End the present run only; it counts as a crash, and the researcher gets the `reason`."""
 
     number: int
     reason: str = ""
 
 
 class Repeat(Frozen):
-    """Run this experiment's commit once more under another seed, to see how far equal runs lie apart."""
+    """Run this experiment's commit again under another seed, to measure the noise."""
 
     number: int
 
@@ -90,7 +89,7 @@ class Overrule(Frozen):
 
 
 class ContinueFrom(Frozen):
-    """Let the next proposals start from this experiment; one that was not kept is kept thereby."""
+    """Let the next proposals start from this experiment, which is kept if it was not."""
 
     number: int
 
@@ -102,11 +101,11 @@ class Note(Frozen):
 
 
 class WriteDigest(Frozen):
-    """Write the page about the session so far."""
+    """Write a page about the session so far."""
 
 
 class RenewBudget(Frozen):
-    """Let as many looks at the evaluation follow as the testing budget has, counted from now."""
+    """Allow as many further looks at the evaluation as the testing budget has."""
 
 
 class OpenHoldout(Frozen):
@@ -114,7 +113,7 @@ class OpenHoldout(Frozen):
 
 
 class WithdrawNote(Frozen):
-    """Take back the note that record `seq` of the journal gave; refused once a request had it."""
+    """Take back the note of record `seq`; refused once a request has carried it."""
 
     seq: int
 
@@ -130,13 +129,13 @@ class CancelStop(Frozen):
 
 
 class Undo(Frozen):
-    """Take back the last judgement: the one that record `seq` of the journal made."""
+    """Take back the last judgement, which is that of record `seq`."""
 
     seq: int
 
 
 class Detach(Frozen):
-    """Let go of the session and leave everything as it is for the engine that comes next."""
+    """Leave the session as it is to the next engine."""
 
 
 Command = (
@@ -164,50 +163,39 @@ Command = (
 
 
 class Host(Protocol):
-    """An engine, beside the screen or in another process. The screen learns everything from the journal, never from
-    here.
-    """
+    """An engine, in this process or another. It takes commands; the screen learns what happens from the journal."""
 
     @property
     def elsewhere(self) -> bool:
         """Whether it is in another process."""
-        ...
 
     @property
     def overdue(self) -> bool:
-        """Whether an engine elsewhere has not taken up what it was sent a while ago."""
-        ...
+        """Whether an engine elsewhere has left a command untouched for a while."""
 
     @property
     def failure(self) -> str:
         """Why the engine ended by itself, in one line; empty while all is well."""
-        ...
 
     @property
     def blocked(self) -> str:
         """Why the journal cannot be written at this moment (a full disk); empty while it can."""
-        ...
 
     @property
     def alive(self) -> bool:
         """Whether the engine is at work."""
-        ...
 
     def start(self) -> None:
         """Begin, or resume, in a thread of its own. Returns at once."""
-        ...
 
     def send(self, command: Command) -> None:
         """Hand over a command. Never blocks."""
-        ...
 
     def follow(self, over: Callable[[], bool]) -> None:
         """Called by the screen's timer: become the engine, if the one elsewhere has gone and the session is not over.
 
-        Never blocks. `over` reads what the journal has by now.
+        Never blocks. `over` asks the journal as it is by then.
         """
-        ...
 
     def detach(self) -> None:
-        """Let go of the session, within two seconds; the present run continues under its supervisor."""
-        ...
+        """Release the session within two seconds; the present run continues under its supervisor."""

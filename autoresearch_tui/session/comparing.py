@@ -1,4 +1,4 @@
-"""Whether two sessions measured in the same way, so that their scores may stand side by side. Pure."""
+"""Pure: whether two sessions measure in the same way, so that their scores compare."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
 
 class Measured(Frozen):
-    """How a session measures. `hardware`: what its last engine ran on; empty if it did not say."""
+    """How a session measures. `hardware`: its last engine's; empty if unknown."""
 
     session: ev.SessionBegan
     hardware: str = ""
 
 
 def measured(state: State | Outline) -> Measured | None:
-    """How this session measured; None if it has not begun."""
+    """How this session measures; None before it has begun."""
     if state.session is None:
         return None
     return Measured(state.session, state.last_engine.hardware if state.last_engine is not None else "")
 
 
 def same_score(before: Measured, now: Measured) -> bool:
-    """Whether the numbers mean the same, however they came about."""
+    """Whether the scores are of the same metric and goal."""
     return (before.session.metric, before.session.goal) == (now.session.metric, now.session.goal)
 
 
 def differences(before: Measured, now: Measured) -> tuple[str, ...]:
-    """Why a result of one session is none of the other: it was measured in another way."""
+    """Why results of an earlier session do not compare with this one's."""
     found = []
     if not same_score(before, now):
         found.append(f"its metric was {before.session.metric}, {before.session.goal}")

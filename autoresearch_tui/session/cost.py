@@ -1,8 +1,7 @@
 """Pure: what a session costs, researcher and accelerators together.
 
-A device with a price (`limits.accelerator_usd_per_hour`) counts as long as an engine is at work, whether a run is under
-way or not, as a rented machine does. While no engine is there, each run that continues counts for its own device, until
-it ended.
+A device with a price (`limits.accelerator_usd_per_hour`) costs money as long as an engine is at work, with or without a
+run, like a rented machine. Without an engine, only devices whose run continues do, until it ends.
 """
 
 from __future__ import annotations
@@ -16,12 +15,11 @@ from autoresearch_tui.util.frozen import Frozen
 
 
 class Cost(Frozen):
-    """Dollars, as far as prices are known. `critic_usd`: the part of `researcher_usd` that is for second opinions.
+    """Dollars, as far as prices are known. `critic_usd`: the part of `researcher_usd` spent on second opinions.
 
-    `device_hours`: of all devices together, as far as they have a price.
-
-    `per_keep`: for each kept improvement; None if there is none. `projected`: at the end that was asked for (`--until`,
-    `--hours`, `--experiments`); None without one, or before the first run has finished. `max_usd`: 0 for no limit.
+    `device_hours`: of all priced devices together. `per_keep`: per kept improvement; None if there is none.
+    `projected`: at the requested end (`--until`, `--hours`, `--experiments`); None without one, or before the first run
+    has finished. `max_usd`: 0 for no limit.
     """
 
     researcher_usd: float
@@ -35,12 +33,11 @@ class Cost(Frozen):
 
     @property
     def usd(self) -> float:
-        """All of it."""
         return self.researcher_usd + self.accelerator_usd
 
 
 def cost(state: State, now: float | None = None) -> Cost:
-    """As of the last record; as of `now` (seconds since 1970) if given, which is for an engine that lives."""
+    """As of the last record; with a live engine as of `now` (seconds since 1970)."""
     engine = state.last_engine
     moment = timestamps.seconds(state.time) if now is None else now
     running = 0.0
@@ -61,13 +58,13 @@ def cost(state: State, now: float | None = None) -> Cost:
 
 
 def improvements(state: State) -> int:
-    """How many experiments were kept beside the first, the baseline."""
+    """How many experiments were kept, the baseline not counted."""
     first = state.experiments[0] if state.experiments else None
     return state.ended[Outcome.KEEP] - (first is not None and first.outcome == Outcome.KEEP)
 
 
 def _projected(state: State, now: float) -> float | None:
-    """What it will have cost at the end: the researcher's part for each run so far, the devices' for the time left."""
+    """The total at the end, if each run needs as much of the researcher and the devices as those so far."""
     engine, took, done = state.engine, limits.usual_seconds(state), state.rows
     hour, rows = limits.until(state), int(state.overrides.get("experiments", "0"))
     if engine is None or took is None or not done or (hour is None and not rows):
@@ -81,18 +78,18 @@ def _projected(state: State, now: float) -> float | None:
 
 
 def in_words(cost: Cost, *, ahead: bool = True) -> str:
-    """`$9.72 of $20 · about $14.00 at the end`; `ahead`: with what is to come."""
+    """`$9.72 of $20 · about $14.00 at the end`; `ahead`: include the projection."""
     words = f"${cost.usd:.2f}" + (f" of ${cost.max_usd:g}" if cost.max_usd else "")
     return f"{words} · about ${cost.projected:.2f} at the end" if ahead and cost.projected is not None else words
 
 
 def paid(state: State, event: ev.Event, time: str) -> dict[str, float]:
-    """What a record adds to the devices' cost: all count while an engine is there, else those that run."""
+    """The devices' cost after one more record: of all devices while an engine lives, else of those that run."""
     engine = state.engine
     if engine is None or not engine.accelerator_usd_per_hour or isinstance(event, ev.EngineStarted):
         return {}
     seconds = timestamps.between(state.time, time) * engine.devices
-    if isinstance(event, ev.RunEnded) and event.reason != "lost":  # when a lost one ended is not known
+    if isinstance(event, ev.RunEnded) and event.reason != "lost":  # it is unknown when a lost run ended
         start = timestamps.seconds(state.experiments[event.number].started_at)
         for gone, back in state.away:
             alone = min(start + event.seconds, timestamps.seconds(back)) - max(start, timestamps.seconds(gone))

@@ -1,4 +1,4 @@
-"""Pure: what each device of a session does at this moment, from its outline and what is known of its load."""
+"""Pure: what each device of a session is doing, from the outline and the devices' load."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autoresearch_tui.util.columns import cells
 from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line
 
-# A device that left is shown for a night.
+# How long a device that left is still shown: a night.
 FORGOTTEN_AFTER = 12 * 3600
 
 
@@ -37,11 +37,11 @@ class Doing(StrEnum):
 
 BUSY = frozenset({Doing.TRAINS, Doing.BASELINE, Doing.SCORES})
 OF_NODES = frozenset({Doing.PREPARES, Doing.REFUSED})
-"""What is no device: a node of which none is used yet."""
+"""These are of nodes without a usable device."""
 
 
 class Row(Frozen):
-    """A device; or a node that has none yet, whose `name` is empty. Texts are as the node wrote them."""
+    """A device, or a node without one, whose `name` is empty. Texts are as the node wrote them."""
 
     name: str
     node: str
@@ -50,24 +50,24 @@ class Row(Frozen):
     experiment: Experiment | None = None
     load: DeviceLoad | None = None
     why: str = ""
-    """Why it is not used, or what is being done to a node."""
+    """Why a device is not used, or what is being done to a node."""
     remedy: str = ""
     share: float | None = None
-    """How far the preparation of a node is, 0 to 1."""
+    """Progress of a node's preparation, 0 to 1."""
 
     @property
     def key(self) -> str:
-        """What tells rows apart."""
+        """Unique among the rows."""
         return self.name or f"node {self.node}"
 
     @property
     def fault(self) -> str:
-        """What went wrong there last; empty if nothing has."""
+        """Its last problem, or empty."""
         return self.load.fault if self.load is not None else ""
 
 
 class Now(Frozen):
-    """What is known beside the journal: the cluster, or the load of this machine's own devices by their names."""
+    """What the journal does not have: the cluster's state, or the load of this machine's devices by name."""
 
     cluster: ClusterNow | None = None
     loads: Mapping[str, DeviceLoad] = field(default_factory=dict)
@@ -97,7 +97,7 @@ def rows(found: Outline, now: Now, moment: float) -> tuple[Row, ...]:
         return tuple(_of_machine(name, runs.get(name), loads.get(name)) for name in known)
     devices = [_of_cluster(name, found, runs.get(name), loads.get(name)) for name in found.fleet.devices]
     recent = [row for row in devices if row.doing is not Doing.LEFT or _left_for(found, row, moment) < FORGOTTEN_AFTER]
-    # What runs on a device that the journal has no word of is shown all the same.
+    # Runs on devices that the journal does not know are shown too.
     recent += [_of_machine(name, run, loads.get(name)) for name, run in runs.items() if name not in found.fleet.devices]
     return (*_together(recent), *_nodes(found, cluster))
 
@@ -111,7 +111,7 @@ def _of_cluster(name: str, found: Outline, run: Experiment | None, load: DeviceL
     device = found.fleet.devices[name]
     doing, why = Doing.IDLE, ""
     if device.left:
-        # A run of it may be in flight still: until it is found to be lost, or continues when the node is back.
+        # A run may still be in flight: until it is found lost, or continues when the node is back.
         doing, why = Doing.LEFT, device.left
     elif run is not None:
         doing, why = _running(run), device.set_aside
@@ -142,7 +142,7 @@ def _together(found: Iterable[Row]) -> list[Row]:
 
 def _nodes(found: Outline, cluster: ClusterNow | None) -> list[Row]:
     used = {device.node for device in found.fleet.usable}
-    # A node with several devices is prepared once, and may be named for each of them.
+    # A node with several devices is prepared once but may be listed for each of them.
     named = {each.node: each for each in reversed(cluster.nodes if cluster else ()) if each.node not in used}
     making = [Row("", name, Doing.PREPARES, why=each.doing, share=each.share) for name, each in named.items()]
     refused = [
@@ -154,13 +154,13 @@ def _nodes(found: Outline, cluster: ClusterNow | None) -> list[Row]:
 
 
 def busy_first(found: Sequence[Row], lately: Iterable[str] = ()) -> list[Row]:
-    """Busy devices before all others, otherwise as they were; those named `lately` count as busy."""
+    """Busy devices first, otherwise in the same order; those named in `lately` count as busy."""
     stay = frozenset(lately)
     return sorted(found, key=lambda row: not (row.doing in BUSY or row.key in stay))
 
 
 def summary(found: Sequence[Row], *, nodes: bool = True) -> str:
-    """`14/16 train, 1 baseline, 1 lost, 1 node refused`; the last without `nodes` not."""
+    """`14/16 train, 1 baseline, 1 lost, 1 node refused`; without `nodes` the last is left out."""
     devices = [row for row in found if row.doing not in OF_NODES]
     counts = Counter(row.doing for row in found)
     words = [f"{counts[Doing.TRAINS]}/{len(devices)} train"] if devices else []
@@ -173,7 +173,7 @@ def summary(found: Sequence[Row], *, nodes: bool = True) -> str:
 
 
 def unreachable(cluster: ClusterNow | None) -> str:
-    """`cluster not reachable since 03:12`; empty if it is, or there is none."""
+    """`cluster not reachable since 03:12`; empty if it is reachable, or there is none."""
     if cluster is None or not cluster.problem:
         return ""
     since = f" since {limits.local(cluster.since)}" if cluster.since else ""
@@ -181,16 +181,16 @@ def unreachable(cluster: ClusterNow | None) -> str:
 
 
 def in_one_line(found: Sequence[Row], cluster: ClusterNow | None, width: int) -> tuple[str, str]:
-    """:func:`summary` and :func:`unreachable` as far as both fit into a line, the latter whole."""
+    """:func:`summary` and :func:`unreachable`, the former shortened until both fit into a line."""
     lost, devices = unreachable(cluster), summary(found, nodes=False)
-    said = (summary(found), devices, devices.split(",")[0])
-    pairs = [(text, words) for text in said for words in (lost, lost.replace("cluster not reachable", "unreachable"))]
+    texts = (summary(found), devices, devices.split(",")[0])
+    pairs = [(text, words) for text in texts for words in (lost, lost.replace("cluster not reachable", "unreachable"))]
     fitting = (pair for pair in pairs if cells(pair[0]) + cells(pair[1]) + 2 * bool(pair[1]) <= width)
     return next(fitting, pairs[-1])
 
 
 def short_model(model: str) -> str:
-    """`H100`, `A100`, `RTX 4090`: an accelerator's model where there is little room."""
+    """`H100`, `RTX 4090`: a short form of an accelerator's model."""
     words = clean_line(model).removeprefix("NVIDIA ").removeprefix("GeForce ").split(" ")
     if words[0] in ("RTX", "GTX", "Tesla", "Quadro", "Instinct", "AMD") and len(words) > 1:
         return " ".join(words[:2])

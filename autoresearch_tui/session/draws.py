@@ -1,7 +1,7 @@
 """Pure: comparisons on the same draw (`metric.evaluator = "fresh"`).
 
-Every run is scored on data of its own draw, and those that it is compared with are scored again there. So two scores
-are compared only where they are of one draw; scores of different draws differ by the draw as well.
+Every run is scored on a draw of its own, and what it is compared with is scored again on that draw: scores of different
+draws also differ by the draw, so they are never compared.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.util.frozen import Frozen
 
 _FRONTIERS = 3
-"""So many of the last keep their copies: a human may go back, and a new one may be judged beside another."""
+"""So many of the last frontiers keep their working copies: a human may go back to one."""
 
 
 class Pair(Frozen):
-    """Two scores on one draw, and the standard error of their difference where it is known."""
+    """Two scores on one draw, and the standard error of their difference if known."""
 
     value: float
     other: float
@@ -34,14 +34,14 @@ def fresh(state: State) -> bool:
 
 
 def rescored(experiment: Experiment, other: Experiment | None) -> ev.Rescored | None:
-    """What `other` scored on the draw of an experiment; None if it was not scored there."""
+    """The scoring of `other` on an experiment's draw; None if there was none."""
     if other is None:
         return None
     return next((each for each in experiment.rescored if each.other == other.number), None)
 
 
 def beside(experiment: Experiment, other: Experiment | None) -> float | None:
-    """What `other` scored on the data that an experiment's score is of; None if it has no score there."""
+    """The score of `other` on the data of an experiment's score; None if it has none there."""
     if other is None or not experiment.drawn or other.number == experiment.number:
         return other.value if other is not None else None
     again = rescored(experiment, other)
@@ -49,15 +49,15 @@ def beside(experiment: Experiment, other: Experiment | None) -> float | None:
 
 
 def order(state: State, kept: Experiment) -> float:
-    """Sorts keeps, the best first; of fresh draws the newest, for each has beaten one before it."""
+    """A sort key for keeps, best first; with fresh draws newest first, as each keep has beaten an earlier one."""
     return -kept.judged_after if fresh(state) else state.goal.sort_key(kept.value or 0.0)
 
 
 def missing(state: State, experiment: Experiment) -> tuple[Experiment, Experiment] | None:
-    """What a verdict on an experiment still needs: the run whose draw it is, and who is to be scored on it.
+    """The next rescoring that a verdict needs: the run whose draw it is, and the experiment to score on it.
 
-    Each run of it that has a score is compared with the frontier; its own also with its base, and with where its front
-    stands.
+    Each scored run of an experiment is compared with the frontier, its first one also with its base and its front's
+    head.
     """
     if not fresh(state) or state.frontier is None or experiment.proposal.scale:
         return None
@@ -94,14 +94,14 @@ def against_base(state: State, experiment: Experiment) -> Pair | None:
 
 
 def equals(state: State) -> Iterator[Pair]:
-    """Two runs of one commit, on one draw."""
+    """Pairs of runs of one commit, on one draw."""
     for commit, other, found in chain.from_iterable(chunk.known(_pairs) for chunk in state.experiments.chunks):
         if state.experiments[other].commit == commit:
             yield found
 
 
 def _pairs(chunk: Chunk) -> tuple[tuple[str, int, Pair], ...]:
-    """A run's commit, the number of what was scored on its draw as well, and the scores of both."""
+    """A run's commit, the number of an experiment that was also scored on its draw, and both scores."""
     drawn = (e.whole for e in chunk if e.drawn)
     return tuple(
         (e.commit, each.other, Pair(e.score.value, each.value, each.stderr))
@@ -113,16 +113,16 @@ def _pairs(chunk: Chunk) -> tuple[tuple[str, int, Pair], ...]:
 
 
 def keeps_copies(state: State) -> bool:
-    """Whether working copies outlive their verdicts: for the next draws, or for a holdout that is not opened."""
+    """Whether working copies outlive their verdicts, for the next draws or an unopened holdout."""
     opened = state.holdout is not None and state.holdout.seen
     return fresh(state) or (state.session is not None and state.session.holdout and not opened)
 
 
 def copies(state: State) -> frozenset[int]:
-    """The runs that are over and whose working copies stay, for a later draw or for the holdout; few at any time.
+    """The finished runs whose working copies stay, for a later draw or the holdout; few at any time.
 
-    The best and the baseline; where the search stands, has stood of late, or stands again if a human takes back what
-    they decided; the bases of what is open. Whatever else is compared again is scored from its commit.
+    The best, the baseline, the heads, the last frontiers, those that an undo would restore, and the bases of open
+    experiments. Anything else is scored again from its commit.
     """
     if not keeps_copies(state):
         return frozenset()
@@ -139,7 +139,7 @@ def copies(state: State) -> frozenset[int]:
 
 
 def _base(state: State, experiment: Experiment) -> Experiment | None:
-    """The first experiment that has run the commit which this one changes."""
+    """The first scored run of the commit that this experiment changes."""
     same = state.experiments.having(COMMIT, experiment.base)
     return next((e for e in same if e.value is not None and e.number != experiment.number), None)
 

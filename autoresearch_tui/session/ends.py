@@ -1,6 +1,6 @@
-"""How experiments, runs and engines end, as the journal and `exit.json` have it.
+"""How experiments, runs and engines end, as written in the journal and `exit.json`.
 
-Imports nothing, for supervisors use it.
+Imports nothing, so that supervisors start quickly.
 """
 
 from __future__ import annotations
@@ -9,61 +9,57 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """What became of an experiment."""
-
     KEEP = "keep"
     DISCARD = "discard"
     CRASH = "crash"
     STOPPED = "stopped"
-    """A run that a human ended for good: in an experiment's status alone. Its verdict, and results.tsv, say crash."""
+    """A run that a human ended for good. Only a status: the verdict, and results.tsv, say crash."""
     GIVEN_UP = "given up"
-    """A run that the engine ended, for it was hopelessly behind: as STOPPED, but its verdict says discard."""
+    """A run that the engine ended because it was hopelessly behind. Only a status: the verdict says discard."""
     INVALID = "invalid"
     VETOED = "vetoed"
     WITHDRAWN = "withdrawn"
     SCALED = "scaled"
-    """A run at another scale, which decides nothing: it has a score, and no value."""
+    """A run at another scale. It decides nothing: it has a score but no value."""
 
     @property
     def participle(self) -> str:
-        """For sentences: kept, discarded, crashed, invalid, vetoed, withdrawn."""
+        """For sentences: kept, discarded, crashed; others are the same."""
         return {"keep": "kept", "discard": "discarded", "crash": "crashed"}.get(self, str(self))
 
 
 SCORED = frozenset({Outcome.KEEP, Outcome.DISCARD})
 FAILED = frozenset({Outcome.CRASH, Outcome.INVALID})
 JUDGED = SCORED | FAILED
-"""The outcomes of experiments that ran: those that results.tsv has rows of."""
+"""The outcomes of experiments that ran, which have rows in results.tsv."""
 TO_EXPLAIN = FAILED | {Outcome.STOPPED, Outcome.GIVEN_UP, Outcome.VETOED, Outcome.WITHDRAWN, Outcome.SCALED}
-"""Those whose reason says more than a score."""
+"""The outcomes whose reason says more than a score."""
 
 
 class Opinion(StrEnum):
-    """What a critic says of a proposal before it runs."""
+    """A critic's opinion of a proposal before it runs."""
 
     AGREE = "agree"
     DISAGREE = "disagree"
     UNSURE = "unsure"
     NONE = "none"
-    """It gave no answer."""
+    """The critic gave no answer."""
 
 
 class RunEnd(StrEnum):
-    """Why a run is over."""
-
     FINISHED = "finished"
     CRASHED = "crashed"
     OUT_OF_MEMORY = "out of memory"
     TIMED_OUT = "timed out"
     DISK_FULL = "disk full"
     KILLED = "killed"
-    """By a human's pause or stop, or because its engine found it invalid or gave it up."""
+    """By a human's pause or stop, or because the engine invalidated it or gave it up."""
     LOST = "lost"
-    """Its supervisor is gone without a word."""
+    """Its supervisor is gone and left no result."""
 
 
 class EngineEnd(StrEnum):
-    """Why an engine let go of its session."""
+    """Why an engine left its session."""
 
     DETACHED = "detached"
     STOPPED = "stopped"

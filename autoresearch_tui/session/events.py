@@ -1,7 +1,7 @@
-"""Everything that can happen, as one closed family of values that do not change.
+"""Everything that can happen, as one closed family of immutable values.
 
-An event is a fact that is already true or an intent that the engine will make true (and repeats after a crash).
-The journal stores each as :mod:`codec` writes it.
+An event is a fact, or an intent that the engine carries out (again after a crash). :mod:`journal` has their form on
+disk.
 """
 
 from __future__ import annotations
@@ -10,19 +10,16 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any
 
-from autoresearch_tui.session.device_events import DeviceJoined, DeviceLeft, DeviceSetAside, NodeRefused
 from autoresearch_tui.session.ends import EngineEnd, Opinion
-from autoresearch_tui.session.evaluation_events import (
-    BudgetRenewed,
-    DataDrawn,
-    HoldoutAsked,
-    HoldoutOpened,
-    Rescored,
-)
 from autoresearch_tui.session.run_events import (
     SPARSE,
+    BudgetRenewed,
+    DataDrawn,
     FrontierMoved,
+    HoldoutAsked,
+    HoldoutOpened,
     JudgementUndone,
+    Rescored,
     RunEnded,
     RunGivenUp,
     RunInvalidated,
@@ -36,45 +33,15 @@ from autoresearch_tui.session.run_events import (
 )
 from autoresearch_tui.util.frozen import Frozen
 
-# Those of runs, of devices and of the evaluation have files of their own; code that makes or reads one finds all here.
+# The events of runs have a file of their own, but are imported from here like all others.
 __all__ = [
     "BudgetRenewed",
-    "CommandRedundant",
-    "CommandRefused",
-    "CriticAnswered",
-    "CriticAsked",
     "DataDrawn",
-    "DeviceJoined",
-    "DeviceLeft",
-    "DeviceSetAside",
-    "DigestAsked",
-    "DigestWritten",
-    "EngineStarted",
-    "EngineStopped",
-    "Event",
     "FrontierMoved",
-    "HistoryRead",
     "HoldoutAsked",
     "HoldoutOpened",
     "JudgementUndone",
-    "NodeRefused",
-    "NoteGiven",
-    "NoteWithdrawn",
-    "PauseAsked",
-    "ProgramRead",
-    "ProposalApproved",
-    "ProposalAsked",
-    "ProposalFailed",
-    "ProposalHeld",
-    "ProposalMade",
-    "ProposalRebased",
-    "ProposalVetoed",
-    "ProposalWithdrawn",
-    "Record",
-    "RecordLost",
     "Rescored",
-    "Resumed",
-    "ReviewOpened",
     "RunEnded",
     "RunGivenUp",
     "RunInvalidated",
@@ -82,12 +49,6 @@ __all__ = [
     "RunScored",
     "RunStarted",
     "RunStopAsked",
-    "SandboxChecked",
-    "SessionBegan",
-    "StopAsked",
-    "StopCancelled",
-    "TroubleCleared",
-    "TroubleMet",
     "VerdictDeferred",
     "VerdictGiven",
     "VerdictOverruled",
@@ -97,7 +58,7 @@ __all__ = [
 class SessionBegan(Frozen):
     """A tag, a branch, a table. `locked` maps each locked path to the sha256 of its bytes.
 
-    `evaluator`: fixed, or fresh where each verdict draws new data. `holdout`: there is a split to open at the end.
+    `evaluator`: fixed, or fresh if each verdict draws new data. `holdout`: there is a split to open at the end.
     """
 
     tag: str
@@ -114,11 +75,11 @@ class SessionBegan(Frozen):
 
 
 class HistoryRead(Frozen):
-    """What others had left in the lab: the rows of their results.tsv and the commits on their branches.
+    """Prior results in the lab: the rows of others' results.tsv and the commits on their branches.
 
-    Many rows come in several records, so that each stays short: this one has the rows from index `start`, of `total`
-    together (0: it has all). `rows` as :func:`~autoresearch_tui.session.prior_results.to_rows` makes them; `malformed`
-    of them are flagged, and `left_out` older ones are in no record.
+    Many rows are split over several records: this one begins at index `start`, of `total` rows (0: it has all). `rows`
+    as :func:`~autoresearch_tui.session.prior_results.to_rows` makes them; `malformed` of them are flagged, and
+    `left_out` older ones are in no record.
     """
 
     path: str
@@ -130,10 +91,10 @@ class HistoryRead(Frozen):
 
 
 class SharedRead(Frozen):
-    """What other labs had shared, as `fetch-shared` brought it: results that are new, or no longer what they were.
+    """Results of other labs that `fetch-shared` brought, new or changed.
 
-    `rows` as :func:`~autoresearch_tui.session.prior_results.to_rows` makes them, by their names; `left_out` more than a
-    session gets.
+    `rows` as :func:`~autoresearch_tui.session.prior_results.to_rows` makes them, identified by name; `left_out`: how
+    many exceed a session's limit.
     """
 
     rows: tuple[Mapping[str, Any], ...]
@@ -143,13 +104,12 @@ class SharedRead(Frozen):
 class EngineStarted(Frozen):
     """An engine took the session: first start, attach, take-over and recovery look the same.
 
-    `successor`: not started by a human; it does what the one before it would have done, also a stop asked for.
-    `accelerators`: what the environment of its runs says of them, CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER.
-    `devices`: how many run at once. `accelerator_usd_per_hour`, for each of them, and `max_usd`, for all: 0 for none.
-    `hardware`: the models of what runs see (:mod:`~autoresearch_tui.lab.hardware`). `columns`: the numbers that are
-    recorded beside the score; of those that begin with `+` more is better. `testing_budget`: looks at a fixed
-    evaluation after which nothing is kept before a human renews it; 0: no limit. `device_names`: the devices of this
-    machine, where the lab names some.
+    `successor`: not started by a human; it continues what its predecessor had begun, including a requested stop.
+    `accelerators`: CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER in the environment of its runs. `devices`: how many runs
+    go at once. `accelerator_usd_per_hour` (for each device) and `max_usd` (in total): 0 for none. `hardware`: the
+    models that runs see (:mod:`~autoresearch_tui.lab.hardware`). `columns`: the numbers recorded beside the score; a
+    leading `+` means that more is better. `testing_budget`: looks at a fixed evaluation after which nothing is kept
+    until a human renews it; 0 for no limit. `device_names`: the devices of this machine that the lab names.
     """
 
     pid: int
@@ -174,10 +134,7 @@ class EngineStarted(Frozen):
 
 
 class EngineStopped(Frozen):
-    """The engine let go of the session.
-
-    `limit`: what it ended for, until or max_usd (:mod:`~autoresearch_tui.session.limits`), if it was one of these.
-    """
+    """The engine left the session. `limit`: until or max_usd, if that was the reason (:mod:`.limits`)."""
 
     why: EngineEnd
     detail: str = ""
@@ -185,10 +142,10 @@ class EngineStopped(Frozen):
 
 
 class SandboxChecked(Frozen):
-    """What holds the runs of this engine, as found from inside. `kind`: bubblewrap, landlock, none.
+    """The sandbox of this engine's runs, tested from inside. `kind`: bubblewrap, landlock, none.
 
-    `holds` and `fails` name every protection that was tried; `note` says why there is no stronger one. `agent` is the
-    kind of the command-line researcher's sandbox, where there is such a researcher, and `agent_fails` what in it fails.
+    `holds` and `fails` name every protection that was tested; `note` says why there is no stronger one. `agent`: the
+    kind of a command-line researcher's sandbox, or empty, and `agent_fails` what fails in it.
     """
 
     kind: str
@@ -209,11 +166,10 @@ class ProgramRead(Frozen):
 class ProposalAsked(Frozen):
     """The researcher is at work on experiment `number`, from commit `base`; `attempt` counts from 1.
 
-    `exploratory`: `base` is an earlier keep and not the frontier, for the search is on a plateau. `fixes`: the crashed
-    experiment whose change is to be fixed. `front`: which of several frontiers it is for. `number` is a guess: repeats
-    and other answers may come first. `stream`: which of several requests at once, each with a stream of its own; what
-    comes of it names the stream again. `direction`: what it was told to look at, so that it does not think what the
-    others think.
+    `number` is a guess: repeats and other answers may come first. `exploratory`: on a plateau `base` is an earlier
+    keep, not the frontier. `fixes`: the crashed experiment whose change is to be fixed. `front`: which of several
+    frontiers it is for. `stream`: which of several simultaneous requests; the answer names it again. `direction`: what
+    this request should look at, so that simultaneous answers differ.
     """
 
     number: int
@@ -227,10 +183,10 @@ class ProposalAsked(Frozen):
 
 
 class ProposalFailed(Frozen):
-    """No proposal this time. Asked again after `retry_seconds`; None: the loop pauses until a human helps.
+    """No proposal this time. Asked again after `retry_seconds`; None: the loop waits for a human.
 
-    `outage`: the network or the other side is in trouble, which passes by itself however often it comes. `refused`:
-    why its last answer was refused; the next request says so. `stream` as in :class:`ProposalAsked`.
+    `outage`: the network or the service is in trouble, which passes by itself and is not counted. `refused`: why the
+    last answer was refused; the next request says so. `stream` as in :class:`ProposalAsked`.
     """
 
     number: int
@@ -244,17 +200,16 @@ class ProposalFailed(Frozen):
 
 
 class ProposalMade(Frozen):
-    """An attempt exists as a commit; what is shown, approved, committed and trained is this commit.
+    """A proposal exists as a commit, which is what is shown, approved and trained.
 
     `exploratory`, `fixes`, `front` and `stream` as in :class:`ProposalAsked`; an exploratory proposal is not merged
-    onto the frontier.
-    `duplicate_of`: the experiment that this is nearly the same as; the researcher was told, and insisted.
-    `combines`: the experiment whose change is put on top of the frontier, for the two won side by side.
-    `repeat_of`: the experiment whose commit is run once more, under another `seed`; it decides nothing by itself.
-    `confirms`: the experiment whose verdict waits for this repeat, of its own commit or of the frontier's.
-    `scale`: it is run with so many times the budget (0: an ordinary run), and `scale_env` (`NAME=value`) besides.
-    `origin`: the shared result of another lab that it is, or that it has the change of; `claimed`: the score that
-    they say this very code has, if theirs compare with ours.
+    onto the frontier. `duplicate_of`: the experiment that this nearly repeats; the researcher was warned, and insisted.
+    `combines`: the experiment whose change is put on top of the frontier, because the two won side by side.
+    `repeat_of`: the experiment whose commit runs again under another `seed`; a repeat decides nothing by itself.
+    `confirms`: the experiment whose verdict waits for this repeat, of its own commit or of the frontier's. `scale`: it
+    runs with so many times the budget (0: an ordinary run), and with `scale_env` (`NAME=value`). `origin`: the result
+    of another lab that it repeats or builds on; `claimed`: the other lab's score for this very code, if comparable with
+    ours.
     """
 
     number: int
@@ -296,9 +251,9 @@ class CriticAsked(Frozen):
 class CriticAnswered(Frozen):
     """The second opinion on that commit. `reasons`: the critic's own words, or why it gave no answer.
 
-    `goes_back`: the critic did not agree, and the researcher is told and asked for another proposal; False if that was
-    done as often in a row as the lab allows. `retry_seconds`: when one that gave no answer is asked again; None: when a
-    human resumes, or an engine starts.
+    `goes_back`: the critic did not agree, and the researcher is asked for another proposal with that objection; False
+    if that has happened as often in a row as the lab allows. `retry_seconds`: when a critic without an answer is asked
+    again; None: when a human resumes, or an engine starts.
     """
 
     number: int
@@ -321,10 +276,10 @@ class ReviewOpened(Frozen):
 
 
 class ProposalHeld(Frozen):
-    """Neither decided by the policy nor launched until `until` (UTC, ISO 8601; empty: until it is released).
+    """Neither decided by the policy nor launched before `until` (UTC, ISO 8601; empty: until it is released).
 
-    `why`: "read" or "answer" while a human is at it, "hold" if they asked for it, empty once it is released.
-    `deadline`: the policy's new one, for a human who let go has time to think again; empty: as it was.
+    `why`: "read" or "answer" while a human is at it, "hold" on request, empty once it is released. `deadline`: the
+    policy's new one, so that a human who leaves may come back; empty: unchanged.
     """
 
     number: int
@@ -343,7 +298,7 @@ class ProposalApproved(Frozen):
 
 
 class ProposalVetoed(Frozen):
-    """Will not be trained, and why; the researcher is told."""
+    """Will not be trained; the researcher gets the reason."""
 
     number: int
     commit: str
@@ -352,10 +307,10 @@ class ProposalVetoed(Frozen):
 
 
 class ProposalRebased(Frozen):
-    """The frontier moved while it waited; merged onto the new one. Where the diff changed, approval is void.
+    """Merged onto the frontier, which moved while it waited. If the diff changed, an approval is void.
 
-    `edited`: a human changed it by hand instead, and `description`, if any, is theirs. `approved_by`: who approves the
-    new diff, where writing it was an approval.
+    `edited`: instead, a human changed it by hand, and `description`, if any, is the human's. `approved_by`: set if the
+    edit is an approval.
     """
 
     number: int
@@ -372,29 +327,29 @@ class ProposalRebased(Frozen):
 
 
 class ProposalWithdrawn(Frozen):
-    """Ended without a run and without a veto: it no longer applied to the new frontier, or was replaced."""
+    """Ended without a run or a veto: it no longer applies to the frontier, or was replaced."""
 
     number: int
     reason: str
 
 
 class NoteGiven(Frozen):
-    """The human's steering note; reaches the next request."""
+    """A human's steering note for the next request."""
 
     text: str
 
 
 class NoteWithdrawn(Frozen):
-    """The human took back the note that `record` (its seq) gave, before a request had it."""
+    """A human took back the note of `record` (its seq) before a request carried it."""
 
     record: int
     by: str
 
 
 class PauseAsked(Frozen):
-    """Nothing new is launched. `by`: human or engine (with the reason). `stop_run`: the present run is put back.
+    """Nothing new is launched. `by`: human, or engine with a reason. `stop_run`: the present run is requeued.
 
-    `limit`: what has run out, if that is the reason (testing_budget); only renewing it ends the pause then.
+    `limit`: the limit that is used up (testing_budget), if that is the reason; then only its renewal ends the pause.
     """
 
     by: str
@@ -404,19 +359,17 @@ class PauseAsked(Frozen):
 
 
 class Resumed(Frozen):
-    """The loop continues."""
-
     by: str
 
 
 class StopAsked(Frozen):
-    """`when`: after this run, or now."""
+    """`when`: `after` the present run, or `now`."""
 
     when: str
 
 
 class StopCancelled(Frozen):
-    """The session does not end after this run after all."""
+    """The requested stop after the present run is cancelled."""
 
     by: str
 
@@ -428,10 +381,10 @@ class DigestAsked(Frozen):
 
 
 class DigestWritten(Frozen):
-    """It is in the session's folder, digest.md, written by `author`.
+    """The page is in the session's folder as digest.md.
 
-    `numbers` are in it, of which `missing` are not in the journal, as it says itself. `why`: why its author is not the
-    researcher; `verdicts`: how many the session had given.
+    It has `numbers` numbers, of which `missing` are not in the journal and marked. `why`: why its author is not the
+    researcher; `verdicts`: how many the session had given by then.
     """
 
     author: str
@@ -443,8 +396,44 @@ class DigestWritten(Frozen):
     usd: float | None = None
 
 
+class DeviceJoined(Frozen):
+    """A device of a cluster may be given runs from now on: its node passed the checks of the session's class.
+
+    `device` is its name (`gpu-3:0`), `node` its machine, `model` the accelerator or empty. `found`: what the checks
+    found on the node (versions, driver, the data's manifest), by name.
+    """
+
+    device: str
+    node: str
+    model: str = ""
+    found: Mapping[str, str] = field(default_factory=dict)
+
+
+class DeviceLeft(Frozen):
+    """It gets no more runs: its node is gone, about to be taken away, or failed."""
+
+    device: str
+    reason: str
+
+
+class DeviceSetAside(Frozen):
+    """It is present but gets no more runs: its baseline lies outside the others' spread, or a human decided so."""
+
+    device: str
+    reason: str
+    by: str = "engine"
+
+
+class NodeRefused(Frozen):
+    """A present node is not used: how it differs from the session's class, and the remedy."""
+
+    node: str
+    reason: str
+    remedy: str = ""
+
+
 class CommandRefused(Frozen):
-    """What a human asked for was not done, and why. `number`: the experiment whose edit was refused, if it was one."""
+    """A human's command was not carried out. `number`: the experiment, if an edit was refused."""
 
     command: str
     why: str
@@ -452,20 +441,20 @@ class CommandRefused(Frozen):
 
 
 class CommandRedundant(Frozen):
-    """What a human asked for holds already: nothing changes."""
+    """A human's command asks for what already holds: nothing changes."""
 
     command: str
     why: str
 
 
 class RecordLost(Frozen):
-    """A line of the journal that was damaged beyond reading: it stands where the record stood, and changes nothing."""
+    """Stands in place of a line of the journal that was damaged beyond repair; changes nothing."""
 
     line: int
 
 
 class TroubleMet(Frozen):
-    """Something outside stands in the way; tried again after `retry_seconds` where that can help."""
+    """Something outside blocks the next step, which is retried after `retry_seconds` unless that cannot help."""
 
     what: str
     remedy: str
@@ -473,7 +462,7 @@ class TroubleMet(Frozen):
 
 
 class TroubleCleared(Frozen):
-    """It works again."""
+    """The blocked step works again."""
 
     what: str
 
@@ -537,7 +526,7 @@ Event = (
 class Record(Frozen):
     """One line of the journal. `seq` counts from 1 without gaps; `time` is UTC, ISO 8601.
 
-    `request`: the id of the request that this is the answer to, if it came through the session's inbox.
+    `request`: the id of the command that this answers, if it came through the session's inbox.
     """
 
     seq: int

@@ -13,7 +13,7 @@ from autoresearch_tui.util import timestamps
 
 
 class Stage(StrEnum):
-    """Where an experiment is. Everything before DONE is open."""
+    """How far an experiment is. Every stage before DONE is open."""
 
     PROPOSED = "proposed"
     REVIEW = "review"
@@ -22,13 +22,13 @@ class Stage(StrEnum):
     ENDED = "ended"
     SCORED = "scored"
     CONFIRMING = "confirming"
-    """Scored, off its device, and without a verdict until its commit, or the frontier's, has run again."""
+    """Scored, off its device, and without a verdict until its commit or the frontier's has run again."""
     DONE = "done"
 
 
 IN_FLIGHT = frozenset({Stage.RUNNING, Stage.ENDED, Stage.SCORED})
 NEEDS_COPY = IN_FLIGHT | {Stage.CONFIRMING}
-"""What has a run whose working copy is still wanted: `run.keep` takes files of it when it is kept."""
+"""The stages whose working copy is still needed: a keep saves the files of `run.keep` from it."""
 WAITING = frozenset({Stage.PROPOSED, Stage.REVIEW, Stage.APPROVED})
 
 
@@ -37,63 +37,63 @@ class Experiment:
     """Proposal, review, run, score and verdict together. Times are UTC, ISO 8601."""
 
     proposal: ev.ProposalMade
-    """As it stands: merged onto a newer frontier or edited by hand since it was made."""
+    """As it is now, after merges onto a newer frontier and edits by hand."""
     proposed_at: str = ""
     stage: Stage = Stage.PROPOSED
     critic: ev.CriticAnswered | None = None
-    """The second opinion on this diff; None before there is one."""
+    """The second opinion on this diff, if there is one."""
     criticised_at: str = ""
     critic_attempts: int = 0
     """How often a critic was asked about this diff."""
     review: ev.ReviewOpened | None = None
-    """The gate that it waits at; None before it opens and once it is answered."""
+    """The gate at which it waits; None before that and once it is answered."""
     held: str = ""
-    """Why it is neither decided nor launched (read, answer, hold) until `held_until`; empty if it is not held."""
+    """Why it is neither decided nor launched before `held_until` (read, answer, hold); empty if it is not held."""
     held_until: str = ""
-    """Empty while it is held: until a human releases it."""
+    """If it is held and this is empty, until a human releases it."""
     edited: bool = False
-    """A human changed it by hand: its hypothesis is about what the researcher had proposed."""
+    """A human changed it by hand; its hypothesis is about the researcher's version."""
     edit_refused: str = ""
-    """Why a human's edit of it was refused last; empty once another answer was given."""
+    """Why a human's last edit was refused; empty after another answer."""
     approved_by: str = ""
     attempt: int = 0
-    """How often it was launched."""
+    """How many times it was launched."""
     trained_at: str = ""
     """When its run was found to have ended."""
     took_seconds: float | None = None
-    """From launch to verdict, scoring included, without what no engine was there for."""
+    """From launch to verdict, scoring included, without times when no engine was there."""
     infrastructure_retries: int = 0
-    """Launches that the machine ended; they are not held against the proposal."""
+    """Launches that ended through the machine's fault; they do not count against the proposal."""
     device: str = ""
     started_at: str = ""
     ended_at: str = ""
     invalidated: str = ""
     stop: ev.RunStopAsked | None = None
-    """A human's wish to end its run for good."""
+    """A human's request to end its run for good."""
     given_up: ev.RunGivenUp | None = None
-    """The engine's, for it is hopelessly behind."""
+    """The engine's decision to end its run, which is hopelessly behind."""
     run: ev.RunEnded | None = None
     draw: ev.DataDrawn | None = None
-    """Of which data its score is, where the evaluator is fresh."""
+    """The data of its score, if the evaluator is fresh."""
     score: ev.RunScored | None = None
     rescored: tuple[ev.Rescored, ...] = ()
-    """What others scored on the same draw."""
+    """The scores of others on the same draw."""
     deferred: ev.VerdictDeferred | None = None
     """Why its verdict waited, if it did."""
     decided: ev.VerdictOverruled | None = None
-    """What a human decided while its verdict waited."""
+    """A human's decision while its verdict waited."""
     verdict: ev.VerdictGiven | None = None
-    """As it stands: what a human put in its place, if one did."""
+    """As it is now, perhaps replaced by a human."""
     overruled: Outcome | None = None
-    """The outcome that the loop had given, if a human replaced it."""
+    """The loop's own outcome, if a human replaced it."""
     judged_after: int = 0
-    """How many verdicts the session gave before this one."""
+    """How many verdicts the session had given before this one."""
     dropped: ev.ProposalVetoed | ev.ProposalWithdrawn | None = None
     """Why it ended without a run."""
 
     @property
     def whole(self) -> Experiment:
-        """Itself with everything in memory: one that is on disk has little of it here (:mod:`pages`)."""
+        """This experiment with everything in memory; one on disk keeps only some fields there (:mod:`pages`)."""
         return self
 
     @property
@@ -156,17 +156,17 @@ class Experiment:
 
     @property
     def is_open(self) -> bool:
-        """Whether something is still to come of it."""
+        """Whether it has no outcome yet."""
         return self.stage is not Stage.DONE
 
     @property
     def deadline(self) -> str:
-        """When the policy answers for the human; empty if it does not."""
+        """When the policy answers in place of the human; empty if it does not."""
         return self.review.deadline if self.review else ""
 
     @property
     def auto_approves(self) -> bool:
-        """Whether the policy approves it at the deadline, as it stands."""
+        """Whether the policy, as things are, approves it at the deadline."""
         match self.review.policy if self.review else "":
             case "approve-low-risk":
                 return self.proposal.low_risk
@@ -176,7 +176,7 @@ class Experiment:
 
     @property
     def auto_vetoes(self) -> bool:
-        """Whether the policy vetoes it at the deadline, as it stands. It may do neither."""
+        """Whether the policy, as things are, vetoes it at the deadline. It may do neither."""
         match self.review.policy if self.review else "":
             case "approve-low-risk":
                 return not self.proposal.low_risk
@@ -186,12 +186,12 @@ class Experiment:
 
     @property
     def goes_back(self) -> bool:
-        """Whether the critic did not agree and the researcher is asked for another; at the gate it fills no place."""
+        """Whether it goes back to the researcher at the critic's objection; then it takes no place at the gate."""
         return self.critic is not None and self.critic.goes_back and self.stage is Stage.REVIEW
 
     @property
     def sent_back(self) -> bool:
-        """Whether a policy vetoed it on the critic's word: a human may approve it all the same."""
+        """Whether a policy vetoed it at the critic's objection; a human may still approve it."""
         dropped = isinstance(self.dropped, ev.ProposalVetoed) and self.dropped.by != "human"
         return dropped and self.critic is not None and self.critic.goes_back
 
@@ -206,7 +206,7 @@ class Experiment:
 
     @property
     def status(self) -> Outcome | Stage:
-        """Its outcome, with STOPPED or GIVEN_UP for a run that was ended early; the stage of one that is open."""
+        """Its outcome, STOPPED or GIVEN_UP for a run that was ended early, or the stage if it is open."""
         if self.outcome == Outcome.CRASH and self.stop is not None:
             return Outcome.STOPPED
         if self.outcome == Outcome.DISCARD and self.given_up is not None and self.score is None:
@@ -215,17 +215,17 @@ class Experiment:
 
     @property
     def advanced(self) -> bool:
-        """Whether its front stood there from its verdict on: it was kept, or leads a front that is not the best."""
+        """Whether its verdict made it the head of its front: it was kept, or leads a front that is not the best."""
         return self.outcome == Outcome.KEEP or (self.verdict is not None and self.verdict.leads)
 
     @property
     def value(self) -> float | None:
-        """The score that its verdict went by, a mean if it was confirmed; None if it has none."""
+        """The score that its verdict used, a mean if it was confirmed; None if it has none."""
         return self.verdict.value if self.verdict else None
 
     @property
     def measured(self) -> float | None:
-        """The score of its own run; None if it has none that counts."""
+        """The score of its own run; None if none counts."""
         if self.value is None and self.stage is not Stage.CONFIRMING:
             return None
         return self.value if self.score is None else self.score.value
@@ -240,7 +240,7 @@ class Experiment:
 
     @property
     def seconds(self) -> float | None:
-        """Of its whole run, by the supervisor's clock."""
+        """The duration of its whole run, by the supervisor's clock."""
         return self.run.seconds if self.run else None
 
     @property
@@ -254,12 +254,11 @@ class Experiment:
 
     @property
     def drawn(self) -> bool:
-        """Whether its score is of data of its own draw."""
+        """Whether it was scored on a draw of its own."""
         return self.draw is not None
 
     @property
     def doubted(self) -> bool:
-        """Whether there is reason to doubt its score."""
         return self.score is not None and bool(self.score.doubts)
 
     @property
@@ -269,7 +268,7 @@ class Experiment:
 
     @property
     def leads(self) -> bool:
-        """Whether its verdict said that its front stands there, which is not the best one."""
+        """Whether it is the head of a front that is not the best, by its verdict."""
         return self.verdict is not None and self.verdict.leads
 
     @property
@@ -278,17 +277,17 @@ class Experiment:
 
     @property
     def error(self) -> float | None:
-        """Standard error of the difference of means, where its gain was confirmed."""
+        """Standard error of the difference of means, if its gain was confirmed."""
         return self.verdict.error if self.verdict else None
 
     @property
     def stderr(self) -> float | None:
-        """Standard error of the difference to the frontier that its verdict went by."""
+        """Standard error of the difference to the frontier, by its verdict."""
         return self.verdict.stderr if self.verdict else None
 
     @property
     def memory_gb(self) -> float:
-        """GiB; 0 if it was not judged or did not say."""
+        """GiB; 0 if unknown."""
         return self.verdict.memory_gb if self.verdict else 0.0
 
     @property
@@ -300,6 +299,6 @@ class Experiment:
         return ending.reason if ending else ""
 
     def held_at(self, now: datetime) -> str:
-        """Why it is held at this moment; empty if it is not."""
+        """Why it is held at the moment `now`; empty if it is not."""
         lapsed = self.held_until and timestamps.parse(self.held_until) <= now
         return "" if lapsed else self.held

@@ -1,4 +1,4 @@
-"""Failures in a row that have one cause: a night must not be spent on the same crash. Pure."""
+"""Pure: failures in a row with one cause, so that a night is not spent on the same crash."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _VARYING = re.compile(
 
 
 class Streak(Frozen):
-    """`count` failures in a row, the newest of which said `text`."""
+    """`count` failures in a row; `text` is the newest."""
 
     text: str = ""
     count: int = 0
 
     def after(self, text: str) -> Streak:
-        """With one more failure: it continues if that is like the ones before it, else it starts again at one."""
+        """With one more failure: the streak continues if it is like the last one, else it starts again."""
         return Streak(text, self.count + 1 if self.count and alike(self.text, text) else 1)
 
 
 def alike(one: str, two: str) -> bool:
-    """Whether two failures say the same, but for numbers and names that are new each time."""
+    """Whether two failures differ only by numbers and names that are new each time."""
     return _plain(one) == _plain(two)
 
 

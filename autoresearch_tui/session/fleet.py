@@ -13,7 +13,7 @@ Change = ev.DeviceJoined | ev.DeviceLeft | ev.DeviceSetAside | ev.NodeRefused
 
 
 CLUSTER = "cluster"
-"""Stands in a refused node's place where the whole cluster cannot be reached; until a device joins."""
+"""The name of a refused node that stands for the whole cluster while it is unreachable, until a device joins."""
 
 
 class Device(Frozen):
@@ -25,15 +25,15 @@ class Device(Frozen):
     found: Mapping[str, str]
     joined_at: str
     left: str = ""
-    """Why it gets no more runs; empty while it is there."""
+    """Why it gets no more runs; empty while it is present."""
     set_aside: str = ""
-    """Why it is not used although it is there; empty if it is."""
+    """Why it is not used although it is present; empty if it is used."""
     left_at: str = ""
-    """When it left; empty while it is there."""
+    """When it left; empty while it is present."""
 
     @property
     def usable(self) -> bool:
-        """Whether it may be given a run."""
+        """Whether it may get a run."""
         return not self.left and not self.set_aside
 
 
@@ -45,12 +45,12 @@ class Fleet(Frozen):
 
     @property
     def usable(self) -> tuple[Device, ...]:
-        """The devices that may be given runs."""
+        """The devices that may get runs."""
         return tuple(device for device in self.devices.values() if device.usable)
 
     @property
     def present(self) -> int:
-        """How many are there, those that are set aside included: what is paid for."""
+        """How many are present, including those set aside: what is paid for."""
         return sum(not device.left for device in self.devices.values())
 
 
@@ -71,7 +71,7 @@ def after(fleet: Fleet, event: Change, time: str) -> Fleet:
 
 
 class Roster(Frozen):
-    """What a cluster has at this moment: its devices, the nodes that are not used, and why devices are about to go."""
+    """The present devices of a cluster, the nodes that are not used, and by name why devices are about to leave."""
 
     devices: tuple[ev.DeviceJoined, ...] = ()
     refused: tuple[ev.NodeRefused, ...] = ()
@@ -79,7 +79,7 @@ class Roster(Frozen):
 
 
 def changes(fleet: Fleet, roster: Roster) -> Sequence[Change]:
-    """The events that make a fleet agree with what is there. A device that left and comes again joins anew."""
+    """The events that bring a fleet in line with the roster. A device that comes back joins again."""
     there = {device.device: device for device in roster.devices}
     found: list[Change] = []
     for name, device in fleet.devices.items():

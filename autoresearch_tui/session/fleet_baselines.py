@@ -1,4 +1,4 @@
-"""Pure: the baselines of a cluster's devices. A device runs one before any proposal, and is held against the others."""
+"""Pure: the baselines of a cluster's devices. Each runs one before any proposal, and is compared with the others."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from autoresearch_tui.session.state import State
 BASELINE = "baseline"
 # With fewer others, a spread is a guess.
 FEWEST_OTHERS = 3
-# So many standard deviations of the others' baselines, and of one more, a baseline may lie away; more where they are
-# few and say little. By chance, one of equal devices is set aside in a hundred fleets, or fewer.
+# How many standard deviations a baseline may lie from the others'; the fewer they are, the more. By chance, one of
+# equal devices is set aside in at most a hundredth of fleets.
 _FARTHEST, _FEW = 4.5, 58.0
 
 
 class _Run(NamedTuple):
-    """A baseline that was started: `value` is None without a score, `why` how it ended; empty before that."""
+    """A started baseline: `value` is None without a score, `why` says how it ended, or is empty before that."""
 
     number: int
     device: str
@@ -33,12 +33,12 @@ class _Run(NamedTuple):
 
 
 def unready(state: State) -> tuple[str, ...]:
-    """The usable devices that may not run proposals yet: they have no scored baseline since they joined."""
+    """The usable devices that may not run proposals yet: without a scored baseline since they joined."""
     return _baselines(state).unready(state.fleet)
 
 
 def to_set_aside(state: State) -> ev.DeviceSetAside | None:
-    """A usable device whose baseline has failed where others' have not, or lies outside their spread; None if none."""
+    """A usable device whose baseline failed or lies outside the others' spread; None if there is none."""
     return _baselines(state).unfit(state.fleet) if state.frontier is not None else None
 
 
@@ -48,7 +48,7 @@ def wanted(state: State, devices: Sequence[str]) -> int:
 
 
 class _Baselines:
-    """Those of a session. What a fleet makes of them is remembered: a thousand devices are asked about at each step."""
+    """The baselines of a session. Results for the last fleet are cached: each step asks about a thousand devices."""
 
     def __init__(self, runs: Sequence[_Run]) -> None:
         self._by_device: dict[str, list[_Run]] = {}
@@ -102,7 +102,7 @@ def _together(parts: Sequence[tuple[_Run, ...]]) -> _Baselines:
 
 
 def outlier(values: Mapping[str, float]) -> ev.DeviceSetAside | None:
-    """The device whose value lies farthest from the others', if that is too far."""
+    """The device whose value lies farthest from the others', if it is too far away."""
     count = len(values)
     if count <= FEWEST_OTHERS:
         return None

@@ -1,4 +1,4 @@
-"""How numbers, times and outcomes are written, once for all panes."""
+"""The formats of numbers, times and outcomes, for all panes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ MARKS: dict[str, tuple[str, str]] = {
     Stage.SCORED: ("▶", "accent"),
     Stage.CONFIRMING: ("≈", "accent"),
 }
-"""A glyph and a tone for every outcome and open stage: never a colour alone."""
+"""A glyph and a tone for every outcome and open stage, so that colour is never the only sign."""
 FRONTIER = "▸"
-"""Where the search continues, where that is not the best, which has the star."""
+"""Marks the frontier if it is not the best, which has a star."""
 
 
 def front(number: int) -> str:
@@ -52,12 +52,12 @@ def ago(seconds: float) -> str:
 
 
 def delta(value: float | None, against: float | None, goal: Goal, digits: int = 4) -> tuple[str, str]:
-    """The distance to `against` as `▼ 0.0123` and its tone: good where the goal is nearer."""
+    """The distance to `against` as `▼ 0.0123`, and its tone: good for a gain."""
     if value is None or against is None:
         return "", "dim"
     difference = value - against
     if abs(difference) < 0.5 * 10**-digits:
-        # Not nothing, only less than can be written here.
+        # `~`: not zero, but too small for the digits.
         return f"{'=' if difference == 0 else '~'} {0:.{digits}f}", "dim"
     return f"{'▼' if difference < 0 else '▲'} {abs(difference):.{digits}f}", "good" if goal.better(
         value, against
@@ -65,7 +65,7 @@ def delta(value: float | None, against: float | None, goal: Goal, digits: int = 
 
 
 def at_best(state: State | Outline) -> bool:
-    """Whether the frontier is the best of what was kept: a human may have continued from elsewhere."""
+    """Whether the frontier is the best keep: a human may have continued from elsewhere."""
     return state.frontier == state.best
 
 

@@ -1,11 +1,11 @@
-"""Commands from other processes: one file each in a session's inbox folder, which its engine takes up in order.
+"""Commands from other processes: one file each in a session's inbox folder, which the engine handles in order.
 
-    <id>.request    whole, and may still be withdrawn by its sender
-    <id>.taken      the engine handles it now
+    <id>.request    complete; its sender may still withdraw it
+    <id>.taken      the engine is handling it
 
-The sender keeps a lock on its file for as long as it waits; without one it has died, and its request does not count any
-more. The answer is the journal's record that carries the id; the file is removed when that is on disk. An engine that
-dies in between leaves `.taken`: the next handles it, unless the journal has its id. So each is handled once.
+The sender locks its file while it waits; an unlocked file was left by a process that died, and does not count. The
+answer is the journal's record with the id; once that is on disk the file is removed. An engine that dies in between
+leaves `.taken`, which the next one handles unless the journal has the id. So each request is handled once.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Request(Frozen):
 
 
 def make_folder(folder: Path) -> None:
-    """The inbox, for its owner alone; what is there in its place and no folder is removed."""
+    """Make the inbox, accessible to its owner alone. Anything else at that path is removed."""
     if folder.is_symlink() or not folder.is_dir():
         _remove(folder)
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -58,15 +58,15 @@ def make_folder(folder: Path) -> None:
 
 
 class Inbox:
-    """The engine's side. Nothing that lies there makes it wait or fail."""
+    """The engine's side. Nothing in the folder makes it wait or fail."""
 
     def __init__(self, folder: Path, answered: set[str]) -> None:
-        """`answered`: the ids that the journal has at any moment."""
+        """`answered`: the ids in the journal; the caller keeps it current."""
         self._folder = folder
         self._answered = answered
 
     def take(self, wanted: Callable[[Request], bool] = lambda _: True) -> Iterator[Request]:
-        """The requests that are there, oldest first. Each is taken as it is given out, until it is :meth:`done`."""
+        """The requests, oldest first. Each is `.taken` as it is yielded, until :meth:`done`."""
         for name, request in self._look():
             if not wanted(request):
                 continue
@@ -83,12 +83,12 @@ class Inbox:
         _remove(self._folder / f"{request.id}.taken")
 
     def put_back(self, request: Request) -> None:
-        """It could not be journalled, and waits again."""
+        """The answer could not be journalled: the request waits again."""
         with contextlib.suppress(OSError):
             (self._folder / f"{request.id}.taken").rename(self._folder / f"{request.id}.request")
 
     def _look(self) -> Iterator[tuple[str, Request]]:
-        """What is there and counts, oldest first; what does not count is removed."""
+        """The requests that count, oldest first; others are removed."""
         for name in self._names():
             match = _NAME.fullmatch(name)
             assert match is not None
@@ -103,8 +103,8 @@ class Inbox:
                 yield name, Request(id, command)
 
     def _names(self) -> list[str]:
-        """Names of requests, sorted. A folder that changes while it is read may show a later one and not the one
-        before it: so it is read twice, and what is later than all of the first reading waits.
+        """Names of requests, sorted. A folder that changes while it is read may show a later file without an earlier
+        one; so it is read twice, and files newer than all of the first reading wait.
         """
         try:
             first = [path.name for path in self._folder.iterdir() if _NAME.fullmatch(path.name)]
@@ -125,7 +125,7 @@ class Inbox:
 
 
 def _read(path: Path) -> cmd.Command | None:
-    """The command in a file, if its sender waits for the answer; None for whatever else it is. Raises OSError."""
+    """The command in a file whose sender is waiting; None for any other file. Raises OSError."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -146,7 +146,7 @@ def _read(path: Path) -> cmd.Command | None:
 
 
 def _locked(file: int) -> bool:
-    """Whether another has the lock of this file."""
+    """Whether another process has locked this file."""
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -169,7 +169,7 @@ def _awaited(path: Path) -> bool:
 
 
 def _remove(path: Path) -> None:
-    """Nothing of a kind that cannot be removed is worth more than another look."""
+    """Best effort: what cannot be removed is skipped, and tried again at the next look."""
     with contextlib.suppress(OSError):
         path.unlink()
 
@@ -178,7 +178,7 @@ def _remove(path: Path) -> None:
 
 
 class Sent:
-    """A request that was sent. It counts until it is answered or withdrawn, or its sender dies."""
+    """A sent request. It counts until it is answered or withdrawn, or this process dies."""
 
     def __init__(self, folder: Path, id: str, file: int) -> None:  # noqa: A002
         self.id = id
@@ -188,11 +188,11 @@ class Sent:
     @property
     def settled(self) -> bool:
         """Whether the engine is done with it: its answer, if it has one, is in the journal."""
-        # In this order: an engine that cannot journal now puts a taken one back.
+        # In this order, because an engine that cannot journal now renames `.taken` back to `.request`.
         return not (self._request.exists() or self._taken.exists() or self._request.exists())
 
     def withdraw(self) -> bool:
-        """Take it back. False if the engine has it already, or is done with it."""
+        """Take it back. False if the engine already has it, or is done with it."""
         try:
             self._request.unlink()
         except FileNotFoundError:
@@ -200,12 +200,12 @@ class Sent:
         return True
 
     def drop(self) -> None:
-        """Take it back, also from an engine that has died with it. The caller keeps engines out."""
+        """Take it back even from a dead engine. The caller must keep engines out."""
         _remove(self._request)
         _remove(self._taken)
 
     def close(self) -> None:
-        """Nobody waits for it any more."""
+        """Stop waiting for the answer."""
         os.close(self._file)
 
 
@@ -217,7 +217,7 @@ class Sender:
         self._last = 0
 
     def send(self, command: cmd.Command) -> Sent:
-        """Raises OSError, and ValueError for a command that is too long; nothing is left behind then."""
+        """Raises OSError, and ValueError if the command is too long; then nothing is left behind."""
         data = encode(command)
         if len(data) > LARGEST_BYTES:
             raise ValueError(f"longer than {LARGEST_BYTES >> 20} MiB")
@@ -288,5 +288,5 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
         isinstance(value, dict) and all(_is_text(each) for each in (*value, *value.values()) if each is not None)
     ),
 }
-# To let go of a session is for its own process.
+# Only the engine's own process may detach it.
 _KINDS: Mapping[str, type] = {kind.__name__: kind for kind in typing.get_args(cmd.Command) if kind is not cmd.Detach}

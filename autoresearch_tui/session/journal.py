@@ -1,4 +1,4 @@
-"""The truth of a session: append-only, one checksummed JSON record a line, on disk before anything depends on it."""
+"""The journal: append-only, one checksummed JSON record per line, on disk before anything depends on it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _READ_BYTES = 1 << 20
 
 
 class JournalDamaged(Exception):
-    """A record cannot be read, or cannot follow those before it. Nothing is written until it is repaired."""
+    """A record is unreadable, or does not follow those before it. Nothing is written before a repair."""
 
     def __init__(self, path: Path, line: int, why: str) -> None:
         super().__init__(
@@ -38,7 +38,7 @@ class JournalDamaged(Exception):
 
 
 class Start(Frozen):
-    """The beginning of a journal that need not be read again: its bytes, their CRC-32, and its last record's number."""
+    """The part of a journal that need not be read again: its bytes, their CRC-32, and its last record's `seq`."""
 
     size: int = 0
     checksum: int = 0
@@ -46,14 +46,14 @@ class Start(Frozen):
 
 
 class Scan(Frozen):
-    """What a journal's bytes hold: its records, and where a torn last line begins (None: none)."""
+    """A journal's records, and where a torn last line begins, if there is one."""
 
     records: tuple[ev.Record, ...]
     torn_at: int | None
 
 
 def encode(record: ev.Record) -> bytes:
-    """One line. The checksum is of the JSON text before it."""
+    """One line, ending in the checksum of the JSON text before it."""
     fields = {"seq": record.seq, "time": record.time, "type": type_name(record.event)}
     if record.request:
         fields["request"] = record.request
@@ -63,7 +63,7 @@ def encode(record: ev.Record) -> bytes:
 
 
 def decode(line: bytes) -> ev.Record:
-    """The record of one line, without its line end. Raises ValueError that says what is wrong with it."""
+    """The record of one line, without its line end. Raises ValueError with the reason."""
     body, found, rest = line.rpartition(_CRC)
     if not found or not rest.endswith(b'"}'):
         raise ValueError("no checksum")
@@ -78,8 +78,7 @@ def decode(line: bytes) -> ev.Record:
 
 
 def scan(path: Path, data: bytes, before: int = 0) -> Scan:
-    """All records, of which `before` others come before. A bad last line is torn; a bad line before the last raises
-    JournalDamaged."""
+    """The records after the first `before` ones. A bad last line is torn; any other bad line raises JournalDamaged."""
     records: list[ev.Record] = []
     offset = 0
     while offset < len(data):
@@ -101,7 +100,7 @@ def scan(path: Path, data: bytes, before: int = 0) -> Scan:
 
 
 def read(path: Path) -> tuple[ev.Record, ...]:
-    """The records of a journal that another process may be writing; a torn last line is not read yet."""
+    """The records of a journal that another process may be writing; a torn last line is left out."""
     return scan(path, path.read_bytes()).records
 
 
@@ -118,7 +117,7 @@ class Journal:
     """The one writer of a journal. The caller holds the lab's lock."""
 
     def __init__(self, path: Path, start: Start = _WHOLE) -> None:
-        """Its records are those after `start`, with which the file is known to begin."""
+        """`records` are those after `start`, with which the file is known to begin."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -145,7 +144,7 @@ class Journal:
     ) -> tuple[ev.Record, bytes]:
         """One more record, on disk when this returns. On OSError nothing was added.
 
-        `check` gets the record as every reader will read it; what it raises keeps the record from being written.
+        `check` gets the record as every reader will read it; if it raises, nothing is written.
         """
         line = encode(ev.Record(self._seq + 1, clock(), event, request))
         record = decode(line[:-1])
@@ -158,7 +157,7 @@ class Journal:
                 view = view[os.write(self._file, view) :]
             os.fdatasync(self._file) if hasattr(os, "fdatasync") else os.fsync(self._file)
         except OSError as error:
-            with contextlib.suppress(OSError):  # what is left is cut off before the next record
+            with contextlib.suppress(OSError):  # else the next append cuts it off
                 os.ftruncate(self._file, self._size)
             raise OSError(error.errno, error.strerror, str(self._path)) from None
         self._seq = record.seq
@@ -168,11 +167,11 @@ class Journal:
 
     @property
     def extent(self) -> tuple[int, int]:
-        """How many bytes of records there are, and their CRC-32."""
+        """The number of bytes in the journal, and their CRC-32."""
         return self._size, self._checksum
 
     def _require_own_end(self) -> None:
-        """Make the file end where our last record ends. Raises OSError if others deleted or cut it."""
+        """Make the file end where our last record ends. Raises OSError if it was deleted or cut."""
         status = os.fstat(self._file)
         if status.st_nlink == 0:
             raise FileNotFoundError(errno.ENOENT, "was deleted while in use", str(self._path))
@@ -182,11 +181,10 @@ class Journal:
             os.ftruncate(self._file, self._size)
 
     def close(self) -> None:
-        """Let go of the file."""
         os.close(self._file)
 
     def discard(self) -> None:
-        """Let go of a journal that nothing was written to, and leave no trace of it."""
+        """Close a journal, and remove it with its folder if it is empty."""
         if self._size == 0:
             with contextlib.suppress(OSError):
                 self._path.unlink()
@@ -204,14 +202,14 @@ class Journal:
 
 
 class Rewritten(Exception):
-    """What a tail read before is not in the file any more: the writer took it back, or the file was repaired."""
+    """What a tail has read is no longer in the file: the writer took it back, or the file was repaired."""
 
 
 class JournalTail:
     """The records of a journal that another thread or process writes."""
 
     def __init__(self, path: Path, start: Start = _WHOLE) -> None:
-        """After `start`, with which the file is known to begin."""
+        """Reads from after `start`, with which the file is known to begin."""
         self._file = FileTail(path)
         if start.size:
             self._file.begin(start.size)
@@ -223,14 +221,13 @@ class JournalTail:
 
     @property
     def rewritten(self) -> bool:
-        """Whether the file is another one, or shorter, than what was read."""
+        """Whether the file was replaced, or is shorter than what was read."""
         return self._file.replaced
 
     def read(self, limit: int = _READ_BYTES) -> Iterator[ev.Record]:
-        """The records that came since the last call: about `limit` bytes of them, and one at least if one is whole.
+        """The new records: about `limit` bytes of them, but at least one if one is complete.
 
-        Raises ValueError for a line that is no record, and Rewritten when all has to be read anew, which the next call
-        does.
+        Raises ValueError for a line that is no record, and Rewritten if the next call starts again from the beginning.
         """
         for line in self._whole_lines(limit).splitlines(keepends=True):
             record = decode(line[:-1])
@@ -238,12 +235,12 @@ class JournalTail:
             yield record
 
     def skip(self) -> None:
-        """Take all whole lines that are there for read. Raises OSError."""
+        """Skip all complete lines. Raises OSError."""
         while data := self._whole_lines(_READ_BYTES):
             self._file.take(data)
 
     def _whole_lines(self, limit: int) -> bytes:
-        """About `limit` bytes, to a line's end; more if a line is longer; nothing if the last line has no end yet."""
+        """About `limit` bytes of complete lines; more if a line is longer; empty if the only line has no end yet."""
         piece = self._file.look(limit)
         while not piece.restarted and piece.behind and b"\n" not in piece.data:
             limit *= 2
@@ -259,10 +256,11 @@ def type_name(event: ev.Event) -> str:
 
 
 def to_fields(event: ev.Event) -> dict[str, Any]:
-    """The event's own fields as JSON values, without sparse ones that say nothing."""
+    """The event's own fields as JSON values, without sparse ones that have their default."""
     values = ((f, getattr(event, f.name)) for f in dataclasses.fields(event))
-    told = ((f, value) for f, value in values if not f.metadata.get("sparse") or value not in (f.default, {}))
-    return {f.name: _plain(value) for f, value in told}
+    return {
+        f.name: _plain(value) for f, value in values if not f.metadata.get("sparse") or value not in (f.default, {})
+    }
 
 
 def from_fields(name: str, values: Mapping[str, Any]) -> ev.Event:
@@ -279,7 +277,7 @@ def from_fields(name: str, values: Mapping[str, Any]) -> ev.Event:
     for field_name, enum in _fields_of(kind):
         if field_name in values:
             value = values[field_name]
-            if enum is not None and value in list(enum):  # a later version may have more
+            if enum is not None and value in list(enum):  # a later version may have other values
                 value = enum(value)
             known[field_name] = tuple(value) if isinstance(value, list) else value
     try:
@@ -300,7 +298,7 @@ def _snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
-# What journals of before the first release call events and their fields.
+# Former names, from journals written before the first release.
 _RENAMED_EVENTS = {
     "cage_checked": "sandbox_checked",
     "proposal_put_back": "run_requeued",

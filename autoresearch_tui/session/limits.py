@@ -1,4 +1,4 @@
-"""Pure: when a session ends by itself, and what still fits before that."""
+"""Pure: when a session ends by itself, and which runs still fit before that."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from autoresearch_tui.util.frozen import Frozen
 
 NEVER = "never"
 _LAST = 9
-# What changed code may need beyond the longest of the last runs, and what an equal run may need beyond itself.
+# Allowances: changed code against the longest of the last runs, and a repeat against the run that it repeats.
 _CHANGED, _EQUAL = 1.25, 1.05
 
 
 class End(Frozen):
-    """`at`: seconds since 1970. `kind`: the hour that was asked for, or the money that runs out."""
+    """`at`: seconds since 1970. `kind`: the requested hour, or the money that runs out."""
 
     at: float
     kind: Literal["until", "max_usd"]
 
 
 def until(state: State) -> float | None:
-    """The hour that was asked for (`--until`, `--hours`), in seconds since 1970; None if none was."""
+    """The requested end (`--until`, `--hours`), in seconds since 1970; None if there is none."""
     asked = state.overrides.get("until", NEVER)
     return None if asked == NEVER else timestamps.seconds(asked)
 
 
 def end(state: State, now: float) -> End | None:
-    """The first of the limits that will be reached if the session continues as it is; None if there is none."""
+    """The limit that the session reaches first if it continues like this; None if there is none."""
     hour, money = until(state), _money_ends(state, now)
     ends = [End(hour, "until")] if hour is not None else []
     ends += [End(money, "max_usd")] if money is not None else []
@@ -53,7 +53,7 @@ def _money_ends(state: State, now: float) -> float | None:
 
 
 def spent(state: State, now: float) -> float:
-    """Dollars so far, researcher and accelerators, those since the last record included while an engine lives."""
+    """Dollars so far, researcher and accelerators; with a live engine including those since the last record."""
     engine = state.engine
     if engine is None:
         return state.usd + state.device_usd
@@ -63,19 +63,18 @@ def spent(state: State, now: float) -> float:
 
 def usual_seconds(state: State) -> float | None:
     """The median of the last finished runs, from launch to verdict; None before the first."""
-    import statistics  # not needed by those who only read what was worked out
+    import statistics  # slow to import, and readers of an outline do not need it
 
     took = list(_took(state))
     return statistics.median(took) if took else None
 
 
 def needed_seconds(state: State, experiment: Experiment | None = None) -> float:
-    """What a run has to have left to be launched, from launch to verdict.
+    """The time that a run, from launch to verdict, must have left to be launched.
 
-    A commit that has run before needs what it took then, and a twentieth more. Changed code, or a proposal that is not
-    there yet, needs the longest of the session's last nine finished runs, and a quarter more, but no more than
-    `run.timeout_seconds`, which also holds before the first has finished. At so many times the budget it is so many
-    times as much, until that has been measured.
+    For a commit that has run before: 1.05 times what it took. For changed code, or no proposal yet: 1.25 times the
+    longest of the session's last nine finished runs, but at most `run.timeout_seconds`, which also holds before the
+    first has finished. With a multiple of the budget it is that multiple, until such a run has been measured.
     """
     timeout = state.last_engine.timeout_seconds if state.last_engine is not None else 0.0
     if experiment is not None:
@@ -95,13 +94,13 @@ def needed_seconds(state: State, experiment: Experiment | None = None) -> float:
 
 
 def fits(state: State, now: float, experiment: Experiment | None = None) -> bool:
-    """Whether a run that is launched now would end before the session does."""
+    """Whether a run launched now would end before the session does."""
     limit = end(state, now)
     return limit is None or now + needed_seconds(state, experiment) <= limit.at
 
 
 def launches_left(state: State, now: float) -> float:
-    """How many runs of new proposals would still end in time, those that wait included; infinite without a limit."""
+    """How many runs would still end in time, including those of waiting proposals; infinite without a limit."""
     limit = end(state, now)
     if limit is None:
         return float("inf")
@@ -114,7 +113,7 @@ def launches_left(state: State, now: float) -> float:
 
 
 def reason(state: State, now: float) -> str:
-    """Why no further run is launched, in words."""
+    """Why no further run is launched."""
     limit = end(state, now)
     assert limit is not None
     if limit.kind == "until" and usual_seconds(state) is None:
@@ -127,14 +126,14 @@ def reason(state: State, now: float) -> str:
 
 
 def local(moment: float) -> str:
-    """`07:00`, in this machine's time zone; with its date if that is more than a day away."""
+    """`07:00`, in this machine's time zone; with the date if it is more than a day away."""
     when = datetime.fromtimestamp(moment).astimezone()
     far = abs((when - datetime.now().astimezone()).total_seconds()) > 86400
     return f"{when:%Y-%m-%d %H:%M}" if far else f"{when:%H:%M}"
 
 
 def _took(state: State) -> Iterator[float]:
-    """The last finished runs', newest first."""
+    """The durations of the last finished runs, newest first."""
     took = (each.took_seconds for each in reversed(state.experiments) if _finished(each) and not each.scale)
     return (seconds for seconds in islice(took, _LAST) if seconds is not None)
 

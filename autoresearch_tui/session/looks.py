@@ -1,7 +1,7 @@
-"""Pure: how often a fixed evaluation was looked at, and what the best of so many looks gains by luck alone.
+"""Pure: how many looks a fixed evaluation had, and what the best of so many looks gains by luck alone.
 
-A look is a score that was compared with the frontier, one for each candidate. A repeat is none: it cannot be kept, so
-nothing is selected by it; it makes the noise known. Nor is a baseline, or a run at another scale.
+A look is a score that was compared with the frontier, one for each candidate. Repeats, baselines and runs at another
+scale are no looks: they cannot be kept, so nothing is selected by them.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.frozen import Frozen
 
 TESTING_BUDGET = "testing_budget"
-"""The limit of a pause that only renewing the budget ends."""
+"""The `limit` of a pause that only a renewed budget ends."""
 _EULER = 0.5772156649015329
 
 
 class Wear(Frozen):
-    """What looking has done to a fixed evaluation. Gains are in the score's unit, positive is better.
+    """How worn a fixed evaluation is. Gains are in the score's unit, positive is better.
 
-    `spent`: looks so far. `left`: before the testing budget is spent; None without one. `noise`: standard deviation of
-    one score; None if it is not measured, and then so is `luck`, what the best of so many looks gains by luck alone.
+    `spent`: looks so far. `left`: looks left of the testing budget; None without one. `noise`: standard deviation of
+    one score. `luck`: what the best of so many looks gains by luck alone. Both are None if the noise was not measured.
     `gain`: of the best over the baseline; None before there are two.
     """
 
@@ -41,7 +41,7 @@ class Wear(Frozen):
 
     @property
     def deflated(self) -> float | None:
-        """The gain without what luck alone would show; below 0, luck explains all of it."""
+        """The gain less the luck; below 0, luck explains all of it."""
         return None if self.gain is None or self.luck is None else self.gain - self.luck
 
 
@@ -51,31 +51,27 @@ def baseline(state: State) -> Experiment | None:
 
 
 class Opened(Protocol):
-    """What the words about a holdout are made of: a state, or its outline."""
+    """What the texts about a holdout need of a state or its outline."""
 
     @property
     def holdout_asked(self) -> ev.HoldoutAsked | None:
-        """The intent."""
-        ...
+        """The intent to open it."""
 
     @property
     def holdout(self) -> ev.HoldoutOpened | None:
-        """What came of it."""
-        ...
+        """The result."""
 
     @property
     def holdout_at(self) -> str:
-        """When."""
-        ...
+        """When it was opened."""
 
     @property
     def goal(self) -> Goal:
         """Which direction of the score is better."""
-        ...
 
 
 def once(state: Opened) -> str:
-    """That the holdout was opened, when, and after how much looking; empty before."""
+    """When the holdout was opened, and after how many looks; empty before."""
     asked, opened = state.holdout_asked, state.holdout
     if asked is None or opened is None or not opened.seen:
         return ""
@@ -84,12 +80,12 @@ def once(state: Opened) -> str:
 
 
 def after(state: Opened) -> str:
-    """`the holdout was opened after 40 looks`: said wherever its scores are shown."""
+    """`the holdout was opened after 40 looks`: shown beside its scores."""
     return once(state).partition(", at ")[0]
 
 
 def result(state: Opened) -> str:
-    """The holdout's scores in words; empty before it was opened."""
+    """The holdout's scores as text; empty before it was opened."""
     asked, opened = state.holdout_asked, state.holdout
     if asked is None or opened is None:
         return ""
@@ -129,7 +125,7 @@ def in_words(found: Wear) -> str:
 
 
 def sentence(state: State) -> str:
-    """The same as sentences, for a report and for the researcher; empty before the first look."""
+    """The same in full sentences, for reports and the researcher; empty before the first look."""
     if state.session is not None and state.session.evaluator != FIXED:
         return "Every verdict is on newly drawn data; scores of different experiments are of different data."
     found = wear(state)
@@ -152,13 +148,13 @@ def pending(state: State) -> int:
 
 
 def room(state: State, experiment: Experiment) -> bool:
-    """Whether the testing budget lets an experiment run: what is no look always may."""
+    """Whether the testing budget lets an experiment run; one that is no look always may."""
     remaining = left(state)
     return remaining is None or not _candidate(experiment, state) or remaining > pending(state)
 
 
 def budget_spent(state: State, but: Experiment | None = None) -> str:
-    """Why nothing more is kept; empty while the testing budget is not spent, or there is none. `but` as in left."""
+    """Why nothing more is kept: the testing budget is spent; else empty. `but` as in :func:`left`."""
     if left(state, but) != 0:
         return ""
     return f"the testing budget is spent: {counted(spent(state))} at a fixed evaluation"
@@ -170,7 +166,7 @@ def counted(count: int) -> str:
 
 
 def _candidate(experiment: Experiment, state: State) -> bool:
-    """Whether it could be kept, once it has a score."""
+    """Whether it could be kept once it has a score."""
     known = experiment.number, experiment.commit, experiment.repeat_of, experiment.scale
     return _could_be_kept(*known, state.experiments[0].commit)
 
@@ -185,7 +181,7 @@ def is_look(experiment: Experiment, state: State) -> bool:
 
 
 def spent(state: State) -> int:
-    """How many looks the session has taken; 0 where every verdict draws new data."""
+    """How many looks the session has taken; 0 if every verdict draws new data."""
     if state.session is None or state.session.evaluator != FIXED:
         return 0
     return state.experiments.known(_looks, questions.counted, state.experiments[0].commit) if state.experiments else 0
@@ -200,7 +196,7 @@ def _looks(chunk: Chunk, baseline: str) -> int:
 
 
 def left(state: State, but: Experiment | None = None) -> int | None:
-    """How many looks the testing budget leaves; None without one. `but`: whose own look is not to count."""
+    """How many looks the testing budget leaves; None without one. The look of `but` is not counted."""
     budget = _budget(state)
     if not budget:
         return None
@@ -214,10 +210,9 @@ def _budget(state: State) -> int:
 
 
 def beaten(state: State) -> float | None:
-    """What the best is set beside: the baseline's score. None before there are two.
+    """The baseline's score, to compare the best with; None before there are two.
 
-    Where every verdict is on new data, what the baseline would score on the best's: less what each keep has gained on
-    its own.
+    With fresh draws, an estimate on the best's draw: its score less what each keep on the way has gained.
     """
     first, best = baseline(state), state.best
     if first is None or best is None or first.value is None or best.value is None or not draws.fresh(state):
@@ -234,7 +229,7 @@ def beaten(state: State) -> float | None:
 
 
 def wear(state: State) -> Wear:
-    """How a fixed evaluation stands; worked out after each record, and so in as few passes as can be."""
+    """How worn a fixed evaluation is. Called after each record, so it makes few passes."""
     count, noise, budget = spent(state), noise_of(state), _budget(state)
     first, best, gain = beaten(state), state.best, None
     if first is not None and best is not None and best.value is not None and (count or draws.fresh(state)):
@@ -244,16 +239,16 @@ def wear(state: State) -> Wear:
 
 
 def noise_of(state: State) -> float | None:
-    """Standard deviation of one score about what it would be without chance; None if nothing measures it.
+    """Standard deviation of one score, from both kinds of chance; None if neither is measured.
 
-    Of both kinds of chance: `spread` is one run's, and `stderr`, the median of the session's, a difference's, whose
-    variance is that of two scores.
+    The spread is that of one run; the stderr (the session's median) is of a difference, with the variance of two
+    scores.
     """
     spread, error = statistics.spread(state), state.experiments.known(_squares, _median)
     if spread is None and error is None:
         return None
     noise = math.sqrt((spread or 0.0) ** 2 + (error or 0.0) / 2)
-    return noise or None  # equal runs that are equal say nothing about the data
+    return noise or None  # repeats with identical scores say nothing about the data
 
 
 def _squares(chunk: Chunk) -> list[float]:
@@ -261,14 +256,14 @@ def _squares(chunk: Chunk) -> list[float]:
 
 
 def _median(parts: Sequence[list[float]]) -> float | None:
-    import statistics as medians  # not needed by those who only read what was worked out
+    import statistics as medians  # slow to import, and readers of an outline do not need it
 
     squares = list(chain.from_iterable(parts))
     return medians.median(squares) if squares else None
 
 
 def expected_maximum(count: int) -> float:
-    """Of so many independent standard normal numbers, to within 0.05; 0 for one.
+    """The expected maximum of `count` independent standard normal numbers, to within 0.05; 0 for one.
 
     The approximation in Bailey and López de Prado, "The Deflated Sharpe Ratio" (2014).
     """

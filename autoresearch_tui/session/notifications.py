@@ -1,4 +1,4 @@
-"""Pure: what a human who looks elsewhere wants to be told of: by a bell, or by a hook."""
+"""Pure: what a human who is not looking is notified of, by a bell or a hook."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _DESCRIPTION = 60
 
 
 class News(Frozen):
-    """`kind`: best, overfits, crash, waits, stopped or ended. `urgent` if nothing continues without the human.
+    """`kind`: best, overfits, crash, waits, stopped or ended. `urgent`: nothing continues without the human.
 
-    `text` begins with a word of ours, whatever a description says: it can be handed to any command as an argument.
+    `text` begins with a word of ours, whatever a description contains, so that it is a safe argument for any command.
     """
 
     kind: str
@@ -25,18 +25,18 @@ class News(Frozen):
     number: int | None = None
     value: float | None = None
     commit: str = ""
-    """Of a proposal that waits: what an answer from elsewhere is about."""
+    """The commit of a waiting proposal, for answers from elsewhere."""
     reason: str = ""
     """Why a session ended, in a word: until, max_usd, experiments, stopped or failed."""
 
 
 def news(before: State, after: State) -> tuple[News, ...]:
-    """What happened between two states that is worth a bell."""
+    """The notifications between two states."""
     return (*_verdicts(before, after), *_overfits(before, after), *_waits(before, after), *_halts(before, after))
 
 
 def ended(event: ev.EngineStopped) -> News:
-    """The session has ended, and not only changed hands."""
+    """The session has ended, rather than changed hands."""
     detail = f": {clean_line(event.detail)}" if event.detail else ""
     reason = event.limit or {"finished": "experiments"}.get(event.why, event.why)
     words = "was stopped" if event.why == "stopped" else event.why
@@ -63,13 +63,13 @@ def _best(experiment: Experiment, before: State, after: State) -> News:
     words = "new best" if value is None else f"new best: {metric} {value:.4f}"
     if value is not None and was is not None:
         ahead = after.goal.better(value, was)
-        # What beat the mean of the best one's runs need not beat the score that it was kept for.
+        # It beat the mean of the last best's runs, which may be worse than that one's own score.
         words += f", better by {abs(value - was):.4f}" if ahead else ", better than the mean of the last one's runs"
     return News("best", f"{words} · {_name(experiment)}", number=experiment.number, value=value)
 
 
 def _overfits(before: State, after: State) -> list[News]:
-    """The sealed split does not follow the score any more: said when it begins."""
+    """The sealed split no longer follows the score: reported once, when that begins."""
     if before.frontier_number == after.frontier_number:
         return []
     warning = overfitting(after)
@@ -92,14 +92,14 @@ def _waits(before: State, after: State) -> list[News]:
 
 
 def _halts(before: State, after: State) -> list[News]:
-    """Whatever holds the night up."""
+    """What holds up the night."""
     found = []
     paused, trouble, failed, stopped = after.paused, after.trouble, after.failed, after.stopped
     if trouble is not None and trouble is not before.trouble:
         found.append(News("stopped", clean_line(f"trouble: {trouble.what}: {trouble.remedy}"), urgent=True))
     if paused is not None and paused is not before.paused and paused.by != "human":
         found.append(News("stopped", clean_line(f"paused by the {paused.by}: {paused.reason}"), urgent=True))
-    # Of several requests that fail for good together, the first says so.
+    # If several requests fail for good together, only the first is reported.
     known = before.failed is not None and before.failed.retry_seconds is None
     if failed is not None and not known and failed.retry_seconds is None:
         found.append(News("stopped", clean_line(f"no more proposals: {failed.error}"), urgent=True))

@@ -1,10 +1,10 @@
-"""Pure: which numbers of a text a session's journal has, and a mark behind each that it has not.
+"""Pure: checks the numbers in a text against a session's journal, and marks those that are not in it.
 
-A number is found if a fact equals it, or if a measured fact rounds to it at the decimals that are written, of which at
-least two digits count. Signs and thousands separators are left out; `2**19`, `3e-4` and `50M` are read as numbers; a
-percentage is held against shares and against constants times 100. In a line that names experiments (`#12`), the facts
-are theirs and the session's; in another one, everybody's. Ordinals, list numbers and numbers in words are not checked.
-That a number is found says that the journal has it, not that the sentence around it is true.
+A number is found if it equals a fact, or if a measured fact rounds to it at its decimals, with at least two significant
+digits. Signs and thousands separators are ignored; `2**19`, `3e-4` and `50M` are numbers; a percentage is compared with
+shares, and with constants times 100. In a line that names experiments (`#12`) only their facts and the session's count.
+Ordinals, list numbers and numbers in words are not checked. A found number is in the journal; the sentence around it
+may still be false.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from autoresearch_tui.session import statistics
+from autoresearch_tui.session import looks, statistics
 from autoresearch_tui.session.cost import cost
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.format import clock
@@ -35,12 +35,12 @@ _LISTED = re.compile(r"^\s*\d{1,3}[.)]\s")
 _NAMED = re.compile(r"(?:#|\bexperiments?\s+)(\d{1,9})\b")
 _ORDINAL = frozenset({"st", "nd", "rd", "th"})
 _SCALES = {"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
-_SMALL = 1e-9  # of a number, for what binary fractions lose
+_SMALL = 1e-9  # relative tolerance for binary fractions
 _DIGITS_THAT_COUNT = 2
 
 
 class Facts(Frozen):
-    """What the journal says in numbers, without signs: `exact` ones, and sorted, those that may be rounded."""
+    """Numbers in the journal, without signs. `measured` and `percents` are sorted, and may be rounded in the text."""
 
     exact: frozenset[float] = frozenset()
     measured: tuple[float, ...] = ()
@@ -56,7 +56,7 @@ class Known(Frozen):
 
 
 class Checked(Frozen):
-    """`text` with a question mark behind each number that was not found; `missing` are these, as they are written."""
+    """`text` with a question mark after each number that was not found; `missing` are these, as written."""
 
     text: str
     numbers: int
@@ -64,7 +64,6 @@ class Checked(Frozen):
 
 
 def check(text: str, known: Known) -> Checked:
-    """Look each number up."""
     count, missing, lines = 0, [], []
     for line in text.split("\n"):
         named = {int(number) for number in _NAMED.findall(line)}
@@ -121,7 +120,7 @@ def _equal(value: float, facts: Iterable[float]) -> bool:
 
 
 def _rounds(value: float, digits: str, facts: tuple[float, ...]) -> bool:
-    """Whether one of the sorted facts rounds to a number with these digits."""
+    """Whether one of the sorted facts rounds to the number with these digits."""
     if len(digits.replace(",", "").replace("_", "").replace(".", "").lstrip("0")) < _DIGITS_THAT_COUNT:
         return False
     half = 0.5 * 10.0 ** -len(digits.partition(".")[2]) + _SMALL * value
@@ -133,9 +132,9 @@ def _rounds(value: float, digits: str, facts: tuple[float, ...]) -> bool:
 
 
 def known(state: State, changed: Mapping[int, str], settings: str = "") -> Known:
-    """The facts of a session; `changed` has what an experiment's diff adds and removes, `settings` the best files."""
+    """The facts of a session. `changed`: the changed lines of each experiment's diff. `settings`: the best files."""
     against = {each.experiment.number: each.frontier for each in statistics.judged(state)}
-    first = next((e for e in state.experiments if e.value is not None), None)
+    first = looks.baseline(state)
     bases = {e.commit: e for e in reversed(state.experiments) if e.value is not None}
     each = {
         e.number: _of(e, [against.get(e.number), bases.get(e.base), first], changed.get(e.number, ""))
@@ -217,7 +216,7 @@ def _session(state: State, first: Experiment | None, settings: str) -> Facts:
 
 
 def _moments(times: Iterable[str]) -> Iterator[str]:
-    """The day, and the time of day with and without seconds, in UTC as the journal has them."""
+    """The date, and the time of day with and without seconds, in UTC as in the journal."""
     for time in times:
         day, _, rest = time.partition("T")
         yield from (day, rest[:5], rest[:8])

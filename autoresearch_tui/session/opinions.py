@@ -1,4 +1,4 @@
-"""Pure: what a critic thinks of a proposal, in words."""
+"""Pure: a critic's opinion of a proposal, as text."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def in_words(experiment: Experiment, asked: ev.CriticAsked | None = None) -> tup
 
 
 def waits(experiment: Experiment) -> str:
-    """Why the policy that goes by the critic decides nothing yet."""
+    """Why the policy that follows the critic decides nothing yet."""
     answer = experiment.critic
     if answer is None:
         return "waits for the critic"

@@ -1,11 +1,9 @@
-"""What a session amounts to without its finished experiments, small enough to be kept beside its journal.
+"""A summary of a session without its finished experiments, small enough to keep beside its journal.
 
-A state is folded from every record of a night, which takes seconds for a long one; what is asked most often needs
-little of it. The attributes have a :class:`~autoresearch_tui.session.state.State`'s names and meanings, where it has
-them. Whatever else the status line is to say needs a field here.
+Folding a long night takes seconds, and the most frequent questions need little of the state. Attributes that a
+:class:`~autoresearch_tui.session.state.State` also has mean the same. The status line is made of an outline alone.
 
-The engine keeps it on disk whenever its loop has nothing more to do; a command that asks how the session stands reads
-it from there.
+The engine writes it to disk whenever its loop is idle, and commands like `status` read it.
 """
 
 from __future__ import annotations
@@ -35,12 +33,12 @@ from autoresearch_tui.util.frozen import Frozen
 
 _CODEC = Codec(Cost, limits.End, looks.Wear)
 _MANY = ("in_flight", "waiting")
-# An engine keeps the outline a moment after the record.
+# An engine writes the outline a moment after the record.
 _PAUSES = (0.005, 0.02, 0.05)
 
 
 class Outline(Frozen):
-    """`counts` has how many experiments ended how: keep, discard, crash, invalid, vetoed, withdrawn."""
+    """`counts`: the number of experiments by outcome."""
 
     seq: int
     time: str
@@ -65,18 +63,18 @@ class Outline(Frozen):
     shown: Experiment | None
     """The run in progress, or the last one."""
     judged: Experiment | None
-    """The experiment whose verdict is the newest."""
+    """The experiment with the newest verdict."""
     experiments: int
     counts: Mapping[str, int]
     cost: Cost
-    """As of the last record; :meth:`spent` has it as of now."""
+    """As of the last record; see :meth:`spent` for now."""
     limit: limits.End | None
     needed_seconds: float
-    """What a run of a new proposal has to have left before the limit."""
+    """The time that a new proposal's run must have left before the limit."""
     unsandboxed: bool
     cannot_train: bool
     wear: looks.Wear | None
-    """What looking has done to the evaluation; None for a screen, which asks this of the state where it is shown."""
+    """None in an outline for a screen, which computes it from the state when it is shown."""
     holdout_asked: ev.HoldoutAsked | None
     holdout: ev.HoldoutOpened | None
     holdout_at: str
@@ -85,7 +83,7 @@ class Outline(Frozen):
     fleet: Fleet
     """A cluster's devices."""
     unready: tuple[str, ...]
-    """The usable devices of it that may run nothing but a baseline yet."""
+    """Its usable devices that may only run a baseline yet."""
 
     @property
     def running(self) -> Experiment | None:
@@ -94,20 +92,20 @@ class Outline(Frozen):
 
     @property
     def usd(self) -> float:
-        """What the session's proposals have cost, as far as prices are known."""
+        """The cost of the session's proposals, as far as prices are known."""
         return self.cost.researcher_usd
 
     @property
     def tokens(self) -> int:
-        """What the session's proposals have taken in tokens, as far as they are counted."""
+        """The tokens of the session's proposals, as far as they are counted."""
         return self.cost.tokens
 
     def fits(self, now: float) -> bool:
-        """Whether a run that is launched now would end before the session does."""
+        """Whether a run launched now would end before the session does."""
         return self.limit is None or now + self.needed_seconds <= self.limit.at
 
     def spent(self, now: float) -> float:
-        """Dollars so far, those of the accelerators since the last record included while an engine lives."""
+        """Dollars so far; with a live engine including the accelerators' since the last record."""
         hourly = self.engine.accelerator_usd_per_hour * self.engine.devices if self.engine else 0.0
         return self.cost.usd + max(0.0, now - timestamps.seconds(self.time)) / 3600 * hourly
 
@@ -118,7 +116,7 @@ class Outline(Frozen):
 
 
 def outline(state: State, *, for_screen: bool = False) -> Outline:
-    """What a state amounts to. `for_screen`: without what takes long in a long session, and no status line says."""
+    """`for_screen`: leave out what is slow in a long session and not in the status line."""
     experiments, flying = state.experiments, state.in_flight
     newest = state.verdicts - 1
     return Outline(
@@ -168,10 +166,10 @@ def _line(value: Experiment | Fleet) -> str:
 def snapshot(
     found: Outline, size: int, checksum: int, lines: Callable[[Experiment], str] = _line, fleet: str = ""
 ) -> bytes:
-    """What is kept beside a journal whose first `size` bytes, with that CRC-32, amount to `found`.
+    """The file's contents, for a journal whose first `size` bytes have that CRC-32.
 
-    `lines`: what remembers the line of an experiment, for there may be a thousand in flight. `fleet`: the line of the
-    fleet, where it is known already.
+    `lines`: encodes an experiment, perhaps from a cache, because a thousand may be in flight. `fleet`: the encoded
+    fleet, if the caller has it.
     """
     values = {f.name: _CODEC.encode(getattr(found, f.name)) for f in fields(found) if f.name not in (*_MANY, "fleet")}
     made_of = {"version": __version__, "shape": _CODEC.shape, "bytes": size, "crc": checksum}
@@ -182,11 +180,10 @@ def snapshot(
 
 
 def recall(kept: bytes, journal: bytes) -> Outline | None:
-    """The outline of a journal's whole lines, from what was kept beside it; None if that is about anything else.
+    """The outline of a journal's complete lines, from the file beside it; None if that is torn or of anything else.
 
-    It says what folding the journal would say: this version folded exactly these bytes, as their number and their
-    CRC-32 show. Which process wrote it, and when, makes no difference. For one that is torn, stale, of another version
-    or of another journal the answer is None, and the journal itself is read.
+    It equals what folding the journal would give: this version made it of exactly these bytes, as their number and
+    CRC-32 prove.
     """
     checksum, _, body = kept.rstrip(b"\n").partition(b" ")
     if checksum != b"%08x" % zlib.crc32(body):
@@ -209,7 +206,7 @@ def recall(kept: bytes, journal: bytes) -> Outline | None:
 
 
 class Keeper:
-    """Keeps what a session's journal amounts to."""
+    """Writes a session's outline to disk, and caches the encoded parts."""
 
     def __init__(self, files: SessionFiles) -> None:
         self._path = files.outline
@@ -217,7 +214,7 @@ class Keeper:
         self._fleet: tuple[Fleet | None, str] = (None, "")
 
     def keep(self, found: Outline, size: int, checksum: int) -> None:
-        """What the first `size` bytes of the journal amount to. What cannot be written is read from the journal."""
+        """Write the outline of the journal's first `size` bytes. Without it, readers fold the journal."""
         known, self._lines = self._lines, {}
 
         def line(experiment: Experiment) -> str:
@@ -234,7 +231,7 @@ class Keeper:
 
 
 def read_outline(root: Path, tag: str) -> Outline:
-    """How a session of the lab in `root` stands, engine or not. Raises UserError for a journal that is damaged."""
+    """The present outline of a session, with or without an engine. Raises UserError for a damaged journal."""
     files = session_files.of(root, tag)
     alive = engine_lock.held(session_files.lock(root))
     for pause in (*_PAUSES, 0) if alive else (0,):
@@ -247,8 +244,7 @@ def read_outline(root: Path, tag: str) -> Outline:
 
 
 def _folded(files: SessionFiles, *, keeps: bool) -> Outline:
-    """From the journal itself, after the last snapshot where there is one. `keeps`: for the next time, as no engine
-    does."""
+    """Folded from the journal, after the last snapshot if there is one. `keeps`: write it, as no engine does."""
     from autoresearch_tui.session import snapshots
     from autoresearch_tui.session.fold import read_from
     from autoresearch_tui.session.journal import Start

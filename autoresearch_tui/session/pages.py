@@ -1,10 +1,9 @@
-"""Finished experiments on disk, a chunk of them a page: what is asked of all of them stays in memory, the rest is read
-when it is asked for.
+"""Finished experiments on disk, one page per chunk: what tables and statistics need stays in memory, the rest is read
+on access.
 
-A page is two parts: the columns of what stays in memory, each a line of JSON, and a line of JSON for each experiment.
-What is asked of all experiments is asked of columns, and only those that are asked for are decoded; a list of the
-newest makes rows of the newest page alone. Pages are added to the end of a file and never changed there. One whose
-experiments did change is not used any more, and written anew.
+A page has two parts: columns, each a line of JSON, which stay in memory and are decoded on first use; and a line of
+JSON for each experiment. A list of the newest makes rows of the newest page alone. Pages are appended to a file and
+never changed there. If experiments of a page change after all, a new page is written.
 """
 
 from __future__ import annotations
@@ -31,21 +30,21 @@ from autoresearch_tui.session.sequence import CHUNK, Chunk
 from autoresearch_tui.session.written import CODEC
 from autoresearch_tui.util.frozen import Frozen
 
-# So many experiments that were read are remembered whole.
+# How many experiments that were read are cached whole.
 _REMEMBERED = 1024
-# What stays in memory: own fields of an experiment, and what it says of the events that are embedded in it.
+# What stays in memory: fields of an experiment, and properties derived from its events.
 _OWN = ("took_seconds", "started_at", "ended_at", "edited", "judged_after", "overruled", "device")
-_SAID = (
+_DERIVED = (
     "number", "commit", "base", "description", "author", "front", "repeat_of", "combines", "confirms", "fixes",
     "exploratory", "scale", "origin", "usd", "tokens", "outcome", "status", "value", "measured", "memory_gb",
     "advanced", "leads", "inside_noise", "stderr", "error", "sealed", "seconds", "columns", "doubted", "drawn",
     "objected", "is_open",
 )  # fmt: skip
-_LIGHT = (*_OWN, *_SAID)
+_LIGHT = (*_OWN, *_DERIVED)
 _OUTCOMES = {str(outcome): outcome for outcome in Outcome}
-# As many different values as may be written once for a column.
+# Up to so many different values, a column lists each once.
 _FEW = 32
-# The line of a column in which all are alike has no more bytes.
+# The longest line of a column that has one value.
 _SHORT = 64
 _OF_OUTCOMES = frozenset({"outcome", "status", "overruled"})
 _light = attrgetter(*_LIGHT)
@@ -53,9 +52,9 @@ _PLACES = {name: place for place, name in enumerate(_LIGHT)}
 
 
 class Filed(Experiment):
-    """An experiment of a page. Whatever of it is not in memory is read when it is asked for."""
+    """An experiment of a page. Attributes that are not in memory are read on access."""
 
-    __slots__ = (*_SAID, "_page")
+    __slots__ = (*_DERIVED, "_page")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.whole, name)
@@ -76,7 +75,7 @@ _set_page, _set_stage = Filed._page.__set__, Filed.stage.__set__  # type: ignore
 
 
 class Where(Frozen):
-    """Where a page is: its first byte in the file, the bytes of its columns and their CRC-32, and all of its bytes."""
+    """Where a page is: its first byte in the file, the size of its columns and their CRC-32, and its whole size."""
 
     start: int
     columns: int
@@ -85,7 +84,7 @@ class Where(Frozen):
 
 
 class History:
-    """The file of a session's pages, open while any of them is in use."""
+    """The file of a session's pages; open while any of them is in use."""
 
     def __init__(self, path: Path) -> None:
         """Raises OSError."""
@@ -95,17 +94,16 @@ class History:
 
     @classmethod
     def of(cls, path: Path) -> History:
-        """The file there; one that this process has open already is opened no second time. Raises OSError."""
+        """The file at `path`, shared if this process has it open already. Raises OSError."""
         opened = cls(path)
         return _OPEN.setdefault(opened.identity, opened)
 
     @property
     def size(self) -> int:
-        """Its bytes now."""
         return os.fstat(self._file).st_size
 
     def read(self, start: int, size: int) -> bytes:
-        """Bytes of it; fewer if it ends before."""
+        """Up to `size` bytes; fewer at the end of the file."""
         return os.pread(self._file, size, start)
 
     def __del__(self) -> None:
@@ -119,9 +117,9 @@ class Page(Chunk):
     __slots__ = ("__weakref__", "_ends", "_head", "_history", "_recover", "_rows", "_sums", "where")
 
     def __init__(self, history: History, where: Where, recover: Callable[[int], Experiment]) -> None:
-        """`recover`: an experiment by its number, from the journal, where its line turns out to be damaged.
+        """`recover` gets an experiment by number from the journal, if its line here is damaged.
 
-        Raises ValueError for a page that is damaged, and OSError.
+        Raises ValueError for damaged columns, and OSError.
         """
         super().__init__(())
         self._history, self.where, self._recover = history, where, recover
@@ -129,13 +127,13 @@ class Page(Chunk):
         if zlib.crc32(head) != where.checksum or where.start + where.size > history.size:
             raise ValueError("a page is damaged")
         self._head: list[Any] | None = head.split(b"\n")
-        """A line for each column, or what was decoded of it, and two about the experiments' own; None once there are
-        rows."""
+        """For each column its line, or once decoded its values; then two lines about the experiments' lines. None once
+        there are rows."""
         self._rows: tuple[Experiment, ...] | None = None
 
     @classmethod
     def of(cls, history: History, where: Where, recover: Callable[[int], Experiment]) -> Page:
-        """The page there; one that is in use in this process already is the same."""
+        """The page at `where`, shared if this process uses it already."""
         key = (history.identity, where.start, where.checksum)
         found = _IN_USE.get(key)
         if found is None:
@@ -166,16 +164,16 @@ class Page(Chunk):
         head, place = self._head, _PLACES.get(name)
         if head is None or place is None:
             return super().column(name)
-        found = head[place]
-        if isinstance(found, bytes):
-            found = head[place] = (_values if len(found) > _SHORT else _short_values)(name, found, CHUNK)
-        return found  # type: ignore[no-any-return]
+        values = head[place]
+        if isinstance(values, bytes):
+            values = head[place] = (_values if len(values) > _SHORT else _short_values)(name, values, CHUNK)
+        return values  # type: ignore[no-any-return]
 
-    def told(self, place: int, name: str) -> Any:
-        return super().told(place, name) if self._head is None else self.column(name)[place]
+    def cell(self, place: int, name: str) -> Any:
+        return super().cell(place, name) if self._head is None else self.column(name)[place]
 
     def line(self, place: int) -> bytes:
-        """The line of one experiment; empty if it is not there as it was written."""
+        """The line of one experiment; empty if it is damaged."""
         self._loaded()
         start = self._ends[place - 1] if place else 0
         data = self._history.read(self.where.start + self.where.columns + start, self._ends[place] - start)
@@ -206,7 +204,7 @@ class Page(Chunk):
         return CHUNK
 
 
-# Of this process, whose threads (an engine, a screen) have pages in common.
+# The threads of a process (an engine, a screen) share pages.
 _OPEN: WeakValueDictionary[tuple[int, int], History] = WeakValueDictionary()
 _IN_USE: WeakValueDictionary[tuple[object, ...], Page] = WeakValueDictionary()
 _LOADING = threading.Lock()
@@ -219,22 +217,22 @@ def _whole(page: Page, place: int) -> Experiment:
 
 @cache
 def shape() -> list[int]:
-    """What a page is read by, and was folded by; one of another shape is not used."""
+    """Identifies the format of pages and the code that folded them; pages of another shape are not used."""
     return [CODEC.shape, zlib.crc32(repr(_LIGHT).encode()), CHUNK, sys.byteorder == "little", _rules()]
 
 
 def _rules() -> int:
-    """The modules that say what a record changes, as they are now: a checkout changes them under one version."""
+    """A checksum of the modules that fold records: in a checkout they change without a new version."""
     names = ("fold", "state", "experiment", "asks", "cost", "draws", "fleet", "failures", "prior_results", "events")
     found = 0
     for name in (*names, "pages"):
-        with contextlib.suppress(OSError):  # as in an archive, whose modules do not change
+        with contextlib.suppress(OSError):  # in a zip archive, where modules do not change
             found = zlib.crc32(Path(__file__).with_name(f"{name}.py").read_bytes(), found)
     return found
 
 
 def fits(chunk: Chunk) -> bool:
-    """Whether a chunk can be a page: it is full, and nothing is to come of any of it."""
+    """Whether a chunk can be a page: it is full, and all its experiments are done."""
     return len(chunk) == CHUNK and not any(experiment.is_open for experiment in chunk)
 
 
@@ -246,22 +244,22 @@ def written(chunk: Chunk, start: int) -> tuple[bytes, Where]:
         end += len(each)
         ends.append(end)
     columns = [_column(column) for column in zip(*map(_light, chunk), strict=True)]
-    told = [json.dumps(column, ensure_ascii=False, separators=(",", ":")) for column in columns]
-    told += [array("I", each).tobytes().hex() for each in (ends, map(zlib.crc32, lines))]
-    head = "".join(f"{line}\n" for line in told).encode()
+    head_lines = [json.dumps(column, ensure_ascii=False, separators=(",", ":")) for column in columns]
+    head_lines += [array("I", each).tobytes().hex() for each in (ends, map(zlib.crc32, lines))]
+    head = "".join(f"{line}\n" for line in head_lines).encode()
     return b"".join((head, *lines)), Where(start, len(head), zlib.crc32(head), len(head) + end)
 
 
 def _column(values: Sequence[Any]) -> Any:
-    """A column: `[values]`, or `[values that are different, which of them each is]`, or `[value of all, None]`."""
+    """A column: `[values]`, or `[distinct values, index of each]`, or `[the only value, None]`."""
     known = [dict(value) if isinstance(value, Mapping) else value for value in values]
-    told = list(map(repr, known))  # which tells 0 from 0.0 and from False
-    different = dict(zip(told, known, strict=True))
+    texts = list(map(repr, known))  # which differ for 0, 0.0 and False
+    different = dict(zip(texts, known, strict=True))
     if len(different) == 1:
         return [known[0], None]
     if len(different) <= _FEW:
         places = {text: place for place, text in enumerate(different)}
-        return [list(different.values()), [places[text] for text in told]]
+        return [list(different.values()), [places[text] for text in texts]]
     return [known]
 
 
@@ -275,5 +273,5 @@ def _values(name: str, line: bytes, count: int) -> list[Any]:
     return [values] * count if column[1] is None else list(map(values.__getitem__, column[1]))
 
 
-# Most columns have one value in all pages, and then these are the same list.
+# Most columns have the same single value in all pages, which then share one list.
 _short_values = lru_cache(maxsize=256)(_values)

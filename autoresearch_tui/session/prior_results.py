@@ -1,4 +1,4 @@
-"""What was in a lab before a session began: others' results, and those of its own earlier sessions. Pure."""
+"""Pure: results from before a session: others' in the lab, its own earlier sessions', and other labs'."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from autoresearch_tui.session.state import Experiment
 
 LIMIT = 5000
-"""Rows that are taken over: the newest, and the best; a journal is no archive."""
+"""The most rows that a journal takes over: the newest, and the best."""
 RECORD_ROWS = 200
-"""Rows in one record of the journal, which every viewer reads whole."""
+"""The most rows in one record of the journal, which every viewer reads whole."""
 REPEAT, NEVER_RUN = "repeat", "waiting"
-"""What a result of an earlier session may be beside an outcome: a run of a commit that had run, or none at all."""
+"""Further statuses of an earlier session's results: a run of a commit that had run, or no run at all."""
 _UNTRIED = frozenset({REPEAT, NEVER_RUN, "withdrawn"})
 
 
 @dataclass(frozen=True, slots=True)
 class PriorResult:
-    """One result from before the session. `name` is what its table calls it; `commit` where that is one that is here.
+    """One result from before the session. `name`: as in its table; `commit`: if that is in this repository.
 
-    `value` is None if there is no score, memory is GiB, `flags` say what was wrong with the row. Of an earlier
-    session of the lab's own: its tag, the experiment's number, the verdict's reason, such as a veto's, and the commit
-    that it changed. Of another lab that shares: `origin` is who says so, `code` the tree of its files and of those that
-    it changed, and `judged_alike` whether our evaluator, metric and budget are theirs. Nothing of it is verified.
+    `value` is None without a score, memory is in GiB, `flags` say what is wrong with the row. Only of the lab's own
+    earlier sessions: `session` is the tag, `number` the experiment's, `reason` the verdict's or a veto's, `base` the
+    commit that it changed. Only of other labs: `origin` is the source, `code` the tree of its files and of those that
+    it changed, `judged_alike` whether evaluator, metric and budget are ours. None of that is verified.
     """
 
     name: str
@@ -49,12 +49,12 @@ class PriorResult:
 
     @property
     def comparable(self) -> bool:
-        """Whether another lab's score may stand beside ours, if it is true."""
+        """Whether another lab's score, if true, compares with ours."""
         return self.judged_alike and not self.flags and self.value is not None
 
     @property
     def settled(self) -> bool:
-        """Whether its code need not be run again: others' keeps may be wanted here, our own were measured alike."""
+        """Whether its code need not run again. Others' keeps may be wanted here; our own count if measured alike."""
         if not self.commit:
             return False
         if not self.session:
@@ -63,7 +63,7 @@ class PriorResult:
 
 
 def verified(experiment: Experiment) -> str:
-    """Whose idea a proposal is that another lab shared, and what became of its score here; empty for one of our own."""
+    """The origin of an idea from another lab, and whether its score was verified here; empty for our own."""
     made, value = experiment.proposal, experiment.value
     if not made.origin:
         return ""
@@ -79,7 +79,7 @@ _SHARED = {field.name: field.default for field in fields(PriorResult)[_FIELDS.in
 
 
 def to_rows(earlier: Iterable[PriorResult]) -> tuple[Mapping[str, Any], ...]:
-    """As a journal keeps them; what only shared results have is written for those alone."""
+    """The rows for a journal. Fields that only shared results have are left out elsewhere."""
     return tuple(_row(each) for each in earlier)
 
 
@@ -89,19 +89,19 @@ def _row(each: PriorResult) -> dict[str, Any]:
 
 
 def from_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[PriorResult, ...]:
-    """What :func:`to_rows` was given."""
+    """The inverse of :func:`to_rows`."""
     return tuple(PriorResult(**{**row, "flags": tuple(row.get("flags", ()))}) for row in rows)
 
 
 def newest(earlier: Sequence[PriorResult], goal: Goal, limit: int = LIMIT) -> Sequence[PriorResult]:
-    """At most `limit` of them, in their order: the newest, and the best, however old that is."""
+    """At most `limit` results, in order: the newest, and the best however old."""
     kept = earlier[-limit:]
     top = best(earlier, goal)
     return kept if top is None or top in kept else (top, *kept[1:])
 
 
 def records(path: str, earlier: Sequence[PriorResult], *, left_out: int = 0) -> tuple[HistoryRead, ...]:
-    """The events that take these results over from `path`: each of a length that is soon read."""
+    """The events that take over results from `path`, each short enough to read quickly."""
     total = len(earlier)
     pieces = ((start, earlier[start : start + RECORD_ROWS]) for start in range(0, total, RECORD_ROWS))
     return tuple(
@@ -111,11 +111,11 @@ def records(path: str, earlier: Sequence[PriorResult], *, left_out: int = 0) -> 
 
 
 def best(earlier: Iterable[PriorResult], goal: Goal) -> PriorResult | None:
-    """The best kept one that has a score."""
+    """The best kept result with a score."""
     kept = [each for each in earlier if each.status == "keep" and each.value is not None]
     return min(kept, key=lambda each: goal.sort_key(each.value or 0.0), default=None)
 
 
 def furthest(earlier: Iterable[PriorResult], goal: Goal) -> PriorResult | None:
-    """The best that an earlier session of the lab kept, measured as this one measures; None if none is still here."""
+    """The best keep of the lab's earlier sessions that is still here and was measured like this session."""
     return best((one for one in earlier if one.session and one.commit and not one.flags), goal)

@@ -1,6 +1,6 @@
-"""What others left in a lab: a results.tsv that this product did not write, and `autoresearch/*` branches. Pure.
+"""Pure: parses what others left in a lab: a results.tsv that this product did not write, and `autoresearch/*` branches.
 
-No two loops agree on the columns. What can be read is read; what looks wrong is flagged, and kept.
+No two loops agree on the columns. Whatever is readable is read; what looks wrong is flagged but kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from autoresearch_tui.session.prior_results import PriorResult
 from autoresearch_tui.util.text import cell_text, describe
 
 USUAL = ("commit", "val_bpb", "memory_gb", "status", "description")
-"""The columns of the reference's table. The second holds a lab's metric, whatever that is called."""
+"""The columns of the reference's table. The second holds the lab's metric, whatever its name."""
 
 _WORDS: Mapping[str, tuple[str, ...]] = {  # in order of preference
     "commit": (
@@ -41,7 +41,7 @@ _SCORES = ("score", "metric", "value", "metric_value", "primary_metric")
 _MEMORY = re.compile(r"(?:.*_)?(?:memory|mem|vram)(?:_.*)?")
 _UNITS = {"gb": 1.0, "gib": 1.0, "mb": 1 / 1024, "mib": 1 / 1024}
 _LARGEST_GIB = 2048.0
-# With one of these in its name, a column is about the score, and is not the score.
+# A column with one of these words in its name is about the score, but not the score itself.
 _ABOUT = frozenset({
     "delta", "diff", "d", "best", "prev", "previous", "parent", "baseline", "base", "std", "stderr", "sem", "se", "var",
     "ci", "gain", "improvement", "change", "vs", "target", "expected", "train", "rank", "pct", "percent", "rel",
@@ -49,14 +49,14 @@ _ABOUT = frozenset({
 })  # fmt: skip
 _HASH = re.compile(r"[0-9a-f]{6,64}", re.IGNORECASE)
 _SHOWS_A_HASH = re.compile(r"(?=[0-9a-f]*[0-9])(?=[0-9a-f]*[a-f])[0-9a-f]{6,64}|[0-9]{7}[0-9]*", re.IGNORECASE)
-# How a commit's subject tells what became of it: `lower lr (discard)`, `discard: lower lr`.
-_TOLD = re.compile(r"[(\[]\s*(\w+)[^()\[\]]*[)\]]\s*$|^(\w+):")
+# An outcome in a commit's subject: `lower lr (discard)`, `discard: lower lr`.
+_OUTCOME = re.compile(r"[(\[]\s*(\w+)[^()\[\]]*[)\]]\s*$|^(\w+):")
 _SAMPLE = 500
 _GUESS = "no header; the score is the column that looks like one"
 
 
 def parse(text: str, metric: str) -> tuple[PriorResult, ...]:
-    """The rows of a table of any form and schema, as they stand in it: oldest first where that was appended to."""
+    """The rows of a table of any form and schema, in its order: oldest first if rows were appended."""
     metric = _word(metric)
     rows = tables.read(text, lambda cells: _is_header(cells, metric))
     parsed: list[PriorResult] = []
@@ -72,7 +72,7 @@ def parse(text: str, metric: str) -> tuple[PriorResult, ...]:
 
 
 def is_history(rows: Iterable[PriorResult]) -> bool:
-    """Whether a file that may be about anything is a table of experiments."""
+    """Whether the rows of an arbitrary file are a table of experiments."""
     known = set(STATUSES.values())
     return any(row.status in known and (row.value is not None or _HASH.fullmatch(row.name)) for row in rows)
 
@@ -80,9 +80,9 @@ def is_history(rows: Iterable[PriorResult]) -> bool:
 def joined(
     rows: Sequence[PriorResult], commits: Mapping[str, str], attempts: Sequence[Attempt]
 ) -> tuple[PriorResult, ...]:
-    """The table's rows with their commits, and before them the commits on branches that no row names.
+    """The table's rows with their commits, after the commits on branches that no row names.
 
-    `commits` has the whole hash of each name that is one.
+    `commits`: the whole hash of each row's name that is one.
     """
     found = [replace(row, commit=commits.get(row.name, "")) for row in rows]
     named = {row.commit for row in found if row.commit}
@@ -95,16 +95,16 @@ def _from_commit(attempt: Attempt) -> PriorResult:
         f"only a commit on {attempt.branch}",
         *([f"undone by {attempt.undone_by[:7]}"] if attempt.undone_by else []),
     ]
-    told = _TOLD.search(attempt.subject)
-    said = status(told[1] or told[2]) if told else ""
-    outcome = "discard" if attempt.undone_by else said or "keep"
+    match = _OUTCOME.search(attempt.subject)
+    claimed = status(match[1] or match[2]) if match else ""
+    outcome = "discard" if attempt.undone_by else claimed or "keep"
     text = describe(attempt.subject)
     return PriorResult(attempt.commit[:7], None, 0.0, outcome, text, tuple(flags), attempt.commit)
 
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Where each thing stands among `width` cells. `memory_unit`: GiB for one of the column's. `doubt`: of all rows."""
+    """The place of each field among `width` cells. `memory_unit`: GiB per unit. `doubt`: a flag for every row."""
 
     places: Mapping[str, int]
     width: int
@@ -114,13 +114,13 @@ class _Columns:
 
 
 def _word(name: str) -> str:
-    """A column's name in one form: `Val BPB (lower is better)` is val_bpb."""
+    """A column's normalized name: `Val BPB (lower is better)` is val_bpb."""
     name = re.sub(r"[(\[].*", "", name.strip().strip("*`\"'").lower()) or name.lower()
     return name.strip() if name.strip() == "#" else re.sub(r"[^a-z0-9]+", "_", name.rpartition(".")[2]).strip("_")
 
 
 def _is_header(cells: Sequence[str], metric: str) -> bool:
-    """Whether a line names columns: some are known, none is a number or a hash, and `keep` alone is no name."""
+    """Whether a line names columns: some names are known, none is a number or a hash, and not just `keep`."""
     if any(number(cell).value is not None or _SHOWS_A_HASH.fullmatch(cell) for cell in cells):
         return False
     words = {_word(cell) for cell in cells} - {""}
@@ -155,8 +155,8 @@ def _by_name(header: Sequence[str], rows: Sequence[Sequence[str]], metric: str) 
     if "status" not in places and (found := _most(rows, len(header), status, places)) is not None:
         places["status"] = found
     doubt = "" if value is not None else _guess_value(words, rows, metric, places)
-    said = re.findall(r"[a-z]+", header[memory].lower()) if memory is not None else []
-    unit = next((_UNITS[part] for part in said if part in _UNITS), 0.0)
+    parts = re.findall(r"[a-z]+", header[memory].lower()) if memory is not None else []
+    unit = next((_UNITS[part] for part in parts if part in _UNITS), 0.0)
     if value is not None and words.count(words[value]) > 1:
         doubt = f"two columns are called {words[value]}"
     is_flag = "status" in places and words[places["status"]] in _FLAGS
@@ -164,13 +164,13 @@ def _by_name(header: Sequence[str], rows: Sequence[Sequence[str]], metric: str) 
 
 
 def _exact(words: Sequence[str], metric: str) -> int | None:
-    """The score's column by its name. The reference's table has val_bpb for every lab's."""
+    """The score's column by name. The reference's table calls every lab's metric val_bpb."""
     usual = [USUAL[1]] if [*words] == [*USUAL] else []
     return next((words.index(word) for word in (metric, *usual, *_SCORES) if word in words), None)
 
 
 def _guess_value(words: Sequence[str], rows: Sequence[Sequence[str]], metric: str, places: dict[str, int]) -> str:
-    """Adds a column that is likely the score to `places`, if there is one alone; says so, or why there is none."""
+    """Adds the only column that is likely the score to `places`. Returns the flag: which column, or why none."""
     parts = set(metric.split("_"))
     taken = set(places.values())
     free = [place for place, word in enumerate(words) if place not in taken and not _ABOUT & set(word.split("_"))]
@@ -193,14 +193,14 @@ def _share(rows: Sequence[Sequence[str]], place: int, test: Callable[[str], obje
 def _most(
     rows: Sequence[Sequence[str]], width: int, test: Callable[[str], object], taken: Mapping[str, int]
 ) -> int | None:
-    """The free column of which most cells pass."""
+    """The free column in which most cells pass `test`."""
     shares = {place: _share(rows, place, test) for place in range(width) if place not in taken.values()}
     best = max(shares, key=lambda place: shares[place], default=None)
     return best if best is not None and shares[best] > 0.5 else None
 
 
 def _without_header(rows: Sequence[tuple[str, ...]]) -> list[PriorResult]:
-    """Columns by what is in them."""
+    """Identifies columns by their contents."""
     width = Counter(len(row) for row in rows).most_common(1)[0][0]
     places: dict[str, int] = {}
     for what, test in (("status", status), ("commit", _HASH.fullmatch)):
@@ -215,7 +215,7 @@ def _without_header(rows: Sequence[tuple[str, ...]]) -> list[PriorResult]:
         and _share(rows, place, lambda cell: number(cell, comma).value is not None) > 0.5
     ]
     if not places and not numeric:
-        return []  # some other text
+        return []  # not a table
     rest = [place for place in range(width) if place not in (*places.values(), *numeric)]
     if rest:
         longest = max(rest, key=lambda place: sum(len(row[place]) for row in whole))
@@ -240,31 +240,30 @@ def _unread(text: str) -> PriorResult:
 
 def _row(cells: Sequence[str], columns: _Columns, comma: bool | None) -> PriorResult:
     cells, flags, aligned = _aligned(cells, columns)
-    said = {what: cells[place] if place < len(cells) else "" for what, place in columns.places.items()}
-    names = (uncoloured(said.get(what, "")).strip() for what in ("commit", "name"))
+    texts = {what: cells[place] if place < len(cells) else "" for what, place in columns.places.items()}
+    names = (uncoloured(texts.get(what, "")).strip() for what in ("commit", "name"))
     name = next((name for name in names if name not in ("", "-")), "")
     if not _HASH.fullmatch(name):
         flags.append("no commit's hash" if name else "no name")
-    told = status(said.get("status", ""), is_flag=columns.status_is_flag)
-    if not told:
-        told = describe(said.get("status", ""), 12)
-        flags.append(f"an unknown status: {told}" if told != "-" else "no status")
-    value = _value(said.get("value", ""), told, columns, comma, flags, readable=aligned)
-    memory = _memory(said.get("memory", ""), columns.memory_unit, comma, flags) if aligned else 0.0
-    if told == "keep" and value == 0 and memory == 0:
+    outcome = status(texts.get("status", ""), is_flag=columns.status_is_flag)
+    if not outcome:
+        outcome = describe(texts.get("status", ""), 12)
+        flags.append(f"an unknown status: {outcome}" if outcome != "-" else "no status")
+    value = _value(texts.get("value", ""), outcome, columns, comma, flags, readable=aligned)
+    memory = _memory(texts.get("memory", ""), columns.memory_unit, comma, flags) if aligned else 0.0
+    if outcome == "keep" and value == 0 and memory == 0:
         value = None
         flags.append("a score and memory of 0")
-    if columns.doubt and told not in ("crash", "skip"):
+    if columns.doubt and outcome not in ("crash", "skip"):
         flags.append(columns.doubt)
-    return PriorResult(
-        describe(name, 40), value, memory, told, describe(cell_text(said.get("description", ""))), tuple(flags)
-    )
+    description = describe(cell_text(texts.get("description", "")))
+    return PriorResult(describe(name, 40), value, memory, outcome, description, tuple(flags))
 
 
 def _aligned(cells: Sequence[str], columns: _Columns) -> tuple[list[str], list[str], bool]:
-    """A row's cells where their columns are, what is wrong with them, and whether its numbers can be trusted.
+    """A row's cells aligned with the columns, the flags, and whether the row's numbers can be trusted.
 
-    The status shows it: where it stands elsewhere, cells are missing, or a description has the mark in it.
+    The status shows that: if it is elsewhere, cells are missing, or a description contains the separator.
     """
     found, surplus = [*cells], len(cells) - columns.width
     if not surplus:
@@ -280,12 +279,12 @@ def _aligned(cells: Sequence[str], columns: _Columns) -> tuple[list[str], list[s
 
 
 def _value(
-    text: str, told: str, columns: _Columns, comma: bool | None, flags: list[str], *, readable: bool
+    text: str, outcome: str, columns: _Columns, comma: bool | None, flags: list[str], *, readable: bool
 ) -> float | None:
-    """The score, or None; what is doubtful about it is added to `flags`."""
+    """The score, or None; doubts are added to `flags`."""
     found = number(text, comma)
     hash_like = found.value is not None and re.fullmatch(r"[0-9a-fA-F]{7,}", text.strip()) is not None
-    if told in ("crash", "skip") or (told == "invalid" and found.value == 0):
+    if outcome in ("crash", "skip") or (outcome == "invalid" and found.value == 0):
         return None
     if found.doubt and "value" in columns.places:
         flags.append(found.doubt)
@@ -296,12 +295,12 @@ def _value(
 
 
 def _memory(text: str, unit: float, comma: bool | None, flags: list[str]) -> float:
-    """GiB; 0 where the table does not say, or where it cannot be true."""
+    """GiB; 0 if missing or impossible."""
     found = number(text, comma)
     if found.value is None or found.value <= 0:
         return 0.0
-    spoken = next((_UNITS[word] for word in re.findall(r"[a-z]+", text.lower()) if word in _UNITS), unit)
-    memory = found.value * (spoken or 1.0)
+    unit = next((_UNITS[word] for word in re.findall(r"[a-z]+", text.lower()) if word in _UNITS), unit)
+    memory = found.value * (unit or 1.0)
     if memory > _LARGEST_GIB:
         flags.append("memory in an unknown unit")
         return 0.0

@@ -1,4 +1,4 @@
-"""What is asked of all experiments of a session: by what they are looked up, and the answers of a chunk and of all."""
+"""Questions about all experiments of a session: the indexed names, the answers per chunk, and how to combine these."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autoresearch_tui.session.sequence import Chunk
 
 T = TypeVar("T")
 
-# What experiments are looked up by.
+# The names that experiments are looked up by.
 OUTCOME, COMMIT, AUTHOR, BASE, FRONT = "outcome", "commit", "author", "base", "front"
 CONFIRMS, COMBINES, FIXES, ORIGIN, SCALE = "confirms", "combines", "fixes", "origin", "scale"
 EXPLORATORY, IS_OPEN, STATUS, REPEAT_OF = "exploratory", "is_open", "status", "repeat_of"
@@ -35,12 +35,12 @@ def confirming(chunk: Chunk) -> tuple[Experiment, ...]:
 
 
 def joined(parts: Sequence[tuple[T, ...]]) -> tuple[T, ...]:
-    """What each chunk has, one after the other."""
+    """The chunks' answers, one after the other."""
     return tuple(chain.from_iterable(parts))
 
 
 def judged(chunk: Chunk) -> tuple[tuple[int, int], ...]:
-    """How many verdicts each was judged after, and its number."""
+    """For each judged experiment `judged_after` and its number."""
     columns = zip(*map(chunk.column, (OUTCOME, "judged_after", "number")), strict=True)
     return tuple((after, number) for outcome, after, number in columns if outcome in JUDGED)
 
@@ -61,7 +61,7 @@ def added(parts: Sequence[Counter[str]]) -> Counter[str]:
 
 
 def started_last(chunk: Chunk) -> tuple[str, int]:
-    """When the last run was started, and its number; empty if none was."""
+    """When the last run was started, and its number; an empty time if none was."""
     return max(zip(chunk.column("started_at"), chunk.column("number"), strict=True), key=itemgetter(0))
 
 

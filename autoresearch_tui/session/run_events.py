@@ -1,4 +1,4 @@
-"""The events of a run, from its start to its verdict and what a human makes of that; part of :mod:`events`."""
+"""The events of a run, of its evaluation and of its verdict; part of :mod:`events`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from autoresearch_tui.session.ends import Outcome, RunEnd
 from autoresearch_tui.util.frozen import Frozen
 
 SPARSE = {"sparse": True}
-"""Marks a field that is written only where it is not its default."""
+"""Marks a field that is written only if it differs from its default."""
 
 
 class RunRequeued(Frozen):
-    """Its run was stopped by a human's pause or stop, or lost; it stays approved and is run again, from the start.
+    """The run was lost, or stopped by a human's pause or stop; it stays approved and runs again from the start.
 
-    `began`: false if no node could start it, which does not count as a try.
+    `began`: False if no node could start it, which does not count as an attempt.
     """
 
     number: int
@@ -23,7 +23,7 @@ class RunRequeued(Frozen):
 
 
 class RunStarted(Frozen):
-    """Intent to train `commit` on `device` (empty: whatever there is); `attempt` is 2 after a lost run."""
+    """Intent to train `commit` on `device` (empty: the only one); `attempt` is 2 after a lost run."""
 
     number: int
     commit: str
@@ -32,7 +32,7 @@ class RunStarted(Frozen):
 
 
 class RunStopAsked(Frozen):
-    """Intent to end this run for good: it counts as a crash, for `reason`, which the researcher is told."""
+    """Intent to end this run for good: it counts as a crash, and the researcher gets the `reason`."""
 
     number: int
     by: str
@@ -42,8 +42,8 @@ class RunStopAsked(Frozen):
 class RunGivenUp(Frozen):
     """Intent to end a run that is hopelessly behind: it counts as a discard without a score.
 
-    At `percent` of the budget its training loss was `loss`, that of the frontier, experiment `frontier`, was `against`.
-    No keep of the session was further behind there than `most`, and this one was by more than `margin` beyond that.
+    At `percent` of the budget its training loss was `loss`, and that of experiment `frontier` was `against`. No keep
+    was further behind at that point than `most`, and this run is behind by more than `most` + `margin`.
     """
 
     number: int
@@ -56,7 +56,7 @@ class RunGivenUp(Frozen):
 
 
 class RunInvalidated(Frozen):
-    """The run was not timed as the others are (a suspended machine, a stepped clock); it is stopped and run again."""
+    """The run was not timed like the others (a suspended machine, a stepped clock); it is stopped and run again."""
 
     number: int
     why: str
@@ -65,10 +65,10 @@ class RunInvalidated(Frozen):
 class RunEnded(Frozen):
     """A run is over.
 
-    `cause`: the last lines of its log. `ready_seconds`, `asked_seconds`: from the start until its referee handed the
-    training data over, and until it asked to be scored, by the supervisor's clock. `memory_mb`, `device_memory_mb`: the
-    most (MiB) that it held of the machine and of its accelerators, measured from outside. `refused`: why its referee
-    had refused it before. `referee_killed`: by others.
+    `cause`: the last lines of its log. `ready_seconds`, `asked_seconds`: from the start until its referee handed over
+    the training data, and until the run asked to be scored, by the supervisor's clock. `memory_mb`, `device_memory_mb`:
+    its peak use (MiB) of the machine's memory and its accelerators', measured from outside. `refused`: why its referee
+    had refused it. `referee_killed`: by something other than us.
     """
 
     number: int
@@ -87,11 +87,11 @@ class RunEnded(Frozen):
 class RunScored(Frozen):
     """`value` is None if there is no valid score, and `problem` says why. Memory in GiB.
 
-    `sealed`: the metric on the split that the loop never sees; for the human alone, never for a researcher.
-    `doubts`: what does not go together in the log of a run that scored itself; it decides nothing. `beyond`: the lab's
-    bounds that the run does not keep to; it is not kept. `late_seconds`: what single answers took beyond the usual.
-    `answer_seconds`: what all of them took. `losses`: the training loss at each tenth of the budget, as the log has it.
-    `columns`: the lab's further numbers by name, without those that nobody told.
+    `sealed`: the metric on the split that the loop never sees; for the human alone, never for a researcher. `doubts`:
+    contradictions in the log of a run that scored itself; they decide nothing. `beyond`: the lab's bounds that the run
+    violates, so that it is not kept. `late_seconds`: what single answers to the referee took beyond the usual.
+    `answer_seconds`: what all answers took. `losses`: the training loss at each tenth of the budget, from the log.
+    `columns`: the lab's further numbers by name, as far as the run reported them.
     """
 
     number: int
@@ -109,8 +109,29 @@ class RunScored(Frozen):
     columns: Mapping[str, float] = field(default_factory=dict, metadata=SPARSE)
 
 
+class DataDrawn(Frozen):
+    """Intent to score the run of `number` on data of this seed, drawn after the run had ended."""
+
+    number: int
+    seed: int
+
+
+class Rescored(Frozen):
+    """Experiment `other`, from the files that its run left, scored on the draw of `number`.
+
+    `value` is None if there is no score, and `problem` says why. `stderr`: standard error of the difference between the
+    two scores, from the same cases; None if the referee does not report cases.
+    """
+
+    number: int
+    other: int
+    value: float | None
+    stderr: float | None = None
+    problem: str = ""
+
+
 class VerdictDeferred(Frozen):
-    """A gain that chance may explain: no verdict before it has been run again (`metric.keep = "confirmed"`).
+    """A gain that chance may explain: the verdict waits for further runs (`metric.keep = "confirmed"`).
 
     `stderr` as in :class:`VerdictGiven`.
     """
@@ -123,15 +144,14 @@ class VerdictDeferred(Frozen):
 class VerdictGiven(Frozen):
     """The end of an experiment that ran: keep, discard, crash or invalid. A keep moves the frontier to its commit.
 
-    `stderr`: standard error of the difference to the frontier, from the scores of the same rows. `spread`: how far
-    equal runs lie apart, as a standard deviation. None if unknown. `inside_noise`: the difference is no larger
-    than these two explain. `leads`: not kept, for another front is ahead, and better than where its own front stood,
-    which stands here from now on.
+    `stderr`: standard error of the difference to the frontier, from the scores of the same rows. `spread`: standard
+    deviation between equal runs. Both are None if unknown; `inside_noise`: they explain the difference. `leads`: not
+    kept, because another front is ahead, but the new head of its own front.
 
-    Where gains are confirmed, `value` is the mean of the `runs` of its commit, and `error` the standard error of the
+    If gains are confirmed, `value` is the mean of the `runs` runs of its commit, and `error` the standard error of the
     difference between that and the mean of the frontier's runs.
 
-    `against`: what the frontier scored on the same draw, where the evaluator is fresh.
+    `against`: the frontier's score on the same draw, if the evaluator is fresh.
     """
 
     number: int
@@ -149,9 +169,9 @@ class VerdictGiven(Frozen):
 
 
 class VerdictOverruled(Frozen):
-    """A human knows better: `verdict` (keep or discard) in place of what was given. A keep moves the frontier.
+    """A human replaces the verdict by `verdict` (keep or discard). A keep moves the frontier.
 
-    Of an experiment whose verdict waits for other runs it is the intent: the verdict follows at once.
+    For an experiment whose verdict waits for other runs it is an intent: the verdict follows at once.
     """
 
     number: int
@@ -168,8 +188,41 @@ class FrontierMoved(Frozen):
 
 
 class JudgementUndone(Frozen):
-    """The human took back the judgement that `record` (its seq) made about experiment `number`."""
+    """A human took back the judgement of `record` (its seq) on experiment `number`."""
 
     record: int
     number: int
     by: str
+
+
+class BudgetRenewed(Frozen):
+    """A human renews the testing budget, `looks` of which were spent by then."""
+
+    by: str
+    looks: int
+
+
+class HoldoutAsked(Frozen):
+    """Intent to open the holdout, once, after `looks` looks: `best` and `baseline` are scored on it."""
+
+    by: str
+    best: int
+    baseline: int
+    looks: int
+
+
+class HoldoutOpened(Frozen):
+    """The scores of the best and the baseline on the holdout; None, with the `problem`, for a missing one.
+
+    `stderr`: standard error of the difference, from the same cases; None if these are unknown.
+    """
+
+    value: float | None
+    baseline: float | None
+    stderr: float | None = None
+    problem: str = ""
+
+    @property
+    def seen(self) -> bool:
+        """Whether it gave a score; if not, the holdout may be opened again."""
+        return self.value is not None or self.baseline is not None

@@ -1,7 +1,7 @@
-"""A session's experiments, however many: a sequence that is never changed, in chunks.
+"""A session's experiments, however many: an immutable sequence in chunks.
 
-Another sequence, with one experiment more or one replaced, shares all chunks but one with it. What is worked out of a
-chunk is remembered with it, so a question about all experiments costs the work of the chunks that are new.
+A sequence with one experiment added or replaced shares all chunks but one. Results are cached with their chunk, so a
+question about all experiments costs the work of the new chunks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class Chunk(Sequence["Experiment"]):
-    """Neighbours, and what was worked out of them."""
+    """Neighbouring experiments, and results cached for them."""
 
     __slots__ = ("_experiments", "_known")
 
@@ -31,7 +31,7 @@ class Chunk(Sequence["Experiment"]):
         self._known: dict[object, Any] = {}
 
     def known(self, work: Callable[..., T], *args: object) -> T:
-        """`work(chunk, *args)`, which is done once."""
+        """`work(chunk, *args)`, computed once."""
         key = (work, *args) if args else work
         try:
             found: T = self._known[key]
@@ -40,7 +40,7 @@ class Chunk(Sequence["Experiment"]):
         return found
 
     def last_known(self, work: Callable[..., T], *args: object) -> T:
-        """The same, where only what was worked out last is remembered: for arguments that change with time."""
+        """The same, but only the last result is cached: for arguments that change with time."""
         before = self._known.get(work)
         if before is None or before[0] != args:
             before = self._known[work] = args, work(self, *args)
@@ -48,19 +48,19 @@ class Chunk(Sequence["Experiment"]):
         return found
 
     def column(self, name: str) -> list[Any]:
-        """What each of them has of this name: how all of them are asked, so that none need be read (:mod:`pages`)."""
+        """This attribute of each experiment; a page has it without reading experiments (:mod:`pages`)."""
         return list(map(attrgetter(name), self))
 
-    def told(self, place: int, name: str) -> Any:
-        """What one of them has of this name."""
+    def cell(self, place: int, name: str) -> Any:
+        """This attribute of one experiment."""
         return getattr(self[place], name)
 
     def places(self, name: str, value: object) -> Sequence[int]:
-        """Where in the chunk those are that have this value of that name."""
+        """The places in the chunk of the experiments whose attribute has this value."""
         return self.known(_index, name).get(value, ())
 
     def having(self, name: str, value: object) -> tuple[Experiment, ...]:
-        """Those that have this value of that name."""
+        """The experiments whose attribute has this value."""
         return tuple([self[place] for place in self.places(name, value)])
 
     @overload
@@ -86,38 +86,37 @@ class Experiments(Sequence["Experiment"]):
     def __init__(self, chunks: tuple[Chunk, ...] = (), answers: dict[object, _Answer] | None = None) -> None:
         self.chunks = chunks
         self._length = (len(chunks) - 1) * CHUNK + len(chunks[-1]) if chunks else 0
-        # The last answer to each question; sequences that follow each other share them.
+        # The last answer to each question, shared with the sequences made of this one.
         self._answers: dict[object, _Answer] = {} if answers is None else answers
 
     @classmethod
     def of(cls, experiments: Iterable[Experiment]) -> Experiments:
-        """These, which are numbered from 0."""
+        """`experiments` must be numbered from 0."""
         known = tuple(experiments)
         return cls(tuple(Chunk(known[at : at + CHUNK]) for at in range(0, len(known), CHUNK)))
 
     # ── another one ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def with_next(self, experiment: Experiment) -> Experiments:
-        """One more."""
         if self._length % CHUNK == 0:
             return Experiments((*self.chunks, Chunk((experiment,))), self._answers)
         return Experiments((*self.chunks[:-1], Chunk((*self.chunks[-1], experiment))), self._answers)
 
     def replacing(self, experiment: Experiment) -> Experiments:
-        """This one in place of the one with its number."""
+        """With `experiment` in place of the one with its number."""
         at, place = divmod(experiment.number, CHUNK)
         chunk = list(self.chunks[at])
         chunk[place] = experiment
         return Experiments((*self.chunks[:at], Chunk(tuple(chunk)), *self.chunks[at + 1 :]), self._answers)
 
     def with_chunk(self, at: int, chunk: Chunk) -> Experiments:
-        """The same experiments, those of one chunk held in another way: no answer holds the old ones any more."""
+        """With equal experiments in another kind of chunk. Cached answers are dropped, as they hold the old ones."""
         return Experiments((*self.chunks[:at], chunk, *self.chunks[at + 1 :]))
 
     # ── questions about all ─────────────────────────────────────────────────────────────────────────────────────
 
     def known(self, work: Callable[..., T], together: Callable[[Sequence[T]], R], *args: object) -> R:
-        """`together` of what `work(chunk, *args)` gives for each chunk: pure functions, at the top of a module."""
+        """`together` of `work(chunk, *args)` for each chunk. Both must be pure, and defined at the top of a module."""
         key = (together, work, *args)
         before = self._answers.get(key, _NONE)
         if before.chunks is self.chunks and before is not _NONE:
@@ -131,19 +130,19 @@ class Experiments(Sequence["Experiment"]):
         return result
 
     def column(self, name: str) -> Iterator[Any]:
-        """What each of them has of this name; no page makes rows for it."""
+        """This attribute of each experiment, without reading experiments from pages."""
         return chain.from_iterable(chunk.column(name) for chunk in self.chunks)
 
-    def told(self, number: int, name: str) -> Any:
-        """What one of them has of this name."""
-        return self.chunks[number // CHUNK].told(number % CHUNK, name)
+    def cell(self, number: int, name: str) -> Any:
+        """This attribute of one experiment, without reading it from a page."""
+        return self.chunks[number // CHUNK].cell(number % CHUNK, name)
 
     def having(self, name: str, value: object) -> Iterator[Experiment]:
-        """Those that have this value of that name, in order."""
+        """The experiments whose attribute has this value, in order."""
         return (self.chunks[at][place] for at, places in self._places(name, value) for place in places)
 
     def numbers(self, name: str, value: object) -> Iterator[int]:
-        """The numbers of those that have this value of that name, in order."""
+        """The numbers of the experiments whose attribute has this value, in order."""
         return (CHUNK * at + place for at, places in self._places(name, value) for place in places)
 
     def _places(self, name: str, value: object) -> list[tuple[int, Sequence[int]]]:
@@ -151,16 +150,16 @@ class Experiments(Sequence["Experiment"]):
         return [(at, index[value]) for at, index in enumerate(indexes) if value in index]
 
     def values(self, name: str) -> Set[Any]:
-        """All values of that name."""
+        """All values of this attribute."""
         return self.known(_index, _keys_of_all, name)
 
     def newest(self, name: str, value: object) -> Iterator[Experiment]:
-        """The same, the newest first."""
+        """Like :meth:`having`, newest first."""
         for chunk in reversed(self.chunks):
             yield from reversed(chunk.having(name, value))
 
     def changed(self, before: Experiments) -> Iterator[Experiment]:
-        """Those that are not what they were before, or are new."""
+        """The experiments that changed or are new."""
         old = (*before.chunks, *([None] * (len(self.chunks) - len(before.chunks))))
         for mine, other in zip(self.chunks, old, strict=False):
             if mine is not other:
@@ -184,7 +183,7 @@ class Experiments(Sequence["Experiment"]):
         return self.chunks[number // CHUNK][number % CHUNK]
 
     def since(self, number: int) -> Iterator[Experiment]:
-        """From this number on."""
+        """The experiments from this number on."""
         return (self[n] for n in range(number, self._length))
 
     def __iter__(self) -> Iterator[Experiment]:
@@ -210,8 +209,7 @@ class Experiments(Sequence["Experiment"]):
 
 
 class Selection(Sequence["Experiment"]):
-    """Some of a session's experiments, by their numbers, in an order of their own; each is looked up when it is asked
-    for."""
+    """Some of a session's experiments, by number and in any order; each is looked up on access."""
 
     def __init__(self, experiments: Experiments, numbers: Sequence[int]) -> None:
         self._experiments = experiments
@@ -242,7 +240,7 @@ class Selection(Sequence["Experiment"]):
 
 
 class _Answer(NamedTuple):
-    """What was worked out of these chunks, and the parts that it was made of."""
+    """A result about these chunks, and its parts."""
 
     chunks: tuple[Chunk, ...]
     parts: list[Any]
@@ -258,7 +256,7 @@ def _keys_of_all(indexes: Sequence[dict[object, Sequence[int]]]) -> Set[object]:
 
 def _index(chunk: Chunk, name: str) -> dict[object, Sequence[int]]:
     column = chunk.column(name)
-    if column.count(column[0]) == len(column):  # as most are, of most names
+    if column.count(column[0]) == len(column):  # the usual case
         return {column[0]: range(len(column))}
     found: dict[object, list[int]] = {}
     for place, value in enumerate(column):

@@ -1,9 +1,9 @@
-"""What a session's journal amounted to at some moment, kept beside it: a reader folds only what came since.
+"""Snapshots of a session's state, kept beside its journal: a reader folds only the records since.
 
-It is not a second truth. A snapshot says of which bytes of the journal it was made, by their number and their CRC-32,
-and is used with exactly these. What is torn, stale, of another version or of another journal is left alone, and the
-journal is read from its beginning. A screen looks at the last of those records before it is drawn, and at all bytes
-in pieces from then on.
+The journal remains the only truth. A snapshot names the bytes of the journal that it was made of, by number and CRC-32,
+and is used with exactly these. If it is torn, or of another version or journal, it is ignored, and the journal is read
+from its beginning. A screen checks only the last of those records before it is drawn, and all bytes in pieces after
+that.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from autoresearch_tui.util import atomic
 from autoresearch_tui.util.frozen import Frozen
 
 _PIECE = 1 << 20
-# Where a snapshot says of how many records it is, and of how many a session is soon folded without one.
+# Where a snapshot has its last record's number; and how many records fold quickly without a snapshot.
 _HEAD, _SEQ, _SOON_FOLDED = 4096, re.compile(rb'"seq": ?([0-9]+)'), 20_000
 _UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
 _STATE = [field.name for field in fields(State) if field.name != "experiments"]
 
 
 class Snapshot(Frozen):
-    """`start`: the part of the journal that `state` was made of; `answered`: the requests that it answers."""
+    """`start`: the part of the journal that `state` was folded from; `answered`: the requests answered in it."""
 
     start: Start
     state: State
@@ -46,9 +46,9 @@ class Snapshot(Frozen):
 
 
 def read(files: SessionFiles, *, kept: Path | None = None, proven: bool = True) -> Snapshot | None:
-    """What can be used of what is kept beside a session's journal; None if nothing can. `kept`: another snapshot.
+    """A session's snapshot; None if there is no usable one. `kept`: the path of another snapshot.
 
-    Without `proven`, a :class:`Proof` has still to say whether it is of this journal.
+    Without `proven`, the caller must check with a :class:`Proof` that it is of this journal.
     """
     try:
         values = _values(kept or files.snapshot)
@@ -72,14 +72,14 @@ def _values(path: Path) -> dict[str, Any]:
 
 
 class Proof:
-    """Finds out whether a journal begins with what a snapshot was made of, a piece at a time."""
+    """Checks, piece by piece, whether a journal begins with the bytes that a snapshot was made of."""
 
     def __init__(self, journal: Path, start: Start) -> None:
         self._journal, self._start = journal, start
         self._read, self._checksum = 0, 0
 
     def go_on(self, limit: int) -> bool | None:
-        """Reads so many bytes more; None while that does not say it. Raises OSError."""
+        """Read up to `limit` further bytes; None if that does not decide it. Raises OSError."""
         end, piece = min(self._start.size, self._read + limit), bytearray(min(limit, _PIECE))
         with self._journal.open("rb", buffering=0) as file:
             file.seek(self._read)
@@ -87,7 +87,7 @@ class Proof:
                 self._checksum = zlib.crc32(memoryview(piece)[:count], self._checksum)
                 self._read += count
         if self._read < end:
-            return False  # it is shorter
+            return False  # the journal is shorter
         return self._checksum == self._start.checksum if end == self._start.size else None
 
 
@@ -96,7 +96,7 @@ def _is_of(journal: Path, start: Start) -> bool:
 
 
 def _ends_in(journal: Path, start: Start) -> bool:
-    """Whether what a snapshot was made of seems to end in its last record."""
+    """Whether the part that a snapshot was made of ends in the record that it names as its last."""
     with journal.open("rb") as file:
         file.seek(max(0, start.size - _PIECE))
         line = file.read(min(start.size, _PIECE)).rstrip(b"\n").rpartition(b"\n")[2]
@@ -131,21 +131,20 @@ def _recovering(journal: Path, start: Start) -> Callable[[int], Experiment]:
 
 
 class Writer:
-    """Keeps snapshots of a session. Only its engine does."""
+    """Writes snapshots of a session. Only its engine does."""
 
     def __init__(self, files: SessionFiles, found: Snapshot | None) -> None:
-        """`found`: what there is, which is continued."""
+        """`found`: the present snapshot, whose pages are kept."""
         self._files = files
         self._lines: dict[int, tuple[Experiment, str]] = {}
         self._fresh = found is None
         self.seq = found.start.seq if found is not None else 0
-        """The last record that the snapshot on disk has."""
+        """The last record in the snapshot on disk."""
 
     def keep(self, state: State, size: int, checksum: int, answered: Iterable[str]) -> State:
-        """Write what the first `size` bytes of the journal, with this CRC-32, amount to.
+        """Write the state of the journal's first `size` bytes, which have this CRC-32.
 
-        Returns the same state, with what is finished on disk. What cannot be written is not, and the journal is read
-        from where the last snapshot ends.
+        Returns the same state, with finished chunks on disk. If the disk fails, the last snapshot stays.
         """
         self.seq = state.seq
         with contextlib.suppress(OSError):
@@ -159,18 +158,18 @@ class Writer:
                 "answered": sorted(answered),
                 "state": {name: CODEC.encode(getattr(state, name)) for name in _STATE},
             }
-            told = json.dumps(head, ensure_ascii=False, separators=(",", ":"))
-            body = f'{told[:-1]},"chunks":[{",".join(self._chunks(state))}]}}'.encode("utf-8", "replace")
+            text = json.dumps(head, ensure_ascii=False, separators=(",", ":"))
+            body = f'{text[:-1]},"chunks":[{",".join(self._chunks(state))}]}}'.encode("utf-8", "replace")
             atomic.publish(self._files.snapshot, b"%08x %s\n" % (zlib.crc32(body), body))
         return state
 
     def _with_pages(self, state: State, start: Start) -> State:
-        """Finished chunks become pages at the end of the file."""
+        """Append finished chunks to the file, as pages."""
         chunks = state.experiments.chunks
         due = [at for at, chunk in enumerate(chunks) if not isinstance(chunk, Page) and pages.fits(chunk)]
         if not due:
             return state
-        if self._fresh:  # its readers have the old one open
+        if self._fresh:  # readers of the old file keep it open
             self._files.history.unlink(missing_ok=True)
             self._fresh = False
         places = {}
@@ -200,7 +199,7 @@ class Writer:
 
 
 def adopted(state: State, files: SessionFiles) -> State:
-    """The same state, with what an engine has put on disk meanwhile there, as far as it is the same."""
+    """The same state, using the pages that an engine has written since, as far as they are equal."""
     experiments = state.experiments
     with contextlib.suppress(*_UNUSABLE):
         values = _values(files.snapshot)
@@ -215,9 +214,9 @@ def adopted(state: State, files: SessionFiles) -> State:
 
 
 def keep_seen(files: SessionFiles, seq: int) -> None:
-    """Keep the snapshot that is there for :func:`seen`, unless it is of more records than `seq`, which were seen.
+    """Keep the present snapshot for :func:`seen`, unless it has more records than the `seq` that the human has seen.
 
-    An engine that ends writes one after the screen's last look. Where none can be kept, nothing is known later.
+    An ending engine writes one after the screen's last look. If the disk fails, none is kept.
     """
     with contextlib.suppress(OSError):
         now = files.snapshot.stat()
@@ -235,16 +234,17 @@ def keep_seen(files: SessionFiles, seq: int) -> None:
 
 
 def seen(files: SessionFiles, seq: int) -> State | None:
-    """The session after so many records, from the snapshot of that time, or of fewer records from the journal alone.
+    """The session after `seq` records, from the snapshot of :func:`keep_seen`, or if they are few from the journal
+    alone.
 
-    None if neither is there, or the journal cannot be read so far.
+    None if neither is possible.
     """
     from autoresearch_tui.session.fold import fold
 
     found = read(files, kept=files.seen_snapshot)
     if found is not None and found.start.seq <= seq:
         state, tail = found.state, JournalTail(files.journal, found.start)
-    elif seq <= _SOON_FOLDED:  # an engine's last snapshot is of a moment after the screen's last look
+    elif seq <= _SOON_FOLDED:
         state, tail = State(), JournalTail(files.journal)
     else:
         return None

@@ -1,4 +1,4 @@
-"""How much of a difference between two scores is chance. Pure."""
+"""Pure: how much of a difference between two scores is chance."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from autoresearch_tui.session.questions import ADVANCED, OUTCOME, REPEAT_OF, joi
 from autoresearch_tui.session.sequence import Chunk
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.frozen import Frozen
+from autoresearch_tui.util.text import word_set
 
-# By commit: the number and the score of its first run with one.
+# By commit: the number and the score of its first scored run.
 _First = Mapping[str, tuple[int, float]]
 # nats and UTF-8 bytes of the targets of one scored row
 Row = tuple[float, float]
@@ -26,8 +27,8 @@ SIGMAS = 2.0
 def paired_error(rows: Sequence[Row], others: Sequence[Row]) -> float | None:
     """Standard error, in bits per byte, of the difference between two scores of the same rows.
 
-    Both are ratios of sums with the same bytes below, so the difference is a ratio too, and its error is that of a
-    ratio estimator (Cochran, Sampling Techniques, 6.4). None if the rows are not the same, or fewer than two.
+    Both are ratios of sums with the same denominator, so the difference is a ratio too, and its error is that of a
+    ratio estimator (Cochran, Sampling Techniques, 6.4). None if the rows differ, or are fewer than two.
     """
     count = len(rows)
     if count < 2 or [row[1] for row in rows] != [row[1] for row in others]:
@@ -43,80 +44,59 @@ def paired_error(rows: Sequence[Row], others: Sequence[Row]) -> float | None:
 
 
 def spread(state: State) -> float | None:
-    """Standard deviation between runs of one commit, pooled over all that ran more than once; None: none did.
+    """Standard deviation between runs of one commit, pooled over all that ran more than once; None if none did.
 
-    Where each run is scored on a draw of its own, of pairs on one draw: what the draws differ by is not in it.
+    With fresh draws it is of pairs on one draw, without the differences between draws.
     """
     squares, freedom = _pooled(state)
     return math.sqrt(squares / freedom) if freedom else None
 
 
 def repeats(state: State) -> int:
-    """How many differences between equal runs the spread is known from."""
+    """The degrees of freedom of :func:`spread`."""
     return _pooled(state)[1]
 
 
 def _pooled(state: State) -> tuple[float, int]:
-    """The sum of squares, and its degrees of freedom."""
+    """The sum of squares, and the degrees of freedom."""
     if draws.fresh(state):
         apart = [each.value - each.other for each in draws.equals(state)]
         return math.fsum(d * d for d in apart) / 2, len(apart)
     runs: dict[str, list[float]] = {}
     for number in sorted(set(state.experiments.known(_again, joined))):
-        if (measured := state.experiments.told(number, "measured")) is not None:
-            runs.setdefault(state.experiments.told(number, "commit"), []).append(measured)
+        if (measured := state.experiments.cell(number, "measured")) is not None:
+            runs.setdefault(state.experiments.cell(number, "commit"), []).append(measured)
     squares = math.fsum((value - math.fsum(of) / len(of)) ** 2 for of in runs.values() for value in of)
     return squares, sum(len(of) - 1 for of in runs.values())
 
 
 def _again(chunk: Chunk) -> tuple[int, ...]:
-    """The numbers of repeats, and of what they repeat."""
+    """The numbers of repeats, and of the experiments that they repeat."""
     columns = (chunk.column(name) for name in ("number", REPEAT_OF))
     return tuple(chain.from_iterable(pair for pair in zip(*columns, strict=True) if pair[1] is not None))
 
 
 def inside(difference: float, stderr: float | None, spread: float | None) -> bool:
-    """Whether a difference between two runs is no larger than their two kinds of chance; False if none is known.
+    """Whether both kinds of chance explain a difference between two runs; False if neither is known.
 
-    Each run lies `spread` from the mean of its equals, so their difference has twice that variance.
+    `spread` is of one run, so the difference of two has twice that variance.
     """
     if stderr is None and spread is None:
         return False
     return abs(difference) < SIGMAS * math.sqrt((stderr or 0.0) ** 2 + 2 * (spread or 0.0) ** 2)
 
 
-# Equal code, run again on the reference's lab, came out this much apart in the median of 48 pairs.
+# The relative difference between equal runs on the reference's lab: the median of 48 pairs.
 TYPICAL_SPREAD = 3e-4
-# How many kept scores it takes to speak of a trend, and how little of a gain must carry over to the sealed split.
+# The fewest keeps that make a trend, and the share of a gain that must carry over to the sealed split.
 OVERFIT_KEEPS, OVERFIT_SHARE = 4, 1 / 3
 _WORD = re.compile(r"[^\W\d_][\w]*|\d+(?:\.\d+)?")
-_SMALL_WORDS = frozenset(
-    {
-        "a",
-        "an",
-        "and",
-        "as",
-        "at",
-        "by",
-        "each",
-        "every",
-        "for",
-        "from",
-        "in",
-        "instead",
-        "into",
-        "is",
-        "it",
-        "of",
-        "on",
-    }
-    | {"only", "or", "the", "to", "with"}
-)
+_SMALL_WORDS = word_set("a an and as at by each every for from in instead into is it of on only or the to with")
 _LIKE = 0.34
 
 
 class Similar(Frozen):
-    """An earlier attempt, and how alike it is: 1 is the same description."""
+    """An earlier experiment, and how alike it is: 1 is the same description."""
 
     experiment: Experiment
     likeness: float
@@ -128,9 +108,9 @@ def similar(
     identifiers: Collection[str] = (),
     limit: int = 3,
 ) -> tuple[Similar, ...]:
-    """The earlier attempts most like this one, by the words and names in their descriptions.
+    """The earlier experiments most like this one, by the words and names in their descriptions.
 
-    `identifiers` are the names that this one's diff changes: an attempt whose description names one is alike too.
+    `identifiers`: the names that this one's diff changes, which count like words of its description.
     """
     mine = _terms(experiment.description)
     for name in identifiers:
@@ -147,13 +127,13 @@ def similar(
 
 
 def changed_names(diff: str) -> frozenset[str]:
-    """The names that a diff's changed lines assign: constants and attributes."""
+    """The constants and attributes that a diff's changed lines assign."""
     names = re.findall(r"^[+-][ \t]*(?:[\w.]+\.)?([A-Za-z_]\w*)[ \t]*(?::[^=\n]+)?[-+*/]?=(?!=)", diff, re.MULTILINE)
     return frozenset(name for name in names if len(name) > 2)
 
 
 def gains(state: State) -> dict[int, float]:
-    """For each scored experiment on a scored base how much better it is than that; negative: worse."""
+    """By how much each scored experiment is better than its scored base; negative: worse."""
     return _gains(state, state.experiments.known(_scores, joined), _first_of_all)
 
 
@@ -203,7 +183,7 @@ def _first_of_all(state: State) -> _First:
 
 
 def _first_kept(state: State) -> _First:
-    """Of what keeps are based on: mostly keeps, which are few; else of all."""
+    """The same of keeps alone, which are few, if each keep is based on a keep; else of all."""
     kept = state.experiments.known(_keeps, joined)
     own = {each.commit: (each.number, each.value) for each in reversed(kept)}
     return own if all(each.base in own for each in kept if each.number) else _first_of_all(state)
@@ -223,7 +203,8 @@ def _first_of_each(parts: Sequence[dict[str, tuple[int, float]]]) -> dict[str, t
 
 
 class Judged(Frozen):
-    """An experiment with a verdict, the frontier of that moment, and where its own front stood; None: nowhere yet."""
+    """A judged experiment with the frontier, and the head of its own front, before its verdict; None if there was
+    none."""
 
     experiment: Experiment
     frontier: Experiment | None
@@ -231,10 +212,10 @@ class Judged(Frozen):
 
 
 def judged(state: State, first: int = 0) -> Iterator[Judged]:
-    """In the order of the verdicts, from the `first` on. A front that nothing has won yet stands at the frontier."""
+    """In the order of the verdicts, from the `first` on. A front without a win has its head at the frontier."""
     frontier: Experiment | None = None
     heads: dict[int, Experiment] = {}
-    # Where a human continued from, by the experiment that was judged last before that.
+    # Where a human continued from, by the last experiment judged before that.
     chosen = {after: number for after, number in state.frontier_history if after != number}
     moved = [*state.experiments.having(ADVANCED, True), *(state.experiments[after] for after in chosen)]
     moved = [each for each in moved if each.outcome in JUDGED]
@@ -255,7 +236,7 @@ def judged(state: State, first: int = 0) -> Iterator[Judged]:
 
 
 def near_noise(state: State) -> tuple[int, ...]:
-    """The numbers of kept experiments whose gain chance may explain: a second run may turn them round."""
+    """The numbers of keeps whose gain chance may explain: a repeat may reverse it."""
     kept = state.experiments.known(_keeps, joined)
     measured, won = spread(state), _gains(state, kept, _first_kept)
     return tuple(each.number for each in kept if each.number in won and _by_chance(each, won[each.number], measured))
@@ -270,7 +251,7 @@ def _by_chance(kept: _Kept, gain: float, measured: float | None) -> bool:
 
 
 class Gap(Frozen):
-    """A kept experiment's score on the sealed split beside the one that decided, and how far they lie apart."""
+    """A keep's score, and its score on the sealed split."""
 
     number: int
     value: float
@@ -282,13 +263,13 @@ class Gap(Frozen):
 
 
 def gaps(state: State) -> tuple[Gap, ...]:
-    """The baseline and every keep since that has a sealed score, in order."""
+    """The keeps with a sealed score, baseline included, in order."""
     kept = state.experiments.known(_keeps, joined)
     return tuple(Gap(each.number, each.value, each.sealed) for each in kept if each.sealed is not None)
 
 
 def overfitting(state: State) -> str:
-    """A sentence where the night is overfitting its referee: the score gains, the sealed split hardly; else empty."""
+    """A sentence if the night overfits its referee: the score improves and the sealed split hardly does; else empty."""
     known = gaps(state)
     if len(known) < OVERFIT_KEEPS or state.session is None:
         return ""
@@ -304,10 +285,10 @@ def overfitting(state: State) -> str:
 
 
 def frontier_line(state: State) -> tuple[tuple[float, Experiment], ...]:
-    """The frontiers and where each begins on an axis of experiments; the line between them goes in steps.
+    """The frontiers, each with its beginning on an axis of experiment numbers: the steps of a line.
 
-    One that a verdict brought begins at its number; one that a human went back to, between the last experiment that was
-    judged by then and the next. What is not kept any more is left out.
+    After a verdict, a frontier begins at its number; if a human moved it, between the last judged experiment and the
+    next. Experiments that are no longer kept are left out.
     """
     found: list[tuple[float, Experiment]] = []
     for after, number in state.frontier_history:
@@ -315,13 +296,13 @@ def frontier_line(state: State) -> tuple[tuple[float, Experiment], ...]:
         if experiment.outcome == Outcome.KEEP and experiment.value is not None:
             begins = max(float(number) if after == number else after + 0.5, found[-1][0] if found else 0.0)
             if found and found[-1][0] == begins:
-                found.pop()  # nothing was judged under it
+                found.pop()  # nothing was judged against it
             found.append((begins, experiment))
     return tuple(found)
 
 
 def _terms(text: str) -> dict[str, float]:
-    """The words of a description with their weights: a name says more than a word, a word more than a number."""
+    """The words of a description with their weights: a name counts more than a word, a word more than a number."""
     return {word.lower(): _weight(word) for word in _WORD.findall(text) if word.lower() not in _SMALL_WORDS}
 
 
@@ -332,8 +313,8 @@ def _weight(word: str) -> float:
     return 3.0 if named else 1.0
 
 
-def _likeness(said: dict[str, float], mine: dict[str, float], other: dict[str, float]) -> float:
-    """The weight of what both have, over the weight of what either says."""
+def _likeness(words: dict[str, float], mine: dict[str, float], other: dict[str, float]) -> float:
+    """The weight of the terms in `mine` and `other`, over that of the terms in `words` or `other`."""
     shared = sum(max(mine[word], weight) for word, weight in other.items() if word in mine)
-    either = sum({**other, **said}.values())
+    either = sum({**other, **words}.values())
     return min(shared / either, 1.0) if either else 0.0

@@ -1,4 +1,4 @@
-"""Pure: the status line's three answers: what is happening, what happens next, does it wait for me."""
+"""Pure: the status line's three answers: what is happening, what happens next, what waits for the human."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEW = 3
 
 
 class Live(Frozen):
-    """What a run's log says: `remaining` seconds of training at the time `seen`."""
+    """A run's progress in its log: `remaining` seconds of training at the time `seen`."""
 
     number: int
     remaining: float | None = None
@@ -31,7 +31,7 @@ class Live(Frozen):
 
 
 class Words(Frozen):
-    """How a human does what the answers speak of: at a key, or with a command."""
+    """How a human does what the answers mention: with a key, or a command."""
 
     resumes: str
     tries_again: str
@@ -74,7 +74,7 @@ COMMANDS = Words(
 
 
 def live(number: int, progress: Progress, budget: float | None, seen: float) -> Live:
-    """What a progress line of an experiment's log says, read at the time `seen`; `budget` is in seconds."""
+    """From a progress line read at the time `seen`; `budget` is in seconds."""
     remaining = progress.remaining_seconds
     if remaining is None and progress.percent is not None and budget:
         remaining = (1 - min(1.0, progress.percent / 100)) * budget
@@ -84,8 +84,8 @@ def live(number: int, progress: Progress, budget: float | None, seen: float) -> 
 class View(Frozen):
     """The status line's input. `now` is in seconds since 1970; `reading` is the share of the journal read so far.
 
-    `lives`: what the logs of the runs in flight say, by number. `beside`: what is known of devices beside the journal.
-    `orphaned`: the journal's engine has died, and no other has come.
+    `lives`: the progress of the runs in flight, by number. `beside`: what the journal does not have of devices.
+    `orphaned`: the journal's engine died, and no other has started.
     """
 
     state: Outline
@@ -102,12 +102,12 @@ class View(Frozen):
     words: Words = KEYS
 
     def live(self, number: int) -> Live | None:
-        """What the log of this experiment says; None if it says nothing, or is not read."""
+        """The progress in this experiment's log; None if unknown."""
         return self.lives.get(number)
 
     @property
     def devices(self) -> tuple[devices_now.Row, ...]:
-        """What each device does; empty if there is only one."""
+        """What each device is doing; empty if there is only one."""
         return devices_now.rows(self.state, self.beside, self.now) if devices_now.several(self.state) else ()
 
 
@@ -120,8 +120,6 @@ class Part(Frozen):
 
 
 class Status(Frozen):
-    """The three answers."""
-
     now: Part
     next: Part
     wait: Part
@@ -136,7 +134,7 @@ def status(view: View, width: int = 240, rows: int = 3) -> Status:
 
 
 class Condition(StrEnum):
-    """How a session stands, in a word that a script can test."""
+    """The state of a session, in a word for scripts."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -150,9 +148,9 @@ class Condition(StrEnum):
 
 
 def condition(view: View) -> tuple[Condition, str]:
-    """The condition, and why; the reason may be empty. `waiting`: idle, until a human answers.
+    """The condition, and its reason, which may be empty. `waiting`: idle until a human answers.
 
-    With a run in progress a session is `running` unless a human, or the engine, has said that it pauses or ends.
+    With a run in progress a session is `running`, unless it is in trouble, pausing or stopping.
     """
     state = view.state
     if state.session is None:
@@ -184,7 +182,7 @@ def title(experiment: Experiment, limit: int = 0) -> str:
 
 
 def approval(by: str) -> str:
-    """`auto-approved`, `auto-approved (low risk)`, `approved by human, edited`: who let a proposal run."""
+    """Who approved a proposal: `auto-approved`, `auto-approved (low risk)`, `approved by human, edited`."""
     if by == "auto":
         return "auto-approved"
     if by == "policy approve-if-critic-agrees":
@@ -193,7 +191,7 @@ def approval(by: str) -> str:
 
 
 def time_left(view: View, experiment: Experiment) -> tuple[str, float]:
-    """What the seconds stand for, and how many: of training left, or of a start-up or evaluation so far."""
+    """A word and seconds: `left` of training, or `starting` or `evaluating` so far."""
     elapsed = max(0.0, view.now - timestamps.seconds(experiment.started_at))
     live = view.live(experiment.number)
     if live is not None and live.remaining is not None:
@@ -205,7 +203,7 @@ def time_left(view: View, experiment: Experiment) -> tuple[str, float]:
 
 
 def spending(state: State | Outline, limit: float = 0) -> str:
-    """`214.0k tokens · $1.32 of $20`: what the session's proposals cost so far; empty if unknown."""
+    """`214.0k tokens · $1.32 of $20`: the cost of the session's proposals so far; empty if unknown."""
     words = []
     if state.tokens:
         words.append(f"{count(state.tokens)} tokens")
@@ -226,7 +224,7 @@ def holding(experiment: Experiment, now: float, words: Words = KEYS) -> str:
 
 
 def countdown(view: View, experiment: Experiment) -> str:
-    """`auto-vetoes in 4:12`: what the policy does with a proposal under review, and when; or that it is held."""
+    """`auto-vetoes in 4:12`: what the policy will do with a proposal under review; or why it is held."""
     if held := holding(experiment, view.now, view.words):
         return held
     if not experiment.deadline:
@@ -238,7 +236,7 @@ def countdown(view: View, experiment: Experiment) -> str:
 
 
 def _wrong(view: View) -> Part | None:
-    """What matters more than anything in the journal."""
+    """A problem that matters more than anything in the journal."""
     if view.failure:
         return Part("✗", "bad-strong", f"the engine failed: {clean_line(view.failure)}")
     if view.problem:
@@ -279,7 +277,7 @@ def _now(view: View, limit: int) -> Part:
 
 
 def _held_up(view: View) -> Part | None:
-    """Why nothing runs, where something is wrong or a human wanted it so."""
+    """Why nothing runs, if there is trouble or a pause."""
     state, cluster = view.state, view.beside.cluster
     if state.trouble is not None:
         return _trouble_part(view)
@@ -291,7 +289,7 @@ def _held_up(view: View) -> Part | None:
 
 
 def _idle_for(state: Outline) -> Experiment | None:
-    """The proposal under review, where nothing else is going on."""
+    """The proposal under review, if nothing else is happening."""
     busy = (state.running, state.trouble, state.paused, state.critic_asked, state.failed)
     if state.asks or any(each is not None for each in busy):
         return None
@@ -299,7 +297,7 @@ def _idle_for(state: Outline) -> Experiment | None:
 
 
 def _thinking(view: View) -> Part | None:
-    """The researcher or the critic, where one is at work."""
+    """The researcher or the critic, if one is at work."""
     state = view.state
     if state.asks:
         first = state.asks[0]
@@ -344,8 +342,8 @@ def _runs_part(view: View, limit: int) -> Part:
     if len(runs) > FEW or view.state.fleet.devices:
         return _fleet_part(view, limit)
     share = max(12, limit // len(runs) - 15)
-    told = (f"{title(e, share)} on {devices.short(clean_line(e.device))} · {_so_far(view, e)}" for e in runs)
-    return Part("▶", "accent", f"{len(runs)} at once: {', '.join(told)}")
+    texts = (f"{title(e, share)} on {devices.short(clean_line(e.device))} · {_so_far(view, e)}" for e in runs)
+    return Part("▶", "accent", f"{len(runs)} at once: {', '.join(texts)}")
 
 
 def _so_far(view: View, experiment: Experiment) -> str:
@@ -357,7 +355,7 @@ def _so_far(view: View, experiment: Experiment) -> str:
 
 
 def _fleet_part(view: View, limit: int) -> Part:
-    """How many devices train, whether they can be reached, and which run ends next."""
+    """How many devices train, whether the cluster is reachable, and which run ends next."""
     width = limit + 29
     found = [row for row in view.devices if row.doing not in devices_now.OF_NODES]
     text, lost = devices_now.in_one_line(found, view.beside.cluster, width)
@@ -373,7 +371,7 @@ def _fleet_part(view: View, limit: int) -> Part:
 
 
 def next_to_end(view: View) -> tuple[Experiment, float] | None:
-    """The run in training that has the least time left, and the seconds; None if no log says."""
+    """The run with the least training time left, and the seconds; None if unknown."""
     left = [(time_left(view, e), e) for e in view.state.in_flight if e.stage is Stage.RUNNING]
     known = [(seconds, e.number, e) for (what, seconds), e in left if what == "left"]
     return (min(known)[2], min(known)[0]) if known else None
@@ -400,7 +398,7 @@ def _paused(state: Outline) -> str:
 
 
 def _ends_pause(view: View) -> str:
-    """What a human does to end it: what has run out must be renewed first."""
+    """How a human ends the pause: a limit that is used up must be renewed first."""
     paused = view.state.paused
     return view.words.renews if paused is not None and paused.limit else view.words.resumes
 
@@ -414,7 +412,7 @@ def _next(view: View, room: int) -> Part:
     if view.failure or view.problem or state.session is None or view.reading is not None:
         return Part("", "dim", "")
     if view.orphaned or (state.engine is None and state.running is None):
-        # Without its name the lab's latest session would be resumed.
+        # Without the tag the lab's latest session would be resumed.
         tag = clean_line(state.session.tag)
         return Part("", "dim", "" if view.starting else f"run autoresearch-tui --tag {tag} to resume")
     if state.stopping:
@@ -459,12 +457,12 @@ def _next_proposal(view: View, room: int) -> Part:
         elif room >= 72:
             end += f", starts {after}"
     elif experiment.stage is Stage.REVIEW:
-        said = opinions.in_short(experiment, state.critic_asked)
-        told = f"{said} · {countdown(view, experiment)}" if said else countdown(view, experiment)
+        opinion = opinions.in_short(experiment, state.critic_asked)
+        text = f"{opinion} · {countdown(view, experiment)}" if opinion else countdown(view, experiment)
         if experiment is _idle_for(state):
             # The line above names it.
-            return Part("●", "warn", f"next: {told}")
-        glyph, tone, end = "●", "warn", f" · {told}"
+            return Part("●", "warn", f"next: {text}")
+        glyph, tone, end = "●", "warn", f" · {text}"
     else:
         held = holding(experiment, view.now, view.words)
         glyph, tone, end = "○", "text", f" · {held}" if held else ", being checked"
@@ -481,7 +479,7 @@ def _when_free(state: Outline) -> str:
 
 
 def _next_up(state: Outline) -> Experiment:
-    """The waiting proposal that runs first: an approved one before all others."""
+    """The waiting proposal that runs first; approved ones come before all others."""
     return next((e for e in state.waiting if e.stage is Stage.APPROVED), state.waiting[0])
 
 
@@ -518,7 +516,7 @@ def _asks(view: View, review: Experiment) -> str:
     """What a proposal at the gate waits for."""
     state, words = view.state, view.words
     if review.deadline and (state.paused or state.stopping or _next_up(state) is not review):
-        # The line above is about something else, and the policy's clock runs on.
+        # The line above is about something else, while the policy's clock keeps running.
         return f"waits, {countdown(view, review)}: {words.answers_soon.format(review.number)}"
     if review.edit_refused:
         return f"waits for you: your edit was refused · {words.reopens.format(review.number)}"

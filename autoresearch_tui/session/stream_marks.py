@@ -1,4 +1,4 @@
-"""The parts of a researcher's stream, each with a mark at its start: on a screen, in less, without colours."""
+"""The marks at the start of each part of a researcher's stream, readable without colours."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ WORDS = {
 
 
 def part(mark: str, text: str) -> str:
-    """A part as the stream has it."""
     return f"{mark} {text}"
 
 
 def mark_of(line: str) -> str:
-    """The mark that a line begins a part with; empty if it begins none."""
+    """The mark of a part's first line; empty for any other line."""
     return line[0] if line[:1] in WORDS and line[1:2] in ("", " ") else ""

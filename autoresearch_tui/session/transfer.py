@@ -1,7 +1,7 @@
-"""Pure: whether what was gained holds at a larger scale, such as twice the budget.
+"""Pure: whether a gain holds at a larger scale, such as twice the budget.
 
-A commit's run at another scale is an experiment of its own, with the outcome `scaled`: it has a score and no value, so
-no chart, table, estimate of the noise or best score has it. It is compared with the baseline's run at that scale alone.
+A commit's run at another scale is an experiment of its own, with the outcome `scaled`: it has a score but no value, so
+charts, tables, the noise and the best score ignore it. It is only compared with the baseline's run at that scale.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from dataclasses import replace
 
 from autoresearch_tui.session import limits, statistics
 from autoresearch_tui.session.ends import Outcome
+from autoresearch_tui.session.fleet_baselines import BASELINE
 from autoresearch_tui.session.questions import AUTHOR, COMMIT, SCALE
 from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.util.frozen import Frozen
 
-BASELINE = "baseline"
 SHARE = 0.5
-"""How much of a gain must be there at the larger scale for it to hold."""
+"""A gain holds if at least this share of it remains at the larger scale."""
 
 
 class Scale(Frozen):
-    """So many times the budget, with these variables (`NAME=value`) in the run's environment besides."""
+    """`factor` times the budget, and further variables (`NAME=value`) in the run's environment."""
 
     factor: float
     env: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ def scale_of(experiment: Experiment) -> Scale | None:
 
 
 def score(experiment: Experiment) -> float | None:
-    """What a run at another scale scored; None if it has no score."""
+    """The score of a run at another scale, if it has one."""
     return experiment.score.value if experiment.outcome == Outcome.SCALED and experiment.score is not None else None
 
 
@@ -48,9 +48,9 @@ def baseline(state: State) -> Experiment | None:
 
 
 def run_of(state: State, commit: str, scale: Scale, after: int = -1) -> Experiment | None:
-    """The commit's run at this scale: the one that has a score, else one that is open, else the last without a score.
+    """The commit's run at this scale: one with a score, else an open one, else the last without a score.
 
-    `after`: one that failed, or was vetoed, earlier than this experiment does not count.
+    `after`: one without a score counts only if its number is larger than this.
     """
     runs = [e for e in state.experiments.having(COMMIT, commit) if scale_of(e) == scale]
     scored = [e for e in runs if score(e) is not None]
@@ -60,9 +60,9 @@ def run_of(state: State, commit: str, scale: Scale, after: int = -1) -> Experime
 
 
 class Transfer(Frozen):
-    """What an experiment gained over the baseline, and what at another scale, where positive is better.
+    """An experiment's gain over the baseline `before` and `after` the change of scale; positive is better.
 
-    `after`: None if a run at that scale failed, `why` tells how. `chance`: less than equal runs lie apart.
+    `after` is None if a run at that scale failed, and `why` says how. `chance`: the gain is within the noise.
     """
 
     scale: Scale
@@ -73,7 +73,7 @@ class Transfer(Frozen):
 
     @property
     def holds(self) -> bool:
-        """Whether at least half of the gain is there."""
+        """Whether at least half of the gain remains."""
         return self.after is not None and self.after > 0 and self.after >= SHARE * self.before
 
     @property
@@ -81,13 +81,13 @@ class Transfer(Frozen):
         """`holds at 2×: +0.012000 → +0.015000`."""
         if self.after is None:
             return f"not known at {self.scale.name}: {self.why}"
-        said = "holds" if self.holds else "does not hold"
+        verb = "holds" if self.holds else "does not hold"
         noise = ", within the noise" if self.chance else ""
-        return f"{said} at {self.scale.name}: {self.before:+.6f} → {self.after:+.6f}{noise}"
+        return f"{verb} at {self.scale.name}: {self.before:+.6f} → {self.after:+.6f}{noise}"
 
 
 def transfer(state: State, experiment: Experiment) -> Transfer | None:
-    """How the newest run of its commit at another scale came out; None until it and the baseline's are over."""
+    """The result of its commit's newest run at another scale; None until that run and the baseline's are over."""
     start = baseline(state)
     if start is None or start.value is None or experiment.value is None or experiment.commit == start.commit:
         return None
@@ -102,15 +102,15 @@ def transfer(state: State, experiment: Experiment) -> Transfer | None:
         return Transfer(scale, before, None, why=f"#{run.number} {run.reason}")
     if other is None or other.stage is not Stage.DONE:
         return None
-    if (theirs := score(other)) is None:
+    if (reference := score(other)) is None:
         why = other.reason if other.outcome == Outcome.SCALED else f"was {other.outcome}"
         return Transfer(scale, before, None, why=f"the baseline's #{other.number} {why}")
-    after = state.goal.gain(theirs, mine)
+    after = state.goal.gain(reference, mine)
     return Transfer(scale, before, after, statistics.inside(after, None, statistics.spread(state)))
 
 
 def missing(state: State, experiment: Experiment, scale: Scale) -> tuple[Experiment, ...]:
-    """What has yet to run at this scale to tell whether an experiment's gain holds there, itself first."""
+    """What must still run at this scale to see whether an experiment's gain holds, the experiment itself first."""
     start = baseline(state)
     found = [each for each in (experiment, start) if each is not None and run_of(state, each.commit, scale) is None]
     return tuple({each.commit: each for each in found}.values())
@@ -122,7 +122,7 @@ def _at(state: State, scale: Scale) -> list[Experiment]:
 
 
 def lacks_baseline(state: State, scale: Scale) -> Experiment | None:
-    """The baseline, where another commit has a score at this scale, and the baseline has not run there since."""
+    """The baseline, if another commit has a score at this scale and the baseline has not run there since."""
     start = baseline(state)
     if start is None:
         return None
@@ -132,7 +132,7 @@ def lacks_baseline(state: State, scale: Scale) -> Experiment | None:
 
 
 def after_keeps(state: State, scale: Scale, every: int) -> Experiment | None:
-    """The best, where so many were kept since the last one was tried at this scale, and it was not itself."""
+    """The best, if it has not run at this scale and `every` keeps have come since the last one that has."""
     best, start = state.best, baseline(state)
     if not every or best is None or start is None or best.commit == start.commit:
         return None
@@ -144,7 +144,7 @@ def after_keeps(state: State, scale: Scale, every: int) -> Experiment | None:
 
 
 def in_rest(state: State, scale: Scale, now: float) -> Experiment | None:
-    """The best, at the last moment at which it, and the baseline, still end in time at this scale (`--until`)."""
+    """The best, at the last moment when its run and the baseline's at this scale can end in time (`--until`)."""
     best, limit = state.best, limits.end(state, now)
     if best is None or limit is None or limit.kind != "until" or after_keeps(state, scale, 1) is None:
         return None
@@ -154,5 +154,5 @@ def in_rest(state: State, scale: Scale, now: float) -> Experiment | None:
 
 
 def at(experiment: Experiment, scale: Scale) -> Experiment:
-    """Its run at this scale, before there is one: for working out what that takes."""
+    """A future run of it at this scale, for estimating the time."""
     return Experiment(replace(experiment.proposal, scale=scale.factor, scale_env=scale.env))

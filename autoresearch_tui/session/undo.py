@@ -1,4 +1,4 @@
-"""Pure: whether the human's last judgement can still be taken back."""
+"""Pure: whether a human's last judgement can still be taken back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from autoresearch_tui.session.state import IN_FLIGHT, WAITING, Judgement, Stage,
 
 
 def last(state: State) -> Judgement | None:
-    """The judgement that an undo takes back; None if there is none, or it is too late."""
+    """The judgement that an undo would take back; None if there is none, or it is too late."""
     return state.judgements[-1] if state.judgements and not too_late(state) else None
 
 

@@ -1,7 +1,5 @@
-"""Values of a session as JSON, for what is kept beside a journal; the journal itself has only events.
-
-What one version has written only the same one reads: :attr:`Codec.shape` tells them apart.
-"""
+"""JSON for the files kept beside a journal (outline, snapshots). Only the version that wrote them reads them: versions
+differ in :attr:`Codec.shape`."""
 
 from __future__ import annotations
 
@@ -32,26 +30,26 @@ _CLASSES = (
     *typing.get_args(ev.Event),
     *(kind for module in _MODULES for kind in vars(module).values() if isinstance(kind, type) and _has_fields(kind)),
 )
-"""What a state consists of; a class of another module has to be named here."""
+"""The classes in a state. A module with more of them must be listed above."""
 _TUPLE, _MAPPING = "tuple", "mapping"
 
 
 class Codec:
-    """Plain values are themselves; what is not has a list that begins with what it is."""
+    """Encodes plain values as they are, and all others as a list that begins with the type's name."""
 
     def __init__(self, *more: type) -> None:
-        """`more`: classes beside those that a state consists of."""
+        """`more`: further classes, beside those in a state."""
         self._classes: dict[str, type] = {kind.__name__: kind for kind in (*_CLASSES, *_ENUMS, *more)}
         self._fields: dict[type, Callable[[object], tuple[object, ...]]] = {}
 
     @cached_property
     def shape(self) -> int:
-        """A number for the classes and their fields: another one where a class was changed."""
+        """A checksum of the classes and their fields."""
         names = [(name, [*field_names(kind)]) for name, kind in self._classes.items() if kind not in _ENUMS]
         return zlib.crc32(repr(names).encode())
 
     def encode(self, value: Any) -> Any:
-        """Raises TypeError for what is not known."""
+        """Raises TypeError for an unknown class."""
         kind = type(value)
         if kind in _PLAIN:
             return value
@@ -71,7 +69,7 @@ class Codec:
         return [kind.__name__, *map(self.encode, self._fields[kind](value))]
 
     def decode(self, value: Any) -> Any:
-        """What was encoded. Raises ValueError, LookupError or TypeError for anything else."""
+        """The inverse of :meth:`encode`. Raises ValueError, LookupError or TypeError for anything else."""
         if type(value) is not list:
             return value
         what = value[0]
