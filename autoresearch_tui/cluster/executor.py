@@ -10,7 +10,6 @@ import itertools
 import json
 import queue
 import signal
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -28,7 +27,7 @@ from autoresearch_tui.cluster.protocol import (
     end_record,
     roster_from_json,
 )
-from autoresearch_tui.engine.judging.assessment import Assessment
+from autoresearch_tui.engine.judging.assessment import Assessment, FinishedRun
 from autoresearch_tui.engine.launching import set_aside, tidy
 from autoresearch_tui.engine.preconditions import check_disk
 from autoresearch_tui.engine.session import Session
@@ -161,30 +160,24 @@ class OnCluster:
             self._stopped[number] = now
             self._send({"do": "stop", "number": number, "word": int(word)})
 
-    def assess(
-        self,
-        experiment: Experiment,
-        files: RunFiles,
-        locked: Mapping[str, str],
-        env: Mapping[str, str],
-        cancelled: threading.Event,
-    ) -> Assessment:
+    def assess(self, run: FinishedRun) -> Assessment:
         """On the run's node. Where that is gone, the run is put up for another try. Raises OSError.
 
         Waits for a cluster that is away, unless the session is to stop now.
         """
         number, replies = next(self._ids), queue.SimpleQueue[Mapping[str, Any]]()
         self._replies[number] = replies
-        ask = {"do": "assess", "id": number, "number": experiment.number, "locked": dict(locked), "env": dict(env)}
+        locked, env = dict(run.locked), dict(run.env)
+        ask = {"do": "assess", "id": number, "number": run.experiment.number, "locked": locked, "env": env}
         try:
             asked: Link | None = None
-            while not cancelled.is_set():
+            while not run.cancelled.is_set():
                 link = self._link
                 if link is not None and link is not asked:  # a bridge that died took the question with it
                     asked = link
                     link.send(ask)
                 with suppress(queue.Empty):
-                    return self._assessed(replies.get(timeout=_WAIT_SECONDS), files)
+                    return self._assessed(replies.get(timeout=_WAIT_SECONDS), run.files)
                 if self._is_away and self._session.state.stopping == "now":
                     raise OSError(errno.EHOSTUNREACH, "its cluster is not reachable; the next start scores it")
         finally:

@@ -25,6 +25,7 @@ from typing import Any
 from autoresearch_tui.cluster import admission, node_lab
 from autoresearch_tui.cluster.node_lab import LabParcel
 from autoresearch_tui.engine.executor import ThisMachine
+from autoresearch_tui.engine.judging.assessment import FinishedRun
 from autoresearch_tui.engine.launching import Launcher, tidy
 from autoresearch_tui.lab import home, session_files
 from autoresearch_tui.lab.git import GitRepo
@@ -238,7 +239,8 @@ class Seat:
         try:
             _, locked, env = job.asked
             proposal = _proposal(json.loads((files.folder / _PROPOSAL).read_bytes()))
-            found = self._machine().assess(Experiment(proposal), files, locked, env, job.cancelled)
+            run = FinishedRun(Experiment(proposal), files, locked, env, job.cancelled)
+            found = self._machine().assess(run)
             job.result.set_result(json.dumps(found.to_json()))
         except BaseException as error:
             job.result.set_exception(error)

@@ -1,4 +1,4 @@
-"""Trouble outside the loop: what it means for the human, and how long to wait before the next try."""
+"""Trouble outside the loop: messages and remedies for the human, and pauses before the next attempt."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.
 
 
 def passing(error: OSError) -> bool:
-    """Whether it may pass by itself, or by a human's work elsewhere: a full disk, one that is read-only or away."""
+    """Whether it may pass without a restart: a disk that is full, read-only or away."""
     return error.errno in _PASSING
 
 
 class TroubleError(Exception):
-    """Something outside stands in the way of the next step; the same step is tried again later."""
+    """Something outside blocks the next step, which is tried again later."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(what)
@@ -48,24 +48,22 @@ class Backoff:
         self._seconds = 0.0
 
     def next(self) -> float:
-        """How long to wait now."""
         self._seconds = min(max(FIRST_SECONDS, self._seconds * 2), LAST_SECONDS)
         return self._seconds
 
     def clear(self) -> None:
-        """It works again."""
         self._seconds = 0.0
 
 
 def message(error: Exception) -> str:
-    """What went wrong, with the path and without Python's number for it."""
+    """What went wrong, with the path and without the error number."""
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error) or type(error).__name__
     return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else error.strerror
 
 
 def line(error: Exception) -> str:
-    """What went wrong and what to do about it, for a command that ends with it."""
+    """What went wrong and the remedy, for a command that ends with this error."""
     cure = remedy(error).partition(", the loop ")[0].partition("; the loop ")[0]
     return in_line(message(error), "" if cure.startswith("the loop ") else cure)
 

@@ -1,4 +1,4 @@
-"""What a human asks for, turned into events. A late or repeated answer does nothing."""
+"""Turns a human's commands into events. A late or repeated answer does nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from autoresearch_tui.util.text import clean_text, describe
 
 
 class CommandHandler:
-    """Obeys one command at a time, in the engine's thread. What follows from a command is one event."""
+    """Handles one command at a time, in the engine's thread. Each command makes one event."""
 
     def __init__(self, session: Session, stop_runs: Callable[[int | None], None]) -> None:
         """`stop_runs` ends the run of an experiment, or every run."""
@@ -31,9 +31,9 @@ class CommandHandler:
         self._stop_runs = stop_runs
 
     def handle(self, command: cmd.Command, request: str = "") -> None:
-        """Journal what follows from a command, as the answer to `request`, and do it. Raises OSError, GitError.
+        """Journal a command's event, as the answer to `request`, and act on it. Raises OSError, GitError.
 
-        A command that was journalled and not done, because the engine died, is done by the next: the state says so.
+        If the engine dies in between, the next one acts, by the state.
         """
         event = self._event(command)
         if event is not None:
@@ -50,7 +50,7 @@ class CommandHandler:
                 self._stop_runs(None)
 
     def _event(self, command: cmd.Command) -> ev.Event | None:
-        """What happens by a command; None for what only the moment is about, and has come too late."""
+        """The event of a command; None if it only concerned a moment that has passed."""
         match command:
             case cmd.Approve():
                 return self._approve(command)
@@ -68,7 +68,7 @@ class CommandHandler:
                 return self._steer(command)
 
     def _steer(self, command: cmd.Command) -> ev.Event | None:
-        """What the loop does next. A detach is the loop's own."""
+        """Commands about what the loop does next. The loop itself handles a detach."""
         match command:
             case cmd.Pause():
                 return ev.PauseAsked(HUMAN, stop_run=command.stop_run)
@@ -103,9 +103,8 @@ class CommandHandler:
         return ev.ProposalApproved(experiment.number, experiment.commit, HUMAN)
 
     def _sent_back(self, command: cmd.Approve) -> Experiment | None:
-        """What the policy vetoed on the critic's word: a human may approve it all the same."""
-        number, experiments = command.number, self._session.state.experiments
-        experiment = experiments[number] if 0 <= number < len(experiments) else None
+        """A proposal that the policy vetoed at the critic's objection: a human may still approve it."""
+        experiment = self._experiment(command.number)
         if experiment is None or experiment.commit != command.commit:
             return None
         return experiment if experiment.sent_back else None
@@ -134,9 +133,8 @@ class CommandHandler:
         return replace(revised, approved_by=f"{HUMAN}, edited")
 
     def _attend(self, command: cmd.Attend) -> ev.Event | None:
-        """If it is no longer waiting, the answer itself is refused with a reason."""
-        experiments, number = self._session.state.experiments, command.number
-        experiment = experiments[number] if 0 <= number < len(experiments) else None
+        """None if it no longer waits: the answer itself will be refused with a reason."""
+        experiment = self._experiment(command.number)
         if experiment is None or experiment.stage not in WAITING or experiment.commit != command.commit:
             return None
         if command.over:
@@ -144,13 +142,13 @@ class CommandHandler:
         return gate.hold(experiment, command.why, datetime.now(UTC))
 
     def _release(self, experiment: Experiment, why: str = "") -> ev.Event | None:
-        """The human has left: the policy's clock runs again. Only its own command ends a hold."""
+        """The human has left: the policy's clock runs again. A hold only ends by its own command."""
         held = experiment.held_at(datetime.now(UTC))
         return gate.release(experiment, datetime.now(UTC)) if held and (held == HOLD) == (why == HOLD) else None
 
     def _resume(self) -> ev.Event:
         if self._session.state.stopping == "now":
-            # Its run is being stopped to be put back: without the stop it would count as a crash.
+            # Its run is being stopped and requeued; without the stop that would count as a crash.
             return ev.CommandRefused("resume", "the session is ending; start it again to resume")
         if spent := looks.budget_spent(self._session.state):
             return ev.CommandRefused("resume", f"{spent}; renew it to continue")
@@ -165,8 +163,7 @@ class CommandHandler:
         return ev.BudgetRenewed(HUMAN, looks.spent(state))
 
     def _stop_run(self, command: cmd.StopRun) -> ev.Event:
-        number, experiments = command.number, self._session.state.experiments
-        experiment = experiments[number] if 0 <= number < len(experiments) else None
+        number, experiment = command.number, self._experiment(command.number)
         if experiment is None or experiment.stage is not Stage.RUNNING:
             return ev.CommandRefused("stop_run", f"#{number}: it is not in training")
         if experiment.stop is not None:
@@ -197,17 +194,25 @@ class CommandHandler:
         return ev.CommandRedundant("cancel_stop", "no stop is asked for")
 
     def _asked_about(self, number: int, commit: str, what: str) -> Experiment | ev.CommandRefused:
-        """The proposal that was shown, if it still waits and is still the same commit; else why it is not."""
-        experiments = self._session.state.experiments
-        if not 0 <= number < len(experiments):
+        """The proposal on the screen, if it still waits and has the same commit; else a refusal."""
+        experiment = self._experiment(number)
+        if experiment is None:
             why = "there is no such experiment"
-        elif (experiment := experiments[number]).stage not in WAITING:
+        elif experiment.stage not in WAITING:
             why = _PAST_THE_GATE.get(experiment.stage, "it is not waiting any more")
         elif experiment.commit != commit:
             why = "it changed meanwhile; look at the new diff"
         else:
             return experiment
         return ev.CommandRefused(what, f"#{number}: {why}")
+
+    def _experiment(self, number: int) -> Experiment | None:
+        return _experiment(self._session, number)
+
+
+def _experiment(session: Session, number: int) -> Experiment | None:
+    experiments = session.state.experiments
+    return experiments[number] if 0 <= number < len(experiments) else None
 
 
 _PAST_THE_GATE = {
@@ -217,7 +222,7 @@ _PAST_THE_GATE = {
 
 
 def _or_none(path: str, text: str | None, editable: Editable) -> str | None:
-    """A file that may go, and in which a human has left nothing, is removed."""
+    """None for an empty text, if the file may be removed."""
     keeps = text is None or text.strip() or not editable.covers(path) or path.endswith("__init__.py")
     return text if keeps else None
 
@@ -228,9 +233,8 @@ def _reason(text: str) -> str:
 
 
 def second_thought(session: Session, command: cmd.Repeat | cmd.Transfer | cmd.Overrule | cmd.ContinueFrom) -> ev.Event:
-    """What follows from a human's second thoughts about a verdict. Said twice it does no more than once."""
-    experiments = session.state.experiments
-    experiment = experiments[command.number] if 0 <= command.number < len(experiments) else None
+    """The event of a human's second thoughts about a verdict. A repeated command changes nothing."""
+    experiment = _experiment(session, command.number)
     what = type(command).__name__.lower()
     if experiment is None or not (experiment.outcome in JUDGED or _can_be_decided(experiment, command)):
         return ev.CommandRefused(what, f"#{command.number}: it has no verdict")
@@ -246,7 +250,7 @@ def second_thought(session: Session, command: cmd.Repeat | cmd.Transfer | cmd.Ov
 
 
 def _can_be_decided(experiment: Experiment, command: cmd.Command) -> bool:
-    """Whether its verdict waits for other runs, and this is one."""
+    """Whether its verdict waits for other runs, and the command would decide it."""
     return experiment.stage is Stage.CONFIRMING and not isinstance(command, cmd.Repeat | cmd.Transfer)
 
 
@@ -270,9 +274,9 @@ def _transfer(session: Session, experiment: Experiment) -> ev.Event:
 
 
 def repeat(session: Session, first: Experiment, confirms: Experiment | None = None) -> ev.ProposalMade:
-    """Its commit put up for one more run, under a seed that it has not had. Raises OSError, GitError.
+    """Propose one more run of its commit, under a new seed. Raises OSError, GitError.
 
-    `confirms`: whose verdict waits for that.
+    `confirms`: the experiment whose verdict waits for the run.
     """
     state = session.state
     seed = 1 + max(e.proposal.seed for e in state.experiments if e.commit == first.commit)
@@ -280,9 +284,9 @@ def repeat(session: Session, first: Experiment, confirms: Experiment | None = No
     if confirms is None:
         return made
     run = 1 + len(confirmation.of(state, confirms.number))
-    said = f"confirms #{confirms.number}, {run} of {confirmation.MOST}: {made.description}"
+    description = f"confirms #{confirms.number}, {run} of {confirmation.MOST}: {made.description}"
     why = f"Is the gain of #{confirms.number} more than chance?"
-    return replace(made, description=describe(said), hypothesis=why, confirms=confirms.number)
+    return replace(made, description=describe(description), hypothesis=why, confirms=confirms.number)
 
 
 def _overrule(session: Session, experiment: Experiment, verdict: Outcome, reason: str) -> ev.Event:

@@ -1,4 +1,4 @@
-"""The page for the human: asked for at the session's end or by a key, checked against the journal, in digest.md."""
+"""The digest: a page for the human, written on request or at the session's end, checked against the journal."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.text import clean_text, describe
 
 LONGEST = 20_000
-"""Characters of a page that are kept."""
+"""The most characters of a page."""
 _WHY_LIMIT = 300
 
 
 @dataclass(frozen=True, slots=True)
 class DigestResult:
-    """A page, checked, and its record."""
+    """A checked page, and its event."""
 
     text: str
     written: ev.DigestWritten
@@ -33,17 +33,17 @@ class DigestResult:
 
 @dataclass(frozen=True, slots=True)
 class Authors:
-    """Who writes the page: `researcher`, if one is to, and `offline` where that may not be asked or fails."""
+    """Who writes the page: `researcher` if given, or `offline` if the researcher may not be asked or fails."""
 
     offline: Author
     researcher: Author | None = None
 
 
 class Digests:
-    """One page at a time; in the engine's thread. Raises OSError, GitError."""
+    """Writes one page at a time. Used in the engine's thread. Raises OSError, GitError."""
 
     def __init__(self, session: Session, authors: Authors | None, deliver: Callable[[DigestResult], None]) -> None:
-        """Without authors no page is missing, and one that is asked for says that nobody writes it."""
+        """Without authors no page is missing, and a requested one says that there is no author."""
         self._session = session
         self._authors = authors
         self._work: Background[DigestResult] = Background("digest", deliver)
@@ -51,15 +51,14 @@ class Digests:
         self._result: DigestResult | None = None
 
     def take(self, result: DigestResult) -> None:
-        """What the thread delivered."""
         self._result = result
 
     def cancel(self) -> None:
-        """No page is wanted any more."""
+        """Stop writing."""
         self._work.cancel()
 
     def missing(self) -> bool:
-        """Whether something was decided that no page is about."""
+        """Whether there are verdicts since the last page."""
         state = self._session.state
         return (
             self._authors is not None
@@ -68,7 +67,7 @@ class Digests:
         )
 
     def step(self) -> bool:
-        """Keep a page, or begin one that was asked for; False if neither is due."""
+        """Save a finished page, or begin a requested one; False if neither is due."""
         if self._result is not None:
             write(self._session.files.digest, self._result.text)
             self._session.append(self._result.written)
@@ -82,7 +81,7 @@ class Digests:
         return True
 
     def _page(self, state: State, cancelled: threading.Event) -> DigestResult:
-        """In a thread of its own. A session's end waits for it: a fault of ours is a page as well."""
+        """Runs in its own thread. The session's end waits for it, so even a bug of ours results in a page."""
         why = "this engine has no researcher to write one"
         try:
             if self._authors is not None:
@@ -92,7 +91,7 @@ class Digests:
         return DigestResult(f"# No digest\n\n{clean_text(why)}\n", ev.DigestWritten("", state.verdicts, 0, 0, why))
 
     def _written(self, authors: Authors, state: State, cancelled: threading.Event) -> DigestResult:
-        """Whatever fails in the author leaves the offline page."""
+        """The researcher's page, or the offline one if anything fails."""
         session, usage = self._session, Usage()
         why = self._why_not(state) if authors.researcher is not None else ""
         page: Page | None = None
@@ -131,8 +130,8 @@ class Digests:
         return ""
 
     def _ask(self, author: Author, state: State, say: Callable[[str], None], cancelled: threading.Event) -> Page | None:
-        told = self._session.archive.brief(state, len(state.experiments), state.frontier_commit)
-        return author.write(replace(told, lessons=self._session.lessons.recall(state)), say, cancelled)
+        brief = self._session.archive.brief(state, len(state.experiments), state.frontier_commit)
+        return author.write(replace(brief, lessons=self._session.lessons.recall(state)), say, cancelled)
 
     def _offline_page(self, author: Author, state: State, cancelled: threading.Event) -> Page:
         try:
@@ -141,7 +140,7 @@ class Digests:
             return Page(f"Nothing can be said: {error}")
 
     def _texts(self, state: State) -> tuple[dict[int, str], str]:
-        """What each experiment's diff adds and removes, and the best files: where constants are read from."""
+        """The changed lines of each experiment's diff, and the best files: the sources of constants."""
         changed: dict[int, str] = {}
         for experiment in state.experiments:
             try:

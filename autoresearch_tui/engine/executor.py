@@ -1,17 +1,16 @@
-"""Where runs are executed: on this machine, or on the nodes of a cluster. The loop knows neither."""
+"""Where runs are executed: on this machine, or on the nodes of a cluster. The loop does not know which."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from autoresearch_tui.engine import kept
 from autoresearch_tui.engine.judging import rescoring, transferring
-from autoresearch_tui.engine.judging.assessment import Assessment, assess
+from autoresearch_tui.engine.judging.assessment import Assessment, FinishedRun, assess
 from autoresearch_tui.engine.launching import Launcher, tidy
 from autoresearch_tui.engine.preconditions import Preconditions
 from autoresearch_tui.lab.session_files import RunFiles, SessionFiles
@@ -22,70 +21,60 @@ from autoresearch_tui.session.state import Experiment
 
 
 class Executor(Protocol):
-    """Executes runs, one on each of its devices. Nothing here waits for a network or a run, but :meth:`assess`.
+    """Executes runs, one on each of its devices. Only :meth:`assess` waits for a network or a run.
 
-    A run's folder on this machine is the truth about it, whatever executes it: `run.log` grows there, and when
-    `exit.json` is there, everything else that the run left and the engine reads is there too.
+    A run's folder on this machine is the truth, whatever executes the run: `run.log` grows there, and once `exit.json`
+    is there, so is everything else that the engine reads.
     """
 
     @property
     def devices(self) -> Sequence[str]:
-        """The devices that may be given a run now, the busy ones included, in the order in which they are used."""
+        """The devices that may get runs, including busy ones, in the order of use."""
 
     def roster(self) -> Roster | None:
-        """The devices of a cluster as they are now; None if they cannot come and go, or are not known now."""
+        """The present devices of a cluster; None if they are fixed, or unknown at the moment."""
 
     def check(self, device: str) -> None:
-        """Raises TroubleError if a run cannot be started on the device now."""
+        """Raises TroubleError if no run can start on the device now."""
 
     def lost(self, device: str) -> bool:
-        """Whether the device was there and is gone."""
+        """Whether the device was present and is gone."""
 
     def prepare(self, experiment: Experiment, files: RunFiles) -> None:
-        """Make everything ready that the start needs, `files.work` among it. Safe to repeat.
+        """Prepare what the start needs, including `files.work`. Safe to repeat.
 
-        Raises LaunchRefused if the bytes are not the approved ones, OSError and GitError.
+        Raises LaunchRefused if the bytes are not the approved ones, OSError, GitError.
         """
 
     def start(self, experiment: Experiment, files: RunFiles) -> None:
-        """Start the prepared run on its device; nothing happens if it runs or has ended. Raises OSError."""
+        """Start the prepared run on its device, unless it runs or has ended. Raises OSError."""
 
     def look(self, files: RunFiles) -> runner.RunStatus:
-        """Where a run stands, by its folder."""
+        """The status of a run, by its folder."""
 
     def began(self, files: RunFiles) -> bool:
-        """Whether a run that is lost was ever started. If not, nothing of it speaks against its proposal."""
+        """Whether a lost run was ever started. If not, the loss does not count against its proposal."""
 
     def stop(self, files: RunFiles, word: signal.Signals = run_folder.STOP) -> None:
-        """Ask for a run's end; `word` as in :func:`runner.stop`. Returns at once; harmless twice."""
+        """Ask a run to end; `word` as in :func:`runner.stop`. Returns at once; may be repeated."""
 
-    def assess(
-        self,
-        experiment: Experiment,
-        files: RunFiles,
-        locked: Mapping[str, str],
-        env: Mapping[str, str],
-        cancelled: threading.Event,
-    ) -> Assessment:
-        """Look at a run that has finished, where it ran; in a thread of its own. `env` is added to the run's own.
-
-        Raises OSError, also if it was cancelled.
-        """
+    def assess(self, run: FinishedRun) -> Assessment:
+        """Assess a run where it ran; called in a thread of its own. Raises OSError, also if cancelled."""
 
     def keep_compiled(self, files: RunFiles) -> None:
-        """Save what the run's compiler has made: the next runs differ little, and need not compile it again."""
+        """Save the run's compile cache for the next runs, which differ little."""
 
     def keep_files(self, files: RunFiles, *, lend: bool) -> str:
-        """Save the files of `run.keep` before the working copy goes; `lend`: leave them there as well.
+        """Save the files of `run.keep` from the working copy; `lend`: leave them there as well.
 
-        Returns why a file was not kept, in words for the human; empty if all were.
+        Returns for the human why a file was not kept; empty if all were.
         """
 
     def tidy(self, files: RunFiles, *, work: bool = True) -> bool:
-        """Remove a run's working copy, or without `work` only what is around it. False if the disk kept something."""
+        """Remove a run's working copy, or without `work` only what is around it. False if something is left."""
 
     def release(self) -> None:
-        """The session has ended: give back the devices on which nothing runs."""
+        """The session has ended: give back idle devices."""
 
     def close(self) -> None:
         """The engine ends; the runs continue."""
@@ -102,11 +91,11 @@ class ThisMachine:
 
     @property
     def devices(self) -> Sequence[str]:
-        """As the lab names them. The only one of most labs is called ""."""
+        """As named by the lab. Most labs have one, named ""."""
         return self._launcher.lab.settings.run.devices or ("",)
 
     def roster(self) -> Roster | None:
-        """None: its devices neither come nor go."""
+        """None: its devices are fixed."""
         return None
 
     def check(self, device: str) -> None:
@@ -114,16 +103,15 @@ class ThisMachine:
         self._preconditions.check(device)
 
     def lost(self, device: str) -> bool:
-        """Whether the accelerator was there and is gone."""
+        """Whether the accelerator was present and is gone."""
         return self._preconditions.lost(device)
 
     def prepare(self, experiment: Experiment, files: RunFiles) -> None:
-        """The working copy, and what the compiler made for the frontier."""
+        """The working copy, and the compile cache of the frontier."""
         self._of(experiment).prepare(experiment, files)
         compile_cache.restore(self._files.compiled, files.scratch)
 
     def start(self, experiment: Experiment, files: RunFiles) -> None:
-        """Under a supervisor of its own."""
         self._of(experiment).start(experiment, files)
 
     def look(self, files: RunFiles) -> runner.RunStatus:
@@ -131,32 +119,24 @@ class ThisMachine:
         return runner.look(files.folder)
 
     def began(self, files: RunFiles) -> bool:  # noqa: ARG002
-        """True: what cannot be started here is no run."""
+        """True: here a run that cannot start is never recorded as one."""
         return True
 
     def stop(self, files: RunFiles, word: signal.Signals = run_folder.STOP) -> None:
-        """A signal to its supervisor."""
         runner.stop(files.folder, word)
 
-    def assess(
-        self,
-        experiment: Experiment,
-        files: RunFiles,
-        locked: Mapping[str, str],
-        env: Mapping[str, str],
-        cancelled: threading.Event,
-    ) -> Assessment:
+    def assess(self, run: FinishedRun) -> Assessment:
         """In its working copy."""
-        launcher = self._of(experiment)
-        whole = {**launcher.environment(files, experiment.proposal.seed, experiment.device), **env}
-        return assess(files, launcher.cwd(files), launcher.lab.settings, locked, whole, cancelled)
+        launcher = self._of(run.experiment)
+        env = launcher.environment(run.files, run.experiment.proposal.seed, run.experiment.device)
+        return assess(run, launcher.cwd(run.files), launcher.lab.settings, {**env, **run.env})
 
     def keep_compiled(self, files: RunFiles) -> None:
         """Beside the session's journal."""
         if not self._launcher.lab.settings.metric.referee:
             compile_cache.save(files.scratch, self._files.compiled)
             return
-        with contextlib.suppress(OSError):  # they compile anew
+        with contextlib.suppress(OSError):  # without it runs compile again
             compile_cache.keep(files.compiled, self._files.compiled)
 
     def keep_files(self, files: RunFiles, *, lend: bool) -> str:
@@ -171,15 +151,14 @@ class ThisMachine:
         return problem
 
     def tidy(self, files: RunFiles, *, work: bool = True) -> bool:
-        """Of this machine's disk."""
         return tidy(files, work=work)
 
     def release(self) -> None:
-        """Nothing: they are held by runs alone."""
+        """Nothing to do: only runs hold devices."""
 
     def close(self) -> None:
-        """Nothing: each run has its supervisor."""
+        """Nothing to do: each run has its supervisor."""
 
     def _of(self, experiment: Experiment) -> Launcher:
-        """At the scale that the run is to have."""
+        """The launcher for the run's scale."""
         return replace(self._launcher, lab=transferring.lab_of(self._launcher.lab, experiment))

@@ -11,8 +11,9 @@ from functools import partial
 from autoresearch_tui.engine import kept
 from autoresearch_tui.engine.executor import Executor, ThisMachine
 from autoresearch_tui.engine.gate import BASELINE
-from autoresearch_tui.engine.judging import clock, drawing, referee, rescoring, score_file, scoring, transferring
-from autoresearch_tui.engine.judging.curve_watch import CurveWatch
+from autoresearch_tui.engine.judging import clock, referee, rescoring, score_file, scoring, transferring
+from autoresearch_tui.engine.judging.assessment import FinishedRun
+from autoresearch_tui.engine.judging.giving_up import CurveWatch
 from autoresearch_tui.engine.launching import LaunchRefused
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab.git import GitError
@@ -32,70 +33,64 @@ from autoresearch_tui.util.frozen import replaced
 from autoresearch_tui.util.sparing import Sparing
 
 CONFIRMED = "confirmed"
-"""The rule of `metric.keep` by which a gain within the noise is run again."""
-# A run that takes its machine down or fills the disk itself does so again, and is judged then.
+"""The value of `metric.keep` with which a gain within the noise is run again."""
+# A run that itself takes down its machine or fills the disk does so again, and is then judged.
 LOST_AGAIN = 1
 BASELINE_LOST = "the baseline's run, or its referee, was killed twice"
-# A score that is not wanted any more is soon given up.
+# How long a closing engine waits for scoring threads.
 _LAST_SECONDS = 1.0
-# So long nothing else is begun but a run, in the thread that gives the verdict.
+# While a score is due so soon, the engine's thread begins nothing but runs.
 _SOON_SECONDS = 0.05
 _MACHINE = frozenset({RunEnd.LOST, RunEnd.DISK_FULL})
 
 
-class ScoringFailed(OSError):
-    """What kept experiment `number` from being scored; it is tried again."""
+class ScoringFailed(scoring.ScoringTrouble):
+    """Scoring experiment `number` failed; it is tried again."""
 
     def __init__(self, number: int, error: OSError | MemoryError | GitError) -> None:
-        if isinstance(error, OSError):
-            super().__init__(error.errno, error.strerror or str(error), error.filename)
-        else:
-            super().__init__(None, str(error) or "no memory is left for scoring")
+        super().__init__(error)
         self.number = number
 
 
 Scored = ev.RunScored | ev.Rescored | ScoringFailed
-"""What a scoring thread delivers."""
 
 
 class Runs:
-    """Launches, follows and judges; one step at a time, in the engine's thread. Raises OSError, GitError.
+    """Launches, follows and judges runs, one per device; one step at a time in the engine's thread.
 
-    As many runs at once as the lab has devices; their verdicts are given one after the other, each against the
-    frontier of its moment.
+    Verdicts are given one after the other, each against the frontier of its moment. Raises OSError, GitError.
     """
 
     def __init__(self, session: Session, deliver: Callable[[Scored], None], executor: Executor | None = None) -> None:
-        """`deliver` takes a score, or why there is none yet, from the scoring thread to the engine's. `executor`: who
-        executes the runs, by default this machine."""
+        """`deliver` hands a scoring thread's result to the engine's thread. `executor`: by default this machine."""
         self._session = session
         self._executor = executor or ThisMachine(session.launcher, session.files)
         self._deliver = deliver
         self._scoring: dict[int, threading.Thread] = {}
-        self._scored_last = 0.0  # when the last of these began
+        self._scored_last = 0.0  # when the last thread began
         self._rescoring: int | None = None  # one at a time: they may work in the same copy
         self._closed = threading.Event()
-        self._copies: set[int] = set()  # experiments that have a working copy, as far as this engine knows
-        self._lasting = set(draws.copies(session.state))  # of these, such as outlived their verdicts
-        self._tidied: State | None = None  # the state of the last time
+        self._copies: set[int] = set()  # experiments with a working copy, as far as this engine knows
+        self._lasting = set(draws.copies(session.state))  # working copies that outlive their verdicts
+        self._tidied: State | None = None  # the state at the last tidying
         self._curves = CurveWatch(session)
-        self._told = ""
+        self._filter_failure = ""  # the last one reported
         self._looks = Sparing(0.1)
 
     @property
     def devices(self) -> Sequence[str]:
-        """The devices that may be given a run now, the busy ones included. The only one of most labs is called ""."""
+        """The devices that may get runs, including busy ones. Most labs have one, named ""."""
         known = self._session.state.fleet.devices
         return [name for name in self._executor.devices if name not in known or known[name].usable]
 
     @property
     def free_devices(self) -> Sequence[str]:
-        """Those on which nothing runs."""
+        """The devices on which nothing runs."""
         used = {e.device for e in self._session.state.in_flight}
         return [name for name in self.devices if name not in used]
 
     def launch(self, experiment: Experiment, device: str) -> None:
-        """Start an approved experiment on a free device. Where its bytes are not the approved ones, the loop pauses.
+        """Start an approved experiment on a free device. If its bytes are not the approved ones, the loop pauses.
 
         Raises TroubleError if the machine is not fit for a run now.
         """
@@ -104,24 +99,24 @@ class Runs:
             self._start(experiment, device)
         except LaunchRefused as refused:
             self._session.append(ev.PauseAsked("engine", str(refused)))
-        if (failure := self._session.repo.filter_failure) and failure != self._told:
-            self._told = failure
+        if (failure := self._session.repo.filter_failure) and failure != self._filter_failure:
+            self._filter_failure = failure
             self._session.append(ev.CommandRefused("git", failure))
 
     @property
     def expects_score(self) -> bool:
-        """Whether a score is about to come: most referees that answer at all answer at once."""
+        """Whether a score is due any moment: most referees answer at once."""
         return bool(self._scoring) and time.monotonic() - self._scored_last < _SOON_SECONDS
 
     def stop(self, number: int | None = None) -> None:
-        """Ask the present runs, or only that of `number`, to end; what follows is decided when they have."""
+        """Ask the present runs, or only that of `number`, to end."""
         for running in self._session.state.in_flight:
             if running.stage is Stage.RUNNING and number in (None, running.number):
                 self._executor.stop(self._session.files.run(running.number))
 
     @property
     def busy(self) -> bool:
-        """Whether a run is executed or scored at this moment, whatever the journal has of it."""
+        """Whether a run is in progress or being scored right now, whatever the journal says."""
         if self._scoring:
             return True
         state, files = self._session.state, self._session.files
@@ -129,22 +124,22 @@ class Runs:
         return any(status.state is runner.RunState.RUNNING for status in looks)
 
     def interrupt(self) -> None:
-        """End the present runs as a machine that shuts down does: as lost ones, they are run again by the next start.
+        """End the present runs as a machine's shutdown would: they count as lost, and the next start repeats them.
 
-        For a stop that cannot be journalled, after which nothing would say that a human ended them.
+        For a stop that cannot be journalled, so that no record says that a human ended them.
         """
         for running in self._session.state.in_flight:
             self._executor.stop(self._session.files.run(running.number), signal.SIGTERM)
 
     def invalidate(self, why: str) -> None:
-        """The present runs were not timed as the others are: they are stopped, put back and run again."""
+        """Stop and requeue the present runs, which were not timed like the others."""
         for running in self._session.state.in_flight:
             if running.stage is Stage.RUNNING:
                 self._session.append(ev.RunInvalidated(running.number, why))
         self.stop()
 
     def step(self) -> bool:
-        """Bring an experiment in flight forward; False if there is nothing to do now."""
+        """Advance an experiment in flight; False if there is nothing to do now."""
         if (roster := self._executor.roster()) is not None:
             for event in fleet.changes(self._session.state.fleet, roster):
                 self._session.append(event)
@@ -155,7 +150,7 @@ class Runs:
         return any(self._advance(e) for e in over) or self._look_around(flying)
 
     def _look_around(self, flying: Sequence[Experiment]) -> bool:
-        """Look at all present runs, as often as that takes no more than a tenth of the time."""
+        """Look at all present runs, taking at most a tenth of the time."""
         if not self._looks.due:
             return False
         with self._looks.spending():
@@ -171,7 +166,7 @@ class Runs:
         return self.judge(running)
 
     def take_score(self, scored: Scored) -> None:
-        """What a scoring thread delivered. Raises what it met: it is tried again."""
+        """Take a scoring thread's result. Raises ScoringFailed, to try again."""
         self._scoring.pop(scored.number, None)
         if scored.number == self._rescoring:
             self._rescoring = None
@@ -180,11 +175,11 @@ class Runs:
         self._session.append(scored)
 
     def release(self) -> None:
-        """The session has ended: what was held for its runs is given back."""
+        """The session has ended: give back what was held for its runs."""
         self._executor.release()
 
     def close(self) -> None:
-        """No score is wanted any more here; the runs themselves continue. What is being written is written."""
+        """Stop scoring; the runs themselves continue. Waits a moment for what is being written."""
         self._closed.set()
         self._executor.close()
         deadline = time.monotonic() + _LAST_SECONDS
@@ -192,9 +187,9 @@ class Runs:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def tidy(self) -> None:
-        """Remove working copies that no run needs any more; after the next launch, for they may be large.
+        """Remove working copies that are no longer needed. Called after the next launch, as they may be large.
 
-        What the disk keeps, which may be read-only for a while, is tried again after the next record.
+        If the disk refuses, it is tried again after the next record.
         """
         state = self._session.state
         if state is self._tidied:
@@ -204,7 +199,7 @@ class Runs:
             if self._executor.tidy(self._session.files.run(number), work=number not in again):
                 self._copies.remove(number)
             self._lasting |= again & {number}
-        if self._rescoring is None:  # which may be at work in one of them
+        if self._rescoring is None:  # it may be using one of them
             over = sorted(self._lasting - again)
             self._lasting -= {number for number in over if self._executor.tidy(self._session.files.run(number))}
         self._tidied = state
@@ -220,12 +215,12 @@ class Runs:
         files = self._session.files.run(running.number)
         status = self._executor.look(files)
         if status.state is runner.RunState.NOT_STARTED:
-            # The engine died between its intent and the launch.
+            # The engine died between the intent and the launch.
             self._executor.start(running, files)
             return False
         if status.state is runner.RunState.RUNNING:
             if running.stop is not None or running.given_up is not None or self._unwanted(running):
-                # Asked for already, perhaps by an engine that died before it could do it.
+                # Perhaps requested from an engine that died before it acted.
                 self._executor.stop(files)
             elif given_up := self._curves.look(running):
                 self._session.append(given_up)
@@ -270,7 +265,7 @@ class Runs:
             self._session.append(ev.RunRequeued(ended.number, began=False))
         elif unwanted or (ended.infrastructure_retries < LOST_AGAIN and self._machine_failed(ended)):
             self._session.append(ev.RunRequeued(ended.number))
-        elif ended.run.reason == RunEnd.FINISHED and (drawn := drawing.due(self._session.state, ended)):
+        elif ended.run.reason == RunEnd.FINISHED and (drawn := rescoring.new_draw(self._session.state, ended)):
             self._session.append(drawn)
         elif ended.run.reason == RunEnd.FINISHED:
             return self._score(ended)
@@ -279,7 +274,7 @@ class Runs:
         return True
 
     def _machine_failed(self, experiment: Experiment) -> bool:
-        """Whether a run ended for what is no fault of its proposal; the next launch waits until that is fixed."""
+        """Whether a run ended for a reason that is not its proposal's fault; the next launch waits for a fix."""
         assert experiment.run is not None
         if experiment.run.referee_killed:
             return True
@@ -288,22 +283,22 @@ class Runs:
         return experiment.run.reason in _MACHINE
 
     def _unwanted(self, experiment: Experiment) -> bool:
-        """Whether this try of a run is not to count: stopped with a pause or for good, or not timed as the others."""
+        """Whether this attempt does not count: stopped by a pause or a stop, or not timed like the others."""
         state = self._session.state
         stopped = (state.paused is not None and state.paused.stop_run) or state.stopping == "now"
         return stopped or bool(experiment.invalidated)
 
     def _score(self, ended: Experiment) -> bool:
-        """In a thread of its own: a referee may take minutes, and the human is not to wait for it.
+        """Score in a thread of its own: a referee may take minutes, and the human must not wait for it.
 
-        A run without its working copy has been judged once, and the journal lost that: its score is in its folder.
+        A run without a working copy was judged before the journal lost its end: the score is in its folder.
         """
         if ended.number in self._scoring:
             return False
         state = self._session.state
         session = state.session
         if ended.proposal.scale:
-            state = replaced(state, experiments=Experiments())  # nothing of an ordinary scale is to be compared with it
+            state = replaced(state, experiments=Experiments())  # it is not compared with runs at the ordinary scale
         files, baseline = self._session.files.run(ended.number), self._session.files.run(0)
         drawn = ended.draw.seed if ended.draw is not None else None
         if not files.work.exists():
@@ -315,16 +310,15 @@ class Runs:
         settings = transferring.lab_of(self._session.lab, ended).settings
 
         def score() -> ev.RunScored:
-            env = drawing.environment(ended)
-            assessed = self._executor.assess(ended, files, session.locked, env, self._closed)
+            env = rescoring.draw_environment(ended)
+            assessed = self._executor.assess(FinishedRun(ended, files, session.locked, env, self._closed))
             return scoring.score(end, files, settings, assessed, state, baseline, drawn)
 
         self._in_thread(ended.number, score, partial(scoring.unscorable, ended.number))
         return False
 
     def _in_thread(self, number: int, work: Callable[[], Scored], failed: Callable[[Exception], Scored]) -> None:
-        """`failed`: what a fault of ours is instead of a score. The next try would meet it again, and the loop wait for
-        a score for ever."""
+        """`failed` makes the result after a bug of ours, which would only occur again at the next attempt."""
 
         def run() -> None:
             try:
@@ -339,7 +333,7 @@ class Runs:
         thread.start()
 
     def _rescore(self, run: Experiment, other: Experiment) -> None:
-        """Score `other` once more, on the draw of `run`."""
+        """Score `other` again, on the draw of `run`."""
         if self._rescoring is not None or run.number in self._scoring:
             return
         self._rescoring = run.number
@@ -348,10 +342,7 @@ class Runs:
         self._in_thread(run.number, work, partial(rescoring.failed, run, other))
 
     def judge(self, experiment: Experiment) -> bool:
-        """Give the verdict on a run that is over, or put it off until other runs confirm its gain.
-
-        False while what it is compared with is being scored on the same draw.
-        """
+        """Give or defer the verdict on a finished run. False while a comparison is being scored on the same draw."""
         self._copies.add(experiment.number)
         state = self._session.state
         if wanted := draws.missing(state, experiment):
@@ -392,11 +383,11 @@ class Runs:
             files = self._session.files.run(experiment.number)
             unseen = shared.hint(self._session.lab, log, files, self._session.launcher.cwd(files))
             self._session.append(ev.PauseAsked("engine", _no_baseline(experiment, verdict.reason, log, unseen)))
-        elif (pause := drawing.pause(before, experiment, verdict)) is not None:
+        elif (pause := rescoring.pause(before, experiment, verdict)) is not None:
             self._session.append(pause)
 
     def _keep_files(self, experiment: Experiment) -> None:
-        """What the human wants of a frontier; before the verdict is written down, for a restart clears its folder."""
+        """Save the files of `run.keep`; before the verdict is journalled, because a restart clears the folder."""
         files, lend = self._session.files.run(experiment.number), draws.keeps_copies(self._session.state)
         if problem := self._executor.keep_files(files, lend=lend):
             self._session.append(ev.CommandRefused("run.keep", f"#{experiment.number}: {problem}"))
@@ -407,18 +398,19 @@ class Runs:
             kept.prune(self._session.files, self._session.state, run.keep_frontiers, run.keep_max_gb * 2**30)
 
     def _rows(self, experiment: Experiment) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-        """The scored rows of this run and of the frontier's, where both are of the same data."""
+        """The scored rows of this run and of the frontier's, if both are of the same data."""
         best = self._session.state.frontier
         if best is None or experiment.score is None or experiment.score.value is None:
             return (), ()
-        (mine, rows), (theirs, others) = (
-            score_file.scored_rows(self._session.files.run(number).score) for number in (experiment.number, best.number)
+        files = self._session.files
+        (data, rows), (other_data, others) = (
+            score_file.scored_rows(files.run(number).score) for number in (experiment.number, best.number)
         )
-        return (rows, others) if mine == theirs else ((), ())
+        return (rows, others) if data == other_data else ((), ())
 
 
 def _no_baseline(experiment: Experiment, why: str, log: str, unseen: str) -> str:
-    """What stands in the way of a session whose baseline has no score, and the remedy."""
+    """Why a session whose baseline has no score pauses, and the remedy."""
     run, score = experiment.run, experiment.score
     if experiment.stop is not None:
         return f"the baseline was stopped ({why}); resume to run it again"

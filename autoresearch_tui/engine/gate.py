@@ -1,4 +1,4 @@
-"""The gate, pure: what a waiting proposal needs next, from the lab's settings and the clock."""
+"""Pure: what a proposal at the gate needs next, by the lab's settings and the clock."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ REPEAT = "repeat"
 JOIN = "join"
 SHARED = "shared"
 HUMAN = "human"
-# Why a proposal is held. Its reader and its answerer are waited for; a hold stands until it is released.
+# Why a proposal is held: for a human who reads or answers it, or until it is released.
 READ, ANSWER, HOLD = "read", "answer", "hold"
-# How long a human who reads, or has begun an answer, is waited for.
+# The longest wait for a human who reads, or has begun an answer.
 ATTENDED_SECONDS = 600.0
-# One who is known to be there is not journalled again before this.
+# A present human is journalled again after this.
 RENEWED_SECONDS = 30.0
-# And what they get to think again where they gave none.
+# The time that a human has to come back after leaving without an answer.
 RELEASED_SECONDS = 15.0
 
 
 def at_gate(experiment: Experiment, settings: ReviewSettings, now: datetime) -> ev.Event | None:
     """The next event of a proposal that is not approved yet, or None while it waits for a human.
 
-    The policy's clock runs from the opening of the review, with or without a screen: a dropped line neither starts nor
-    shortens it, so it can never launch what a human was still reading.
+    The policy's clock runs from the opening of the review, with or without a screen, so a dropped line can never launch
+    what a human was still reading.
     """
     if experiment.stage is Stage.PROPOSED:
         return _open(experiment, settings, now)
@@ -53,7 +53,7 @@ def _open(experiment: Experiment, settings: ReviewSettings, now: datetime) -> ev
 
 
 def hold(experiment: Experiment, why: str, now: datetime) -> ev.ProposalHeld | None:
-    """A human is at it, or holds it; None if that is known already, or a hold of theirs stands."""
+    """A human is at it, or holds it; None if that is already journalled, or it is held."""
     before = experiment.held_at(now)
     if HOLD in (before, why):
         return None if before == HOLD else ev.ProposalHeld(experiment.number, experiment.commit, HOLD)
@@ -64,7 +64,7 @@ def hold(experiment: Experiment, why: str, now: datetime) -> ev.ProposalHeld | N
 
 
 def release(experiment: Experiment, now: datetime) -> ev.ProposalHeld:
-    """The policy's clock runs again, with some seconds left for a human who let go without an answer."""
+    """The policy's clock runs again, with some seconds left for a human who left without an answer."""
     deadline = ""
     if experiment.deadline:
         later = max(timestamps.parse(experiment.deadline), now + timedelta(seconds=RELEASED_SECONDS))

@@ -1,6 +1,6 @@
-"""What was in the lab before the session: others' table and branches, and the lab's own earlier sessions.
+"""Reads prior results: others' table and branches, and the lab's own earlier sessions.
 
-Read while the first run trains: the baseline needs none of it, and three long sessions take longer than a start.
+This happens while the baseline trains, which does not need them: several long sessions take a while to read.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _OTHER_TABLES = (".csv", ".jsonl", ".ndjson", ".json", ".md")
 
 
 def unread(state: State) -> bool:
-    """Whether it is still to be read: nothing has been asked for, and not all of it is journalled."""
+    """Whether they must still be read: not all are journalled, and no proposal was requested."""
     asked = state.asks or state.failed or any(e.proposal.author != BASELINE for e in state.experiments)
     return not asked and (not state.prior or len(state.prior) < state.prior_total)
 
 
 def read(session: Session) -> None:
-    """Journal it, from its beginning, and hand its lessons on; an engine that was killed in between does so again."""
+    """Journal all of them, and pass on their lessons. An engine that was killed in between starts over."""
     lab, state = session.lab, session.state
     path, rows = _prior_table(session)
     own = {f"autoresearch/{tag}" for tag in lab.tags()}
@@ -56,7 +56,7 @@ def read(session: Session) -> None:
 
 
 def _say_where_the_best_is(session: Session, earlier: Sequence[PriorResult]) -> None:
-    """If an earlier session came further than what is checked out."""
+    """A note, if an earlier session got further than what is checked out."""
     began = session.state.session
     assert began is not None
     best = prior_results.furthest(earlier, Goal(began.goal))
@@ -71,7 +71,7 @@ def _say_where_the_best_is(session: Session, earlier: Sequence[PriorResult]) -> 
 
 
 def _prior_table(session: Session) -> tuple[Path, tuple[PriorResult, ...]]:
-    """The table that others left, whatever its form: results.tsv if it is not ours, else a neighbour of it."""
+    """The table that others left, in any form: results.tsv if it is not ours, else a file beside it."""
     path, metric = session.lab.results, session.lab.settings.metric.name
     if session.table.foreign() and path.is_file():
         return path, prior_tables.parse(decode(path.read_bytes()), metric)

@@ -1,7 +1,7 @@
-"""Commands of the human's own, run when something happens: mail or chat is one line of configuration.
+"""The human's own commands, run when something happens: mail or chat takes one line of configuration.
 
-A thread runs one at a time, so that the loop never waits for any. Only what is appended is told: a restart repeats
-nothing. The one for the session's end is the last, and its caller waits for it, for it may stop the machine.
+A thread runs one at a time, so that the loop never waits. Only new records cause notifications: a restart repeats none.
+The command for the session's end is the last, and the engine waits for it, because it may stop the machine.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from autoresearch_tui.util.secrets import is_api_key
 from autoresearch_tui.util.text import clean_line
 
 LIMIT_SECONDS = 30.0
-# A hook that hangs on every event must not pile them up; the newest that finds no room is left out.
+# A hook that hangs must not pile up events; when the queue is full, new ones are dropped.
 _WAITING = 64
 _ERROR_BYTES = 2000
 
 
 class Hooks:
-    """What is to be told goes in by :meth:`on_event`; what went wrong comes out by :meth:`failures`."""
+    """Takes events by :meth:`on_event`, and reports problems by :meth:`failures`."""
 
     def __init__(
         self, settings: HookSettings, root: Path, tag: str, environ: Mapping[str, str], limit: float = LIMIT_SECONDS
     ) -> None:
-        """Commands run in `root` with `environ`, API keys left out, for at most `limit` seconds each."""
+        """Commands run in `root` with `environ`, without API keys, for at most `limit` seconds each."""
         named = {"best": settings.best, "crash": settings.crash, "waits": settings.waits, "stopped": settings.stopped}
         named["ended"] = settings.ended
         self._commands = {kind: command for kind, command in named.items() if command}
@@ -43,12 +43,12 @@ class Hooks:
         self._environ = {name: value for name, value in environ.items() if not is_api_key(name)}
         self._due: queue.Queue[tuple[News, bytes] | None] = queue.Queue(_WAITING)
         self._failed: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._thread: threading.Thread | None = None
         self._closed = False
 
     def on_event(self, before: State, after: State, line: bytes) -> None:
-        """A journal's line was appended, which made `after` of `before`. Returns at once."""
+        """The journal's new `line` led from `before` to `after`. Returns at once."""
         if not self._commands:
             return
         for item in news(before, after):
@@ -63,19 +63,19 @@ class Hooks:
                 self._failed.put((item.kind, "too many events at once; some were not told"))
 
     def failures(self) -> list[tuple[str, str]]:
-        """The kind and the cause of what went wrong since the last call: of each kind once, until it works again."""
+        """The new failures, each a kind and its cause; each kind is reported once until it works again."""
         found = []
         while not self._failed.empty():
             kind, why = self._failed.get()
             if not why:
-                self._told.discard(kind)
-            elif kind not in self._told:
-                self._told.add(kind)
+                self._reported.discard(kind)
+            elif kind not in self._reported:
+                self._reported.add(kind)
                 found.append((kind, why))
         return found
 
     def close(self, seconds: float) -> None:
-        """Nothing more comes: wait so long for what is due; what has not begun by then is left out."""
+        """No more events: wait up to `seconds` for the queue; what has not begun by then is dropped."""
         if self._thread is None:
             return
         with contextlib.suppress(queue.Full):
@@ -84,7 +84,7 @@ class Hooks:
         self._closed = True
 
     def end(self, item: News, line: bytes) -> None:
-        """The session has ended, whether that could be written down or not: run `ended`, after everything else.
+        """The session has ended, journalled or not: run `ended`, after everything else.
 
         `line`: its record, or `null`. Returns when the command has ended, or after `limit` seconds.
         """
@@ -98,12 +98,12 @@ class Hooks:
     def _attempt(self, item: News, message: bytes) -> None:
         try:
             why = self._run(item, message)
-        except Exception as error:  # the thread must outlive it, or later events reach no hook
+        except Exception as error:  # the thread must survive, for later events
             why = str(error) or type(error).__name__
         self._failed.put((item.kind, why))
 
     def _run(self, item: News, message: bytes) -> str:
-        """Run the command; why it failed, or nothing."""
+        """Run the command; returns why it failed, or an empty string."""
         facts = self._facts(item)
         command = [_filled(word, facts) for word in self._commands[item.kind]]
         environ = {**self._environ, **{f"AUTORESEARCH_{name.upper()}": value for name, value in facts.items()}}
@@ -149,7 +149,7 @@ class Hooks:
 
 
 def _filled(word: str, facts: Mapping[str, str]) -> str:
-    """A word of the command with `{text}` and the like filled in. No value is filled in twice."""
+    """A word of the command with `{text}` and the like filled in; values are not expanded again."""
     parts = word.split("{")
     filled = parts[0]
     for part in parts[1:]:

@@ -1,4 +1,4 @@
-"""What the machine that executed a run says of it: whether its folder is as it was, and what the referee says."""
+"""Assesses a run on the machine that executed it: whether its folder was tampered with, and the referee's result."""
 
 from __future__ import annotations
 
@@ -13,25 +13,37 @@ from autoresearch_tui.engine.judging import referee
 from autoresearch_tui.engine.judging.referee import RefereeResult
 from autoresearch_tui.lab.session_files import RunFiles
 from autoresearch_tui.lab.settings import Settings
+from autoresearch_tui.session.state import Experiment
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """What an executor assesses. `locked`: the sha256 of each locked file; `env`: added to the run's environment."""
+
+    experiment: Experiment
+    files: RunFiles
+    locked: Mapping[str, str]
+    env: Mapping[str, str]
+    cancelled: threading.Event
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """`tampered`: what a run did to its folder, so that no referee looked at it; empty if nothing.
+    """`tampered`: what a run did to its folder, so that no referee was asked; empty if nothing.
 
-    `said`: what the referee says; neither a score nor a problem in a lab without one.
+    `result`: the referee's; in a lab without one it has neither a score nor a problem.
     """
 
     tampered: str
-    said: RefereeResult
+    result: RefereeResult
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as :meth:`from_json` takes them."""
         return {
             "tampered": self.tampered,
-            "value": self.said.value,
-            "problem": self.said.problem,
-            "details": self.said.details,
+            "value": self.result.value,
+            "problem": self.result.problem,
+            "details": self.result.details,
         }
 
     @staticmethod
@@ -40,28 +52,21 @@ class Assessment:
         return Assessment(values["tampered"], RefereeResult(values["value"], values["problem"], values["details"]))
 
 
-def assess(
-    files: RunFiles,
-    cwd: Path,
-    settings: Settings,
-    locked: Mapping[str, str],
-    env: Mapping[str, str],
-    cancelled: threading.Event,
-) -> Assessment:
-    """Look at a run that has finished, where it ran. Slow in a lab with a referee.
+def assess(run: FinishedRun, cwd: Path, settings: Settings, env: Mapping[str, str]) -> Assessment:
+    """Check the run's folder, and ask the referee. Slow in a lab with a referee.
 
-    `cwd` is the folder that the training command ran in, whose locked files must still be the session's. Raises
-    OSError, also if it was cancelled.
+    `cwd`: where the training command ran; its locked files must still be the session's. `env`: the whole environment.
+    Raises OSError, also if cancelled.
     """
-    if problem := tampered(files, cwd, locked, settings):
+    if problem := tampered(run.files, cwd, run.locked, settings):
         return Assessment(problem, RefereeResult(None, problem, {}))
     if not settings.metric.referee:
         return Assessment("", RefereeResult(None, "", {}))
-    return Assessment("", referee.read_or_run(settings, files, cwd, env, cancelled))
+    return Assessment("", referee.read_or_run(settings, run.files, cwd, env, run.cancelled))
 
 
 def tampered(files: RunFiles, cwd: Path, locked: Mapping[str, str], settings: Settings) -> str:
-    """What a run did to the folder that it ran in, so that no referee is to look at it; empty if nothing."""
+    """What a run did to its folder that rules out scoring it; empty if nothing."""
     if any(path.is_relative_to(files.work) and path.is_symlink() for path in (cwd, *cwd.parents)):
         return "the run put a link in place of its own folder"  # a referee would be started wherever it leads
     visible = tuple(path for path in locked if path in settings.lab.visible)
@@ -70,13 +75,13 @@ def tampered(files: RunFiles, cwd: Path, locked: Mapping[str, str], settings: Se
 
 
 def hashes(folder: Path, paths: tuple[str, ...]) -> dict[str, str]:
-    """The sha256 of each file's bytes; empty for a file that is not there, not a plain one, or shut."""
+    """The sha256 of each file's bytes; empty if it is missing, unreadable, or no plain file."""
     found: dict[str, str] = {}
     for path in paths:
         file = folder / path
         try:
             plain = file.is_file() and not file.is_symlink()
             found[path] = hashlib.sha256(file.read_bytes()).hexdigest() if plain else ""
-        except PermissionError:  # by the run: trying again would not help
+        except PermissionError:  # set by the run: a retry would not help
             found[path] = ""
     return found

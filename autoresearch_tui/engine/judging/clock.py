@@ -1,4 +1,4 @@
-"""Pure: how long a run took beside its budget and the baseline, and what that means for its verdict."""
+"""Pure: how long a run took compared with its budget and the baseline, and what that means for its verdict."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.questions import COMMIT
 from autoresearch_tui.session.state import Experiment, State
 
-# Beyond the budget and what the baseline itself took beyond it: this much, or this share of the budget.
+# Allowed beyond the budget and the baseline's own excess: this much, or this share of the budget.
 SLACK_SECONDS, SLACK_OF_BUDGET = 2.0, 0.05
-# From here on the verdict mentions it.
+# From this excess on the verdict mentions it.
 MARK_SECONDS, MARK_OF_BUDGET = 0.5, 0.02
-# A model of several times the size answers more slowly, and may.
+# A model may answer so many times more slowly than the baseline, as a larger one does.
 ANSWERS = 3.0
-# Compiling costs nothing, but text that lies elsewhere on the machine could be learned meanwhile.
+# Compiling is free, but meanwhile a run could learn text from elsewhere on the machine.
 PREPARED_SECONDS, PREPARED_OF_BUDGET = 75.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Seconds that a run took beyond its budget. `handed_over`: counted from its training data, else from its start."""
+    """Seconds beyond the budget. `handed_over`: counted from when it got its training data, else from its start."""
 
     trained: float
     late: float
@@ -35,8 +35,8 @@ class Taken:
 
 
 def taken(run: ev.RunEnded, late: float, answers: float, usual_answers: float, settings: RunSettings) -> Taken | None:
-    """`late` are the seconds that single answers took beyond the rest, `answers` what all of them took. None if the
-    run has no clock: its budget is none of seconds, or it did not ask a referee."""
+    """`late`: the seconds of single answers beyond the usual; `answers`: of all answers. None for a run without a
+    clock: its budget is in tokens, or it asked no referee."""
     if settings.budget_tokens or run.asked_seconds is None:
         return None
     trained = run.asked_seconds - (run.ready_seconds or 0.0) - settings.budget_seconds
@@ -45,7 +45,7 @@ def taken(run: ev.RunEnded, late: float, answers: float, usual_answers: float, s
 
 
 def over_budget(experiment: Experiment, state: State, settings: RunSettings) -> str:
-    """Why a run is over its budget of seconds, or an empty string. The baseline sets the measure and never is."""
+    """Why a run is over its budget of seconds; else empty. The baseline sets the measure and never is."""
     own, measure = _wall_compared(experiment, state, settings)
     if own is None or own.total <= measure + max(SLACK_SECONDS, SLACK_OF_BUDGET * settings.budget_seconds):
         return ""
@@ -53,7 +53,7 @@ def over_budget(experiment: Experiment, state: State, settings: RunSettings) -> 
 
 
 def clock_mark(experiment: Experiment, state: State, settings: RunSettings) -> str:
-    """What a run took of the slack, where that is worth a word; else an empty string."""
+    """How much of the slack a run took, if that is worth mentioning; else empty."""
     own, measure = _wall_compared(experiment, state, settings)
     if own is None or own.total <= measure + max(MARK_SECONDS, MARK_OF_BUDGET * settings.budget_seconds):
         return ""
@@ -61,7 +61,7 @@ def clock_mark(experiment: Experiment, state: State, settings: RunSettings) -> s
 
 
 def prepared_long(experiment: Experiment, state: State, settings: RunSettings) -> str:
-    """What a run did before it took its training data, where that is far more than the baseline did; else empty."""
+    """A doubt about a run that took its training data much later than the baseline did; else empty."""
     usual = state.experiments[0].run if state.experiments else None
     run = experiment.run
     if run is None or usual is None or run.ready_seconds is None or usual.ready_seconds is None:
@@ -76,7 +76,7 @@ def prepared_long(experiment: Experiment, state: State, settings: RunSettings) -
 
 
 def explain(experiment: Experiment, trace: Trace) -> str:
-    """What the run itself says of the time that it took, for a human who wonders where it went; may be empty."""
+    """The run's own account of its time, for a human who wonders where it went; may be empty."""
     found = []
     claimed = experiment.score.summary.get("training_seconds") if experiment.score is not None else None
     if claimed is not None:
@@ -87,7 +87,7 @@ def explain(experiment: Experiment, trace: Trace) -> str:
 
 
 def _wall_compared(experiment: Experiment, state: State, settings: RunSettings) -> tuple[Taken | None, float]:
-    """What a run took beyond its budget, and what the baseline's runs took at most."""
+    """What a run took beyond its budget, and the same of the fastest baseline run."""
     if not state.experiments:
         return None, 0.0
     first = state.experiments[0].commit
@@ -98,7 +98,7 @@ def _wall_compared(experiment: Experiment, state: State, settings: RunSettings) 
     found = [each for one in usual if (each := _own(one, 0.0, settings)) is not None]
     if not found:
         return None, 0.0
-    measure = max(0.0, min(each.total for each in found))  # the first one may have filled caches for the others
+    measure = max(0.0, min(each.total for each in found))  # the first may have filled caches for the others
     return _own(experiment, answers, settings), measure
 
 
@@ -118,5 +118,5 @@ def _in_words(own: Taken, measure: float, settings: RunSettings) -> str:
         (own.late, f"{own.late:.1f} s in single answers to the referee"),
         (own.answered, f"{own.answered:.1f} s of answering beyond {ANSWERS:g} times the baseline's"),
     ]
-    said = ", ".join(words for seconds, words in sorted(parts, reverse=True) if seconds >= MARK_SECONDS)
-    return f"{said or f'{own.total:.1f} s'}; the budget is {budget:g} s, the baseline took {budget + measure:.1f} s"
+    text = ", ".join(words for seconds, words in sorted(parts, reverse=True) if seconds >= MARK_SECONDS)
+    return f"{text or f'{own.total:.1f} s'}; the budget is {budget:g} s, the baseline took {budget + measure:.1f} s"

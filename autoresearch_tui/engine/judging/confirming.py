@@ -13,10 +13,10 @@ from autoresearch_tui.session.state import WAITING, Experiment, Stage
 
 
 def step(session: Session, judge: Callable[[Experiment], bool], may_run: Callable[[Experiment], bool]) -> bool:
-    """Do what is due for verdicts that wait for other runs; False if nothing is.
+    """Advance the verdicts that wait for other runs; False if nothing is due.
 
-    `judge` decides on what is known, and returns False where that has to wait. `may_run`: whether the session's limits
-    leave room for one more run of a commit.
+    `judge` decides on what is known; False if that has to wait. `may_run`: whether the session's limits leave room for
+    one more run of a commit.
     """
     state = session.state
     for run in state.waiting:
@@ -39,7 +39,7 @@ def _before_launch(run: Experiment, waits: Experiment, may_run: Callable[[Experi
         return ev.ProposalWithdrawn(run.number, f"#{waits.number} is decided")
     if not may_run(run):
         return ev.ProposalWithdrawn(run.number, f"no run is left for confirming #{waits.number}")
-    # What it runs was approved before.
+    # Its commit was approved before.
     return ev.ProposalApproved(run.number, run.commit, "auto") if run.stage is Stage.PROPOSED else None
 
 

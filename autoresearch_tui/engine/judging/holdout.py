@@ -1,9 +1,9 @@
 """The embargoed holdout: opened once for a session, to compare the best with the baseline on data that decided nothing.
 
-The opening is journalled before anything is scored, with whom it is about. An engine that dies in between leaves the
-intent, and the next one scores; none opens it twice. Two kinds of lab have a holdout: one whose referee scores it when
-it is asked (AUTORESEARCH_SPLIT), and one whose referee gives the score of a sealed split with each run, which
-`metric.sealed = "embargoed"` keeps in the run's folder until then.
+The intent, with both experiments, is journalled before anything is scored. If the engine dies in between, the next one
+scores; none opens the holdout twice. Two kinds of lab have one: either the referee scores it on request
+(AUTORESEARCH_SPLIT), or it scores a sealed split with each run, which `metric.sealed = "embargoed"` keeps in the run's
+folder until then.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _Scored = tuple[float | None, str, Sequence[Row]]
 
 
 def ask(state: State, by: str, cannot: str = "") -> ev.Event:
-    """What a human's wish to open it comes to: the intent, or why not. Pure. `cannot`: why it cannot be scored here."""
+    """Pure: the event of a request to open it, an intent or a refusal. `cannot`: why it cannot be scored here."""
     opened = state.holdout
     if state.session is None or not state.session.holdout:
         if any(e.score is not None and e.score.sealed is not None for e in state.experiments):
@@ -47,12 +47,12 @@ def ask(state: State, by: str, cannot: str = "") -> ev.Event:
 
 
 def due(state: State) -> bool:
-    """Whether it was asked for, and not opened yet."""
+    """Whether it was requested and is not open yet."""
     return state.holdout_asked is not None and state.holdout is None
 
 
 def score(launcher: Launcher, files: SessionFiles, state: State, cancelled: threading.Event) -> ev.HoldoutOpened:
-    """Score the best and the baseline on the holdout. Slow. Raises OSError, also if it was cancelled, and GitError."""
+    """Score the best and the baseline on the holdout. Slow. Raises OSError, also if cancelled, and GitError."""
     asked = state.holdout_asked
     assert asked is not None
 
@@ -60,10 +60,10 @@ def score(launcher: Launcher, files: SessionFiles, state: State, cancelled: thre
         experiment = state.experiments[number]
         if launcher.lab.settings.metric.sealed == EMBARGOED and not evaluator.reads(launcher.lab, SPLIT):
             return _embargoed(files, experiment)
-        said = rescoring.again(
+        result = rescoring.again(
             launcher, files, state, experiment, {SPLIT: HOLDOUT}, files.run(experiment.number), cancelled
         )
-        return said.value, said.problem, score_file.rows_of(said.details)[1]
+        return result.value, result.problem, score_file.rows_of(result.details)[1]
 
     baseline = of(asked.baseline)
     best = of(asked.best) if asked.best != asked.baseline else baseline
@@ -82,16 +82,16 @@ def _embargoed(files: SessionFiles, experiment: Experiment) -> _Scored:
 
 
 class Opening:
-    """Opens it in a thread; in the engine's thread otherwise."""
+    """Opens the holdout in a thread; used from the engine's thread."""
 
     def __init__(self, deliver: Callable[[ev.HoldoutOpened | OpeningFailed], None]) -> None:
-        """`deliver` takes what came of it to the engine's thread."""
+        """`deliver` hands the result to the engine's thread."""
         self._deliver = deliver
         self._thread: threading.Thread | None = None
         self._cancelled = threading.Event()
 
     def step(self, launcher: Launcher, files: SessionFiles, state: State) -> bool:
-        """Begin if it is due; never anything to wait for here."""
+        """Begin if it is due. Always False: the engine need not wait."""
         if self._thread is None and due(state):
             self._thread = threading.Thread(target=self._work, args=(launcher, files, state), name=HOLDOUT, daemon=True)
             self._thread.start()
@@ -99,15 +99,14 @@ class Opening:
 
     @property
     def at_work(self) -> bool:
-        """Whether it is being scored."""
         return self._thread is not None
 
     def over(self) -> None:
-        """What was delivered was taken."""
+        """The result was taken."""
         self._thread = None
 
     def cancel(self) -> None:
-        """Nothing is wanted any more here; the next start opens it."""
+        """Stop scoring; the next start opens it."""
         self._cancelled.set()
 
     def _work(self, launcher: Launcher, files: SessionFiles, state: State) -> None:
@@ -115,16 +114,10 @@ class Opening:
             self._deliver(score(launcher, files, state, self._cancelled))
         except (OSError, MemoryError, GitError) as error:
             self._deliver(OpeningFailed(error))
-        except Exception as error:  # the next try would meet it again
+        except Exception as error:  # a bug, which a retry would meet again
             problem = scoring.unscorable(0, error).problem
             self._deliver(ev.HoldoutOpened(None, None, None, problem))
 
 
-class OpeningFailed(OSError):
-    """What kept the holdout from being scored; it is tried again."""
-
-    def __init__(self, error: OSError | MemoryError | GitError) -> None:
-        if isinstance(error, OSError):
-            super().__init__(error.errno, error.strerror or str(error), error.filename)
-        else:
-            super().__init__(None, str(error) or "no memory is left for scoring")
+class OpeningFailed(scoring.ScoringTrouble):
+    """Scoring the holdout failed; it is tried again."""

@@ -1,9 +1,8 @@
-"""The lab's referee: what it is started from, and what it said.
+"""The lab's referee: how it is started, and its result.
 
-It is trusted, so nothing that a run can write is among what it is started from: the locked files are written out
-once more, where no run sees them. The gpt harness's referee is asked by the run itself, over a socket (`channel.py`),
-and has its say in `referee.log` before the run has ended; it also hands the training data over. Any other is started
-here when the run has ended.
+It is trusted, so it is never started from anything that a run can write: the locked files are exported again, where no
+run sees them. The gpt harness's referee is asked by the run itself over a socket (`channel.py`), answers in
+`referee.log` before the run has ended, and also hands over the training data. Any other is started here after the run.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ from autoresearch_tui.util import secrets, trees
 from autoresearch_tui.util.text import clean_line
 
 LOG_BYTES = 4 << 20
-# How the gpt harness's referee ends; with 2 where the run went away before it had answered every question.
+# Exit code of the gpt harness's referee; it is 2 if the run went away before it had answered every question.
 REFUSED = 1
-# EX_TEMPFAIL of sysexits.h: it cannot tell now, and perhaps later.
+# EX_TEMPFAIL of sysexits.h: it cannot score now, perhaps later.
 ASK_AGAIN = 75
 TRIES = 2
 KILLED = "the referee was killed twice"
@@ -44,7 +43,7 @@ _REASON = 300
 
 @dataclass(frozen=True, slots=True)
 class RefereeResult:
-    """A score, or why there is none. `details`: what the last line in JSON has beside it, if there is such a line."""
+    """A score, or why there is none. `details`: the last JSON object that the referee printed, if any."""
 
     value: float | None
     problem: str
@@ -57,12 +56,12 @@ class RefereeResult:
 
     @property
     def late_seconds(self) -> float:
-        """What single answers took beyond the usual."""
+        """The time of single answers beyond the usual."""
         return self._number("late_seconds") or 0.0
 
     @property
     def answer_seconds(self) -> float:
-        """What all answers took together."""
+        """The time of all answers together."""
         return self._number("answer_seconds") or 0.0
 
     def _number(self, name: str) -> float | None:
@@ -74,7 +73,7 @@ class RefereeResult:
 
 
 def export(lab: Lab, repo: GitRepo, commit: str, files: RunFiles) -> None:
-    """Write the locked files of `commit` for the referee. Raises OSError, GitError."""
+    """Export the locked files of `commit` for the referee. Raises OSError, GitError."""
     if not lab.settings.metric.referee:
         return
     for name in lab.settings.lab.locked:
@@ -84,9 +83,9 @@ def export(lab: Lab, repo: GitRepo, commit: str, files: RunFiles) -> None:
 
 
 def spec(lab: Lab, files: RunFiles, env: Mapping[str, str]) -> runner.RefereeSpec | None:
-    """What the supervisor starts for the run; `env` is the run's own environment."""
+    """The referee that the supervisor starts for the run, if any; `env` is the run's own environment."""
     settings = lab.settings
-    if not settings.metric.referee or settings.metric.evaluator == FRESH:  # whose data are drawn when the run is over
+    if not settings.metric.referee or settings.metric.evaluator == FRESH:  # fresh data is drawn after the run
         return None
     return runner.RefereeSpec(
         _command(settings, files),
@@ -99,9 +98,9 @@ def spec(lab: Lab, files: RunFiles, env: Mapping[str, str]) -> runner.RefereeSpe
 def read_or_run(
     settings: Settings, files: RunFiles, cwd: Path, env: Mapping[str, str], cancelled: threading.Event
 ) -> RefereeResult:
-    """What the referee of a run that has ended says; it is started now where the run has not asked for it.
+    """The referee's result for a finished run; it is started now unless the run has asked it.
 
-    `cwd` is where the training command ran. Raises OSError, also if it was cancelled.
+    `cwd`: where the training command ran. Raises OSError, also if cancelled.
     """
     ended = runner.look(files.folder).exit
     if ended is None or ended.asked_seconds is None:
@@ -109,12 +108,12 @@ def read_or_run(
     with files.referee_log.open("rb") as file:
         text = file.read(LOG_BYTES).decode("utf-8", "replace")
     if ended.referee_exit is None or ended.referee_exit < 0:
-        return _said(settings, text, text, "it was ended before it had a score")
-    return _said(settings, text, text, ended.referee_exit)
+        return _result(settings, text, text, "it was ended before it had a score")
+    return _result(settings, text, text, ended.referee_exit)
 
 
 def refusal(ended: runner.Exit, files: RunFiles) -> str:
-    """Why the referee refused a run that failed afterwards; empty if it did not, or the run went away before."""
+    """Why the referee refused a run that then failed; empty if it did not refuse."""
     if ended.referee_exit != REFUSED:
         return ""
     text = encoding.tail(files.referee_log, LOG_BYTES)
@@ -124,10 +123,10 @@ def refusal(ended: runner.Exit, files: RunFiles) -> str:
 def start(
     settings: Settings, files: RunFiles, run: RunFiles, cwd: Path, env: Mapping[str, str], cancelled: threading.Event
 ) -> RefereeResult:
-    """Start the referee that was written out in `files`, and works there, for a `run` that has ended.
+    """Start the referee that was exported to `files`, and works there, for a finished `run`.
 
-    It ends with the engine; if something else ended it, it is asked once more. Raises OSError, also if it was
-    cancelled, and if it asks to be asked again.
+    It ends with the engine; if something else killed it, it is started once more. Raises OSError, also if cancelled,
+    and if the referee requests a retry.
     """
     for cache in trees.named("__pycache__", cwd):
         trees.remove(cache)
@@ -137,7 +136,7 @@ def start(
         return RefereeResult(None, f"the referee's command is not there: {command[0]}", {})
     errors, log = files.scoring / "errors.log", files.scoring / run_folder.LOG
     spec = runner.RunSpec(
-        # What it prints and what it complains of are read apart.
+        # stdout and stderr are read separately.
         ("/bin/sh", "-c", 'exec "$@" 2>"$0"', str(errors), *command),
         _environment(env, files, run),
         str(cwd),
@@ -165,20 +164,20 @@ def start(
     if code == ASK_AGAIN:
         why = clean_line("".join(complaint.strip().splitlines()[-1:]))[:_REASON]
         raise OSError(errno.EAGAIN, f"the referee cannot tell yet: {why or 'it gives no reason'}")
-    said = _said(settings, encoding.tail(log, LOG_BYTES), complaint, code)
-    # What it says of itself is journalled, or written beside the score; numbers stay as they are.
-    details = {name: redact(each) if isinstance(each, str) else each for name, each in said.details.items()}
-    return RefereeResult(said.value, redact(said.problem), details)
+    result = _result(settings, encoding.tail(log, LOG_BYTES), complaint, code)
+    # Its texts are journalled, or written beside the score; numbers stay as they are.
+    details = {name: redact(each) if isinstance(each, str) else each for name, each in result.details.items()}
+    return RefereeResult(result.value, redact(result.problem), details)
 
 
 def _redactor(names: Iterable[str]) -> Callable[[str], str]:
-    """Takes the values of these variables out of a text: a program that fails often quotes its key, or its address."""
+    """Removes the values of these variables from a text: a failing program often quotes its key or address."""
     values = [os.environ.get(name, "").strip() for name in names]
     return secrets.redactor([*values, *(word for value in values for word in secrets.passwords(value))])
 
 
 def _killed(ended: runner.Exit) -> bool:
-    """By a signal, as a shell reports it too, or by its supervisor."""
+    """Whether it was killed by a signal (also as reported by a shell), or by its supervisor."""
     code = ended.exit_code or 0
     by_signal = ended.signal is not None or 128 < code < 160
     return ended.reason in (RunEnd.KILLED, RunEnd.LOST) or (
@@ -186,7 +185,7 @@ def _killed(ended: runner.Exit) -> bool:
     )
 
 
-def _said(settings: Settings, output: str, errors: str, ending: int | str) -> RefereeResult:
+def _result(settings: Settings, output: str, errors: str, ending: int | str) -> RefereeResult:
     details: dict[str, Any] = {}
     for line in output.splitlines():
         if line.startswith("{"):
@@ -206,12 +205,12 @@ def _said(settings: Settings, output: str, errors: str, ending: int | str) -> Re
 
 
 def _command(settings: Settings, files: RunFiles) -> tuple[str, ...]:
-    """Its words, with every locked file as the one that was written out."""
+    """Its words, with the exported file in place of every locked file."""
     locked = set(settings.lab.locked)
     return tuple(str(files.referee / word) if word in locked else word for word in settings.metric.referee)
 
 
 def _environment(env: Mapping[str, str], files: RunFiles, run: RunFiles) -> dict[str, str]:
-    """The run's, without the folders that it can write."""
+    """The run's environment, without folders that the run can write."""
     own = {"HOME": str(files.referee), "TMPDIR": tempfile.gettempdir(), "PYTHONNOUSERSITE": "1"}
     return {**env, **own, "AUTORESEARCH_RUN": str(run.folder), "AUTORESEARCH_TOKEN_LOSSES": str(run.token_losses)}

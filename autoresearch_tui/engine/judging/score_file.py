@@ -1,4 +1,4 @@
-"""What score.json has beyond the score: the cases that it is made of, for comparing two runs case by case."""
+"""The parts of score.json beside the score: single cases, for comparing two runs case by case."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 from autoresearch_tui.session.statistics import Row
 
-# What is kept of a referee's result: [nats, bytes] of each row, or the score of each case, to compare two runs pair by
-# pair; and of which data.
+# The details of a referee's result that are kept: [nats, bytes] of each row, or the score of each case; and of what
+# data.
 DETAILS = ("rows", "scores", "data", "probes", "sealed_rows")
 
 
 def read(path: Path) -> Mapping[str, Any]:
-    """What a score.json has; nothing if it cannot be read."""
+    """The contents of a score.json; empty if unreadable."""
     try:
         written = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -30,9 +30,9 @@ def scored_rows(path: Path) -> tuple[str, tuple[Row, ...]]:
 
 
 def rows_of(details: Mapping[str, Any], name: str = "rows") -> tuple[str, tuple[Row, ...]]:
-    """What the rows of a referee's details are of, and each row's nats and bytes; nothing if it gives none.
+    """The data that a referee's rows are of, and each row's nats and bytes; empty if it reports none.
 
-    The `scores` of single cases, whose mean is the score, are taken for rows of one byte each.
+    The `scores` of single cases, whose mean is the score, count as rows of one byte each.
     """
     try:
         cases = details.get("scores") or () if name == "rows" else ()

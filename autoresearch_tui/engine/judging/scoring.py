@@ -14,6 +14,7 @@ from typing import Any
 from autoresearch_tui.engine.judging import clock, referee, score_file
 from autoresearch_tui.engine.judging.assessment import Assessment
 from autoresearch_tui.lab.evaluator import EMBARGOED
+from autoresearch_tui.lab.git import GitError
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.session_files import RunFiles
 from autoresearch_tui.lab.settings import MetricSettings, Settings
@@ -39,6 +40,16 @@ _REASON = 300
 _LAST_WORD = 160
 
 
+class ScoringTrouble(OSError):
+    """Something outside kept a run from being scored."""
+
+    def __init__(self, error: OSError | MemoryError | GitError) -> None:
+        if isinstance(error, OSError):
+            super().__init__(error.errno, error.strerror or str(error), error.filename)
+        else:
+            super().__init__(None, str(error) or "no memory is left for scoring")
+
+
 def score(
     ended: ev.RunEnded,
     files: RunFiles,
@@ -54,7 +65,7 @@ def score(
     others are held against, `draw` is that of fresh data. Raises OSError.
     """
     doubts: tuple[str, ...] = ()
-    said = assessed.said
+    result = assessed.result
     found = _printed(files.log, settings.metric) if not settings.metric.referee else score_search.Found(None)
     summary = dict(lines.parse_summary(encoding.piece(files.log, _TAIL, found.at)))
     trace = read_trace(files.log)
@@ -64,50 +75,50 @@ def score(
         source = REFEREE
     else:
         problem = _with_last_line(found.problem, files) if found.absent else found.problem
-        source, said = SELF_REPORTED, referee.RefereeResult(found.value, problem, {})
+        source, result = SELF_REPORTED, referee.RefereeResult(found.value, problem, {})
         doubts = plausibility.doubts(
             trace,
             summary,
             metric=settings.metric.name,
-            value=said.value,
+            value=result.value,
             wall_seconds=ended.seconds,
             budget_seconds=_budget(settings),
             scores=plausibility.count_scores(encoding.tail(files.log, _TAIL), settings.metric.name),
             usual=_usual(ended, state, baseline, settings),
         )
-    if said.value is not None and (problem := impossible(said.value, settings.metric)):
-        said = replace(said, value=None, problem=problem)
+    if result.value is not None and (problem := impossible(result.value, settings.metric)):
+        result = replace(result, value=None, problem=problem)
     doubts += tuple(_wall(ended, state, settings))
     if apart := _measured_otherwise(summary, _first(ended, state)):
         doubts += (apart,)
     if understated(summary, ended):
         held = f"{ended.device_memory_mb or 0:.0f} MB"
         doubts += (f"memory: peak_vram_mb is {summary['peak_vram_mb'][:40]}, the accelerator held {held} for the run",)
-    beyond = out_of_bounds(settings.metric, summary, ended, said.details)
+    beyond = out_of_bounds(settings.metric, summary, ended, result.details)
     embargoed = settings.metric.sealed == EMBARGOED
     scored = ev.RunScored(
         ended.number,
-        said.value,
+        result.value,
         _memory_gb(summary),
         source,
-        said.problem,
+        result.problem,
         summary,
-        sealed=None if embargoed else said.sealed,
+        sealed=None if embargoed else result.sealed,
         doubts=doubts,
         beyond=beyond,
-        late_seconds=said.late_seconds,
-        answer_seconds=said.answer_seconds,
+        late_seconds=result.late_seconds,
+        answer_seconds=result.answer_seconds,
         losses=trace.curve.tenths(),
-        columns=columns(settings.metric, summary, ended, said.details),
+        columns=columns(settings.metric, summary, ended, result.details),
     )
     if ended.number < len(state.experiments):
         own = replace(state.experiments[ended.number], run=ended, score=scored)
         checks = (clock.clock_mark, clock.prepared_long)
         marks = tuple(mark for check in checks if (mark := check(own, state, settings.run)))
         scored = replace(scored, doubts=scored.doubts + marks)
-    details = {name: said.details[name] for name in score_file.DETAILS if name in said.details}
+    details = {name: result.details[name] for name in score_file.DETAILS if name in result.details}
     details |= {"draw": draw} if draw is not None else {}
-    details |= {EMBARGOED: said.sealed} if embargoed else {}
+    details |= {EMBARGOED: result.sealed} if embargoed else {}
     write(files.score, json.dumps({"metric": settings.metric.name, **journal.to_fields(scored), **details}) + "\n")
     return scored
 

@@ -9,8 +9,14 @@ from dataclasses import replace
 
 from autoresearch_tui.engine import history
 from autoresearch_tui.engine.gate import BASELINE, REPEAT, flag_text
-from autoresearch_tui.engine.proposing import base_choice, directions, fronts, pace
-from autoresearch_tui.engine.proposing.asking import check_spend_limits, retry_seconds, room_beside
+from autoresearch_tui.engine.proposing import base_choice, directions, fronts
+from autoresearch_tui.engine.proposing.asking import (
+    at_once,
+    check_spend_limits,
+    retry_seconds,
+    room_beside,
+    wants_another,
+)
 from autoresearch_tui.engine.proposing.attempts import Attempts
 from autoresearch_tui.engine.proposing.base_choice import Start
 from autoresearch_tui.engine.proposing.briefing import program_version
@@ -97,7 +103,7 @@ class ProposalQueue:
         if self._join(state) or self._shared.read() or self._shared.propose():
             return True
         most = self._at_once(state)
-        if not pace.wants_another(len(state.asks), proposals, may_wait, most) or _backs_off(state):
+        if not wants_another(len(state.asks), proposals, may_wait, most) or _backs_off(state):
             return False
         return self._rows_wanted(len(filled) + len(state.asks)) and self._ask(several=most > 1)
 
@@ -107,7 +113,7 @@ class ProposalQueue:
         if most == 1 or not self._proposer.several:
             return 1
         thinking, running = state.asking.thinking_seconds, limits.usual_seconds(state)
-        return pace.at_once(max(1, len(self._devices())), thinking, running, most)
+        return at_once(max(1, len(self._devices())), thinking, running, most)
 
     def _read_history(self) -> bool:
         """What was here before the session, once the baseline needs no more of us."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoresearch_tui.engine.proposing.pace import at_once, wants_another
+from autoresearch_tui.engine.proposing.asking import at_once, wants_another
 
 
 def busy(devices: int, thinking: float, running: float, most: int = 0, runs: int = 30) -> float:
