@@ -1,8 +1,8 @@
 """Files of the run's own, such as its weights, that outlive its working copy (`run.keep`).
 
-They are moved, not copied: the working copy is about to be removed, and what a run has made may fill the disk. The run
-is untrusted: no link is followed, nothing but plain files that have one name is taken, and every folder on the way is
-opened by its own name alone.
+They are moved, not copied: the working copy is about to be removed, and copies might fill the disk. The run is
+untrusted: no link is followed, only plain files with a single name are taken, and each folder on the way is opened by
+its own name alone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from autoresearch_tui.session.state import State
 from autoresearch_tui.util import trees
 from autoresearch_tui.util.atomic import partial
 
-# A run may have made any number of them.
+# An untrusted run may have made any number of files.
 _MOST_FILES = 1000
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -29,13 +29,13 @@ _GLOB = frozenset("*?[")
 def save(files: RunFiles, cwd: Path, patterns: Iterable[str], limit_bytes: float) -> str:
     """Move what matches in `cwd`, where the run ran, to `files.kept`. Safe to repeat after a kill, at every step.
 
-    Returns why something was not kept, in words for the human; empty if all was. Raises nothing for a full disk.
+    Returns for the human why something was not kept; empty if all was. A full disk raises nothing.
     """
     half = files.kept.with_name(partial(files.kept.name))
     try:
         with contextlib.ExitStack() as held:
             top = held.enter_context(_opened(files.work))
-            for name in cwd.relative_to(files.work).parts:  # which the run may have made a link
+            for name in cwd.relative_to(files.work).parts:  # any of these may be a link by now
                 top = held.enter_context(_opened(name, top))
             return _save(top, [PurePosixPath(pattern) for pattern in patterns], half, files.kept, limit_bytes)
     except OSError as error:
@@ -48,7 +48,7 @@ def _save(top: int, patterns: list[PurePosixPath], half: Path, kept: Path, limit
     for pattern in patterns:
         matches = dict(_matches(top, pattern.parts))
         found |= matches
-        # What an engine that was killed here had moved already counts as found.
+        # What an engine had moved before it was killed here counts as found.
         if not matches and not any(_named(folder, pattern) for folder in (half, kept)):
             lacking.append(str(pattern))
         if len(found) > _MOST_FILES:
@@ -60,7 +60,7 @@ def _save(top: int, patterns: list[PurePosixPath], half: Path, kept: Path, limit
         _move(top, path, half)
     if half.exists():
         if kept.exists():
-            trees.remove(kept)  # of an earlier try of the same run
+            trees.remove(kept)  # of an earlier attempt at the same run
         half.rename(kept)
     return f"it left no {', '.join(lacking)}" if lacking else ""
 
@@ -77,7 +77,7 @@ def _matches(
     names = [first]
     if _GLOB & set(first):
         with os.scandir(folder) as entries:
-            # Hidden ones are not meant by a star, as in a shell.
+            # As in a shell, a star does not match hidden files.
             names = sorted(e.name for e in entries if _fits(e.name, first))
     for name in names:
         path = PurePosixPath(name) if above is None else above / name
@@ -102,7 +102,7 @@ def _opened(name: str | Path, folder: int | None = None) -> Iterator[int]:
 
 
 def _plain(name: str | Path, folder: int | None = None) -> int | None:
-    """The size of a plain file that has no other name; None for anything else."""
+    """The size of a plain file with a single name; None for anything else."""
     try:
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except OSError:
@@ -118,7 +118,7 @@ def _move(top: int, path: PurePosixPath, half: Path) -> None:
         for name in path.parts[:-1]:
             folder = held.enter_context(_opened(name, folder))
         os.rename(path.name, target, src_dir_fd=folder)
-    # Looked at once more where no process of the run can reach it.
+    # Checked again where no process of the run can reach it.
     if _plain(target) is None:
         target.unlink()
         return
@@ -132,7 +132,7 @@ def _move(top: int, path: PurePosixPath, half: Path) -> None:
 
 
 def prune(files: SessionFiles, state: State, frontiers: int, limit_bytes: float) -> None:
-    """Remove what is not of the last so many frontiers, and the oldest until the rest is within the limit."""
+    """Keep the files of the last `frontiers` frontiers only, as far as they fit `limit_bytes`, newest first."""
     last = list(dict.fromkeys(number for _, number in reversed(state.frontier_history)))[:frontiers]
     wanted, total = set(), 0.0
     for number in last:
@@ -156,7 +156,7 @@ def runs(files: SessionFiles) -> list[RunFiles]:
 
 
 def size(run: RunFiles) -> int:
-    """Bytes of what is kept of a run."""
+    """Bytes of a run's kept files."""
     total = 0
     for path in run.kept_files:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""A run's folder and environment: a fresh copy of the commit, and nothing of the user's."""
+"""Prepares and starts runs: a fresh copy of the commit in the sandbox, with nothing of the user's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from autoresearch_tui.session.state import Experiment
 from autoresearch_tui.util import trees
 from autoresearch_tui.util.errors import UserError
 
-# A run that leaves less than this on the disk is ended, so that its end can still be recorded.
+# A run is ended when less than this is free on the disk, so that its end can still be recorded.
 MIN_FREE_BYTES = 256 << 20
 
 
@@ -34,13 +34,13 @@ class Launcher:
     repo: GitRepo
 
     def prepare(self, experiment: Experiment, files: RunFiles) -> None:
-        """A clean run folder with the commit's tree in `work`. Safe to repeat; a run that left traces is kept aside.
+        """A clean run folder with the commit's tree in `work`. Safe to repeat; an earlier attempt is put aside.
 
         Raises LaunchRefused if the exported bytes differ from the approved commit's.
         """
         self.require_approved(experiment)
         set_aside(files.folder)
-        tidy(files)  # a run that is repeated finds nothing of its first try
+        tidy(files)  # a repeated run finds nothing of its first attempt
         self.export(experiment.commit, files)
         editable = self.repo.editable_texts(experiment.commit, self.lab.editable)
         for path in (*editable, *self.lab.settings.lab.visible):
@@ -54,7 +54,7 @@ class Launcher:
         referee.export(self.lab, self.repo, experiment.commit, files)
 
     def export(self, commit: str, files: RunFiles) -> None:
-        """The commit's tree in `work`, what runs share beside it, and a home. Raises GitError, OSError."""
+        """Export the commit's tree to `work`, with shared files beside it and a home. Raises GitError, OSError."""
         editable = self.repo.editable_texts(commit, self.lab.editable)
         self.repo.export(commit, files.work, exact=(*editable, *self.lab.settings.lab.locked))
         for name in self.lab.settings.lab.private:
@@ -62,7 +62,7 @@ class Launcher:
         shared.find(self.lab, self.repo).lay_out(files.work, files.scratch / "home")
 
     def start(self, experiment: Experiment, files: RunFiles) -> None:
-        """Start the prepared run under its supervisor. Does nothing if it is running or has ended."""
+        """Start the prepared run under its supervisor, unless it is running or has ended."""
         settings = self.lab.settings.run
         cwd, env = self.cwd(files), self.environment(files, experiment.proposal.seed, experiment.device)
         try:
@@ -86,7 +86,7 @@ class Launcher:
         )
 
     def sandbox_policy(self) -> policy.Policy:
-        """What every run of the lab may see. Raises UserError if that cannot be."""
+        """What every run of the lab may access. Raises UserError if that is impossible."""
         return for_runs.of_lab(self.lab, self.repo, environment(self.lab, self.lab.state_folder))
 
     def cwd(self, files: RunFiles) -> Path:
@@ -95,14 +95,14 @@ class Launcher:
 
     def environment(self, files: RunFiles, seed: int = 0, device: str = "") -> dict[str, str]:
         """The whole environment of a run."""
-        # Without /dev/shm the pool of Inductor's compilers dies at once, and what has started it waits for it.
+        # Without /dev/shm Inductor's compiler pool dies at once, and its owner waits for it forever.
         alone = for_runs.mechanism().kind is policy.Kind.LANDLOCK
         threads = {"TORCHINDUCTOR_COMPILE_THREADS": "1"} if alone else {}
         return {**threads, **environment(self.lab, files.scratch, seed), **devices.environment(device)}
 
     def require_approved(self, experiment: Experiment) -> None:
-        """Raises LaunchRefused unless the commit differs from its base in editable files alone, and there in nothing
-        but contents, and in plain files that come and go within patterns and folders."""
+        """Raises LaunchRefused unless the commit only changes contents of editable files, and adds or removes plain
+        files within patterns and folders."""
         editable, prefix = self.lab.editable, self.repo.prefix
         for path, (before, after) in self.repo.modes(experiment.proposal.base, experiment.commit).items():
             name = path.removeprefix(prefix)
@@ -118,18 +118,18 @@ class Launcher:
 
 
 def tidy(files: RunFiles, *, work: bool = True) -> bool:
-    """Remove the run's working copy, whatever it has made of it; log, diff, score and the files as trained stay.
+    """Remove the run's working copy, whatever is in it; log, diff, score and the files as trained stay.
 
-    Without `work` the copy stays as the run left it, and what was around it goes. False if the disk kept something.
+    Without `work` only what is around the copy goes. False if something is left.
     """
-    # `work` last: it says that there is something to remove.
+    # `work` last: while it exists, there is something to remove.
     folders = (files.scratch, files.compiled, files.referee, files.scoring, files.again.folder, files.work)
     left = [folder for folder in (folders if work else folders[:-1]) if not trees.remove(folder)]
     return not left
 
 
 def set_aside(folder: Path) -> None:
-    """Keep what an earlier try of a run has left in its folder, out of the way of the next."""
+    """Put aside what an earlier attempt at a run left in its folder."""
     runner.put_aside(folder)
     if runner.look(folder).state is not runner.RunState.ENDED:
         return

@@ -1,8 +1,8 @@
-"""What a lab has of a session that its journal does not: evidence of lost records, kept under names of its own.
+"""Evidence of lost records: what a lab has of a session that its journal does not, kept under other names.
 
-An engine writes the journal first. So a ref, a run or a row of the table that the journal knows nothing of means that
-its end was cut off (a copied folder, a restored backup, a disk that lied). Nothing of it is written over: it goes to
-`left-out-N/` in the session's folder and to `refs/autoresearch/TAG.left-out-N/`.
+An engine writes the journal first. So a ref, a run or a row of the table without a record means that the journal's end
+was cut off (a copied folder, a restored backup, a disk that lied). None of it is overwritten: it goes to `left-out-N/`
+in the session's folder and to `refs/autoresearch/TAG.left-out-N/`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from autoresearch_tui.session.questions import COMMIT
 from autoresearch_tui.session.state import State
 from autoresearch_tui.util.atomic import partial
 
-# What an engine that was killed before it journalled a proposal leaves of it, and writes again.
+# Left by an engine that was killed before it journalled a proposal; written again by the next.
 _OF_A_PROPOSAL = frozenset({"diff.patch"})
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is beyond the journal: refs with their commits, numbers of runs, and whether the table has more rows."""
+    """Refs with their commits, numbers of runs, and whether the table has more rows than the journal."""
 
     refs: Mapping[str, str]
     runs: tuple[int, ...]
@@ -39,7 +39,7 @@ class Evidence:
 
 
 def find(lab: Lab, repo: GitRepo, tag: str, records: Iterable[ev.Record], state: State) -> Evidence:
-    """What the journal's records do not account for."""
+    """What the records do not account for."""
     files, count = lab.session(tag), len(state.experiments)
     known = {commit for record in records if (commit := getattr(record.event, "commit", ""))}
     known |= {*state.experiments.column(COMMIT)}
@@ -61,7 +61,7 @@ def find(lab: Lab, repo: GitRepo, tag: str, records: Iterable[ev.Record], state:
 
 
 def require_no_run(files: SessionFiles, evidence: Evidence, state: State) -> None:
-    """Raises TroubleError while a run trains that the journal does not know of; it has been told to end then."""
+    """Raises TroubleError while a run without a record is in training, and asks it to end."""
     waiting = (e.number for e in state.waiting)
     for number in (*evidence.runs, *waiting):
         folder = files.run(number).folder
@@ -74,9 +74,9 @@ def require_no_run(files: SessionFiles, evidence: Evidence, state: State) -> Non
 
 
 def put_aside(lab: Lab, repo: GitRepo, tag: str, evidence: Evidence, number: int = 0) -> str:
-    """Keep the evidence under other names, those of `number` or the first free ones.
+    """Keep the evidence under other names, with `number` or the first free one.
 
-    Returns what was found and where it is, in one line. Safe to repeat.
+    Returns what was found and where it is now, in one line. Safe to repeat.
     """
     files = lab.session(tag)
     number = number or next_number(files, repo, tag)
@@ -112,7 +112,7 @@ def next_number(files: SessionFiles, repo: GitRepo, tag: str) -> int:
 
 
 def commits(repo: GitRepo, tag: str) -> set[str]:
-    """Every commit that was left out: the session's branch may still be at one."""
+    """Every commit that was left out; the session's branch may still be at one."""
     return set(repo.refs(f"refs/autoresearch/{tag}.left-out-*/*").values())
 
 

@@ -1,7 +1,7 @@
 """The loop: a state machine whose every step is look at the state, do one thing, journal it.
 
-There is no recovery code path: an engine that starts reads the journal and continues from there. An
-intent is journalled before its effect, and every effect can be repeated.
+There is no separate recovery: an engine that starts continues from the journal. An intent is journalled before its
+effect, and every effect can be repeated.
 """
 
 from __future__ import annotations
@@ -62,17 +62,16 @@ class Engine:
         executor: Executor | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`another` makes a researcher like the first, to think beside it; None: one thinks at a time. `authors`: who
-        writes the page when the session ends by itself; None: nobody does. `rows`: finish when the table has that many;
-        0 = never. `executor`: who executes the runs, by default this machine. `now`: the clock that `--until` is held
-        against.
+        """`another` makes a further researcher like the first; None: one request at a time. `authors`: write the digest
+        when the session ends by itself; None: no digest. `rows`: finish when the table has that many; 0: never.
+        `executor`: by default this machine. `now`: the clock for `--until`.
         """
         self._session = session
         self._headless = headless
         self._rows = rows
         self._arrived: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._inbox = Inbox(session.files.inbox, session.answered)
-        # Requests that were heeded in trouble, and wait there until they can be journalled.
+        # Requests that were heeded during trouble, and stay in the inbox until they can be journalled.
         self._heeded: set[str] = set()
         self._runs = Runs(session, self._arrived.put, executor)
         devices = lambda: self._runs.devices  # noqa: E731
@@ -83,7 +82,7 @@ class Engine:
         self._human = CommandHandler(session, self._runs.stop)
         self._end: EngineEnd | None = None
         self._now = now
-        # Why it ended for one of its limits, and for which.
+        # The limit that ended the session, and the reason.
         self._limit, self._limit_reason = "", ""
         self._lost = ""
         # A stop that could not be journalled: "now" or "after".
@@ -95,7 +94,7 @@ class Engine:
 
     @property
     def state(self) -> State:
-        """What the journal amounts to, as of the last step."""
+        """The state as of the last step."""
         return self._session.state
 
     @property
@@ -105,7 +104,7 @@ class Engine:
 
     @property
     def why_failed(self) -> str:
-        """What ended the session where it has failed; empty if it has not."""
+        """Why the session failed; empty if it did not."""
         if self._end != EngineEnd.FAILED:
             return ""
         if self._lost or self._limit_reason:
@@ -116,14 +115,14 @@ class Engine:
 
     def send(self, command: cmd.Command) -> None:
         """Hand over a command from any thread. Never blocks."""
-        # At once: where everybody is told to end, a run must not be launched again because it was the first to do so.
+        # At once: when all processes are told to end, a run that ended first must not be launched again.
         self._leaving = self._leaving or isinstance(command, cmd.Detach)
         self._arrived.put(command)
 
     def run(self) -> EngineEnd:
-        """Until detached, stopped, finished or failed: that is returned, and journalled if possible.
+        """Run until detached, stopped, finished or failed; the end is returned, and journalled if possible.
 
-        Raises UserError if the lab is not fit for a session; a fault of ours is raised and journalled as well.
+        Raises UserError if the lab is not fit for a session. A bug of ours is raised, and journalled as well.
         """
         try:
             self._work()
@@ -134,12 +133,12 @@ class Engine:
         if self._end is not EngineEnd.DETACHED:
             self._runs.release()
         self._shut_down()
-        assert self._end is not None  # what `_work` returns for
+        assert self._end is not None  # `_work` returns only then
         self._session.end(self._end, self.why_failed or self._limit_reason, self._limit)
         return self._end
 
     def _shut_down(self) -> None:
-        """What would continue in threads; the runs do not need us."""
+        """End what continues in threads; the runs need no engine."""
         self._runs.close()
         self._opinions.cancel()
         self._digests.cancel()
@@ -187,15 +186,15 @@ class Engine:
                 self._take(self._arrived.get_nowait())
 
     def _answer(self, request: Request) -> None:
-        """Obey or refuse a command from outside. Raises OSError, GitError.
+        """Handle a command from the inbox. Raises OSError, GitError.
 
-        If that cannot be journalled, it waits where it was. One that meets a fault of ours is refused.
+        If the answer cannot be journalled, the request waits in the inbox. If our code fails, it is refused.
         """
         command, answered = request.command, self._session.answered
         try:
             self._human.handle(command, request.id)
         except (OSError, GitError):
-            if request.id in answered:  # the rest of it is in the state, and is done later
+            if request.id in answered:  # the rest follows from the state later
                 self._inbox.done(request)
             else:
                 self._inbox.put_back(request)
@@ -225,7 +224,7 @@ class Engine:
                 case _:
                     self._human.handle(message)
         except (OSError, GitError):
-            # Nothing that a human or a referee said is lost to a full disk; a failed scoring is done again.
+            # A full disk loses no command and no score; a failed scoring is repeated.
             if not isinstance(message, ScoringFailed | OpeningFailed):
                 self._arrived.put(message)
             raise
@@ -240,7 +239,7 @@ class Engine:
     # ── one step ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _step(self) -> bool:
-        """Do the first thing that is due; False when there is nothing to do now."""
+        """Do the first thing that is due; False if there is nothing to do now."""
         return (
             self._runs.step()
             or self._digests.step()
@@ -258,11 +257,11 @@ class Engine:
         )
 
     def _look_ahead(self) -> bool:
-        """What no accelerator and no verdict waits for."""
+        """Work that no accelerator and no verdict waits for."""
         return self._use_rest() or self._opinions.step() or self._asking.step()
 
     def _break_circuit(self) -> bool:
-        """Pause after so many failures alike: what comes next would fail like them."""
+        """Pause after too many similar failures in a row, as the next attempt would fail too."""
         state, limit = self.state, self._session.lab.settings.run.pause_after_failures
         if not limit or state.paused is not None:
             return False
@@ -274,7 +273,7 @@ class Engine:
         return False
 
     def _keep_to_hour(self) -> bool:
-        """A run that is slower than any before it is stopped when the session's hour comes, and stays approved."""
+        """At the requested hour, stop runs that are slower than expected; they stay approved."""
         hour = limits.until(self.state)
         training = any(e.stage is Stage.RUNNING for e in self.state.in_flight)
         if hour is None or self._now() < hour or not training or self.state.stopping == "now":
@@ -283,7 +282,7 @@ class Engine:
         return True
 
     def _keep_to_testing_budget(self) -> bool:
-        """Pause when no look at the evaluation is left: what comes next would be kept by luck."""
+        """Pause when no look at the evaluation is left, as further keeps would be luck."""
         why = looks.budget_spent(self.state)
         if not why or self.state.paused is not None or self.state.stopping or self.state.confirming:
             return False
@@ -291,14 +290,14 @@ class Engine:
         return True
 
     def _over(self) -> bool:
-        """Whether nothing that could still be launched would end in time. What waits is kept for the next start."""
+        """Whether no run launched now would end in time. Waiting proposals stay for the next start."""
         state, now = self.state, self._now()
         limit = limits.end(state, now)
         if limit is None or limits.fits(state, now) or self._repeatable():
             return False
         if any(e.stage is Stage.APPROVED and limits.fits(state, now, e) for e in state.waiting):
             return state.paused is not None
-        # An answer under way is paid for, and is there for the next start.
+        # An answer in progress is paid for, and kept for the next start.
         return not state.asks or (limit.kind == "until" and now >= limit.at)
 
     def _end_session(self) -> bool:
@@ -311,7 +310,7 @@ class Engine:
             self._limit_reason = limits.reason(state, self._now())
             self._end = EngineEnd.FAILED if self._headless and state.frontier is None else self._finished()
             return self._end is not None
-        # What was asked for at another scale has no row, and is waited for.
+        # A run at another scale has no row, but is waited for.
         full = 0 < self._rows <= state.rows and not any(e.proposal.scale for e in state.waiting)
         if full and (state.frontier is not None or not self._headless):
             self._end = self._finished()
@@ -321,12 +320,12 @@ class Engine:
             self._limit, self._limit_reason = state.paused.limit, f"{state.paused.reason}; `renew` gives as many again"
             self._end = self._finished()
         elif self._headless and (full or (state.paused is not None and state.paused.by == "engine")):
-            # No human is there to help.
+            # No human is present to help.
             self._end = EngineEnd.FAILED
         return self._end is not None
 
     def _finished(self) -> EngineEnd | None:
-        """How a session ends by itself: after the page about it, unless a human does not wait for that."""
+        """The end of a session that ends by itself; None until its digest is written, unless a human is stopping it."""
         state = self.state
         if not state.stopping and self._digests.missing():
             if state.digest_asked is None:
@@ -372,8 +371,8 @@ class Engine:
         return False
 
     def _keeps_busy(self, waiting: Experiment) -> bool:
-        """Whether a proposal that clashes with the frontier is run on its own base: the alternative is an accelerator
-        that idles for a whole thought of the researcher's, and it may win there."""
+        """Whether to run a proposal that clashes with the frontier on its own base, where it may win: otherwise an
+        accelerator would idle until the researcher's next answer."""
         others = any(e is not waiting and e.stage is Stage.APPROVED for e in self.state.waiting)
         return not others and (start := self._next_start()) is not None and start[0] is waiting
 
@@ -395,19 +394,19 @@ class Engine:
         moment, room = datetime.now(UTC), self._rows_wanted(0)
         free = (e for e in state.waiting if e.stage is Stage.APPROVED and not e.held_at(moment))
         approved = (e for e in free if room or e.proposal.scale)
-        # Before there is a score, nothing but a baseline runs, also where others wait before it.
+        # Before the first score only baselines run, even if others have waited longer.
         now = self._now()
         may = (e for e in approved if state.frontier is not None or e.proposal.author == BASELINE)
-        # A verdict that waits comes first: what is proposed meanwhile starts from the old frontier.
+        # Runs that a verdict waits for come first: until then proposals start from the old frontier.
         first = sorted(may, key=lambda e: (e.proposal.confirms is None, not e.proposal.scale))
         fitting = [e for e in first if limits.fits(state, now, e) and looks.room(state, e)]
         if not fitting:
             return None
-        # A node is compared with the others before anything is decided on it.
+        # A node is compared with the others before its runs decide anything.
         unready = frozenset(fleet_baselines.unready(state))
         for device in devices:
             ready = device not in unready
-            # What was lost on a node is run again elsewhere, if there is a choice.
+            # A run that was lost on a node is repeated elsewhere if possible.
             lost_here = device in state.fleet.devices and len(devices) > 1
             may_here = (e for e in fitting if not (lost_here and e.attempt and e.device == device))
             if found := next((e for e in may_here if ready or e.proposal.author == BASELINE), None):
@@ -415,11 +414,11 @@ class Engine:
         return None
 
     def _may_run(self, experiment: Experiment) -> bool:
-        """Whether one more run of its commit finds room in the table, and ends in time."""
+        """Whether one more run of its commit fits the table, and ends in time."""
         return self._rows_wanted(0) and limits.fits(self.state, self._now(), experiment)
 
     def _repeatable(self) -> Experiment | None:
-        """The best, in the rest of the time that is too short for anything new; None unless one more would end."""
+        """The best, if the time left is too short for a new proposal but enough for a repeat."""
         state, now = self.state, self._now()
         limit = limits.end(state, now)
         if limit is None or limit.kind != "until" or limits.fits(state, now) or state.paused or state.stopping:
@@ -430,7 +429,7 @@ class Engine:
         return None if any(e.proposal.author == REPEAT for e in state.waiting) else best
 
     def _use_rest(self) -> bool:
-        """Repeat the best, to see how far equal runs lie apart."""
+        """Use the rest of the time to repeat the best, to measure the noise."""
         best = self._repeatable()
         if best is None or not self._runs.free_devices or self._leaving:
             return False
@@ -440,11 +439,11 @@ class Engine:
         return True
 
     def _wanted(self, waiting: int) -> bool:
-        """Whether one more proposal beside so many that wait would find room in the table, and end in time."""
+        """Whether one more proposal, beside `waiting` others, fits the table and ends in time."""
         return self._rows_wanted(waiting) and waiting < limits.launches_left(self.state, self._now())
 
     def _rows_wanted(self, waiting: int) -> bool:
-        """Whether what is decided, running and waiting leaves room in the table that was asked for."""
+        """Whether decided, running and `waiting` proposals leave room in the requested table."""
         if not self._rows:
             return True
         decided = self.state.rows
@@ -454,9 +453,9 @@ class Engine:
     # ── trouble ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _back_off(self, error: OSError | GitError | TroubleError) -> None:
-        """Trouble outside: say so if it can be said, wait, and let the next step try again.
+        """Trouble outside: journal it if possible, wait, and let the next step try again.
 
-        A stop is obeyed meanwhile, and a lab that is gone for good ends the session.
+        Stops are still handled, and a lab that is gone for good ends the session.
         """
         with contextlib.suppress(OSError):
             try:
@@ -495,9 +494,9 @@ class Engine:
             self._arrived.put(each)
 
     def _heed_inbox(self) -> bool:
-        """Stops and resumes from other processes, each once; they stay there until they can be journalled.
+        """Act once on each stop or resume from another process; they stay in the inbox until they can be journalled.
 
-        Returns whether one says to try again.
+        Returns whether one asks to try again.
         """
 
         def urgent(request: Request) -> bool:
@@ -516,7 +515,7 @@ class Engine:
         return False
 
     def _stop_in_trouble(self, stop: cmd.Stop, journal: Callable[[], None]) -> None:
-        """Journal a stop if that can be done; it is obeyed in any case."""
+        """Journal a stop if possible; act on it in any case."""
         try:
             if self.state.session is None:
                 raise OSError(errno.EAGAIN, "the session has not begun")
@@ -527,18 +526,18 @@ class Engine:
 
     @property
     def _stopping(self) -> str:
-        """Whether a stop was asked for, journalled or not: "now", "after" or nothing."""
+        """The requested stop, journalled or not: "now", "after" or empty."""
         return self._unwritten_stop or self.state.stopping
 
     def _take_last_score(self, scored: Scored) -> None:
-        """What cannot be scored, or journalled, is scored by the next start: the run's folder has all that it takes."""
+        """If scoring or journalling fails, the next start scores the run: its folder has all that is needed."""
         try:
             self._runs.take_score(scored)
         except OSError:
             self._end = EngineEnd.STOPPED
 
     def _shut_down_in_trouble(self) -> None:
-        """What a stop asks for, as far as that can be done: runs end, or are waited for, and then the engine ends."""
+        """Carry out a stop as far as possible: end runs or wait for them, then end the engine."""
         if not self._stopping:
             return
         if self._unwritten_stop == "now":

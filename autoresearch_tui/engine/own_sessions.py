@@ -1,4 +1,4 @@
-"""What the lab's earlier sessions tried: prior results of a new one, with their code, and where they came furthest."""
+"""The lab's earlier sessions: their experiments as prior results of a new one, and their best."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.text import describe
 
 Present = Callable[[Sequence[str]], Mapping[str, str]]
-"""The commits of those given that are still in the repository."""
+"""Gives those of the commits that are still in the repository."""
 _CAUSE_WIDTH = 160
 
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """The experiments of every other session, oldest session first; `unreadable` are tags; `lessons` as a new
-    session's lessons.md begins."""
+    """The experiments of every other session, oldest session first. `unreadable`: tags of damaged ones. `lessons`: the
+    beginning of a new session's lessons.md."""
 
     results: tuple[PriorResult, ...]
     unreadable: tuple[str, ...]
@@ -42,7 +42,7 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best experiment that an earlier session kept."""
+    """The best keep of an earlier session."""
 
     session: str
     number: int
@@ -51,7 +51,7 @@ class Best:
 
 
 def read(lab: Lab, now: comparing.Measured, present: Present) -> Earlier:
-    """What every other session's journal and lessons.md say."""
+    """Read every other session's journal and lessons.md."""
     found: list[PriorResult] = []
     taught: list[lessons.Part] = []
     unreadable: list[str] = []
@@ -102,15 +102,15 @@ def _status(experiment: Experiment) -> str:
 
 
 def _reason(experiment: Experiment) -> str:
-    """The verdict's or the veto's, and for a crash the last line of its log that tells why."""
+    """The reason of its verdict or veto, and for a crash also the last line of its log."""
     cause = experiment.run.cause if experiment.run is not None and experiment.outcome == Outcome.CRASH else ()
     last = describe(next((line for line in reversed(cause) if line.strip()), ""), _CAUSE_WIDTH)
     return experiment.reason if last == "-" or last in experiment.reason else f"{experiment.reason}: {last}"
 
 
 def best(lab: Lab, now: comparing.Measured, present: Present) -> tuple[Best | None, Mapping[str, tuple[str, ...]]]:
-    """The best that was kept and measured as `now` measures, if its commit is still there; and why the others do not
-    compare, by their tags. From the outlines beside the journals: quick however long these are."""
+    """The best keep that was measured like `now` and whose commit still exists; and by tag why others do not compare.
+    Reads only the outlines, so it is quick however long the journals are."""
     kept: list[Best] = []
     otherwise: dict[str, tuple[str, ...]] = {}
     for tag in _others(lab, now):
@@ -127,14 +127,14 @@ def best(lab: Lab, now: comparing.Measured, present: Present) -> tuple[Best | No
             kept.append(Best(tag, found.best.number, found.best.value, found.best.commit))
     there = present([one.commit for one in kept])
     goal, fresh = Goal(now.session.goal), now.session.evaluator == FRESH
-    # The newest of equals; of scores on different draws, which do not compare, the newest.
+    # The newest of equals; also the newest with fresh draws, where scores do not compare.
     known = (one for one in reversed(kept) if one.commit in there)
     ranked = sorted(known, key=lambda one: 0.0 if fresh else goal.sort_key(one.value))
     return next(iter(ranked), None), otherwise
 
 
 def began(lab: Lab, repo: GitRepo, tag: str, base: str) -> ev.SessionBegan:
-    """How a session of these settings begins from `base`. Raises GitError."""
+    """The first event of a session with these settings from `base`. Raises GitError."""
     settings = lab.settings
     return ev.SessionBegan(
         tag=tag,
@@ -145,7 +145,7 @@ def began(lab: Lab, repo: GitRepo, tag: str, base: str) -> ev.SessionBegan:
         keep_margin=settings.metric.keep_margin,
         budget_seconds=settings.run.budget_seconds,
         editable=settings.lab.editable,
-        # Of the bytes that a run gets, which line-end settings and filters may change in the checkout.
+        # Of the committed bytes, which a run gets; the checkout's may differ by line-end settings and filters.
         locked={name: hashlib.sha256(repo.read(base, name)).hexdigest() for name in settings.lab.locked},
         evaluator=settings.metric.evaluator,
         holdout=evaluator.has_holdout(lab),
@@ -153,8 +153,8 @@ def began(lab: Lab, repo: GitRepo, tag: str, base: str) -> ev.SessionBegan:
 
 
 def further(lab: Lab, tag: str) -> Best | None:
-    """Where a new session `tag` would start with `--from best`; None if it starts there, or from the user's own
-    uncommitted work, or there is no such place. Raises GitError."""
+    """Where a new session `tag` would start with `--from best`; None if it starts there anyway, or from the user's
+    uncommitted work, or there is none. Raises GitError."""
     repo = GitRepo(lab.root)
     if uncommitted(lab, repo):
         return None
@@ -167,6 +167,6 @@ def further(lab: Lab, tag: str) -> Best | None:
 
 
 def hardware_of(lab: Lab) -> str:
-    """What the runs of this lab run on."""
+    """The models of the hardware that this lab's runs see."""
     run = lab.settings.run
     return hardware(devices.all_visible({**os.environ, **run.env}, run.devices))

@@ -1,4 +1,4 @@
-"""What a run needs of its machine, looked at before each launch: disk space, and an accelerator that is free."""
+"""What a run needs of its machine, checked before each launch: disk space and a free accelerator."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GPU_IS_LOST = 15
 
 
 class AcceleratorLost(TroubleError):
-    """It was there, and does not answer any more."""
+    """It was present, and no longer answers."""
 
     def __init__(self, why: str) -> None:
         cure = "look at `nvidia-smi` and `dmesg`; a reboot may be needed; the loop continues by itself"
@@ -29,24 +29,24 @@ class AcceleratorLost(TroubleError):
 
 
 class Preconditions:
-    """Remembers which accelerators the runs had, so that a loss is noticed."""
+    """Remembers which accelerators the runs had, to notice a loss."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str] | None = None, *, shared: bool = False) -> None:
-        """`environ`: what runs have in theirs, by default this process's own. `shared`: whatever else holds memory of
-        their accelerators may do so."""
+        """`environ`: the runs' environment, by default this process's. `shared`: other processes may hold memory of
+        their accelerators."""
         self._folder = folder
         self._environ = os.environ if environ is None else environ
         self._shared = shared
         self._had: dict[str, int] = {}
 
     def check(self, device: str = "") -> None:
-        """Raises TroubleError that names what stands in the way of a run on `device` (empty: on any)."""
+        """Raises TroubleError if something prevents a run on `device` (empty: on any)."""
         check_disk(self._folder)
         if not devices.cpus(device):
             self._check_accelerators(device)
 
     def lost(self, device: str = "") -> bool:
-        """Whether the accelerator of `device` was there and is gone."""
+        """Whether the accelerator of `device` was present and is gone."""
         try:
             self.check(device)
         except AcceleratorLost:
@@ -61,7 +61,7 @@ class Preconditions:
             import pynvml
 
             pynvml.nvmlInit()
-        except Exception as error:  # no driver, no library, no device: each binding has an error of its own
+        except Exception as error:  # no driver, library or device: each binding has its own error
             if had:
                 raise AcceleratorLost(str(error)) from None
             return
@@ -81,7 +81,7 @@ class Preconditions:
         except pynvml.NVMLError as error:
             if getattr(error, "value", None) == _GPU_IS_LOST:
                 raise AcceleratorLost(str(error)) from None
-            # A device that cannot tell is no reason not to train on it.
+            # A device without these readings can still be trained on.
             return
         finally:
             pynvml.nvmlShutdown()
@@ -109,8 +109,8 @@ def _check_free(nvml: Any, accelerator: Seen) -> None:
 
 
 def remedy_for_holders(pids: Sequence[int]) -> str:
-    """How an accelerator becomes free that these processes hold; empty: they cannot be seen. Only a process of this
-    user is ever to be ended."""
+    """How to free an accelerator that these processes hold (empty: invisible ones). Only suggests ending processes of
+    this user."""
     if any(is_run(pid) for pid in pids):
         return "it is a run of another session: wait for that, or name another accelerator (--devices)"
     elsewhere = "name another accelerator (--devices), or set `run.share_accelerator = true` to share it on purpose"
@@ -123,7 +123,7 @@ def remedy_for_holders(pids: Sequence[int]) -> str:
 
 
 def _described(pid: int) -> str:
-    """`process 4242 (python3 of alice)`, as far as it can be seen from here."""
+    """`process 4242 (python3 of alice)`, as far as visible from here."""
     name, uid = command_name(pid), owner(pid)
     if uid is None:
         return f"process {pid} (not to be seen from here)"

@@ -1,4 +1,4 @@
-"""Whether a session's lab is still where it was: deleted, moved, or on a disk that is away for a while."""
+"""Notices that a session's lab was deleted or moved, or that its disk is away."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 
 from autoresearch_tui.engine.backoff import TroubleError
 
-# What was deleted or moved may be put back soon.
+# How long a deleted or moved lab may take to come back.
 GONE_SECONDS = 10.0
-# A network disk may come back.
+# How long a network disk may be away.
 AWAY_SECONDS = 1800.0
 
 
 class Presence:
-    """Looks for the lab's folder, its repository and the journal that is written at this moment."""
+    """Checks for the lab's folder, its repository and the open journal."""
 
     def __init__(
         self, root: Path, git_folder: Path, journal: Path, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._journal = journal
-        # Each with the file system that it is on.
+        # Each path with its file system.
         self._places = [(path, path.stat().st_dev) for path in (root, git_folder, journal)]
         self._ours = _identity(journal)
         self._monotonic = monotonic
@@ -38,7 +38,7 @@ class Presence:
         raise TroubleError(f"{path} is {'away' if away else 'gone'}", f"{cure}, and the loop continues by itself")
 
     def lost(self) -> str:
-        """Why the session has no future here; empty while all is there, or may still come back."""
+        """Why the session must end; empty while everything is there, or may still come back."""
         missing = self._missing()
         if missing is None:
             self._since = None
@@ -53,7 +53,7 @@ class Presence:
         return f"{path} was deleted or moved; put it back, or start in the lab's new place"
 
     def _missing(self) -> tuple[Path, bool] | None:
-        """The outermost path that is not there, and whether it may come back with its disk."""
+        """The outermost missing path, and whether it may come back with its disk."""
         for path, device in self._places:
             try:
                 path.stat()
@@ -65,7 +65,7 @@ class Presence:
 
 
 def _unmounted(path: Path, device: int) -> bool:
-    """Whether the file system that `path` was on is not mounted there any more."""
+    """Whether the file system of `path` is no longer mounted there."""
     for folder in path.parents:
         try:
             return folder.stat().st_dev != device

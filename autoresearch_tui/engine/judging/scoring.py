@@ -1,4 +1,4 @@
-"""From a run that ended to a score, and from a score to a verdict. The decision is pure."""
+"""From a finished run to a score, and from a score to a verdict. The decision is pure."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def score(
     baseline: RunFiles,
     draw: int | None = None,
 ) -> ev.RunScored:
-    """The score of a run that finished, written to score.json as well.
+    """The score of a finished run, also written to score.json.
 
-    `assessed` is what the machine says that it ran on, `baseline` are the files of the first run, whose log is what
-    others are held against, `draw` is that of fresh data. Raises OSError.
+    `assessed`: by the machine that it ran on. `baseline`: the files of the first run, whose log others are compared
+    with. `draw`: the seed of fresh data. Raises OSError.
     """
     doubts: tuple[str, ...] = ()
     result = assessed.result
@@ -124,18 +124,18 @@ def score(
 
 
 def unscorable(number: int, error: Exception) -> ev.RunScored:
-    """The score of a run at which our own scoring failed: there is none, and why."""
+    """The result if our own scoring fails: no score, and why."""
     problem = clean_line(f"its score could not be computed: {type(error).__name__}: {error}")[:_REASON]
     return ev.RunScored(number, None, 0.0, SELF_REPORTED, problem)
 
 
 def _budget(settings: Settings) -> float:
-    """In seconds of training; 0 where it is none of time."""
+    """Seconds of training; 0 if the budget is in tokens."""
     return 0 if settings.run.budget_tokens else settings.run.budget_seconds
 
 
 def _first(ended: ev.RunEnded, state: State) -> Experiment | None:
-    """The baseline, where there is one with a score that is not this run itself."""
+    """The scored baseline, unless it is this run itself."""
     first = state.experiments[0] if state.experiments else None
     return first if first is not None and first.number != ended.number and first.value is not None else None
 
@@ -155,7 +155,7 @@ def _usual(ended: ev.RunEnded, state: State, baseline: RunFiles, settings: Setti
 
 
 def _wall(ended: ev.RunEnded, state: State, settings: Settings) -> list[str]:
-    """Doubts about the time of a run that has no clock of its own, by that of the baseline."""
+    """Doubts about the time of a run without a clock, compared with the baseline's."""
     first = _first(ended, state)
     if first is None or first.run is None or (ended.asked_seconds is not None and _budget(settings)):
         return []
@@ -163,12 +163,12 @@ def _wall(ended: ev.RunEnded, state: State, settings: Settings) -> list[str]:
 
 
 def _trained(run: ev.RunEnded) -> float:
-    """Seconds between training data and request, as far as they are known."""
+    """Seconds between training data and request, as far as known."""
     return (run.asked_seconds or run.seconds) - (run.ready_seconds or 0.0)
 
 
 def recorded(number: int, files: RunFiles, draw: int | None) -> ev.RunScored | None:
-    """The score that was given to a run before, on that draw; None if its folder has none."""
+    """The score in a run's folder, on that draw; None if there is none."""
     written = score_file.read(files.score)
     try:
         scored = journal.from_fields("run_scored", written)
@@ -188,12 +188,12 @@ def verdict(
     confirmed: bool = False,
     ahead: bool = False,
 ) -> ev.VerdictGiven:
-    """Keep, discard, crash or invalid, with the reason in words. Pure.
+    """Keep, discard, crash or invalid, with the reason. Pure.
 
-    `rows` and `best` are the rows as scored of this run and of the frontier's, where a referee kept them. `late`
-    says why the run took more time than it had. `confirmed`: means of all known runs are compared, and a gain must
-    exceed its error; :func:`deferral` says whether there should be more of them first. `ahead`: where the noise is
-    known, its front continues from a gain within it, and what is built there is kept once the whole is beyond it.
+    `rows` and `best`: the scored rows of this run and of the frontier's, if a referee kept them. `late`: why the run
+    exceeded its time. `confirmed`: compare the means of all known runs, where a gain must exceed its error;
+    :func:`deferral` decides whether to run more first. `ahead`: once the noise is known, a front continues from a gain
+    within it, and what is built on that is kept once the whole gain exceeds the noise.
     """
     run, scored = experiment.run, experiment.score
     assert run is not None
@@ -211,7 +211,7 @@ def verdict(
         return ev.VerdictGiven(number, Outcome.CRASH, None, 0.0, why)
     assert scored is not None
     if scored.value is None:
-        # It ended well: whatever its log looks like, it did not crash.
+        # It ended without an error, so whatever its log looks like, it did not crash.
         return ev.VerdictGiven(number, Outcome.INVALID, None, scored.memory_gb, scored.problem)
     if late:
         return ev.VerdictGiven(number, Outcome.INVALID, None, scored.memory_gb, late)
@@ -234,7 +234,7 @@ def verdict(
 def deferral(
     verdict: ev.VerdictGiven, experiment: Experiment, state: State, *, ahead: bool = False
 ) -> ev.VerdictDeferred | None:
-    """What is journalled in place of a verdict on a gain that chance may explain; None if it is no such gain. Pure."""
+    """Pure: deferral of the verdict on a gain that chance may explain; None for any other result."""
     if verdict.error is None or experiment.stage is Stage.CONFIRMING:
         return None
     assert state.session is not None and state.frontier is not None
@@ -294,7 +294,7 @@ def _knows_noise(state: State) -> bool:
 
 
 def _beyond(known: confirmation.Comparison, experiment: Experiment, state: State) -> bool:
-    """Whether it is beyond the noise, and before where its front stands."""
+    """Whether the gain is beyond the noise, and the result better than its front's head."""
     assert state.session is not None
     margin, head = state.session.keep_margin, state.head(experiment.proposal.front)
     behind = head is not state.frontier and not _leads(experiment, state, known.mean)
@@ -349,7 +349,7 @@ def _compared(experiment: Experiment, value: float, best: float, state: State, s
 
 
 def _leads(experiment: Experiment, state: State, value: float, *, ahead: bool = False) -> bool:
-    """Whether one that is not kept is better than where its front stands; of one draw, where each has its own."""
+    """Whether a result that is not kept is better than its front's head, with fresh draws on the same draw."""
     front = experiment.proposal.front
     if not draws.fresh(state):
         return leads_front(state, front, value, ahead=ahead)
@@ -366,12 +366,12 @@ def _given_up(event: ev.RunGivenUp) -> str:
 
 
 def _plainly(number: float) -> str:
-    """Without an exponent, to three figures: `0.00001`."""
+    """Three significant digits without an exponent: `0.00001`."""
     return f"{Decimal(f'{number:.3g}'):f}"
 
 
 def _locked_refused(run: ev.RunEnded, state: State) -> str:
-    """The locked file on which the run died, for the sandbox has it read-only."""
+    """The locked file that the run died trying to write, as the sandbox has it read-only."""
     locked = state.session.locked if state.session else {}
     refusals = [line for line in run.cause if "Read-only file" in line or "resource busy" in line]
     return next((path for path in locked for line in refusals if line.endswith(f"{path}'")), "")
@@ -383,13 +383,13 @@ def _why_crashed(run: ev.RunEnded) -> str:
 
 
 def _printed(log: Path, metric: MetricSettings) -> score_search.Found:
-    """The score that a run printed itself, or why there is none."""
+    """The score that the run itself printed, or why there is none."""
     default = metric.pattern == MetricSettings().pattern
     return score_search.find_score(log, metric.pattern, metric.name, any_form=default)
 
 
 def _with_last_line(problem: str, files: RunFiles) -> str:
-    """Why there is no score, with the run's own last word: many an evaluation prints why, and ends with code 0."""
+    """Why there is no score, with the log's last line: many evaluations print the reason and exit with code 0."""
     last = runner.last_lines(files.folder, 1)
     return f"{problem}; it ends with `{describe(last[0], _LAST_WORD)}`" if last else problem
 
@@ -398,10 +398,10 @@ def _memory_gb(summary: Mapping[str, str]) -> float:
     return max(0.0, (finite(summary.get("peak_vram_mb", "")) or 0.0) / 1024)
 
 
-# What a device holds for a run beyond its tensors: the driver's context, and blocks kept for the next tensor.
+# Device memory beyond the tensors: the driver's context, and cached blocks.
 _CONTEXT_MB = 2048.0
 _SHARE = 0.5
-# By a word of the metric's name.
+# Possible values, by a word in the metric's name.
 _ABOVE_ZERO = frozenset({"bpb", "bpc", "bpw", "bpt", "bits", "perplexity", "ppl"})
 _NOT_BELOW_ZERO = frozenset({"mse", "rmse", "mae", "error", "seconds"})
 _SHARES = frozenset({"accuracy", "acc"})
@@ -410,7 +410,7 @@ _SHARES = frozenset({"accuracy", "acc"})
 def columns(
     metric: MetricSettings, summary: Mapping[str, str], ended: ev.RunEnded, told: Mapping[str, Any]
 ) -> dict[str, float]:
-    """The lab's further numbers, by name; `told` is what its referee said beside the score."""
+    """The lab's further numbers by name; `told`: the referee's details."""
     names = (word.removeprefix("+") for word in metric.columns)
     found = {name: _number(name, measured(ended), summary, told) for name in names}
     return {name: number for name, number in found.items() if number is not None}
@@ -419,7 +419,7 @@ def columns(
 def out_of_bounds(
     metric: MetricSettings, summary: Mapping[str, str], ended: ev.RunEnded, told: Mapping[str, Any] = NOTHING
 ) -> tuple[str, ...]:
-    """The bounds that a run does not keep to; one that does not say is beyond them too."""
+    """The bounds that a run violates; a missing number counts as a violation."""
     ours = measured(ended)
     found = []
     for bounds, word, sign in ((metric.at_most, "more", 1), (metric.at_least, "less", -1)):
@@ -439,7 +439,7 @@ def out_of_bounds(
 def _number(
     key: str, ours: Mapping[str, float | None], summary: Mapping[str, str], told: Mapping[str, Any]
 ) -> float | None:
-    """As measured from outside, else as the referee says, else as the run does."""
+    """As measured from outside, else from the referee, else from the run itself."""
     if key in ours:
         return ours[key]
     if isinstance(said := told.get(key), int | float) and not isinstance(said, bool):
@@ -467,7 +467,7 @@ def impossible(value: float, metric: MetricSettings) -> str:
 
 
 def measured(ended: ev.RunEnded) -> dict[str, float | None]:
-    """What is known of a run without asking it; None if this machine cannot tell."""
+    """Measurements of a run from outside; None for what this machine cannot measure."""
     return {
         "total_seconds": round(ended.seconds, 3),
         "host_memory_mb": ended.memory_mb,
@@ -476,7 +476,7 @@ def measured(ended: ev.RunEnded) -> dict[str, float | None]:
 
 
 def understated(summary: Mapping[str, str], ended: ev.RunEnded) -> bool:
-    """Whether a printed `peak_vram_mb` is far below what the run's accelerators held for it."""
+    """Whether a printed `peak_vram_mb` is far below the measured use of the run's accelerators."""
     claimed, held = finite(summary.get("peak_vram_mb", "")), ended.device_memory_mb
     return claimed is not None and held is not None and claimed < _SHARE * held - _CONTEXT_MB
 

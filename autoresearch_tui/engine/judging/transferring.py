@@ -1,4 +1,4 @@
-"""Runs at a larger scale, which tell whether a gain transfers (`[transfer]`): asked for by a human, or by a policy."""
+"""Runs at a larger scale, which show whether a gain transfers (`[transfer]`), by a human's request or a policy."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from autoresearch_tui.util.text import describe
 
 
 def scale(settings: Settings) -> Scale:
-    """The scale that the lab asks for."""
     chosen = settings.transfer
     return Scale(chosen.factor, tuple(f"{name}={value}" for name, value in sorted(chosen.env.items())))
 
 
 def lab_of(lab: Lab, experiment: Experiment) -> Lab:
-    """The lab as a run sees it: at another scale with its budget, its timeout and its environment."""
+    """The lab with the budget, timeout and environment of the run's scale."""
     chosen = transfer.scale_of(experiment)
     if chosen is None:
         return lab
@@ -39,11 +38,11 @@ def lab_of(lab: Lab, experiment: Experiment) -> Lab:
 
 
 def step(session: Session, now: float, *, idle: bool) -> bool:
-    """Do what is due for runs at another scale; False if nothing is. `idle`: a device is free, and may be used."""
+    """Approve or propose runs at another scale; False if nothing is due. `idle`: a device is free."""
     state, chosen = session.state, session.lab.settings.transfer
     for run in state.waiting:
         if run.proposal.scale and run.stage is Stage.PROPOSED:
-            session.append(ev.ProposalApproved(run.number, run.commit, "auto"))  # what it runs was approved before
+            session.append(ev.ProposalApproved(run.number, run.commit, "auto"))  # its commit was approved before
             return True
     wanted = scale(session.lab.settings)
     due = transfer.lacks_baseline(state, wanted)
@@ -58,7 +57,7 @@ def step(session: Session, now: float, *, idle: bool) -> bool:
 
 
 def made(session: Session, experiment: Experiment) -> ev.ProposalMade:
-    """Its commit put up for a run at the lab's scale, under the seed of the first run. Raises OSError, GitError."""
+    """A proposal to run its commit at the lab's scale, under the first run's seed. Raises OSError, GitError."""
     state, wanted = session.state, scale(session.lab.settings)
     repeat = session.commits.repeat(len(state.experiments), experiment, state.program, 0)
     return replace(
@@ -71,7 +70,7 @@ def made(session: Session, experiment: Experiment) -> ev.ProposalMade:
 
 
 def verdict(experiment: Experiment) -> ev.VerdictGiven:
-    """The end of a run at another scale, which decides nothing. Pure."""
+    """Pure: the verdict on a run at another scale, which decides nothing."""
     chosen, run, scored = transfer.scale_of(experiment), experiment.run, experiment.score
     assert chosen is not None and run is not None
     memory = scored.memory_gb if scored is not None else 0.0

@@ -1,4 +1,4 @@
-"""What every request has in common, to a researcher or to a critic: a thread, what it may cost, when to ask again."""
+"""Requests to researchers and critics: how many at once, their threads, what they may cost, when to ask again."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from autoresearch_tui.util.errors import UserError
 CANCEL_SECONDS = 0.4
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 2.0, 600.0
 SLACK = 1.25
-"""By how much an answer may take longer than the median, where several devices wait."""
+"""How much longer than the median an answer may take if there are several devices."""
 
 T = TypeVar("T")
 
 
 class Background(Generic[T]):
-    """One piece of work at a time, in a thread of its own; what it returns is delivered from there."""
+    """Does one piece of work at a time in its own thread, and delivers the result from there."""
 
     def __init__(self, name: str, deliver: Callable[[T], None]) -> None:
         self._name = name
@@ -32,7 +32,7 @@ class Background(Generic[T]):
         self._thread: threading.Thread | None = None
 
     def start(self, work: Callable[[threading.Event], T]) -> None:
-        """Begin. `work` raises nothing, and returns soon after its event is set."""
+        """Begin `work`, which must not raise, and must return soon after its event is set."""
         cancelled = self._cancelled = threading.Event()
 
         def run() -> None:
@@ -44,21 +44,21 @@ class Background(Generic[T]):
         self._thread.start()
 
     def cancel(self) -> None:
-        """The result is no longer wanted; it is not delivered. An agent's processes get a moment to be ended."""
+        """Cancel, without delivering a result, and wait a moment until an agent's processes have ended."""
         cancel_all([self])
 
     def give_up(self) -> None:
-        """The same, without that moment."""
+        """Cancel without waiting."""
         self._cancelled.set()
 
     def wait(self, seconds: float) -> None:
-        """Until the work is done, so long at most."""
+        """Wait until the work is done, or `seconds` have passed."""
         if self._thread is not None:
             self._thread.join(seconds)
 
 
 def cancel_all(works: Collection[Background[T]]) -> None:
-    """:meth:`Background.cancel` each; all of them together get one moment."""
+    """:meth:`Background.cancel` each; they share the wait."""
     for work in works:
         work.give_up()
     deadline = time.monotonic() + CANCEL_SECONDS
@@ -67,7 +67,7 @@ def cancel_all(works: Collection[Background[T]]) -> None:
 
 
 def check_spend_limits(limits: ResearcherSettings, state: State) -> None:
-    """Raises UserError if the session has cost as much as it may."""
+    """Raises UserError if the session has reached its cost limit."""
     if limits.max_usd and state.usd >= limits.max_usd:
         spent = f"${state.usd:.2f}"
         raise UserError(f"the session has cost {spent}; `researcher.max_usd` is ${limits.max_usd:.2f}")
@@ -77,9 +77,9 @@ def check_spend_limits(limits: ResearcherSettings, state: State) -> None:
 
 
 def room_beside(limits: ResearcherSettings, state: State, now: float) -> bool:
-    """Whether what is in the making leaves room, within what the session may cost, for one more request.
+    """Whether the open requests leave room for one more within the session's cost limits.
 
-    Each counts what the last ones have cost; while nothing is known of that, the first goes alone.
+    Each is expected to cost what the last ones did; until that is known, the first goes alone.
     """
     asking, engine = state.asking, state.engine
     most = engine.max_usd if engine is not None else 0.0
@@ -96,14 +96,14 @@ def room_beside(limits: ResearcherSettings, state: State, now: float) -> bool:
 
 
 def at_once(devices: int, thinking: float | None, running: float | None, most: int = 0) -> int:
-    """So many that each device finds a proposal when its run ends, at least 1.
+    """How many requests to keep open, at least 1, so that each device finds a proposal when its run ends.
 
-    `thinking` and `running` are the median seconds of an answer and of a run; None: not measured yet, when each device
-    counts as one. `most`: the human's limit; 0: one more than there are devices, and one for a single device: the human
-    has not asked for answers that cost twice as much at a time.
+    `thinking` and `running`: median seconds of an answer and of a run; None: not measured yet, then one request per
+    device. `most`: the human's limit; 0: one more than there are devices, or one for a single device, as nobody asked
+    to spend twice as fast.
 
-    Runs that begin together end together, and then as many proposals are wanted as there are devices; within one run
-    a stream gives as many as there are whole thoughts in it.
+    Runs that begin together end together, and then need as many proposals as there are devices; within one run a stream
+    gives as many as whole answers fit into it.
     """
     limit = most or (devices + 1 if devices > 1 else 1)
     if not thinking or not running:
@@ -115,16 +115,16 @@ def at_once(devices: int, thinking: float | None, running: float | None, most: i
 
 
 def wants_another(making: int, waiting: int, may_wait: int, most: int) -> bool:
-    """Whether to ask for one more beside those in the making and those that wait for a run.
+    """Whether to ask for one more, with `making` open requests and `waiting` proposals.
 
-    `may_wait`: how many may wait; `most`: how many may be in the making. Where a thought takes longer than a run there
-    are more in the making than may wait.
+    `may_wait`: how many proposals may wait; `most`: how many requests may be open, which exceeds the former if an
+    answer takes longer than a run.
     """
     return making < most and waiting < may_wait and making + waiting < max(may_wait, most)
 
 
 def retry_seconds(asked_for: float | None, failures: int) -> float:
-    """When to ask again: as the other side says, else after a pause that grows with the `failures` before this one."""
+    """When to ask again: as the service says, else after a pause that grows with the earlier `failures`."""
     if asked_for is not None:
         return min(max(asked_for, 0.0), LONGEST_SECONDS)
     return min(FIRST_RETRY_SECONDS * 2.0 ** min(failures, 10), LAST_RETRY_SECONDS)

@@ -1,7 +1,7 @@
-"""A session's experiments as a researcher may see them: made when they are looked at, and held by nobody.
+"""A session's experiments as a researcher may see them, made on access and not kept.
 
-There may be tens of thousands, of which a request shows some dozens. What a request asks of all of them is in memory
-(:mod:`~autoresearch_tui.session.pages`); the rest is read for the few.
+There may be tens of thousands, of which a request shows some dozens. What it needs of all of them is in memory
+(:mod:`~autoresearch_tui.session.pages`); the rest is read for those few.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Attempts(Sequence[Attempt]):
     """Every experiment of a state, oldest first."""
 
     def __init__(self, state: State, but: int | None = None) -> None:
-        """`but`: all except this one."""
+        """`but`: the number of one to leave out."""
         self._state = state
         self._but = len(state.experiments) if but is None else but
         scales = filter(None, state.experiments.values(SCALE))
@@ -54,7 +54,7 @@ class Attempts(Sequence[Attempt]):
         return (self._of(each) for each in reversed(self._state.experiments) if each.number != self._but)
 
     def perhaps_alike(self, description: str) -> Iterator[Attempt]:
-        """All that :func:`duplicates.alike` may find alike, newest first."""
+        """Everything that :func:`duplicates.alike` may find alike, newest first."""
         wanted = duplicates.key(description)
         for chunk in reversed(self._state.experiments.chunks):
             keys = chunk.known(_keys)
@@ -75,7 +75,7 @@ class Attempts(Sequence[Attempt]):
 
 
 class _Looked(Attempt):
-    """An attempt whose fields are worked out when they are asked for."""
+    """An attempt whose fields are computed on access."""
 
     __slots__ = ("_source",)
 
@@ -123,14 +123,14 @@ def _run_facts(whole: Experiment) -> RunFacts | None:
     if run is None or score is None:
         return None
 
-    def said(key: str) -> float | None:
+    def summary(key: str) -> float | None:
         return finite(score.summary.get(key, ""))
 
-    tokens, seconds = said("total_tokens_M"), said("training_seconds")
+    tokens, seconds = summary("total_tokens_M"), summary("training_seconds")
     return RunFacts(
-        steps=said("num_steps"),
+        steps=summary("num_steps"),
         tokens_per_second=tokens * 1e6 / seconds if tokens and seconds else None,
-        mfu_percent=said("mfu_percent"),
+        mfu_percent=summary("mfu_percent"),
         memory_gb=score.memory_gb or None,
         seconds_before=run.ready_seconds,
         seconds_after=run.seconds - run.asked_seconds if run.asked_seconds is not None else None,
@@ -139,7 +139,7 @@ def _run_facts(whole: Experiment) -> RunFacts | None:
     )
 
 
-# What the rest of an experiment is read for takes it whole.
+# Only fields that need the rest of an experiment read it `whole`.
 _FIELDS: Mapping[str, Callable[[Attempts, Experiment], Any]] = {
     "number": lambda _, e: e.number,
     "commit": lambda _, e: e.commit,

@@ -1,4 +1,4 @@
-"""Where the next proposal starts: a frontier, a crash to fix, or, on a plateau, an earlier keep. Pure."""
+"""Pure: where the next proposal starts: a frontier, a crash to fix, or on a plateau an earlier keep."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ TODAY = SearchSettings()
 RESTART_EVERY = 5
 _BEST = 3
 _WON_AMONG = 1000  # verdicts
-_MENDED_AMONG = 3
-_MEND_TRIES = 3
-# A run that a human ended, or that was lost with its machine, says nothing about its change.
+_FIXED_AMONG = 3
+_FIX_TRIES = 3
+# Ends by a human, or with the machine, say nothing about the change.
 _NOT_ITS_FAULT = frozenset({RunEnd.KILLED, RunEnd.LOST, RunEnd.DISK_FULL})
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The commit that the proposal is based on, and why it is not the frontier's as it stands."""
+    """The base of a proposal, and why it may not be the frontier."""
 
     base: str
     exploratory: bool = False
@@ -39,7 +39,7 @@ class Start:
 
 
 def choose(state: State, *, can_fix: bool, search: SearchSettings = TODAY) -> Start:
-    """The start of the next proposal; `can_fix`: its researcher can fix a crash."""
+    """`can_fix`: the researcher can fix a crash."""
     crashed = crash_to_fix(state) if can_fix else None
     if crashed is not None:
         exploratory, front = crashed.proposal.exploratory, crashed.proposal.front
@@ -54,11 +54,11 @@ def choose(state: State, *, can_fix: bool, search: SearchSettings = TODAY) -> St
 
 
 def crash_to_fix(state: State) -> Experiment | None:
-    """A crash of late whose change has not been sent back yet. Once each, and a fixed one is not fixed again."""
-    if state.failures >= _MEND_TRIES:
+    """A recent crash that was not sent back yet. Each is sent back once, and a fix is not fixed again."""
+    if state.failures >= _FIX_TRIES:
         return None
     answered = {*state.experiments.values(FIXES), *(ask.event.fixes for ask in state.asks)}
-    for experiment in reversed(state.table[-_MENDED_AMONG:]):
+    for experiment in reversed(state.table[-_FIXED_AMONG:]):
         run = experiment.run
         ended = run is not None and run.reason not in _NOT_ITS_FAULT and not run.referee_killed
         own = experiment.proposal.author not in (BASELINE, REPEAT, SHARED) and experiment.proposal.fixes is None
@@ -68,7 +68,7 @@ def crash_to_fix(state: State) -> Experiment | None:
 
 
 def restart(state: State) -> Experiment | None:
-    """An earlier keep to start a side branch from, now and then on a plateau that lasts; else None."""
+    """On a long plateau, now and then, an earlier keep to start a side branch from; else None."""
     if since_keep(state) < RESTART_AFTER or any(e.exploratory for e in state.experiments[1 - RESTART_EVERY :]):
         return None
     if any(ask.event.exploratory for ask in state.asks):
@@ -81,7 +81,7 @@ def restart(state: State) -> Experiment | None:
 
 
 def since_keep(state: State) -> int:
-    """Verdicts since the best front last moved, repeats apart."""
+    """Verdicts since the best front last moved, without repeats."""
     best = None if state.frontier is None else state.frontier.proposal.front
     count = 0
     for each in reversed(state.table):
@@ -93,11 +93,10 @@ def since_keep(state: State) -> int:
 
 
 def won_on_stale_base(state: State) -> Experiment | None:
-    """The newest experiment of late that won against its base while another won too, and that the frontier does not
-    have.
+    """The newest recent experiment that beat its base while another did too, and that the frontier does not include.
 
-    That comes of several devices, where the second to be judged is measured against the first, and of a proposal that
-    was run on its own base because it clashed with the frontier.
+    That happens with several devices, where the second result is compared with the first, and to a proposal that ran on
+    its own base because it clashed with the frontier.
     """
     best = state.frontier
     if best is None:

@@ -1,4 +1,4 @@
-"""From the state and the repository to what a researcher is told."""
+"""Makes the brief of a request from the state and the repository."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from autoresearch_tui.session.questions import BASE, COMMIT, OUTCOME
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.sharing.store import Store
 
-# One look into git each, beside the first proposal.
+# How many prior results' code is compared; each takes a read from git.
 _EARLIER_CODES = 200
-# How many commits' texts are read ahead of those who want them, are held in all, and are looked at together.
+# How many commits' texts are read ahead, kept in memory, and fingerprinted together.
 _AHEAD, _HELD, _TOGETHER = 1000, 2000, 500
 _BEFORE = "from before this session"
 
@@ -46,10 +46,10 @@ def _nothing(_: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What was tried: gives the experiment of a fingerprint of code, and the attempt of a setting; None: there is none.
+    """What was tried: looks up the experiment with a fingerprint of code, and the attempt with a setting or a change.
 
-    Code from before the session has a name: its experiment and session, or its commit. `change`: what earlier sessions
-    of the lab changed, which another base does not make new.
+    Code from before the session has a name: its experiment and session, or its commit. `change`: of earlier sessions of
+    the lab; the same change of another base is not new.
     """
 
     code: Callable[[str], int | str | None] = _nothing
@@ -58,7 +58,7 @@ class Tried:
 
 
 class _Own(NamedTuple):
-    """An experiment of the session, as far as its code goes."""
+    """The code of one of the session's experiments."""
 
     number: int
     commit: str
@@ -66,7 +66,7 @@ class _Own(NamedTuple):
 
 
 class SourceCache:
-    """The texts of every attempt, read from git once each. Used from the engine's thread and the proposers'."""
+    """The texts of every attempt, read from git once each. Used by the engine's thread and the proposers'."""
 
     def __init__(self, lab: Lab, repo: GitRepo) -> None:
         self._lab = lab
@@ -83,7 +83,7 @@ class SourceCache:
         return found
 
     def tried(self, state: State) -> Tried:
-        """Every attempt's code and setting, and the first experiment that it was."""
+        """Look-ups of every attempt's code, setting and change."""
         before, own = self._all(state)
         shared = self._shared(state)
 
@@ -112,9 +112,9 @@ class SourceCache:
         return next((_name(one) for one in reversed(before) if one.commit in same), None) if found is None else found
 
     def _all(self, state: State) -> tuple[list[PriorResult], list[_Own]]:
-        """What was tried before the session and in it, whose code is known from here on."""
+        """What was tried before the session and in it; afterwards the fingerprints of its code are known."""
         before = [*self._before(state)]
-        # What never ran may be proposed again.
+        # A withdrawn proposal never ran, so it may be proposed again.
         columns = (state.experiments.column(name) for name in ("number", COMMIT, BASE))
         of_all = zip(state.experiments.column(OUTCOME), map(_Own, *columns), strict=True)
         own = [one for outcome, one in of_all if outcome != Outcome.WITHDRAWN]
@@ -124,40 +124,40 @@ class SourceCache:
         return before, own
 
     def _before(self, state: State) -> Iterator[PriorResult]:
-        """What need not be run again: the newest of others', and all of our own earlier sessions'."""
+        """Results that need not run again: the newest of others', and all of our own earlier sessions'."""
         others = [one for one in state.prior if not one.session and one.settled]
         yield from others[-_EARLIER_CODES:]
         yield from (one for one in state.prior if one.session and one.settled)
 
     def _shared(self, state: State) -> list[PriorResult]:
-        """What other labs say did not help where they measure as we do, and whose code is known. It is told to a
-        researcher who proposes it, who may insist: what nobody here has seen forbids nothing."""
+        """Other labs' comparable discards with known code. A researcher who proposes one is warned and may insist, as
+        nothing was verified here."""
         tried = [one for one in state.shared if one.comparable and one.code and one.status == Outcome.DISCARD]
         store = Store.existing(self._lab.state_folder) if tried else None
         if store is None:
             return []
         tried = tried[:_EARLIER_CODES]
         new = self._fingerprints.unknown([one.code for one in tried])
-        with contextlib.suppress(GitError):  # a store that is damaged costs nobody a proposal
+        with contextlib.suppress(GitError):  # a damaged store must not cost a proposal
             codes = store.codes(new, self._lab.editable)
             self._fingerprints.add({tree: code for tree, code in codes.items() if code[0]})
         return tried
 
     def _hold(self, commits: Sequence[str]) -> None:
-        """Have the texts of these, by one look into git."""
+        """Read these texts with one git process."""
         missing = [commit for commit in dict.fromkeys(commits) if commit and commit not in self._texts]
         self._keep(self._repo.editable_of_many(missing, self._lab.editable))
 
     def _keep(self, texts: Mapping[str, Mapping[str, str]]) -> None:
-        """The newest, of a bounded number: a week on many machines makes gigabytes of text. Any thread's."""
+        """Keep the newest texts only: a week on many machines makes gigabytes. Called in any thread."""
         held = {**self._texts, **texts}
         self._texts = dict(list(held.items())[-_HELD:])
 
     def _learn(self, attempts: Sequence[PriorResult | _Own]) -> None:
-        """What the code of each is: of those not known yet by one look into git."""
+        """Fingerprint the code of each attempt that is not known yet."""
         new, held = {*self._fingerprints.unknown(one.commit for one in attempts)}, self._texts
         pairs = [*{one.commit: one.base or one.commit for one in attempts if one.commit in new}.items()]
-        # Thousands of texts from before the session are looked at once, and not held.
+        # Thousands of texts from before the session are fingerprinted once, and not kept.
         for at in range(0, len(pairs), _TOGETHER):
             few = pairs[at : at + _TOGETHER]
             missing = {commit for pair in few for commit in pair} - held.keys()
@@ -165,9 +165,9 @@ class SourceCache:
             self._fingerprints.add({commit: (texts[commit], texts[base]) for commit, base in few})
 
     def reason_to_withdraw(self, state: State, number: int, commit: str) -> str | None:
-        """Why a waiting proposal, merged onto the frontier as `commit`, need not be run any more; None if it may.
+        """Why a waiting proposal, merged onto the frontier as `commit`, need not run any more; None if it may.
 
-        Quick, for the accelerator waits: what each side was checked for is not checked again.
+        Quick, as the accelerator waits: earlier checks of each side are not repeated.
         """
         broken = [path for path, text in self.files(commit).items() if path.endswith(".py") and not parses(text)]
         if broken:
@@ -176,17 +176,17 @@ class SourceCache:
         return None if same in (None, number) else f"it is the same code as experiment {same} now"
 
     def draft(self, crashed: Experiment, base: str) -> Mapping[str, str] | None:
-        """The files of a crashed experiment on top of `base`; None if they clash with what `base` has."""
+        """The files of a crashed experiment on top of `base`; None if they clash."""
         before, theirs, ours = self.files(crashed.proposal.base), self.files(crashed.commit), self.files(base)
         found = merge_files(before, ours, theirs)
         return found if found != ours else None
 
     def paths(self, commit: str) -> tuple[str, ...]:
-        """Every path of the lab at a commit, in which new files must find their place."""
+        """Every path of the lab at a commit, for checking new files; empty if the lab takes none."""
         return self._repo.paths(commit) if self._lab.editable.patterns else ()
 
     def brief(self, state: State, number: int, base: str, front: int = 0, *, but: int | None = None) -> Brief:
-        """What the researcher is told for experiment `number`; `but`: without this one in its history.
+        """The brief for experiment `number`; `but`: the number of one to leave out of its history.
 
         Raises UserError for an unreadable program.
         """
@@ -215,13 +215,13 @@ class SourceCache:
         )
 
     def _tried_settings(self, state: State) -> Callable[[str], bool]:
-        """Whether a setting need not run again; what code there is is looked at when it is asked for the first time."""
+        """Whether a setting need not run again; fingerprints are read at the first call."""
         known = functools.cache(lambda: {each.commit for part in self._all(state) for each in part})
         return lambda digest: not known().isdisjoint(self._fingerprints.having("setting", digest))
 
 
 def _front(state: State, front: int, program: str) -> Front:
-    """The front that a brief is for, and where each experiment belongs."""
+    """The front that a brief is for."""
     name, emphasis = front_name(front), fronts.names(program)[front : front + 1]
     head = state.head(front)
     stands = head.number if head is not None and head is not state.frontier else None
@@ -233,7 +233,7 @@ def _first(results: Iterable[PriorResult]) -> Attempt | None:
 
 
 def _name(one: PriorResult) -> str:
-    """What it is called in a message; its commit, where no session of ours made it."""
+    """Its name in a message: experiment and session, or the commit of others' work."""
     return f"{one.number} of session {one.session}" if one.session else f"{one.commit[:7]}, {_BEFORE}"
 
 
@@ -255,7 +255,7 @@ def _earlier(one: PriorResult) -> Attempt:
 
 
 def packages(lab: Lab) -> tuple[Path, ...]:
-    """Where imports are found beside our own interpreter's: as in a run, the folders of the lab's files come first."""
+    """Where imports are looked up beside our own interpreter; as in a run, the lab's folders come first."""
     paths = (lab.root / name for name in (*lab.editable_files, *lab.settings.lab.locked) if name.endswith(".py"))
     folders = dict.fromkeys((*(path.parent for path in paths), lab.root))
     folders = {folder: None for folder in folders if not (folder / "__init__.py").exists()}  # not those of packages

@@ -1,4 +1,4 @@
-"""An attempt as a commit: what is shown, approved, committed and trained are the same bytes."""
+"""Proposals as commits, so that what is shown, approved and trained are the same bytes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _EDITED = " (edited by hand)"
 
 @dataclass(frozen=True, slots=True)
 class ProposalCommits:
-    """Makes commits of proposals and writes what a reader needs of them into their run folders."""
+    """Makes commits of proposals, and writes their diff and files into their run folders."""
 
     lab: Lab
     repo: GitRepo
@@ -34,11 +34,11 @@ class ProposalCommits:
     tag: str
 
     def ref(self, number: int) -> str:
-        """Where attempt `number` stays reachable."""
+        """The ref that keeps proposal `number` reachable."""
         return f"refs/autoresearch/{self.tag}/{number:04d}"
 
     def baseline(self, number: int, base: str, program: str, first: Experiment | None, seed: int) -> ev.ProposalMade:
-        """The unmodified start; after the `first` that was scored, once more under another seed."""
+        """The unmodified start; after the `first` scored one, a repeat under another seed."""
         self._show(number, base, base)
         return ev.ProposalMade(
             number=number,
@@ -55,7 +55,7 @@ class ProposalCommits:
         )
 
     def repeat(self, number: int, first: Experiment, program: str, seed: int) -> ev.ProposalMade:
-        """The same commit once more, under another seed."""
+        """The same commit again, under another seed."""
         added, removed = self._show(number, first.proposal.base, first.commit)
         return ev.ProposalMade(
             number=number,
@@ -74,16 +74,15 @@ class ProposalCommits:
         )
 
     def made(self, answer: ProposalResult, author: str, program: str, when: str) -> ev.ProposalMade:
-        """A researcher's proposal as a commit on its base. Idempotent for the same `when`."""
+        """A researcher's proposal as a commit on its base; the same commit for the same `when`."""
         assert answer.proposal is not None
-        said, usage = answer.proposal, answer.usage
-        new = self._new(
-            answer.number, answer.base, said.files, said.description, said.hypothesis, author, program, when
-        )
+        proposal, usage = answer.proposal, answer.usage
+        text = (proposal.description, proposal.hypothesis)
+        new = self._new(answer.number, answer.base, proposal.files, *text, author, program, when)
         return replace(new, tokens=usage.input_tokens + usage.output_tokens, usd=usage.usd)
 
     def revised(self, experiment: Experiment, files: Change, description: str, when: str) -> ev.ProposalRebased:
-        """The human's change of the same base in place of the researcher's; its description says so, or is theirs."""
+        """The human's change of the same base in place of the researcher's. The description says so, unless given."""
         description = describe(description) if description.strip() else experiment.description
         if description == experiment.description and not experiment.edited:
             description = f"{describe(description, DESCRIPTION_LIMIT - len(_EDITED))}{_EDITED}"
@@ -105,8 +104,7 @@ class ProposalCommits:
         return self._moved(experiment, frontier, commit, changed=before != after)
 
     def joined(self, number: int, won: Experiment, best: Experiment, program: str, when: str) -> ev.ProposalMade | None:
-        """The change of `won` on top of the frontier, which won beside it or on another front; None if both changed the
-        same lines."""
+        """The change of `won`, which won beside the frontier or on another front, on top of it; None if they clash."""
         merged = self._merged(won, best.commit)
         if not merged:
             return None
@@ -128,13 +126,13 @@ class ProposalCommits:
         *,
         claimed: bool,
     ) -> ev.ProposalMade:
-        """Another lab's change as one of the frontier's; `claimed`: it makes the very code that their score is of."""
+        """Another lab's change as one of the frontier's; `claimed`: the result is the very code of their score."""
         description = f"{one.origin}: {one.description}"
         new = self._new(number, best.commit, files, description, one.hypothesis, SHARED, program, when)
         return replace(new, origin=one.name, claimed=one.value if claimed else None, front=best.proposal.front)
 
     def tidy(self, number: int) -> None:
-        """Remove what a killed engine had half-written of an attempt, which may never be written again."""
+        """Remove half-written files of a proposal, left by a killed engine."""
         run = self.files.run(number)
         for path in (run.diff, run.score, *(run.folder / name for name in self.lab.editable.plain)):
             path.with_name(partial(path.name)).unlink(missing_ok=True)
@@ -142,7 +140,7 @@ class ProposalCommits:
             path.unlink(missing_ok=True)
 
     def _merged(self, experiment: Experiment, onto: str) -> Change:
-        """What the experiment's change is on top of another commit; nothing on a conflict."""
+        """The experiment's change on top of another commit; empty on a conflict."""
         commits = (experiment.proposal.base, onto, experiment.commit)
         texts = self.repo.editable_of_many(commits, self.lab.editable)
         base, ours, theirs = (texts[commit] for commit in commits)
@@ -185,7 +183,7 @@ class ProposalCommits:
         )
 
     def _commit(self, base: str, files: Change, message: str, when: str) -> str:
-        """In the line ends of the base, whatever editor or agent wrote them."""
+        """Commit with the line ends of the base, whatever editor or agent wrote the files."""
         old = self.repo.read_texts(base, tuple(files))
         data = {
             path: None if text is None else like(text, old.get(path, text)).encode() for path, text in files.items()
@@ -202,7 +200,7 @@ class ProposalCommits:
         diff, lines = self.repo.diff_and_stat(base, commit)
         write(folder.diff, diff)
         texts = self.repo.editable_texts(commit, self.lab.editable)
-        trees.remove(folder.found)  # what an earlier form of the proposal had there
+        trees.remove(folder.found)  # files of an earlier version of the proposal
         for path, text in texts.items():
             write((folder.folder if path in self.lab.editable.plain else folder.found) / path, text)
         return lines
@@ -214,5 +212,5 @@ class ProposalCommits:
 
 
 def _changed_lines(diff: str) -> list[str]:
-    """What a diff adds and removes, without the positions that a merge shifts."""
+    """The changed lines of a diff, without positions, which a merge shifts."""
     return [line for line in diff.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]

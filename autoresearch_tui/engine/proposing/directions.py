@@ -1,6 +1,6 @@
-"""What each of several researchers is told to look at, so that they do not all think the same. Pure.
+"""Pure: what each of several researchers should look at, so that their answers differ.
 
-Our own words alone: a name of a constant or the number of an experiment, and nothing that an agent wrote.
+Directions have only our own words, names of constants and numbers of experiments; nothing that an agent wrote.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SIMPLER = "what can go: simpler, or faster, for the same result"
 
 
 def choose(state: State, files: Mapping[str, str], taken: Collection[str], turn: int) -> str:
-    """One that is not `taken`, as far as there are so many, another with each `turn`."""
+    """A direction that is not `taken`, if there are enough; another one each `turn`."""
     found = directions(state.experiments[-_LATELY:], files)
     found = found[turn % len(found) :] + found[: turn % len(found)]
     counts = {each: sum(each == other for other in taken) for each in found}
@@ -29,12 +29,12 @@ def choose(state: State, files: Mapping[str, str], taken: Collection[str], turn:
 
 
 def directions(experiments: Sequence[Experiment], files: Mapping[str, str]) -> list[str]:
-    """All that there are for a lab's files: the first are told first."""
+    """All directions for a lab's files, in order of use."""
     own = [e for e in experiments if e.author not in (BASELINE, REPEAT)]
-    said = " ".join(e.description for e in own)
+    descriptions = " ".join(e.description for e in own)
     names = _names(files)
-    untried = _several([name for name in names if name not in said])
-    varied = _several([name for name in names if name in said])
+    untried = _several([name for name in names if name not in descriptions])
+    varied = _several([name for name in names if name in descriptions])
     found = [STRUCTURE, *(f"values that nothing has varied lately: {each}" for each in untried[:1])]
     kept = next((e for e in reversed(own) if e.outcome == Outcome.KEEP), None)
     if kept is not None:
@@ -49,7 +49,7 @@ def directions(experiments: Sequence[Experiment], files: Mapping[str, str]) -> l
 
 
 def _names(files: Mapping[str, str]) -> list[str]:
-    """The constants that the files name, once each, in their order."""
+    """The names of the files' constants, in order, without repetitions."""
     readings = (setting.reading(path, text) for path, text in files.items() if path.endswith(".py"))
     knobs = (knob for reading in readings if reading is not None for knob in reading.knobs)
     named = (knob.name for knob in knobs if knob.reach == MODULE and knob.name.isidentifier())

@@ -1,4 +1,4 @@
-"""Whether an idea has been tried: the same values in other words of code, or nearly the same words. Pure.
+"""Pure: whether two descriptions are nearly the same idea.
 
 The words are compared so that "from 0.04 to 0.06" and "from 0.04 to 0.08" are two ideas, as are before and after,
 up and down, EMBEDDING_LR and UNEMBEDDING_LR; and "raise" for "increase" is not.
@@ -15,7 +15,7 @@ from autoresearch_tui.researchers.base import Attempt
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.util.text import describe, word_set
 
-_ALIKE = 0.8  # share of the weight in common, where one says all that the other says
+_ALIKE = 0.8  # common share of the weight, if one has all words of the other
 _ALIKE_IN_OTHER_WORDS = 0.9
 _SAME_ORDER = 0.5  # share of neighbouring words in common
 _NUMBER_WEIGHT = _NAME_WEIGHT = 3.0
@@ -36,7 +36,7 @@ _STOP = word_set(
     "apply make move update updated test value values now new done finished complete completed edit edited file files "
     "train training py experiment proposal description given idea result here i have has been"
 )
-# Words that turn an idea into another one, where all else is the same: by their stems, and whole.
+# Words that make it another idea even if all else is the same: as stems, and whole.
 _STEMS: Mapping[str, frozenset[str]] = {
     "up": word_set("increas rais boost bump larg enlarg grow widen deepen lengthen extend"),
     "down": word_set("decreas reduc lower shrink shorten narrow lessen"),
@@ -67,7 +67,7 @@ _SAME: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Idea:
-    """A description taken apart. `numbers` and `words` are in their order; `names` are words of identifiers."""
+    """A parsed description. `numbers` and `words` are in order; `names` are words of identifiers."""
 
     numbers: tuple[float, ...]
     words: tuple[str, ...]
@@ -76,7 +76,7 @@ class Idea:
 
 
 def idea(text: str) -> Idea:
-    """What a description says, whatever its spelling."""
+    """Parse a description, whatever its spelling."""
     numbers: list[float] = []
     words: list[str] = []
     names: set[str] = set()
@@ -112,13 +112,13 @@ def alike(one: Idea, two: Idea) -> bool:
 
 
 def key(description: str) -> int:
-    """Of descriptions that are :func:`alike` the same number, and of most others another."""
+    """Equal for descriptions that are :func:`alike`, different for most others."""
     found = idea(description)
     return hash((found.numbers, found.ways))
 
 
 def nearest(description: str, earlier: Iterable[Attempt], skip: Collection[int] = ()) -> Attempt | None:
-    """The first of these attempts, newest first, that is nearly the same idea; or None."""
+    """The first of `earlier` that is nearly the same idea, if any."""
     wanted = idea(description)
     for attempt in earlier:
         if attempt.number in skip or attempt.outcome == Outcome.WITHDRAWN:
@@ -129,7 +129,7 @@ def nearest(description: str, earlier: Iterable[Attempt], skip: Collection[int] 
 
 
 def message(attempt: Attempt, why: str) -> str:
-    """What goes back to the researcher, once: which experiment this repeats, and what came of it."""
+    """The message to the researcher: which experiment the proposal repeats, and its result."""
     value = "" if attempt.value is None else f" with {attempt.value:.7g}"
     reason = f" ({describe(attempt.reason, _REASON_WIDTH)})" if attempt.reason.strip() else ""
     became = "has no result yet" if attempt.outcome == "waiting" else f"ended as {attempt.outcome}{value}{reason}"
@@ -158,7 +158,7 @@ def _weight(words: Iterable[str], names: Collection[str]) -> float:
 
 
 def _in_order(one: tuple[str, ...], two: tuple[str, ...]) -> bool:
-    """Swapped words may say the opposite: "A for x and B for y"."""
+    """Whether the words are mostly in the same order: swapped, they may mean the opposite."""
     mine, others = set(itertools.pairwise(one)), set(itertools.pairwise(two))
     both = mine | others
     return not both or len(mine & others) >= _SAME_ORDER * len(both)

@@ -1,4 +1,4 @@
-"""Whether a proposal's files may be what they are: which come and go, how large they are, what text is. Pure."""
+"""Pure checks of a proposal's files: which are added and removed, their sizes, and their text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from autoresearch_tui.lab.editable import LARGEST_BYTES, Editable, too_much
 from autoresearch_tui.util.text import describe
 
-# They make a text read otherwise than it is written.
+# These make a text look different from what it is.
 _BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LINE_ENDS = frozenset("\t\n\r")
 
@@ -16,8 +16,9 @@ _LINE_ENDS = frozenset("\t\n\r")
 def check(
     before: Mapping[str, str], after: Mapping[str, str], editable: Editable, tree: Callable[[], Collection[str]]
 ) -> str | None:
-    """What is wrong with the files of a change from `before` to `after`, in one line that says how to fix it; None if
-    nothing. `tree`: every path of the lab, among which new files must find their place; asked for only if there are.
+    """What is wrong with the files of a change, in one line that says how to fix it; None if nothing.
+
+    `tree`: gives every path of the lab, for checking new files; called only if there are any.
     """
     added = sorted(after.keys() - before.keys())
     if strangers := [path for path in added if not editable.covers(path)]:
@@ -39,9 +40,9 @@ def check(
 
 
 def text_problem(text: str, before: str = "") -> str:
-    """What a file that is no code must not have, as the rest of a sentence; nothing if it is plain text.
+    """What is wrong with a file that is no code, as the end of a message; empty if it is plain text.
 
-    `before`: what it had so far is not held against it.
+    Characters that `before` already had are allowed.
     """
     if not text.strip():
         return ": nothing is left in it; remove the file, or write something" if not before or before.strip() else ""

@@ -1,7 +1,7 @@
-"""What a human should look at twice in a proposal: constructs on the lines of a diff that could bend the score.
+"""What a human should look at twice in a proposal: files, and constructs on changed lines, that could bend the score.
 
-Found in the syntax tree, so a name in a comment or a docstring raises nothing. A flag is a reason to read, not a
-proof; what is not flagged here still runs in the sandbox and is still scored by the referee.
+Constructs are found in the syntax tree, so names in comments and docstrings do not count. A flag is a reason to read,
+not a proof; unflagged code still runs in the sandbox and is still scored by the referee.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from autoresearch_tui.engine.proposing.risk_rules import KIND_OF_MODULE, PLAIN, 
 from autoresearch_tui.python_source import syntax
 
 _READ_ONLY = (".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".toml", ".ini", ".yaml", ".yml")
-"""Kinds of text that are read and never executed."""
+"""Text files that are read and never executed."""
 _LOADED = re.compile(
     r"(?:site|user)customize\.py|conftest\.py|__(?:init|main)__\.py|setup\.(?:py|cfg)|pyproject\.toml|pytest\.ini|tox\.ini"
     r"|(?:claude|agents?|gemini|copilot-instructions)\.md|requirements.*\.txt|constraints.*\.txt|uv\.(?:toml|lock)|makefile|dockerfile|.*\.pth|.*\.pyi?c|\..*",
     re.IGNORECASE,
 )
 _IMPORTED_ELSEWHERE = sys.stdlib_module_names | PLAIN | KIND_OF_MODULE.keys()
-# A YAML file names an object that its reader is to make.
+# A tag makes a reader of YAML create any object.
 _YAML_TAG = re.compile(r"(?:^|[\s\[{,-])!(?:[!<]|[\w./])")
-# Joins emoji, and nothing else in plain text needs it.
+# The zero-width joiner of emoji, which is harmless.
 _JOINER = "\u200d"
 
 
@@ -42,8 +42,8 @@ class Flag:
 
 
 def flags(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Flag, ...]:
-    """The risks on the lines that change between two versions of the editable files, in order of path and line."""
-    found: dict[tuple[str, int, str], Flag] = {}  # one of a kind on a line is enough to make a human look
+    """The risks of a change of the editable files, in order of path and line."""
+    found: dict[tuple[str, int, str], Flag] = {}  # one of each kind per line is enough
     for path in sorted(before.keys() | after.keys()):
         old, new = before.get(path), after.get(path)
         if old == new:
@@ -55,12 +55,12 @@ def flags(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Flag, ..
 
 
 def low_risk(flags: Iterable[Flag]) -> bool:
-    """Whether no human needs to look: there is no flag."""
+    """Whether there is no flag."""
     return not any(True for _ in flags)
 
 
 def _file_risks(path: str, old: str | None, new: str | None) -> Iterator[tuple[int, str, str]]:
-    """Line, kind and reason of each risk of a file that changes, comes (`old` is None) or goes (`new` is None)."""
+    """Line, kind and reason of each risk of a changed, new (`old` is None) or removed (`new` is None) file."""
     name = path.rpartition("/")[2]
     module = name.removesuffix(".py")
     if old is None and _LOADED.fullmatch(name):
@@ -99,7 +99,7 @@ def _compare(old: str, new: str) -> Iterator[tuple[int, str, str]]:
             continue
         added = [(line, found) for found in there if (line := _within(found, j1, j2))]
         yield from ((line, found.kind, found.why) for line, found in added)
-        # What a hunk still does after the change has been said; what it no longer does is said at its place.
+        # A hunk's remaining matches are already flagged; what it lost is flagged at its place.
         still = {(found.kind, found.why) for _, found in added}
         for found in gone:
             if _within(found, i1, i2) and (found.kind, found.why) not in still:
@@ -112,6 +112,6 @@ def _matches(text: str) -> tuple[RiskMatch, ...]:
 
 
 def _within(found: RiskMatch, start: int, end: int) -> int | None:
-    """The first line of a finding that lies in the lines after `start` up to `end`, counted from 1."""
+    """The first line of a match within the lines after `start` up to `end`, counted from 1."""
     first, last = max(found.first, start + 1), min(found.last, end)
     return first if first <= last else None

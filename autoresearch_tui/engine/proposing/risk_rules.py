@@ -1,4 +1,4 @@
-"""The risk rules: constructs of a Python file that could bend the score, wherever they stand in it."""
+"""The risk rules: constructs of a Python file that could bend the score."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ KIND_OF_MODULE = {module: kind for kind, names in _MODULES.items() for module in
 PLAIN = frozenset(
     "torch math dataclasses typing functools itertools collections numpy einops __future__ abc enum".split()
 )
-# Modules of torch's own that are called like others.
+# Modules of torch that share a name with others.
 _NAMESAKES = frozenset({"torch.types", "torch.signal", "torch.nn.modules", "torch.utils.data.datasets"})
-# Nothing of a model is called like these: reached through any object, they are the module.
+# No attribute of a model has such a name, so through any object it is the module.
 _MODULE_ATTRIBUTES = frozenset(
     "os sys subprocess importlib builtins socket shutil ctypes pickle urllib threading multiprocessing".split()
 )
@@ -125,7 +125,7 @@ _DRAWS = re.compile(
     r"|multinomial|poisson|random|choice|shuffle|uniform|standard_normal|permutation)$|^torch\.nn\.(?!init\b|functional\b)\w+$"
 )
 _DRAWS_IN_PLACE = frozenset("normal_ uniform_ random_ bernoulli_ exponential_ log_normal_ cauchy_ geometric_".split())
-_SHORT_BODY = 3  # statements: a condition on so few is about them
+_SHORT_BODY = 3  # statements: so few are what the condition is about
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +161,7 @@ class RiskVisitor(ast.NodeVisitor):
                     self._imported[alias.asname or alias.name] = f"{node.module or '.'}.{alias.name}"
 
     def _add(self, node: ast.AST, kind: str, why: str) -> None:
-        first = getattr(node, "lineno", 1)
-        self.found.append(RiskMatch(first, getattr(node, "end_lineno", None) or first, kind, why))
+        self.found.append(_match(node, kind, why))
 
     # --- imports ---
 
@@ -243,7 +242,7 @@ class RiskVisitor(ast.NodeVisitor):
         self.generic_visit(node)
 
     def dotted(self, node: ast.AST) -> str | None:
-        """`torch.nn.functional.relu` for what is reached through an import, whatever it is called here."""
+        """`torch.nn.functional.relu` for what an import reaches, whatever its local name."""
         if isinstance(node, ast.Name):
             return self._imported.get(node.id)
         if isinstance(node, ast.Attribute):
@@ -349,6 +348,11 @@ class RiskVisitor(ast.NodeVisitor):
             self._add(node, "files", "names a path")
 
 
+def _match(node: ast.AST, kind: str, why: str) -> RiskMatch:
+    first = getattr(node, "lineno", 1)
+    return RiskMatch(first, getattr(node, "end_lineno", None) or first, kind, why)
+
+
 def _dotted_kind(dotted: str) -> str | None:
     return next((kind for name, kind in _DOTTED.items() if dotted == name or dotted.startswith(name + ".")), None)
 
@@ -413,7 +417,7 @@ def _scopes(tree: ast.Module) -> list[list[ast.AST]]:
 
 
 def _endings(tree: ast.Module) -> list[RiskMatch]:
-    """What decides when training ends, and what the time is divided by or compared with, wherever that is set."""
+    """What decides when training ends, and what sets the values that time is divided by or compared with."""
     found: list[RiskMatch] = []
     measures: set[str] = set()
     ending = _behind_endings(tree)
@@ -422,9 +426,7 @@ def _endings(tree: ast.Module) -> list[RiskMatch]:
         aside = _aside(nodes, ending)
         tests = [node.test for node in nodes if isinstance(node, ast.While | ast.If) and _ends_loop(node)]
         found += [
-            RiskMatch(test.lineno, test.end_lineno or test.lineno, "clock", f"ends by `{min(_names(test) & clocks)}`")
-            for test in tests
-            if _names(test) & clocks
+            _match(test, "clock", f"ends by `{min(_names(test) & clocks)}`") for test in tests if _names(test) & clocks
         ]
         for node in nodes:
             if node not in aside:
@@ -434,9 +436,7 @@ def _endings(tree: ast.Module) -> list[RiskMatch]:
             targets, value = _assigned(node)
             named = {each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}
             if value is not None and (against := sorted(named & measures)):
-                first = getattr(node, "lineno", 1)
-                last = getattr(node, "end_lineno", None) or first
-                found.append(RiskMatch(first, last, "clock", f"is what the time is held against (`{against[0]}`)"))
+                found.append(_match(node, "clock", f"is what the time is held against (`{against[0]}`)"))
     return found
 
 
@@ -457,7 +457,7 @@ def _behind_endings(tree: ast.Module) -> set[str]:
 
 
 def _aside(nodes: list[ast.AST], ending: set[str]) -> set[ast.AST]:
-    """What is worked out for something other than an ending: learning rates follow the time as well."""
+    """Computations for something other than an ending, such as learning rates, which also follow the time."""
     found: set[ast.AST] = set()
     for node in nodes:
         targets, value = _assigned(node)
@@ -467,7 +467,7 @@ def _aside(nodes: list[ast.AST], ending: set[str]) -> set[ast.AST]:
 
 
 def _tainted(nodes: list[ast.AST]) -> set[str]:
-    """The names of one scope that hold a time or a share of the budget: so called, or worked out from one."""
+    """The names of one scope that hold a time or a share of the budget: by their name, or computed from one."""
     clocks = {name for node in nodes for name in _own_names(node) if _is_clock(name)}
     while True:
         size = len(clocks)
@@ -486,7 +486,7 @@ def _own_names(node: ast.AST) -> set[str]:
 
 
 def _arithmetic(node: ast.expr) -> set[str]:
-    """The names that a number is worked out from: through operators, `min`, `max` and conversions, not other calls."""
+    """The names that a number is computed from: through operators, `min`, `max` and conversions, not other calls."""
     match node:
         case ast.Name() | ast.Attribute():
             return _own_names(node)
@@ -517,7 +517,7 @@ def _ends_loop(node: ast.While | ast.If) -> bool:
 
 
 def _kept_state(tree: ast.Module) -> list[RiskMatch]:
-    """What a model's `forward` leaves behind for its next call: a referee's questions may not teach it."""
+    """State that a model's `forward` keeps for its next call: it must not learn from the referee's questions."""
     found: list[RiskMatch] = []
     for function in ast.walk(tree):
         if isinstance(function, _Function) and function.name in ("forward", "__call__"):
@@ -561,7 +561,7 @@ def _outside(node: ast.expr, local: set[str]) -> str:
 
 
 def _unused_draws(tree: ast.Module, dotted: Callable[[ast.AST], str | None]) -> list[RiskMatch]:
-    """Random numbers that nothing uses: they only move the state that the seed has set."""
+    """Unused random numbers: they only change the generator's state after the seed was set."""
     read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     found: list[RiskMatch] = []
     for node in ast.walk(tree):
@@ -574,10 +574,7 @@ def _unused_draws(tree: ast.Module, dotted: Callable[[ast.AST], str | None]) -> 
         else:
             drawn = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and _times_zero(node, dotted)
         if drawn:
-            first = getattr(node, "lineno", 1)
-            found.append(
-                RiskMatch(first, getattr(node, "end_lineno", None) or first, "seed", "draws what nothing uses")
-            )
+            found.append(_match(node, "seed", "draws what nothing uses"))
     return found
 
 
