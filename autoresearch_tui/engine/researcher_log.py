@@ -1,6 +1,6 @@
-"""The researchers' streams on disk, with what the human said at its place. For watching only: nothing depends on it.
+"""The researchers' streams on disk, including what the human told them. For watching only: nothing depends on it.
 
-One that works alone has the first stream, which it shares with the critic; of several at once each has its own.
+A single researcher shares the first stream with the critic; several at once have a stream each.
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ _WORDS_LIMIT = 2000
 
 
 class Voices:
-    """Who speaks in the stream: one at a time, so that a researcher and a critic at work at once can both be read.
-
-    Used from their threads.
-    """
+    """Lets one speaker at a time write to a stream, so that a researcher and a critic stay readable. Thread-safe."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -33,7 +30,7 @@ class Voices:
         self._done: set[str] = set()
 
     def say(self, who: str, text: str) -> None:
-        """Append it, or keep it until the other one is done. The marks of human and critic in it are not theirs."""
+        """Append a text, now or when the other speaker is done. Marks of human and critic in it are replaced."""
         self._put(who, clean_text(text).replace(HUMAN, ">").replace(CRITIC, "*"))
 
     def conclude(self, who: str, opinion: str) -> None:
@@ -50,7 +47,7 @@ class Voices:
                 self._waiting.setdefault(who, []).append(text)
 
     def done(self, who: str) -> None:
-        """Let the other one speak."""
+        """Let the other speaker speak."""
         with self._lock:
             self._done.add(who)
             if self._speaker != who:
@@ -63,7 +60,7 @@ class Voices:
 
 
 class Streams:
-    """The voices of each stream of a session. Used from their threads."""
+    """The voices of each stream of a session. Thread-safe."""
 
     def __init__(self, files: SessionFiles) -> None:
         self._files = files
@@ -76,8 +73,8 @@ class Streams:
 
 
 def human_said(files: SessionFiles, event: ev.Event, before: State) -> None:
-    """Append what the human said to the researchers by `event`, if anything, as one line of its own: to the first
-    stream, and to each in which one is at work."""
+    """Append what `event` tells the researchers from the human, if anything, as a line of its own: to the first stream,
+    and to each with an open request."""
     if words := _words(event, before):
         for stream in {0, *(ask.stream for ask in before.asks)}:
             _append(files.stream(stream), f"{part(HUMAN, describe(words, _WORDS_LIMIT))}\n", own_line=True)

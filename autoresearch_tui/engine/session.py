@@ -1,4 +1,4 @@
-"""One session as its engine holds it: the journal and everything that must agree with it."""
+"""One session in its engine: the journal, and everything that must agree with it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.sparing import Sparing
 
-# The next engine has to read so many at most, or a few more.
+# How often a snapshot is written; about the most records that the next engine must read.
 _SNAPSHOT_RECORDS = 2000
 _PACKED_REFS = 1000
 
@@ -49,7 +49,7 @@ class Session:
         on_line: Callable[[bytes], None] | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        """`on_line` gets every journal line after it is on disk, `warn` what cannot be journalled.
+        """`on_line` gets every journal line once it is on disk, `warn` what cannot be journalled.
 
         Raises JournalDamaged, OSError.
         """
@@ -70,7 +70,7 @@ class Session:
         self.warn: Callable[[str], None] = warn or (lambda _: None)
         self._hooks = Hooks(lab.settings.hooks, lab.root, tag, os.environ)
         self.table = results_table.LabTable(lab.results, lab.state_folder / "results.sha256")
-        # Attempts whose ref, and whether branch and tables, may not say yet what the journal says.
+        # Experiments whose ref may be stale, and whether branch and tables may be.
         self._stale_refs: set[int] = set()
         self._branch_stale, self._publishing = False, Sparing(0.1)
         self._table = ""  # as of the last record; empty: to be rendered
@@ -80,14 +80,14 @@ class Session:
         self._journal = journal.Journal(self.files.journal, found.start if found is not None else journal.Start())
         known = found.state if found is not None else None
         self.state = state_of(self.files.journal, self._journal.records, known)
-        # The requests that the journal has the answer to; and none, which most records answer.
+        # The ids of answered requests (and "", the id in most records).
         self.answered = {record.request for record in self._journal.records}
         if found is not None:
             self.answered |= found.answered
 
     @property
     def voices(self) -> Voices:
-        """Who speaks in the first stream."""
+        """The voices of the first stream."""
         return self.streams[0]
 
     @property
@@ -97,19 +97,17 @@ class Session:
 
     @property
     def records(self) -> Sequence[ev.Record]:
-        """The journal's records as this engine found them: those after the snapshot, where there was one."""
+        """The records that this engine read at its start: those after the snapshot, if there was one."""
         return self._journal.records
 
     def now(self) -> str:
-        """The time as the journal has it."""
         return timestamps.now()
 
     def append(self, event: ev.Event, request: str = "") -> bytes:
         """Journal an event; on disk, and folded into :attr:`state`, when this returns its line.
 
-        `request`: the request that it answers.
-
-        Raises ValueError for one that cannot follow, and OSError; nothing was written then.
+        `request`: the id of the request that it answers. Raises ValueError for an event that the state refuses, and
+        OSError; then nothing was written.
         """
         before = after = self.state
 
@@ -129,9 +127,9 @@ class Session:
         return line
 
     def keep_outline(self) -> None:
-        """Between the loop's turns: keep what the journal amounts to now, for those who ask.
+        """Between the loop's turns: write the outline, and now and then a snapshot, for other readers.
 
-        In a long session as often as that takes no more than a tenth of the time; who asks meanwhile folds the rest.
+        The outline takes at most a tenth of the time; readers fold the records since.
         """
         if not self._outlined and self._outlining.due:
             self._keep_outline()
@@ -144,11 +142,11 @@ class Session:
         self._outlined = True
 
     def _keep_snapshot(self) -> None:
-        """The next engine, and each reader, begins here; what is finished needs no memory from here on."""
+        """Write a snapshot, where the next engine and readers begin; afterwards finished experiments need no memory."""
         self.state = self._snapshots.keep(self.state, *self._journal.extent, self.answered)
 
     def end(self, why: EngineEnd, detail: str, limit: str = "") -> None:
-        """Let go. What cannot be written now is found again at the next start; a session without a start is none."""
+        """End. The next start repeats what cannot be written now; a session that never began leaves nothing."""
         if self.state.session is None:
             self._journal.discard()
             return
@@ -159,7 +157,7 @@ class Session:
             line = self.append(stopped)
             self._keep_outline()
             self._keep_snapshot()
-            # A human waits after a detach or a stop, not after an end that came by itself.
+            # After a detach or a stop a human is waiting.
             self._hooks.close(LIMIT_SECONDS if why in {EngineEnd.FINISHED, EngineEnd.FAILED} else 0.5)
         if why != EngineEnd.DETACHED:
             self._hooks.end(ended(stopped), line)
@@ -168,24 +166,24 @@ class Session:
         self._journal.close()
 
     def release(self) -> None:
-        """Let go of a session that no engine was started for: nothing of it is journalled."""
+        """Close a session whose engine was never started, without journalling anything."""
         self._hooks.close(LIMIT_SECONDS)
         self._journal.close()
 
     def tell_of_hooks(self) -> None:
-        """Journal what went wrong with the human's own commands: of each kind once, until it works again."""
+        """Journal failures of the human's hooks: each kind once, until it works again."""
         for kind, why in self._hooks.failures():
             self.append(ev.CommandRefused(f"hooks.{kind}", why))
 
     def sync_git(self) -> None:
-        """After a step: refs say what the journal says; so do branch and tables, as soon as there is time for them.
-        What fails is due at the next call."""
+        """Bring refs in line with the journal; branch and tables too, as soon as there is time. The next call repeats
+        what fails."""
         while self._stale_refs:
             number = min(self._stale_refs)
             self._point_ref(self.commits.ref(number), self.state.experiments[number].commit)
             self._stale_refs.discard(number)
             if number and number % _PACKED_REFS == 0:
-                with contextlib.suppress(GitError):  # it makes nothing wrong, only slow
+                with contextlib.suppress(GitError):  # unpacked refs are only slow
                     self.repo.pack_refs()
         if self._publishing.due:
             self._publish()
@@ -203,7 +201,7 @@ class Session:
         except GitError:
             if self.repo.resolve(commit) is not None:
                 raise
-            # The ref was deleted and git cleared up: the run's folder still has what was trained.
+            # The ref was deleted and git removed the commit; the run's folder still has the trained files.
             self.append(ev.CommandRefused("git", f"commit {commit[:7]} of {ref} is gone from the repository"))
 
     def _note_stale(self, event: ev.Event, before: State) -> None:
@@ -212,7 +210,7 @@ class Session:
                 self._stale_refs.add(event.number)
             case ev.VerdictGiven():
                 self._branch_stale = True
-                if before.experiments[event.number].outcome in JUDGED:  # by hand, in a journal that lost a verdict
+                if before.experiments[event.number].outcome in JUDGED:  # in a journal that lost a verdict
                     self._table = ""
                 elif self._table and event.verdict in JUDGED:
                     self._table += results_table.row(self.state.experiments[event.number]) + "\n"
@@ -220,7 +218,7 @@ class Session:
                 self._branch_stale, self._table = True, ""
 
     def publish_table(self) -> None:
-        """Both results.tsv; a foreign one at the lab's top is left alone, and said so once."""
+        """Write both results.tsv; a foreign one at the lab's top is left alone, which is reported once."""
         text = self._table = self._table or results_table.render(self.state)
         write(self.files.results, text)
         if not self.table.write(text) and not self.state.table_is_foreign:
@@ -228,10 +226,10 @@ class Session:
             self.append(ev.CommandRefused(TABLE, note))
 
     def meet_trouble(self, what: str, remedy: str, seconds: float) -> None:
-        """Journal trouble once; where the journal itself is the trouble, :attr:`blocked` carries it."""
-        told = self.state.trouble
+        """Journal trouble once; if the journal itself cannot be written, set :attr:`blocked`."""
+        known = self.state.trouble
         try:
-            if told is None or told.what != what:
+            if known is None or known.what != what:
                 self.append(ev.TroubleMet(what, remedy, seconds))
         except OSError as error:
             blocked = f"{error.strerror or error}: {remedy}"
@@ -240,7 +238,6 @@ class Session:
             self.blocked = blocked
 
     def clear_trouble(self) -> None:
-        """It works again."""
         if self.state.trouble is not None:
             self.append(ev.TroubleCleared(self.state.trouble.what))
 
@@ -272,7 +269,7 @@ class Session:
         self.repo.set_ref(ref, wanted, present or NO_COMMIT)
 
     def compare_git(self) -> None:
-        """Find the refs that may not say what the journal says; :meth:`sync_git` corrects them, branch and tables."""
+        """Mark refs that differ from the journal, and branch and tables, as stale, for :meth:`sync_git`."""
         present = self.repo.refs(f"refs/autoresearch/{self.tag}/")
         for number, commit in enumerate(self.state.experiments.column(COMMIT)):
             if present.get(self.commits.ref(number)) != commit:

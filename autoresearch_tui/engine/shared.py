@@ -1,5 +1,7 @@
-"""What other labs shared, beside a session: read when `fetch-shared` has brought something, and tried if the lab says
-so. A claim decides only what is tried first; what is kept is what our own referee has scored."""
+"""Results of other labs: journalled when `fetch-shared` has brought some, and tried if the lab's settings say so.
+
+Their scores only decide what is tried first; our own referee decides what is kept.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +25,16 @@ from autoresearch_tui.sharing.store import FOLDER, Code, Store
 
 
 class SharedResults:
-    """In the engine's thread. Raises OSError, GitError."""
+    """Used in the engine's thread. Raises OSError, GitError."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._stamp = (0, 0, 0)
-        # What was tried in vain, by its name, on a frontier.
+        # Results (by name) that did not fit a frontier (by commit).
         self._unfit: set[tuple[str, str]] = set()
 
     def read(self) -> bool:
-        """Journal what is new; False if nothing is."""
+        """Journal new results; False if there are none."""
         lab, state = self._session.lab, self._session.state
         stamp, now = Store.stamp(lab.state_folder), measured(state)
         if stamp == self._stamp or now is None:
@@ -55,11 +57,11 @@ class SharedResults:
         return bool(new)
 
     def propose(self) -> bool:
-        """Propose the best of what is not tried yet, while the lab's number of them is not used up."""
+        """Propose the best untried result, up to the lab's limit; False if there is none."""
         state, wanted = self._session.state, self._session.lab.settings.share.verify
         best = state.frontier
         tried = [e for e in _ours(state) if e.outcome != Outcome.WITHDRAWN]
-        # One after the other: the next would be put onto a frontier that this one may move.
+        # One at a time, as each may move the frontier that the next is applied to.
         if best is None or best.value is None or len(tried) >= wanted or any(e.stage is not Stage.DONE for e in tried):
             return False
         for one in candidates(state):
@@ -72,7 +74,7 @@ class SharedResults:
         return False
 
     def _made(self, one: PriorResult, best: Experiment) -> ev.ProposalMade | None:
-        """It as a proposal; None if it does not fit the frontier, or is no code that could run, or is tried already."""
+        """The result as a proposal; None if it clashes with the frontier, fails a check, or was tried."""
         session, state = self._session, self._session.state
         store = Store.existing(session.lab.state_folder)
         if store is None:
@@ -81,7 +83,7 @@ class SharedResults:
         editable = session.lab.editable
         try:
             theirs, base = store.codes([one.code], editable)[one.code]
-        except GitError:  # a store that is damaged is no reason to wait
+        except GitError:  # the loop must not wait for a damaged store
             return None
         after = proposed(one, state, before, theirs, base)
         if after is None or file_checks.check(before, after, editable, partial(session.archive.paths, best.commit)):
@@ -95,14 +97,14 @@ class SharedResults:
 
 
 def _ours(state: State) -> list[Experiment]:
-    """What was tried here of others' results."""
+    """The experiments here that tried others' results."""
     names = state.experiments.values(ORIGIN) - {""}
     return sorted((e for name in names for e in state.experiments.having(ORIGIN, name)), key=lambda e: e.number)
 
 
 def candidates(state: State) -> Iterator[PriorResult]:
-    """Others' keeps that are judged by our rules and were not tried here, in the order in which they are worth a run:
-    first of those whose word held here, then the best of those that beat the frontier, then the rest."""
+    """Others' untried keeps that were judged by our rules, the most promising first: by how often the person's results
+    failed here, then those that beat the frontier, then by score."""
     tried = state.experiments.values(ORIGIN)
     keeps = [
         one
@@ -117,20 +119,20 @@ def candidates(state: State) -> Iterator[PriorResult]:
 
 
 def _wrong(state: State) -> Counter[str]:
-    """How often what a person shared was not kept here."""
+    """By person, how many shared results were tried here and not kept."""
     origin = {one.name: one.origin for one in state.shared}
     judged = (e for e in _ours(state) if e.outcome in JUDGED)
     return Counter(origin.get(e.origin, "") for e in judged if e.outcome != Outcome.KEEP)
 
 
 def beats(one: PriorResult, state: State) -> bool:
-    """Whether it is better than the frontier, by its lab's own word."""
+    """Whether its claimed score is better than the frontier's."""
     return one.comparable and one.value is not None and better(state, one.value)
 
 
 def proposed(
     one: PriorResult, state: State, before: Mapping[str, str], theirs: Code, base: Code
 ) -> dict[str, str] | None:
-    """What to try of it in place of our files: theirs as they are if they beat the frontier by their lab's word, else
-    ours with what they changed of their base. None if the changes clash."""
+    """The files to try: theirs as they are if they claim to beat the frontier, else ours with their changes; None if
+    these clash."""
     return dict(theirs) if beats(one, state) else merge_files(base, before, theirs)

@@ -1,4 +1,4 @@
-"""Everything that is put right when an engine starts, in order: see :func:`start`."""
+"""Everything that an engine repairs or prepares when it starts; :func:`start` lists the steps in order."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ BEST = "best"
 
 
 def start(session: Session, *, headless: bool) -> None:
-    """Begin the session or resume it: make true whatever the journal says. Safe to repeat, at every step.
+    """Begin or resume the session, and bring everything in line with the journal. Every step is safe to repeat.
 
-    A torn last line of the journal was put aside when `session` was made, as reading it takes that.
-    Raises UserError, GitError and OSError.
+    A torn last line of the journal was already put aside by `session`. Raises UserError, GitError and OSError.
     """
     _clear_scratch()
     _ignore_own_files(session)
@@ -44,17 +43,17 @@ def start(session: Session, *, headless: bool) -> None:
 
 
 def _clear_scratch() -> None:
-    """Temporary folders of processes that are gone; renewed logins of agents in them are saved first."""
+    """Remove temporary folders of dead processes, after saving renewed logins of agents in them."""
     scratch.sweep(logins.settle)
 
 
 def _ignore_own_files(session: Session) -> None:
-    """Git sees neither our state nor the table."""
+    """Make git ignore our state and the table."""
     session.repo.ignore((f"{STATE_FOLDER}/", "results.tsv", partial("results.tsv")))
 
 
 def _begin(session: Session) -> None:
-    """The first record, if there is none."""
+    """Append the first record, if there is none."""
     if session.state.session is not None:
         began, now = session.state.session.evaluator, session.lab.settings.metric.evaluator
         if began != now:
@@ -72,9 +71,9 @@ def _begin(session: Session) -> None:
 
 
 def _put_aside_unjournalled(session: Session) -> None:
-    """What the journal does not have because its end was lost: reported and kept, never overwritten."""
+    """Report and keep, never overwrite, what the journal lacks because its end was lost."""
     evidence = left_out.find(session.lab, session.repo, session.tag, session.records, session.state)
-    if evidence.refs:  # an earlier record than those that were read may account for them
+    if evidence.refs:  # records before the snapshot may account for them
         records = journal.read(session.files.journal)
         evidence = left_out.find(session.lab, session.repo, session.tag, records, session.state)
     left_out.require_no_run(session.files, evidence, session.state)
@@ -103,12 +102,12 @@ def tidy_runs(session: Session) -> None:
 
 
 def _open_inbox(session: Session) -> None:
-    """Commands that an engine took up and did not live to handle, and new ones, are read from there by the loop."""
+    """The loop reads new commands from there, and those that a dead engine had taken but not handled."""
     inbox.make_folder(session.files.inbox)
 
 
 def _announce(session: Session, *, headless: bool) -> None:
-    """The engine, the sandbox that it found, and whether it may run without a screen."""
+    """Journal the engine and its sandbox, and pause if it may not run without a screen."""
     settings = session.lab.settings
     checked = _checked(session)
     session.append(
@@ -149,14 +148,14 @@ def _first(session: Session) -> ev.SessionBegan:
         if b"\n<<<<<<< " in b"\n" + (data or b""):
             raise UserError(f"{session.lab.root / name}: has conflict markers", "finish the merge or rebase first")
     if changed:
-        # The user's uncommitted work is the start that they mean; their checkout stays as it is.
+        # Start from the user's uncommitted work, without touching the checkout.
         message = f"Uncommitted changes of {', '.join(changed)} at the start of {session.branch}\n"
         base = repo.commit(base, changed, message, session.now())
     return own_sessions.began(session.lab, repo, session.tag, base)
 
 
 def _from_best(session: Session, first: ev.SessionBegan) -> ev.SessionBegan:
-    """The same session, from the best that the lab's own earlier ones kept. Raises UserError if it cannot be."""
+    """The same session from the best keep of the lab's earlier ones. Raises UserError if that is impossible."""
     lab = session.lab
     if changed := uncommitted(lab, session.repo, locked=False):
         names = ", ".join(changed)
@@ -173,7 +172,7 @@ def _from_best(session: Session, first: ev.SessionBegan) -> ev.SessionBegan:
 
 
 def _checked(session: Session) -> ev.SandboxChecked:
-    """What holds the runs, and the researcher where it is a program of its own."""
+    """The sandbox of the runs, and of command-line researchers, if any."""
     checked = for_runs.check(session.launcher.sandbox_policy())
     settings = session.lab.settings
     agents = [settings.researcher] if settings.researcher.kind == "command" else []
@@ -190,9 +189,9 @@ def _checked(session: Session) -> ev.SandboxChecked:
 
 
 def _update_engine_pause(session: Session, problem: str, *, again: bool) -> None:
-    """Pauses before the first run if nothing confines the runs and no human watches.
+    """Pause before the first run if nothing confines the runs and no human watches.
 
-    `again`: a human has started us without a screen, and can say in no other way that it is fixed.
+    `again`: a human has started us without a screen, which is the only way to say that the problem is fixed.
     """
     paused = session.state.paused
     if problem:

@@ -12,8 +12,7 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from autoresearch_tui.lab import git_filters, git_import, git_trees
@@ -277,11 +276,6 @@ class GitRepo:
         added, removed = (sum(int(pair[side]) for pair in counts if pair[side].isdigit()) for side in (0, 1))
         return diff, (added, removed)
 
-    def changed_paths(self, base: str, commit: str) -> tuple[str, ...]:
-        """Paths that differ between two commits, relative to the lab's folder."""
-        names = self._git("diff", "--name-only", "--no-renames", "--relative", "-z", base, commit)
-        return tuple(name for name in names.split("\0") if name)
-
     def modes(self, base: str, commit: str) -> dict[str, tuple[str, str]]:
         """Paths that differ between two commits, from the repository's top, with their modes before and after."""
         words = self._git("diff-tree", "-r", "--no-renames", "-z", base, commit).split("\0")
@@ -316,7 +310,8 @@ class GitRepo:
         folder.mkdir(parents=True)
         drivers = self._filters()
         missing = [name for name, command in drivers.items() if git_filters.is_missing(command)]
-        with self._private_index() as env:
+        with scratch.folder("index") as index:  # a private one
+            env = {"GIT_INDEX_FILE": str(index / "index")}
             self._git("read-tree", commit, env=env)
             # From the top of the repository, so that a lab inside a larger one finds its neighbours.
             words, top = ("checkout-index", "--all", "--force", f"--prefix={folder}/"), self.top()
@@ -436,11 +431,6 @@ class GitRepo:
     def _read_mode(self, base: str, path: str) -> str:
         listed = self._git("ls-tree", base, "--", path).split(maxsplit=2)
         return listed[0] if listed[1:2] == ["blob"] else _PLAIN
-
-    @contextmanager
-    def _private_index(self) -> Iterator[dict[str, str]]:
-        with scratch.folder("index") as folder:
-            yield {"GIT_INDEX_FILE": str(folder / "index")}
 
     def _git(
         self,

@@ -34,7 +34,7 @@ def found(read: Read, commits: Sequence[str], prefix: str, editable: Editable) -
         for each, places in zip(read([*level]), level.values(), strict=True):
             if each is None or each.kind != "tree":
                 continue
-            for mode, name, digest in _entries(each):
+            for mode, name, digest in entries(each.data, len(each.name) // 2):
                 for commit, folder in places:
                     path = f"{folder}{name}"
                     if mode == "40000" and editable.reaches(path):
@@ -55,11 +55,11 @@ def texts(read: Read, blobs: Mapping[str, Mapping[str, str]]) -> dict[str, dict[
     }
 
 
-def _entries(tree: GitObject) -> Iterator[tuple[str, str, str]]:
-    """Mode, name and hash of what is in a folder, as git stores it: `mode name`, NUL, the hash's bytes."""
-    data, place, length = tree.data, 0, len(tree.name) // 2
-    while place < len(data):
-        end = data.index(b"\0", place)
-        mode, _, name = data[place:end].partition(b" ")
-        place = end + 1 + length
-        yield mode.decode("ascii"), name.decode("utf-8", "replace"), data[end + 1 : place].hex()
+def entries(tree: bytes, width: int) -> Iterator[tuple[str, str, str]]:
+    """Mode, name and hash of each entry of a tree, as git stores it: `mode name`, NUL, the hash's `width` bytes."""
+    place = 0
+    while place < len(tree):
+        end = tree.index(b"\0", place)
+        mode, _, name = tree[place:end].partition(b" ")
+        place = end + 1 + width
+        yield mode.decode("ascii", "replace"), name.decode("utf-8", "replace"), tree[end + 1 : place].hex()

@@ -6,26 +6,34 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from autoresearch_tui.lab.editable import Editable
 from autoresearch_tui.lab.git import GitError, GitRepo
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.session_files import SessionFiles
+from autoresearch_tui.sandbox.known_agents import redactor
 from autoresearch_tui.session import comparing
 from autoresearch_tui.session.fold import recorded
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.sharing import records, remote
-from autoresearch_tui.sharing.cleaning import Cleaner
 from autoresearch_tui.sharing.records import SharedExperiment, SharedSession
 from autoresearch_tui.sharing.selection import Selection
 from autoresearch_tui.sharing.store import FOLDER, Store
 from autoresearch_tui.util.errors import Refused
+from autoresearch_tui.util.secrets import is_api_key, keys_in, passwords
 from autoresearch_tui.util.text import clean_text, describe
 
 _LIBRARIES = ("torch", "numpy")
+_HIDDEN_PATH = "[path]"
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
+# An absolute path of two names at least, one below a home, and one of Windows.
+_PATH = re.compile(r"(?<![\w.:/~])(?:~[\w-]*)?/(?:[\w.@+-]+/)+[\w.@+-]*|(?<![\w.:/])~/[\w.@+-]+|\b[A-Za-z]:\\[^\s\"']+")
+_ASSIGNED = re.compile(r"""(?m)^\s*([A-Za-z_]\w*)\s*(?::\s*str\s*)?=\s*[rb]?(["'])([^"'\n]{6,})\2""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +143,37 @@ def pack(lab: Lab, repo: GitRepo, tag: str, selection: Selection, who: str) -> P
     ref = records.ref_of(who, session_name(files, tag))
     when = max((e.ended_at for e in chosen), default=state.time)
     return Parcel(ref, pushed, tuple(sent), when, held_back, {e.number: e.ended_at for e in state.experiments})
+
+
+class Cleaner:
+    """For the texts and the code of one lab. `environ`: whose secrets must not leave."""
+
+    def __init__(self, environ: Mapping[str, str], lab: Path) -> None:
+        self._redact = redactor(environ)
+        home = environ.get("HOME", "").rstrip("/")
+        # Shorter ones, such as / or /root, are in every text.
+        self._places = [place for place in (str(lab), home) if len(place) > len("/root")]
+
+    def text(self, text: str) -> str:
+        """A text without them."""
+        text = self._redact(text)
+        for secret in _secrets(text):
+            text = text.replace(secret, "[key]")
+        for place in self._places:
+            text = re.sub(rf"{re.escape(place)}[\w.@+/-]*", _HIDDEN_PATH, text)
+        return _PATH.sub(_HIDDEN_PATH, text)
+
+    def problem(self, code: str) -> str:
+        """Why this code cannot leave, for it must not be changed; empty if it may."""
+        named = any(is_api_key(found[1]) for found in _ASSIGNED.finditer(code))
+        if named or self._redact(code) != code or _secrets(code):
+            return "a key"
+        return "a path of this machine" if any(place in code for place in self._places) else ""
+
+
+def _secrets(text: str) -> list[str]:
+    addressed = [word for found in _ADDRESS.findall(text) for word in passwords(found)]
+    return sorted({*keys_in(text), *addressed}, key=len, reverse=True)
 
 
 def _texts(repo: GitRepo, chosen: Sequence[Experiment], editable: Editable) -> Mapping[str, Mapping[str, str]]:

@@ -274,16 +274,7 @@ def _leads(folder: str, editable: Editable) -> bool:
 
 
 def _entries(tree: bytes, width: int) -> dict[str, Entry]:
-    """A tree as git stores it: mode, blank, name, NUL, and the object's digest of `width` bytes."""
-    found: dict[str, Entry] = {}
-    place = 0
-    while place < len(tree):
-        end = tree.index(b"\0", place)
-        mode, _, name = tree[place:end].partition(b" ")
-        digest = tree[end + 1 : end + 1 + width]
-        found[name.decode("utf-8", "replace")] = Entry(mode.decode("ascii", "replace"), digest.hex())
-        place = end + 1 + width
-    return found
+    return {name: Entry(mode, digest) for mode, name, digest in git_trees.entries(tree, width)}
 
 
 def _plain_environment() -> dict[str, str]:

@@ -19,7 +19,7 @@ def test_a_commit_changes_its_files_only_and_no_ref(lab_folder: Path) -> None:
     commit = repo.commit(base, {"train.py": b"x = 1\n"}, "One\n", WHEN)
     assert repo.read(commit, "train.py") == b"x = 1\n"
     assert repo.read(commit, "prepare.py") == repo.read(base, "prepare.py")
-    assert repo.changed_paths(base, commit) == ("train.py",)
+    assert [*repo.modes(base, commit)] == ["train.py"]
     assert repo.head() == base
     assert git(lab_folder, "status", "--porcelain") == ""
     assert commit == repo.commit(base, {"train.py": b"x = 1\n"}, "One\n", WHEN)
@@ -69,7 +69,7 @@ def test_a_lab_inside_a_larger_repository(tmp_path: Path) -> None:
     repo = GitRepo(top / "lab")
     assert repo.prefix == "lab/"
     commit = repo.commit(repo.head(), {"train.py": b"a = 2\n"}, "m\n", WHEN)
-    assert repo.changed_paths(repo.head(), commit) == ("train.py",)
+    assert [*repo.modes(repo.head(), commit)] == ["lab/train.py"]
     repo.export(commit, tmp_path / "work")
     assert (tmp_path / "work" / "lab" / "train.py").read_text() == "a = 2\n"
     assert (tmp_path / "work" / "shared.py").exists()

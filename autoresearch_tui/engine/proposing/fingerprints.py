@@ -1,6 +1,6 @@
-"""What the code of each attempt is, by its commit: worked out once, and kept on disk for later engines and sessions.
+"""Fingerprints of the code at each commit, computed once and kept on disk for later engines and sessions.
 
-Of thousands of attempts of a long train.py it takes minutes; what is kept saves only time, and may be deleted.
+Computing thousands for a long train.py takes minutes. The file only saves time, and may be deleted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from autoresearch_tui.python_source import setting
 from autoresearch_tui.util.atomic import write
 
 _LINE = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64}) ([0-9a-f]{64}) ([0-9a-f]{64}) ([0-9a-f]{64})", re.ASCII)
-# A change of how either is worked out needs another number; Python's own parser has a say as well.
+# Change the number if any fingerprint is computed differently; Python's parser matters too.
 _METHOD = f"2 {sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -38,8 +38,7 @@ _ROW = _WIDTH * (1 + len(Code._fields))
 
 
 class Fingerprints:
-    """Used from the engine's thread and the proposers'. Of tens of thousands of attempts each takes two hundred bytes
-    of memory."""
+    """Used by the engine's thread and the proposers'. Takes two hundred bytes of memory per commit."""
 
     def __init__(self, path: Path, editable: Sequence[str]) -> None:
         self.path = path
@@ -50,7 +49,7 @@ class Fingerprints:
         self._lock = threading.Lock()
 
     def unknown(self, commits: Iterable[str]) -> list[str]:
-        """Those of the commits that nothing is known of."""
+        """The commits without fingerprints."""
         with self._lock:
             known = self._read()
             return [commit for commit in commits if bytes.fromhex(commit) not in known]
@@ -67,13 +66,13 @@ class Fingerprints:
         return frozenset(found)
 
     def add(self, commits: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]]) -> None:
-        """Work out and keep those of the editable files at these commits, given with those at their bases."""
+        """Fingerprint and keep the editable files at these commits, given with the files at their bases."""
         new = self.unknown(commits)
         added = {commit: of(*commits[commit]) for commit in new}
         with self._lock:
             for commit, prints in added.items():
                 self._hold(commit, *prints)
-        # Begins with a line's end: a line that a full disk has cut takes no other with it.
+        # Each begins with a line end, so that a line cut by a full disk spoils no other.
         lines = "".join(f"\n{' '.join((commit, *prints))}" for commit, prints in added.items())
         if not lines:
             return
@@ -91,7 +90,6 @@ class Fingerprints:
             self._rows += b"".join((name.ljust(_WIDTH, b"\0"), *map(bytes.fromhex, prints)))
 
     def _read(self) -> set[bytes]:
-        """Those of all commits so far."""
         if self._known is None:
             self._known = set()
             with contextlib.suppress(OSError), self.path.open("r", encoding="ascii", errors="replace") as file:
@@ -106,5 +104,5 @@ class Fingerprints:
 
 
 def of(files: Mapping[str, str], base: Mapping[str, str]) -> Code:
-    """What these files are, as a change of those at their base."""
+    """The fingerprints of `files`, as a change of those at their base."""
     return Code(fingerprint(files), setting.read(files).digest, change_print(base, files))

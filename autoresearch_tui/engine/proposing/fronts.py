@@ -1,8 +1,8 @@
-"""Several frontiers: which of them gets the next run, where one begins, and what of one is tried on another. Pure.
+"""Pure: several frontiers: which gets the next run, where one begins, and which results are tried on another.
 
-The runs are shared out by a bandit over a sliding window (SW-UCB: Garivier and Moulines, "On Upper-Confidence Bound
-Policies for Switching Bandit Problems", ALT 2011), for what a front has to give changes as it is worked out. It draws
-nothing at random, so an engine that starts again decides as the one before it would have.
+A bandit over a sliding window distributes the runs (SW-UCB: Garivier and Moulines, "On Upper-Confidence Bound Policies
+for Switching Bandit Problems", ALT 2011), because a front's potential changes as it is explored. It is deterministic,
+so a restarted engine decides as the one before.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST_OPENED = 4
 CROSS_EVERY = 4
 _WINDOW = 40  # runs that the bandit remembers
 _CURIOSITY = 0.3  # of its bound, where all gains are from 0 to 1
-_NOVELTY = 0.2  # of what a run is worth to it: the rest is gain per hour
+_NOVELTY = 0.2  # share of a run's worth: the rest is gain per hour
 _SECTION = re.compile(r"^(#{1,6})[ \t]+(.*?)[ \t]*$", re.M)
 _FRONT = re.compile(r"front:[ \t]*(.+)", re.I)
 
@@ -55,14 +55,14 @@ def _since_opening(state: State) -> int:
 
 
 def pick(state: State, alive: Sequence[int]) -> int:
-    """The front whose upper bound on what one more hour gains is highest; one without a run in the window at once."""
+    """The front with the highest upper bound on the gain of one more hour; first one without a run in the window."""
     own = (e for e in reversed(state.experiments) if e.author not in (BASELINE, REPEAT, JOIN))
     runs = [*islice((e for e in own if e.outcome is None or e.outcome in JUDGED), _WINDOW)][::-1]
     worth = _worth(state, runs)
     hours = {front: sum(_hours(e, runs) for e in runs if e.front == front) for front in alive}
     total = sum(hours.values())
     usual = total / len(runs) if runs else 1.0
-    for ask in state.asks:  # what is in the making is a run as well
+    for ask in state.asks:  # an open request counts as a run
         if ask.event.front in hours:
             hours[ask.event.front] += usual
 
@@ -77,7 +77,7 @@ def pick(state: State, alive: Sequence[int]) -> int:
 
 
 def _worth(state: State, runs: Sequence[Experiment]) -> dict[int, float]:
-    """What each run brought its front, from 0 to 1: its share of the largest gain among them, and its novelty."""
+    """What each run is worth to its front, from 0 to 1: its share of the largest gain among them, and its novelty."""
     gains = statistics.gains(state)
     gained = {e.number: max(0.0, gains.get(e.number, 0.0)) if e.advanced else 0.0 for e in runs}
     most = max(gained.values(), default=0.0) or 1.0
@@ -85,7 +85,7 @@ def _worth(state: State, runs: Sequence[Experiment]) -> dict[int, float]:
 
 
 def _hours(experiment: Experiment, runs: Sequence[Experiment]) -> float:
-    """What a run took; one that has not ended counts as the mean of those that have."""
+    """The duration of a run; if it has not ended, the mean of those that have."""
     if experiment.took_seconds:
         return experiment.took_seconds / 3600
     known = [e.took_seconds for e in runs if e.took_seconds]
@@ -93,7 +93,7 @@ def _hours(experiment: Experiment, runs: Sequence[Experiment]) -> float:
 
 
 def novel(state: State, experiment: Experiment) -> bool:
-    """Whether no experiment before it was nearly the same idea."""
+    """Whether no earlier experiment was nearly the same idea."""
     wanted = _idea(experiment.description)
     earlier = islice(state.experiments, experiment.number)
     return not any(duplicates.alike(wanted, _idea(e.description)) for e in earlier)
@@ -103,7 +103,7 @@ _idea = lru_cache(maxsize=8192)(duplicates.idea)
 
 
 def start(state: State, front: int) -> str:
-    """The commit where a front stands, or begins: the best keep that no other stands at, else the first."""
+    """The head of a front; a new one begins at the best keep that is no other's head, else at the first keep."""
     if front in state.heads:
         return state.head_commit(front)
     kept = [e for e in state.kept if e.number not in state.heads.values()]
@@ -114,12 +114,12 @@ def start(state: State, front: int) -> str:
 
 
 def best_head(state: State) -> Experiment | None:
-    """Where the best front stands: at the frontier, or before it."""
+    """The head of the best front: the frontier, or beyond it."""
     return None if state.frontier is None else state.head(state.frontier.proposal.front)
 
 
 def to_cross(state: State) -> list[Experiment]:
-    """What won on other fronts and was not tried on top of the best one yet, the largest gain first; now and then."""
+    """Now and then, the wins of other fronts that were not tried on top of the best one, largest gain first."""
     best = best_head(state)
     if best is None or len(state.heads) < 2:
         return []
@@ -134,7 +134,7 @@ def to_cross(state: State) -> list[Experiment]:
 
 
 def _lineage(state: State, head: Experiment) -> set[int]:
-    """The experiments that a head was made on top of, and itself."""
+    """The numbers of a head and of the experiments that it builds on."""
     found: set[int] = set()
     while head.number not in found:
         found.add(head.number)
@@ -143,7 +143,7 @@ def _lineage(state: State, head: Experiment) -> set[int]:
 
 
 def names(program: str) -> tuple[str, ...]:
-    """What program.md calls its fronts: the sections `Front: name`, in order."""
+    """The names of the fronts in program.md, from the sections `Front: name`, in order."""
     return tuple(name for name, _, _ in _sections(program))
 
 

@@ -1,8 +1,8 @@
-"""What each experiment taught: `lessons.md`, written by the loop, read by the researcher, edited by the human.
+"""The lessons of experiments: `lessons.md`, written by the loop, read by the researcher, edited by the human.
 
-Each experiment gets one entry, once. What the human changes in it stays, what the human deletes stays deleted, and what
-the human writes comes first when room is short. A new session's file begins with what the earlier ones taught. The file
-of a long session has tens of thousands of entries, and is read one by one.
+Each experiment gets one entry, once. The human's changes and deletions stay, and the human's own words come first when
+room is short. A new session's file begins with lessons of earlier ones. A long session's file has tens of thousands of
+entries, so it is read one entry at a time.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.text import describe
 
 LIMIT = 6_000
-"""Characters of it that a request carries at most: about 1,500 tokens."""
+"""The most characters that a request carries: about 1,500 tokens."""
 
 INHERITED = 4_000
-"""Characters that a new session's file takes over from earlier ones at most."""
+"""The most characters that a new session's file takes over from earlier ones."""
 
 _HEADER = """\
 # What the experiments taught
@@ -50,11 +50,11 @@ _LAST_BYTES = 80
 _WIDTH = 200
 _RANKS = 3
 Part = tuple[int, str]
-"""How soon a part of the file is left out if room is short, the human's words (0) last; and its text."""
+"""A part of the file: its rank (the highest is left out first; 0 is the human's words), and its text."""
 
 
 def entries(state: State, first: int = 0) -> dict[int, str]:
-    """The entry of every experiment that has a verdict, in the order of the verdicts, from the `first` on."""
+    """The entries of judged experiments by number, in the order of the verdicts, from the `first` on."""
     return dict(_each(state, first))
 
 
@@ -64,8 +64,7 @@ def _each(state: State, first: int) -> Iterator[tuple[int, str]]:
 
 
 def update(text: str, new: Mapping[int, str], count: int) -> str:
-    """The file with the `new` entries that it has not yet, and the mark that `count` verdicts are noted; the rest of it
-    stays as it is."""
+    """The file with its missing `new` entries, and the mark that `count` verdicts are noted; otherwise unchanged."""
     present = {int(found[1]) for found in _ENTRY.finditer(text)}
     missing = [number for number in new if number not in present]
     mark = _mark(count)
@@ -77,7 +76,7 @@ def update(text: str, new: Mapping[int, str], count: int) -> str:
 
 
 def noted(text: str) -> int:
-    """How many verdicts a file says that it has noted."""
+    """How many verdicts the file has noted, by its mark."""
     return max((int(mark[1]) for mark in _MARK.finditer(text)), default=0)
 
 
@@ -86,13 +85,13 @@ def _mark(count: int) -> str:
 
 
 class Lessons:
-    """The file of one session. Used from the engine's thread and the proposers'."""
+    """The file of one session. Used by the engine's thread and the proposers'."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._written = _Written(path.with_suffix(".sums"))
         self._index = _Index()
-        # The file as it was when we last read it or wrote to it, and where it has what the index has not.
+        # The file's identity at our last read or write, and where the part begins that is not in the index.
         self._seen: _Seen | None = None
         self._new = 0
         self._lock = threading.Lock()
@@ -107,14 +106,14 @@ class Lessons:
         except FileNotFoundError:
             text = ""
         except UnicodeDecodeError:
-            return  # it could not be written back as the human has it
+            return  # rewriting it would change the human's text
         new = update(text, entries(state, noted(text)), state.rows) if state.rows else text
         if new != text:
             write(self._path, new)
             self._written.keep(state)
 
     def recall(self, state: State, limit: int = LIMIT) -> str:
-        """What the researcher gets of it; empty if it cannot be read."""
+        """The excerpt for the researcher; empty if the file cannot be read."""
         try:
             with self._lock, self._path.open("rb") as file:
                 written, seen = self._written.sums(state), _seen(file)
@@ -127,7 +126,7 @@ class Lessons:
             return ""
 
     def _append(self, state: State) -> bool:
-        """What is new, after what we wrote last, by one writing over our mark; False if the file ends otherwise."""
+        """Append new entries by overwriting our mark; False if the file does not end in it."""
         with contextlib.suppress(FileNotFoundError), self._path.open("r+b", buffering=0) as file:
             before = _seen(file)
             file.seek(max(0, before.size - _LAST_BYTES))
@@ -145,10 +144,9 @@ class Lessons:
 
 
 class _Written:
-    """What the loop has written: the CRC-32 of each entry, by the experiment's number; 0: it has none.
+    """The entries as the loop wrote them: their CRC-32 by experiment number; 0 for none.
 
-    Kept on disk after the number of verdicts that are in it, for of a long session it takes seconds to work out. It may
-    be deleted.
+    On disk they follow the number of verdicts. The file only saves time, and may be deleted.
     """
 
     def __init__(self, path: Path) -> None:
@@ -156,7 +154,7 @@ class _Written:
         self._known: array[int] | None = None
 
     def sums(self, state: State) -> Sequence[int]:
-        """Of the entries of all verdicts."""
+        """The checksums of all verdicts' entries."""
         known = self._known or self._read()
         if known[0] > state.rows:  # verdicts were taken back, or the file is damaged
             known = array("I", [0])
@@ -168,7 +166,7 @@ class _Written:
         return known[1:]
 
     def keep(self, state: State) -> None:
-        """Once they are in the file."""
+        """Save the checksums, once the entries are in the file."""
         self.sums(state)
         assert self._known is not None
         with contextlib.suppress(OSError):
@@ -181,7 +179,7 @@ class _Written:
 
 
 class _Seen(NamedTuple):
-    """A file as it was: any change of it makes another of these."""
+    """The identity of a file's contents: any change makes a different one."""
 
     inode: int
     modified: int
@@ -194,21 +192,20 @@ def _seen(file: BinaryIO | FileIO) -> _Seen:
 
 
 class _Index:
-    """Where the parts of a file are, in file order, and what each is worth: none of the text is held."""
+    """The places, lengths and ranks of a file's parts, in order, without their text."""
 
     def __init__(self) -> None:
         self._ranks, self._lengths, self._places = bytearray(), array("I"), array("Q")
 
     def add(self, file: BinaryIO, start: int, written: Sequence[int]) -> None:
-        """What the file has from the byte `start` on, where a part begins. `written` has the CRC-32 of each entry as
-        the loop has written it."""
+        """Index the file from the byte `start`, where a part begins. `written`: the checksums of the loop's entries."""
         for place, part in _parts(file, start):
             self._ranks.append(_rank(part, written))
             self._lengths.append(len(part))
             self._places.append(place)
 
     def excerpt(self, file: BinaryIO, limit: int) -> str:
-        """What of the file goes into a request: the human's words first, then keeps, then the newest, in file order."""
+        """The parts for a request, in file order: the human's words first, then keeps, then the newest."""
         kept = [_part_at(file, self._places[place]) for place in _chosen(self._ranks, self._lengths, limit)]
         left_out = len(self._ranks) - len(kept)
         note = [f"({left_out} of {len(self._ranks)} entries are left out)"] if left_out else []
@@ -216,7 +213,7 @@ class _Index:
 
 
 def _chosen(ranks: Sequence[int], lengths: Sequence[int], limit: int) -> list[int]:
-    """Which parts have room, in file order."""
+    """The indexes of the parts that fit, in file order."""
     chosen: list[int] = []
     room, least = limit, min(lengths, default=0) + 1
     for rank in range(_RANKS):
@@ -230,13 +227,13 @@ def _chosen(ranks: Sequence[int], lengths: Sequence[int], limit: int) -> list[in
 
 
 def begin(path: Path, inherited: str) -> None:
-    """A new session's file, with what earlier ones taught; one that is there stays. Raises OSError."""
+    """Begin a new session's file with lessons of earlier ones, unless it exists. Raises OSError."""
     if inherited and not path.exists():
         write(path, f"{_HEADER}\n{inherited}")
 
 
 def own(path: Path, tag: str, state: State) -> list[Part]:
-    """What a session's file has beyond what it inherited, named as later sessions' files name it."""
+    """A session's own parts, without inherited ones, with the headings for later sessions' files."""
     written = _Written(path.with_suffix(".sums")).sums(state)
     try:
         with path.open("rb") as file:
@@ -254,7 +251,7 @@ def _in_words(tag: str, part: str) -> str:
 
 
 def inherited(parts: Sequence[Part]) -> str:
-    """What a new session's file begins with: of the earlier sessions' own parts, oldest first, those with room."""
+    """The beginning of a new session's file: earlier sessions' own parts, oldest first, as far as they fit."""
     ranks, texts = [rank for rank, _ in parts], [text for _, text in parts]
     return "\n".join(texts[index] for index in _chosen(ranks, [*map(len, texts)], INHERITED))
 
@@ -313,7 +310,7 @@ def _lesson(experiment: Experiment, frontier: Experiment | None, goal: Goal) -> 
 
 
 def _parts(file: BinaryIO, start: int = 0) -> Iterator[tuple[int, str]]:
-    """The human's opening words, and the entries, each with its first byte; from the byte `start` on."""
+    """The human's opening words and the entries, each with its first byte, from the byte `start` on."""
     file.seek(start)
     place = start
     lines: list[bytes] = []

@@ -22,10 +22,10 @@ def check(
     tried: Callable[[str], int | str | None] = lambda _print: None,
     python_path: Sequence[Path] = (),
 ) -> str | None:
-    """What is wrong with the change from `before` to `after`, in one line that says how to fix it; None if nothing.
+    """What is wrong with a change, in one line that says how to fix it; None if nothing.
 
-    `tried` gives the earlier attempt with a :func:`fingerprint`, if there is one; imports are looked up in this
-    interpreter and in `python_path`, which should name the lab's own folders and then its packages.
+    `tried` gives the earlier attempt with a :func:`fingerprint`, if there is one. Imports are looked up in this
+    interpreter and in `python_path`: the lab's own folders, then its packages.
     """
     changed = sorted(path for path in after if after[path] != before.get(path))
     removed = sorted(before.keys() - after.keys())
@@ -65,7 +65,7 @@ def fingerprint(files: Mapping[str, str]) -> str:
 
 
 def change_print(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """A sha256 that is the same for the same change of whatever code: the statements that go, and those that come."""
+    """A sha256 that is the same for the same change of any code: of the removed and the added statements."""
     digest = hashlib.sha256()
     for path in sorted(before.keys() | after.keys()):
         old, new = _statements(path, before.get(path, "")), _statements(path, after.get(path, ""))
@@ -99,7 +99,7 @@ def _shown(error: SyntaxError) -> str:
 
 
 def _names(path: str, before: str, after: str) -> str | None:
-    """A name that is used and bound nowhere, unless it was so before."""
+    """The problem of an undefined name, unless it was undefined before."""
     known = {name for _, name in _undefined(before)}
     for line, name in _undefined(after):
         if name not in known:
@@ -129,7 +129,8 @@ def _imports_removed(path: str, text: str, gone: Mapping[str, str]) -> str | Non
 def _imports(
     path: str, before: Mapping[str, str], after: Mapping[str, str], own: set[str], python_path: Sequence[Path]
 ) -> str | None:
-    """An import that cannot work, unless it was there before (the lab may run on packages that we cannot see)."""
+    """The problem of an import that cannot work, unless it was there before (the lab may have packages that we cannot
+    see)."""
     known = {(module, name) for text in before.values() for _, module, name in _imported(text)}
     known_modules = {module for module, _ in known}
     for line, module, name in _imported(after[path]):
@@ -175,7 +176,7 @@ def _resolves(top: str, python_path: Sequence[Path]) -> bool:
 
 
 def _offered(module: str, files: Mapping[str, str], python_path: Sequence[Path]) -> set[str] | None:
-    """The names that a module of the lab defines; None for other modules, and where only running it would tell."""
+    """The names that a module of the lab defines; None for other modules, and if only running it would show."""
     text = _source(module, files, python_path)
     try:
         tree = syntax.parse(text or "")
@@ -196,7 +197,7 @@ def _offered(module: str, files: Mapping[str, str], python_path: Sequence[Path])
 
 
 def _source(module: str, files: Mapping[str, str], python_path: Sequence[Path]) -> str | None:
-    """The text of a module that is the lab's own: one of the given files, or beside them."""
+    """The text of a module of the lab: one of the given files, or one beside them."""
     name = f"{module.replace('.', '/')}.py"
     for path, text in files.items():
         if f"/{path}".endswith(f"/{name}"):

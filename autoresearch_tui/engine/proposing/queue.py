@@ -1,4 +1,4 @@
-"""When to ask the researcher, what to ask, and what becomes of the answer."""
+"""When to ask the researcher, what to ask, and what to do with the answer."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.errors import UserError
 
 OFFLINE = "search"
-_RECENT = 64  # experiments among which one may have gone back since the last request
+_RECENT = 64  # only so many experiments may have gone back since the last request
 
 
 class ProposalQueue:
-    """Keeps the queue full, the baseline first; in the engine's thread. Raises OSError, GitError."""
+    """Keeps the queue of proposals full, baselines first. Used in the engine's thread. Raises OSError, GitError."""
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ class ProposalQueue:
         devices: Callable[[], Sequence[str]],
         another: Callable[[], Researcher] | None = None,
     ) -> None:
-        """`rows_wanted(n)`: whether the table has room for one more beside n proposals that wait or are in the making.
-        `devices`: on which runs can be executed now. `another` as :class:`Proposer` has it."""
+        """`rows_wanted(n)`: whether the table has room for one more beside n waiting or requested proposals. `devices`:
+        those that can execute runs now. `another` as in :class:`Proposer`."""
         self._session = session
         self._proposer = Proposer(researcher, another, session.streams, deliver)
         self._rows_wanted = rows_wanted
@@ -65,16 +65,15 @@ class ProposalQueue:
         self._noted = -1
         self._history_known = False
         self._clashes: set[tuple[int, str]] = set()
-        # With which verdicts, best and number of experiments there was nothing to join.
+        # The verdicts, best and number of experiments for which there was nothing to join.
         self._joined: tuple[Sequence[int], str, int] | None = None
         self._shared = SharedResults(session)
 
     def take(self, answer: ProposalResult) -> None:
-        """What the proposer delivered."""
         self._answers.append(answer)
 
     def cancel(self) -> None:
-        """No answer is wanted any more; what the last verdict taught is written down."""
+        """Cancel all requests, and write down the last lesson."""
         self._proposer.cancel()
         self._remember()
 
@@ -94,7 +93,7 @@ class ProposalQueue:
             self._propose_baseline()
             return True
         settings = self._session.lab.settings
-        # Beside one that the critic does not agree with, another is asked for.
+        # A proposal that the critic objects to takes no place in the queue.
         filled = [e for e in state.waiting if not e.goes_back]
         proposals = sum(1 for e in filled if e.proposal.author not in (BASELINE, REPEAT))
         may_wait = max(settings.researcher.queue, len(self._devices()))
@@ -108,7 +107,7 @@ class ProposalQueue:
         return self._rows_wanted(len(filled) + len(state.asks)) and self._ask(several=most > 1)
 
     def _at_once(self, state: State) -> int:
-        """How many requests are to be in the making."""
+        """How many requests to keep open."""
         most = self._session.lab.settings.researcher.parallel
         if most == 1 or not self._proposer.several:
             return 1
@@ -116,7 +115,7 @@ class ProposalQueue:
         return at_once(max(1, len(self._devices())), thinking, running, most)
 
     def _read_history(self) -> bool:
-        """What was here before the session, once the baseline needs no more of us."""
+        """Read the prior results, once the baselines are on their way."""
         state = self._session.state
         if self._history_known or not self._baselines_done(state):
             return False
@@ -127,7 +126,7 @@ class ProposalQueue:
         return due
 
     def _join(self, state: State) -> bool:
-        """Put a change that won beside the frontier, or on another front, on top of it, where the two do not clash."""
+        """Propose a change that won beside the frontier, or on another front, on top of it, unless they clash."""
         if (best := fronts.best_head(state)) is None:
             return False
         now = state.table.numbers, best.commit, len(state.experiments)
@@ -159,7 +158,7 @@ class ProposalQueue:
         state, archive = session.state, session.archive
         start, files = self._start(state)
         if self._offline(start.front) and any(self._offline(ask.event.front) for ask in state.asks):
-            return False  # it answers at once, and would say the same twice
+            return False  # it answers at once, and would give the same answer twice
         before = archive.files(start.base)
         asked = self._asked(state, start, before, several=several)
         session.append(asked)
@@ -167,12 +166,18 @@ class ProposalQueue:
         def brief() -> Brief:
             lessons = session.lessons.recall(state)
             refused = state.failed.refused if state.failed is not None else ""
-            told = archive.brief(state, asked.number, start.base, start.front)
-            told = replace(told, lessons=lessons, fixes=asked.fixes, complaint=refused)
-            told = replace(told, direction=asked.direction, making=self._others(state, asked.stream))
-            told = replace(told, objections=_objected(state) if several else None)
-            told = replace(told, exploratory=_number_of(state, start.base)) if start.exploratory else told
-            return replace(told, files=files) if files is not None else told
+            made = archive.brief(state, asked.number, start.base, start.front)
+            return replace(
+                made,
+                lessons=lessons,
+                fixes=asked.fixes,
+                complaint=refused,
+                direction=asked.direction,
+                making=self._others(state, asked.stream),
+                objections=_objected(state) if several else None,
+                exploratory=_number_of(state, start.base) if start.exploratory else made.exploratory,
+                files=made.files if files is None else files,
+            )
 
         self._proposer.ask(
             ProposalRequest(
@@ -192,7 +197,7 @@ class ProposalQueue:
         return True
 
     def _asked(self, state: State, start: Start, files: Mapping[str, str], *, several: bool) -> ev.ProposalAsked:
-        """The next request, in the first stream that is free; one of several on a front has a direction of its own."""
+        """The event of the next request, in the first free stream; several on one front get different directions."""
         used = {ask.stream for ask in state.asks}
         stream = next(number for number in range(len(used) + 1) if number not in used)
         number = max([len(state.experiments), *(ask.number + 1 for ask in state.asks)])
@@ -208,24 +213,25 @@ class ProposalQueue:
         )
 
     def _others(self, state: State, stream: int) -> tuple[str, ...]:
-        """What is in the making beside it, one line each: what it is about, as far as that is known."""
+        """One line for each other open request: its subject, as far as known."""
         done = {attempt.number: attempt.description for attempt in self._proposer.claims.others(stream)}
         return tuple(
             f"#{ask.number}: {done.get(ask.number) or ask.event.direction or _about(ask.event)}" for ask in state.asks
         )
 
     def _offline(self, front: int) -> bool:
-        """The offline search: its descriptions are alike by design, and it cannot fix code."""
+        """Whether the front uses the offline search, whose descriptions are alike by design and which cannot fix
+        code."""
         return front_as_researcher(self._session.lab.settings, front).kind == OFFLINE
 
     def _author(self, front: int) -> str:
-        """Who proposed for a front; with the model, if that is the front's own."""
+        """The author of a front's proposals; with the model, if the front has its own."""
         settings = self._session.lab.settings
         own = front_as_researcher(settings, front)
         return f"{own.kind} {own.model}" if own.model != settings.researcher.model else own.kind
 
     def _start(self, state: State) -> tuple[Start, Mapping[str, str] | None]:
-        """Where the next proposal starts, and the crashed files that it is to fix, if it is."""
+        """Where the next proposal starts, and the files of a crash that it should fix, if any."""
         search = self._session.lab.settings.search
         start = base_choice.choose(state, can_fix=True, search=search)
         if start.fixes is None:
@@ -236,9 +242,9 @@ class ProposalQueue:
 
     def _remember(self) -> None:
         verdicts = self._session.state.rows
-        # A lab that was deleted is not to come back as a folder with lessons in it.
+        # Do not recreate the folder of a deleted lab.
         if verdicts != self._noted and self._session.files.folder.is_dir():
-            # A journal for reading: that it cannot be written must not stop the loop.
+            # Only for reading: a failure must not stop the loop.
             with contextlib.suppress(OSError):
                 self._session.lessons.keep(self._session.state)
             self._noted = verdicts
@@ -257,10 +263,10 @@ class ProposalQueue:
         made = self._session.commits.made(answer, author, state.program, self._session.now())
         flags = made.flags
         if answer.duplicate_of is not None:
-            told = f"nearly {answer.duplicate_of.name}; its researcher was told, and insists"
-            flags = (*flags, flag_text(first, 1, "repeat", told))
+            why = f"nearly {answer.duplicate_of.name}; its researcher was told, and insists"
+            flags = (*flags, flag_text(first, 1, "repeat", why))
         asked, near = ask.event, answer.duplicate_of
-        # One that is on its way to the loop has no commit yet, and no number for certain.
+        # Another stream's proposal on its way to the loop has no commit yet, and no certain number.
         repeats = near.number if near is not None and near.commit and not (near.session or near.origin) else None
         self._session.append(
             replace(
@@ -282,7 +288,7 @@ class ProposalQueue:
         before = min(state.failures, attempt - 1)
         retry = None if answer.fatal else retry_seconds(answer.retry_after, before)
         if retry is not None and state.failed is not None and state.failed.retry_seconds is not None:
-            # Another stream may have been told to wait for longer, by the same service.
+            # The same service may have asked another stream to wait longer.
             retry = max(retry, round(left(state.failed_at, state.failed.retry_seconds), 1))
         failed = ev.ProposalFailed(
             answer.number, answer.error, retry, tokens, answer.usage.usd, answer.outage, answer.refused
@@ -291,8 +297,7 @@ class ProposalQueue:
         self._pause_for_good()
 
     def _pause_for_good(self) -> bool:
-        """Pause after a failure that asking again cannot help, unless that is done: for another stream, or by an engine
-        before this one."""
+        """Pause after a failure that a retry cannot help, unless another stream or an earlier engine has paused."""
         failed, paused = self._session.state.failed, self._session.state.paused
         if failed is None or failed.retry_seconds is not None or (paused is not None and paused.by == "engine"):
             return False
@@ -306,9 +311,9 @@ class ProposalQueue:
         if state.fleet.devices:
             return on_their_way >= max(runs - scored, fleet_baselines.wanted(state, devices))
         if on_their_way >= max(1, len(devices)):
-            # Propose beside them, on the assumption that they will stand.
+            # Propose while they run, assuming that they succeed.
             return True
-        # One for each device at once: every run is measured under the load that the others make.
+        # One for each device at once, so that all are measured under the same load.
         return scored + on_their_way >= max(runs, len(devices))
 
     def _propose_baseline(self) -> None:
@@ -338,7 +343,7 @@ class ProposalQueue:
 
 
 def _baselines(chunk: Chunk) -> tuple[int, int]:
-    """How many are on their way, and how many have a score."""
+    """How many baselines are on their way, and how many have a score."""
     found = chunk.having(AUTHOR, BASELINE)
     return sum(1 for e in found if e.stage is not Stage.DONE), sum(1 for e in found if e.outcome in SCORED)
 
@@ -348,14 +353,14 @@ def _both(parts: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _backs_off(state: State) -> bool:
-    """Whether a failure is still to be waited out; after it, the first goes alone, and the others follow its answer."""
+    """Whether to wait after a failure; then one request goes alone, and the others follow its answer."""
     if state.failed is not None and not due(state.failed_at, state.failed.retry_seconds):
         return True
     return any(ask.event.attempt > state.failures > 0 for ask in state.asks)
 
 
 def _objected(state: State) -> tuple[int, ...]:
-    """What went back on a critic's word since the last request, which nobody was told of."""
+    """The numbers of proposals that went back at a critic's objection since the last request."""
     went_back = (e for e in state.experiments[-_RECENT:] if e.critic is not None and e.critic.goes_back)
     return tuple(e.number for e in went_back if e.criticised_at > state.asking.last)
 
@@ -366,7 +371,7 @@ def _smoke_test(stream: int) -> str:
 
 
 def _about(asked: ev.ProposalAsked) -> str:
-    """What one without a direction is about."""
+    """The subject of a request without a direction."""
     if asked.fixes is not None:
         return f"a fix of #{asked.fixes}, which crashed"
     return "another way from an earlier keep" if asked.exploratory else f"{front_name(asked.front)}"

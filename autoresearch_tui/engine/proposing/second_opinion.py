@@ -1,4 +1,4 @@
-"""Asks a critic about each proposal before it runs: beside the loop, which never waits for the answer."""
+"""Asks a critic about each proposal before it runs, beside the loop, which never waits."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.text import describe
 
 REASONS_LIMIT = 600
-"""Characters of an opinion that are kept, shown and told."""
+"""The most characters of an opinion's reasons."""
 _UNDECIDED = (Stage.PROPOSED, Stage.REVIEW)
 
 
 @dataclass(frozen=True, slots=True)
 class CriticResult:
-    """What came of asking about `commit`: an opinion, or why there is none. `usage` is what the asking cost."""
+    """A critic's answer about `commit`: an opinion, or why there is none. `usage`: the cost."""
 
     number: int
     commit: str
@@ -38,7 +38,7 @@ class CriticResult:
 
 
 class SecondOpinions:
-    """One question at a time, the oldest proposal first; in the engine's thread. Raises OSError, GitError."""
+    """One question at a time, the oldest proposal first. Used in the engine's thread. Raises OSError, GitError."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class SecondOpinions:
         deliver: Callable[[CriticResult], None],
         fits: Callable[[Experiment], bool],
     ) -> None:
-        """`fits`: whether a run of the experiment would still end in time."""
+        """`fits`: whether a run of the experiment could end in time."""
         self._session = session
         self._critic = critic
         self._work: Background[CriticResult] = Background("critic", deliver)
@@ -55,11 +55,10 @@ class SecondOpinions:
         self._result: CriticResult | None = None
 
     def take(self, result: CriticResult) -> None:
-        """What the critic's thread delivered."""
         self._result = result
 
     def cancel(self) -> None:
-        """No answer is wanted any more."""
+        """Cancel the question."""
         self._work.cancel()
 
     def step(self) -> bool:
@@ -95,7 +94,7 @@ class SecondOpinions:
         self._work.start(judge)
 
     def _judged(self, critic: Critic, state: State, experiment: Experiment, cancelled: threading.Event) -> CriticResult:
-        """In the critic's thread. Whatever fails is a result."""
+        """Runs in the critic's thread. Any failure is a result."""
 
         def say(text: str) -> None:
             self._session.voices.say("critic", text)
@@ -111,7 +110,7 @@ class SecondOpinions:
             return failed
         except (UserError, GitError, OSError) as error:
             return CriticResult(number, commit, None, str(error))
-        except BaseException as error:  # a critic is a plug-in: neither its fault nor its exit ends the loop
+        except BaseException as error:  # neither a plug-in's error nor its exit ends the loop
             return CriticResult(number, commit, None, f"the critic failed: {type(error).__name__}: {error}")
         if found is None:
             return CriticResult(number, commit, None, "the critic had no opinion")
@@ -119,16 +118,15 @@ class SecondOpinions:
         return CriticResult(number, commit, found, usage=found.usage)
 
     def _case(self, state: State, experiment: Experiment) -> tuple[Brief, Proposal]:
-        """What the researcher was told, and the change as it would run."""
+        """The researcher's brief, and the change as it would run."""
         made, archive = experiment.proposal, self._session.archive
-        told = archive.brief(state, made.number, made.base, made.front, but=made.number)
+        brief = archive.brief(state, made.number, made.base, made.front, but=made.number)
         before, after = archive.files(made.base), archive.files(made.commit)
         files = change_between(before, after)
         proposal = Proposal(made.description, "" if experiment.edited else made.hypothesis, files)
         start = next((e.number for e in state.experiments if e.commit == made.base), None)
         exploratory = start if made.exploratory else None
-        told = replace(told, fixes=made.fixes, combines=made.combines, exploratory=exploratory)
-        return told, proposal
+        return replace(brief, fixes=made.fixes, combines=made.combines, exploratory=exploratory), proposal
 
     def _use(self, result: CriticResult) -> None:
         state = self._session.state
@@ -139,7 +137,7 @@ class SecondOpinions:
         found = result.criticism
         answered = ev.CriticAnswered(
             number=result.number,
-            # The state knows where the diff has moved to meanwhile.
+            # The state has its present commit, if it was rebased meanwhile.
             commit=asked.commit,
             opinion=found.opinion if found else Opinion.NONE,
             reasons=describe(found.reasons if found else result.error, REASONS_LIMIT),
@@ -164,7 +162,7 @@ def _wants_opinion(experiment: Experiment) -> bool:
 
 
 def sent_back_before(state: State, number: int) -> int:
-    """How many proposals in a row, up to the one before `number`, went back to the researcher and did not run."""
+    """How many proposals in a row before `number` went back to the researcher and did not run."""
     count = 0
     for experiment in reversed(state.experiments[:number]):
         if experiment.proposal.author in (BASELINE, REPEAT):

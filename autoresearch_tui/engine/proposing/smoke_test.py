@@ -1,12 +1,11 @@
-"""What is tried of a proposal before it may cost a run: the lab's own check, and two steps on the CPU.
+"""Tests of a proposal before it may cost a run: the lab's own check, and two training steps on the CPU.
 
-The check is the command in `lab.check`, run on the proposal's files; the last line that it prints goes back to the
-researcher if it fails. The steps are for labs that offer them.
+The check is the command in `lab.check`, run on the proposal's files; if it fails, the last line that it prints goes
+back to the researcher.
 
-A lab offers them by reading AUTORESEARCH_PREFLIGHT in its files: set to 1, its training command builds the model,
-takes two small steps on the CPU and exits. It runs in the same sandbox as a run, without the accelerator, with
-the lowest priority; where nothing could confine it, and where the CPU is what trains, there is none. The check runs in
-the same way; where nothing could confine it, there is none either.
+A lab offers the steps by reading AUTORESEARCH_PREFLIGHT in its files: set to 1, its training command builds the model,
+takes two small steps on the CPU and exits. Both run in the sandbox of a run, without the accelerator, with the lowest
+priority. Without a sandbox neither is run, nor are the steps if the CPU is what trains.
 """
 
 from __future__ import annotations
@@ -45,14 +44,14 @@ _NO_ACCELERATOR = {
 
 @dataclass(frozen=True, slots=True)
 class SmokeTest:
-    """Tries proposals of one lab in `folder`, one at a time."""
+    """Tests proposals of one lab in `folder`, one at a time."""
 
     launcher: Launcher
     folder: Path
     seconds: float = SECONDS
 
     def why_not(self, texts: Mapping[str, str]) -> str:
-        """Why these files are not tried here; empty if they are."""
+        """Why the steps are not run for these files; empty if they are."""
         if not any(VARIABLE in text for text in texts.values()):
             return f"the lab offers no smoke test: nothing in it reads {VARIABLE}"
         if not accelerator():
@@ -64,7 +63,7 @@ class SmokeTest:
         return ""
 
     def run(self, base: str, change: Change, cancelled: threading.Event) -> str | None:
-        """What went wrong, in the last lines of the log; None if nothing did, or it took too long to tell.
+        """Run the steps. The last lines of the log if they failed; None if not, or if they took too long.
 
         Raises OSError, GitError.
         """
@@ -75,7 +74,7 @@ class SmokeTest:
         return f"two small steps on the CPU failed ({ended.reason}):\n{cause}"
 
     def why_no_check(self) -> str:
-        """Why the lab's own check is not asked; empty if it is."""
+        """Why the lab's own check is not run; empty if it is."""
         if not self.launcher.lab.settings.lab.check:
             return "the lab has no check"
         if for_runs.mechanism().kind is Kind.NONE:
@@ -83,7 +82,7 @@ class SmokeTest:
         return ""
 
     def check(self, base: str, change: Change, cancelled: threading.Event) -> str | None:
-        """What the lab's check says of a change, in one line; None if it says nothing, or could not be asked.
+        """Run the lab's check. Its last line if it failed; None if not, or if it could not run.
 
         Raises OSError, GitError, UserError.
         """
@@ -93,8 +92,8 @@ class SmokeTest:
             return None
         if ended.reason == RunEnd.TIMED_OUT:
             return f"the lab's check did not end within {self.seconds:g} s; make what it reads simpler"
-        said = next((line for line in reversed(lines) if line.strip()), "") or ended.note
-        return f"the lab's check says: {describe(said)}"
+        last = next((line for line in reversed(lines) if line.strip()), "") or ended.note
+        return f"the lab's check says: {describe(last)}"
 
     def _ran(
         self, base: str, change: Change, command: Sequence[str], cancelled: threading.Event
@@ -107,7 +106,7 @@ class SmokeTest:
             ended = child_job.run(here.folder, self._spec(here, command), cancelled)
             return ended, runner.last_lines(here.folder) if ended is not None else ()
         finally:
-            # One that is still ending keeps its folder; the next one clears it away.
+            # A job that is still ending keeps its folder, which the next one clears.
             trees.remove(here.work)
 
     def _prepare(self, here: RunFiles, base: str, change: Change) -> None:
@@ -145,5 +144,5 @@ def _trains_here(lab: Lab) -> bool:
 
 
 def accelerator() -> bool:
-    """Whether something else than the CPU trains here, as far as device nodes tell."""
+    """Whether there is an accelerator, by the device nodes."""
     return any(path.name.startswith("nvidia") or path.name == "kfd" for path in policy.accelerator_devices())

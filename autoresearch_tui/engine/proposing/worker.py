@@ -1,4 +1,4 @@
-"""Asks researchers, each in a thread of its own, beside the accelerators and never on their time."""
+"""Asks researchers, each in its own thread, and checks their proposals."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ REPAIRS = 3
 
 @dataclass(frozen=True, slots=True)
 class ProposalResult:
-    """What came of asking for experiment `number`: a checked proposal, or why there is none.
+    """The result of a request for experiment `number`: a checked proposal, or why there is none.
 
-    `usage` is what all the asking cost. `retry_after` and `fatal` are the researcher's own word. `duplicate_of` is the
-    experiment that the proposal is nearly the same as, where the researcher was told and insisted. `refused`: why its
-    last answer was.
+    `usage`: the total cost. `retry_after` and `fatal` are the researcher's. `duplicate_of`: the attempt that it nearly
+    repeats, if the researcher was warned and insisted. `refused`: why its last answer was refused.
     """
 
     number: int
@@ -47,14 +46,13 @@ class ProposalResult:
 
 @dataclass(frozen=True, slots=True)
 class ProposalRequest:
-    """One request; what is called is called in the proposer's thread, for it reads the repository.
+    """One request. Its functions read the repository, so they are called in the proposer's thread.
 
-    `tried` and `perhaps_alike` are as of the moment that they are called, as others may land while one is thought out;
-    `perhaps_alike(description)`: the attempts, newest first, among which is any that may be nearly the same idea.
+    `tried` and `perhaps_alike` give the present state, as others may land during the request;
+    `perhaps_alike(description)`: attempts, newest first, that include any that may be nearly the same idea.
 
-    `before` are the editable files at `base`; the brief's may differ from them (a crash to fix).
-    `tree`: every path at `base`, among which new files must find their place.
-    `by_words`: descriptions are compared as well, and not only settings. `smoke_test`: runs before the answer.
+    `before`: the editable files at `base`; the brief's may differ (a crash to fix). `tree`: every path at `base`, for
+    checking new files. `by_words`: also compare descriptions, not only settings. `smoke_test`: runs before the answer.
     """
 
     number: int
@@ -72,7 +70,7 @@ class ProposalRequest:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A proposal that passed its checks, or is at its last one, and is no experiment yet."""
+    """A proposal that passed all but its last check, and is no experiment yet."""
 
     code: str
     setting: str
@@ -80,28 +78,28 @@ class Claim:
 
 
 class Claims:
-    """By stream, at most one each. A thread that looks and then claims holds the `lock` in between."""
+    """The claims by stream, so that two streams never propose the same. Hold the `lock` to look and then claim."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self._claims: dict[int, Claim] = {}
 
     def hold(self, stream: int, number: int, before: Mapping[str, str], made: Proposal) -> None:
-        """This is the stream's proposal now."""
+        """Claim this proposal for the stream."""
         after = applied(before, made.files)
         attempt = Attempt(number, "", "", made.description, made.hypothesis, "waiting", None, "")
         self._claims[stream] = Claim(preflight.fingerprint(after), setting.read(after).digest, attempt)
 
     def drop(self, stream: int) -> None:
-        """It is an experiment, or is none after all."""
+        """The proposal became an experiment, or was refused."""
         self._claims.pop(stream, None)
 
     def others(self, stream: int) -> tuple[Attempt, ...]:
-        """What the other streams have, in words."""
+        """The claims of the other streams."""
         return tuple(claim.attempt for place, claim in self._all() if place != stream)
 
     def beside(self, stream: int, tried: Tried) -> Tried:
-        """What was tried, with what the other streams have."""
+        """What was tried, including the claims of other streams."""
         others = [claim for place, claim in self._all() if place != stream]
         codes = {claim.code: claim.attempt.number for claim in others}
         settings = {claim.setting: claim.attempt for claim in others}
@@ -117,7 +115,7 @@ class Claims:
 
 
 class Proposer:
-    """One question at a time in each stream, each stream with a researcher of its own."""
+    """One request at a time in each stream, each with its own researcher."""
 
     def __init__(
         self,
@@ -126,11 +124,11 @@ class Proposer:
         streams: Streams,
         deliver: Callable[[ProposalResult], None],
     ) -> None:
-        """`another` makes one more researcher of the kind; None: there is only one stream. Answers are delivered from
-        their threads."""
+        """`another` makes a further researcher like the first; None: only one stream. `deliver` is called in their
+        threads."""
         self.claims = Claims()
         self.several = another is not None
-        """Whether more than one question can be asked at once."""
+        """Whether several requests can be open at once."""
         self._researchers = {0: researcher}
         self._another = another
         self._streams = streams
@@ -143,7 +141,7 @@ class Proposer:
         work.start(lambda cancelled: self._answer(question, cancelled))
 
     def cancel(self) -> None:
-        """No answer is wanted any more; none is delivered."""
+        """Cancel all requests; no answer is delivered."""
         cancel_all(self._works.values())
 
     def _answer(self, question: ProposalRequest, cancelled: threading.Event) -> ProposalResult:
@@ -152,13 +150,13 @@ class Proposer:
             return _Conversation(question, self._researcher(question.stream), self.claims, voices).hold(cancelled)
         except UserError as error:
             return _failed(question, str(error), fatal=True)
-        except BaseException as error:  # a researcher is a plug-in: neither its fault nor its exit ends the loop
+        except BaseException as error:  # neither a plug-in's error nor its exit ends the loop
             return _failed(question, f"the researcher failed: {type(error).__name__}: {error}")
         finally:
             voices.done("researcher")
 
     def _researcher(self, stream: int) -> Researcher:
-        """The stream's own: what it remembers of its last answer is about no other's."""
+        """The stream's own researcher, as it may remember its last answer."""
         if stream not in self._researchers:
             assert self._another is not None
             self._researchers[stream] = self._another()
@@ -167,7 +165,7 @@ class Proposer:
 
 @dataclass(frozen=True, slots=True)
 class _Conversation:
-    """From a question to a proposal that passes the checks."""
+    """From a request to a proposal that passes the checks."""
 
     question: ProposalRequest
     researcher: Researcher
@@ -206,9 +204,9 @@ class _Conversation:
     def _look(
         self, brief: Brief, proposal: Proposal, made: Proposal, warned: set[str] | None
     ) -> tuple[str | None, Attempt | None]:
-        """What is wrong with it, and what it repeats, as things stand now; what passes is claimed.
+        """What is wrong with a proposal, and what it repeats, as of now. If it passes, it is claimed.
 
-        `warned`: what it was told to repeat before, and may now; None: it is not told any more.
+        `warned`: the repeats that the researcher was warned of and may insist on; None: no further warnings.
         """
         question = self.question
         with self.claims.lock:
@@ -224,8 +222,8 @@ class _Conversation:
             return None, repeats
 
     def _try(self, brief: Brief, made: Proposal, cancelled: threading.Event) -> str | None:
-        """The lab's check, and two steps on the CPU, where the lab and the machine allow it; what fails for our own
-        reasons passes."""
+        """Run the lab's check and the two steps on the CPU, if lab and machine allow. Failures of our own do not
+        count."""
         question, test = self.question, self.question.smoke_test
         if test is None:
             return None
@@ -266,7 +264,7 @@ def _on_base(question: ProposalRequest, brief: Brief, proposal: Proposal) -> Pro
 def _repeats(
     question: ProposalRequest, brief: Brief, others: Sequence[Attempt], made: Proposal, tried: Tried
 ) -> tuple[Attempt | None, str]:
-    """An earlier experiment, or what one of the `others` has, that this is nearly the same as, and in what."""
+    """The earlier attempt, or claim of the `others`, that this nearly repeats, and in what way."""
     after = applied(question.before, made.files)
     same = tried.setting(setting.read(after).digest)
     if same is not None:
