@@ -1,4 +1,4 @@
-"""What one cell of a table says: a number, a status. Never a guess without saying so; pure."""
+"""Pure: reads a number or a status from one cell of a table. Guesses are always flagged."""
 
 from __future__ import annotations
 
@@ -27,43 +27,43 @@ _LEADING = re.compile(r"[+-]?[\d.,'\u00a0\u202f]*\d(?:\.(?!\d))?(?:[eE][+-]?\d+)
 _GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+", re.ASCII)
 _COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _DOT_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+,\d+", re.ASCII)
-# What may stand beside a number and leaves it what it is: a unit, a share, a spread, a remark in brackets.
+# May follow a number without changing it: a unit, a percent sign, a spread, a remark in brackets.
 _BESIDE = re.compile(r"\s*(?:%|[a-zA-Z×]{1,4}(?:/[a-zA-Z]{1,5})?)?\s*(?:±\s*\S+)?\s*(?:[(\[].*)?", re.DOTALL)
 _BLANKS = re.compile(r"(?<=\d)['\u00a0\u202f\u2009](?=\d{3})")
 
 
 def uncoloured(text: str) -> str:
-    """Without a terminal's colours, which some tables have in them."""
+    """Without terminal colours, which some tables contain."""
     return _COLOUR.sub("", text) if "\x1b" in text else text
 
 
 def status(text: str, *, is_flag: bool = False) -> str:
-    """The one status that a cell tells; empty if it tells none, or two. `is_flag`: the column asks "kept?"."""
+    """The only status in a cell; empty if it has none, or two. `is_flag`: the column asks "kept?"."""
     bare = uncoloured(text).strip().lower().replace("\ufe0f", "")
     if is_flag and bare in _YES | _NO:
         return "keep" if bare in _YES else "discard"
     words = _WORD.findall(bare)
-    told = {STATUSES[word] for word in words if word in STATUSES}
+    found = {STATUSES[word] for word in words if word in STATUSES}
     if "not" in words or "no" in words or "never" in words:
         return ""
     if not words:
-        told = {"keep"} if _TICK.search(bare) else set()
-        told |= {"discard"} if _CROSS.search(bare) else set()
-    elif words[0] not in STATUSES or (_CROSS.search(bare) and "keep" in told):
+        found = {"keep"} if _TICK.search(bare) else set()
+        found |= {"discard"} if _CROSS.search(bare) else set()
+    elif words[0] not in STATUSES or (_CROSS.search(bare) and "keep" in found):
         return ""
-    return told.pop() if len(told) == 1 else ""
+    return found.pop() if len(found) == 1 else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """`doubt` says what is beside a number, or why there is none although something was said."""
+    """`doubt`: what stands beside the number, or why a cell that is not empty has none."""
 
     value: float | None
     doubt: str = ""
 
 
 def decimal_comma(cells: Iterable[str]) -> bool | None:
-    """Whether a table writes 0,5 for a half, from all of its numbers; None if it does not show."""
+    """Whether a table writes 0,5 for a half, judging by all its numbers; None if that is unclear."""
     decimal = grouping = False
     for cell in cells:
         found = _LEADING.match(_bare(cell))
@@ -102,7 +102,7 @@ def _bare(text: str) -> str:
 
 
 def _without_commas(digits: str, comma: bool | None) -> tuple[str | None, str]:
-    """The digits as Python writes them, or None and why."""
+    """The digits as Python writes them, or None; and a doubt."""
     if "," not in digits:
         return digits, ""
     if _DOT_GROUPED.fullmatch(digits):

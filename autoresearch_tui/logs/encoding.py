@@ -1,4 +1,4 @@
-"""From a log's bytes to text: whatever encoding a console, a redirection or another system wrote it in."""
+"""Decodes logs, whatever encoding a console, a redirection or another system used."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 from pathlib import Path
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-# What a text begins with. Another byte beside a zero one says nothing: not all that is printed is text.
+# Bytes that a text begins with. Any other beside a zero byte shows nothing, as output need not be text.
 _PLAIN = frozenset((*b"\t\n\r\x1b", *range(0x20, 0x7F), *range(0xA0, 0x100)))
 _FOREIGN = "autoresearch-foreign"
 _BEFORE = 1 << 16
 
 
 def _as_windows(error: UnicodeError) -> tuple[str, int]:
-    """Bytes that are no UTF-8 as what they most often are: Western text of an older system."""
+    """Decode bytes that are not UTF-8 as Western text of an older system, which they mostly are."""
     assert isinstance(error, UnicodeDecodeError)
     return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
 
@@ -23,10 +23,10 @@ codecs.register_error(_FOREIGN, _as_windows)
 
 
 class Decoder:
-    """Bytes in, text out; how the bytes are cut into pieces makes no difference.
+    """Decodes pieces of bytes; the result does not depend on how they are cut.
 
-    A mark at the beginning, or a zero byte beside a plain first character, tells UTF-16; all else is UTF-8, in which
-    bytes that do not belong are taken one by one.
+    A byte order mark, or a zero byte beside a plain first character, means UTF-16. Anything else is UTF-8, perhaps with
+    stray Western bytes.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ def tail(path: Path, limit: int) -> str:
 
 
 def piece(path: Path, limit: int, at: int | None) -> str:
-    """:func:`tail`, or, of a log in which byte `at` lies further from the end, as much beside that byte."""
+    """:func:`tail`, or as much around byte `at`, if that is further from the end."""
     try:
         if at is None or path.stat().st_size - at <= limit or encoding_of(path) != "utf-8":
             return tail(path, limit)
@@ -73,19 +73,19 @@ def piece(path: Path, limit: int, at: int | None) -> str:
 
 
 def encoding_of(path: Path) -> str:
-    """What a log is written in: utf-8 (possibly with stray Western bytes), utf-16-le or utf-16-be."""
+    """A log's encoding: utf-8 (perhaps with stray Western bytes), utf-16-le or utf-16-be."""
     with path.open("rb") as file:
         return (_encoding(file.read(4) + b"  ") or ("utf-8", 0))[0]
 
 
 def decode(data: bytes, head: bytes | None = None) -> str:
-    """A whole piece of a log as text; `head` is the log's beginning, if the piece is from further on."""
+    """A piece of a log as text; `head`: the log's first bytes, if the piece is from further on."""
     name, mark = _encoding((data if head is None else head) + b"  ") or ("utf-8", 0)
     return data[mark if head is None else 0 :].decode(name, _FOREIGN if name == "utf-8" else "replace")
 
 
 def _encoding(head: bytes) -> tuple[str, int] | None:
-    """The encoding and the length of its mark; None while there are too few bytes to tell."""
+    """The encoding and the length of its mark; None for too few bytes."""
     for mark, name in _BOMS:
         if head.startswith(mark):
             return name, len(mark)

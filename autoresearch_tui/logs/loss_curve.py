@@ -1,4 +1,4 @@
-"""The training loss of a run at each tenth of its budget, as its log tells it."""
+"""The training loss of a run at each tenth of its budget, from its log."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from autoresearch_tui.logs.lines import LogTail
 
 TENTHS = 10
 _WIDTH = 100.0 / TENTHS
-# Per cent of the budget: over so many a loss is averaged, and so far back may a line be, for ranks print in turns.
+# In per cent of the budget: over how much a loss is averaged, and how far back a line may be, as ranks print in turns.
 _WINDOW = 5.0
 _BACK = 5.0
 
 
 class LossCurve:
-    """Losses by per cent of the budget, in the order of the log; only the sums of the tenths are kept."""
+    """Losses by per cent of the budget, in the order of the log; only sums per tenth are kept."""
 
     def __init__(self) -> None:
         self.far = 0.0
         """The furthest per cent so far."""
         self.first = math.nan
-        """The loss of the first line: of the weights that a run began with."""
+        """The loss of the first line: that of the initial weights."""
         self._sums = [0.0] * TENTHS
         self._counts = [0] * TENTHS
         self._last = [math.nan] * TENTHS
         self._cyclic = False
 
     def add(self, percent: float, loss: float) -> None:
-        """One more line of the log; one at no place of the budget is left out."""
+        """Add a line of the log, unless its place in the budget is unknown."""
         if not math.isfinite(percent):
             return
         self.first = loss if math.isnan(self.first) else self.first
@@ -42,10 +42,10 @@ class LossCurve:
             self._counts[tenth] += 1
 
     def tenths(self, *, passed: bool = False) -> tuple[float, ...]:
-        """The loss at 10 %, 20 % ... as far as the run came, each the mean of the lines just before.
+        """The loss at 10 %, 20 % ... as far as the run got, each the mean of the lines just before.
 
-        Empty if the lines do not say how far the run is, or count something else, such as an epoch, from 0 again; ends
-        where a loss is no number. `passed`: only the tenths that are over, for a run under way.
+        Empty if the lines have no progress, or count something else from 0 again, such as an epoch; ends at the first
+        loss that is not finite. `passed`: only completed tenths, for a run in progress.
         """
         found: list[float] = []
         for tenth in range(0 if self._cyclic else TENTHS):
@@ -61,14 +61,14 @@ class LossCurve:
 
 
 class CurveTail:
-    """Follows the curve of a run through its log while that grows, 256 KiB a call."""
+    """Follows the curve of a run in its growing log, 256 KiB per call."""
 
     def __init__(self, log: Path) -> None:
         self._tail = LogTail(log)
         self.curve = LossCurve()
 
     def read(self) -> bool:
-        """Take what is new; whether there is more."""
+        """Read what is new; True if there is more."""
         chunk = self._tail.read()
         if chunk.restarted:
             self.curve = LossCurve()

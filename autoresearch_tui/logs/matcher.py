@@ -1,9 +1,9 @@
-"""The last match of a pattern in a log; also as a separate program: a pattern can backtrack for ever, and
-nothing else interrupts it. Standard library only.
+"""Finds the last match of a pattern in a log. Also a separate program, because a pattern can backtrack forever and
+nothing else could interrupt it. Standard library only.
 
-Standard input: a line of JSON `{"pattern": …, "name": …, "path": …}`, and, without a path, the text in UTF-8. Standard
-output: JSON; null if there is no match, else `{"group": …, "line": …, "by_name": …, "at": …}`: `at` is the byte where
-the piece of the log begins in which it was found.
+Standard input: a line of JSON `{"pattern": …, "name": …, "path": …}`, and without a path the text in UTF-8. Standard
+output: JSON; null without a match, else `{"group": …, "line": …, "by_name": …, "at": …}`, where `at` is the first byte
+of the piece of the log with the match.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 
-# A match is looked for in pieces from the end: a score is among the last lines, and a log may have 64 MiB.
+# Pieces are searched from the end: a score is among the last lines, and a log may have 64 MiB.
 _PIECE, _OVERLAP = 1 << 20, 1 << 14
 _ANSI = re.compile(r"\x1b(?:\[[0-9;:?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 _PLAIN = re.compile(r"[A-Za-z0-9_:=<>/# -]+")
@@ -39,7 +39,7 @@ def search(data: Bytes, pattern: str, name: str) -> dict[str, object] | None:
     needle = _beginning(pattern).encode()
     regex = re.compile(pattern, re.MULTILINE)
     for at, piece, own in _pieces(data, lambda raw: needle in raw):
-        # Plain text first; a pattern that asks for colours or carriage returns gets them.
+        # Plain text first, then the raw text for patterns with colours or carriage returns.
         for text, limit in ((_plain(piece), len(_plain(piece[:own]))), (piece, own)):
             if match := _last(regex.finditer(text), limit):
                 return _answer(match, at)
@@ -53,10 +53,9 @@ def _answer(match: Match, at: int, *, by_name: bool = False) -> dict[str, object
 
 
 def _pieces(data: Bytes, wanted: Callable[[bytes], bool]) -> Iterator[tuple[int, str, int]]:
-    """Whole lines from the end: where they begin, their text with some of what follows, how much is the piece's own.
+    """Pieces of whole lines from the end: their first byte, their text with some of what follows, and its own length.
 
-    Those that are not `wanted` by their bytes are left out, for most of a log has nothing in it; colours may hide what
-    is looked for.
+    Pieces that are not `wanted` are left out, unless they have colours, which may hide a match.
     """
     end = len(data)
     while end > 0:
@@ -70,7 +69,7 @@ def _pieces(data: Bytes, wanted: Callable[[bytes], bool]) -> Iterator[tuple[int,
 
 
 def _last(matches: Iterator[Match], limit: int) -> Match | None:
-    """The last that begins before the limit; what begins behind it belongs to a piece that has been searched."""
+    """The last match that begins before the limit; later ones belong to a piece that was searched before."""
     found = None
     for match in matches:
         if match.start() >= limit:
@@ -84,7 +83,7 @@ def _plain(text: str) -> str:
 
 
 def _mention(data: Bytes, name: str) -> dict[str, object] | None:
-    """The last place with the name and a number, in whatever form: `val_bpb=0.99`, `{"val_bpb": 0.99}`."""
+    """The last place with the name and a number in any form: `val_bpb=0.99`, `{"val_bpb": 0.99}`."""
     words = [word for word in re.split(r"[ _./-]+", name) if word]
     if not words:
         return None
@@ -97,7 +96,7 @@ def _mention(data: Bytes, name: str) -> dict[str, object] | None:
     for begins, piece, own in _pieces(data, lambda raw: not needle.isascii() or needle.encode() in raw.lower()):
         text, limit = _plain(piece), len(_plain(piece[:own]))
         for at in _places(text, needle):
-            # Only beside the needle: letter by letter through a whole log would take seconds.
+            # Only beside the needle: searching the whole text would take seconds.
             match = _last(regex.finditer(text, max(0, at - len(name) - 20), at + _SHOWN), limit)
             if match is not None and match.start() <= at:
                 return _answer(match, begins, by_name=True)
@@ -107,7 +106,7 @@ def _mention(data: Bytes, name: str) -> dict[str, object] | None:
 def _places(text: str, needle: str) -> Iterator[int]:
     """The positions of a word, in any case, from the end."""
     lower = text.lower()
-    if len(lower) != len(text):  # a letter whose small form is longer: its places are not the text's
+    if len(lower) != len(text):  # some letters have a longer small form, so positions differ
         yield from (found.start() for found in reversed(list(re.finditer(re.escape(needle), text, re.IGNORECASE))))
         return
     at = lower.rfind(needle)
@@ -117,7 +116,7 @@ def _places(text: str, needle: str) -> Iterator[int]:
 
 
 def _beginning(pattern: str) -> str:
-    """What every match begins with, as far as that is plain to see; else empty."""
+    """The literal text that every match begins with, if it is obvious; else empty."""
     if "|" in pattern or "(?" in pattern:
         return ""
     body = pattern.removeprefix("^")
@@ -144,7 +143,6 @@ def _log(path: str, encoding: str) -> Bytes:
 
 
 def main() -> None:
-    """One task."""
     task = json.loads(sys.stdin.buffer.readline())
     data = _log(task["path"], task["encoding"]) if task["path"] else sys.stdin.buffer.read()
     json.dump(search(data, task["pattern"], task["name"]), sys.stdout)

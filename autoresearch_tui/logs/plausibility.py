@@ -1,7 +1,7 @@
-"""What can be checked from outside of a score that the training itself printed. Pure.
+"""Pure: checks of a score that the training itself printed.
 
-Nobody can prove such a score right. But a log that contradicts itself, the clock, or the baseline's log is worth a
-human's look: each finding says what does not go with what. None of them decides.
+Such a score cannot be proved right. But a log that contradicts itself, the clock or the baseline's log deserves a
+human's look: each doubt names the contradiction. None of them decides.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ _PACE = 2.0
 _BYTES_A_TOKEN = (1.0, 12.0)
 _MOST_MEMORY_MB = 2e6
 _NAMED = 3
-# Against the baseline: seconds beyond its own, as a share of the budget or at least; the share of a budget that has to
-# be used; how many times its seconds for as many tokens; of its ratio of score to last training loss.
+# Compared with the baseline: the allowed excess in seconds, as a share of the budget and at least; the share of the
+# budget that must be used; the factor of seconds for as many tokens; the least share of its ratio of score to last
+# loss.
 _MORE_SHARE, _MORE_SLACK = 0.05, 5.0
 _TOTAL_SHARE = 0.2  # beyond a summary's own total, which may leave imports out
 _LEAST_SHARE = 0.8
@@ -33,7 +34,7 @@ _FEW_LINES = 3
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What the baseline's log is like. `scores`: how many different ones it has; `lower`: whether lower is better."""
+    """The baseline's log. `scores`: how many different ones it has; `lower`: whether lower is better."""
 
     trace: Trace
     value: float | None
@@ -52,7 +53,7 @@ def doubts(
     scores: int = 1,
     usual: Usual | None = None,
 ) -> tuple[str, ...]:
-    """Findings, each `name: what does not go with what`. `budget_seconds` 0: the budget is none of time.
+    """The doubts, each `name: contradiction`. `budget_seconds` 0: the budget is in tokens.
 
     `scores`: how many different ones the log has. `usual`: None for the baseline itself.
     """
@@ -71,12 +72,12 @@ def doubts(
 
 
 def count_scores(text: str, metric: str) -> int:
-    """How many different values a log gives its metric, in lines of their own."""
+    """How many different values of the metric a log has, on lines of their own."""
     return len(set(re.findall(rf"^{re.escape(metric)}[ \t]*[:=][ \t]*(\S+)", text, re.MULTILINE)))
 
 
 def wall(seconds: float, usual: float, budget: float) -> list[str]:
-    """A run's wall time against the baseline's. `budget` 0: as many tokens, in place of seconds."""
+    """Doubts about a run's wall time compared with the baseline's. `budget` 0: the budget is in tokens."""
     if not budget:
         if seconds <= _TOKENS_PACE * usual + CLOCK_SLACK:
             return []
@@ -89,14 +90,14 @@ def wall(seconds: float, usual: float, budget: float) -> list[str]:
 
 
 def measured_otherwise(summary: Mapping[str, str], usual: Mapping[str, str]) -> str:
-    """What a run trained with that is not the baseline's, and moves scores by itself; empty if nothing, or unknown."""
+    """Conditions that differ from the baseline's and change scores by themselves; empty if none is known."""
     pairs = [(key, summary[key], usual[key]) for key in CONDITIONS if key in summary and key in usual]
     apart = ", ".join(f"{key} {own[:40]}, not {other[:40]}" for key, own, other in pairs if own != other)
     return f"measured otherwise than the baseline: {apart}" if apart else ""
 
 
 def _against(usual: Usual, trace: Trace, metric: str, value: float | None, scores: int) -> list[str]:
-    """What the baseline's log has, and this one has not."""
+    """Doubts from the baseline's log."""
     found = []
     if usual.trace.count >= _FEW_LINES > trace.count:
         found.append(f"progress: {trace.count} progress lines, the baseline had {usual.trace.count}")
@@ -170,7 +171,7 @@ def _pace(numbers: Mapping[str, float], trace: Trace) -> list[str]:
     tokens, seconds = numbers.get("total_tokens_M"), numbers.get("training_seconds")
     if tokens is None or not seconds or not trace.speeds or tokens <= 0:
         return []
-    # The first steps are not timed, but they count as tokens: a run of few steps cannot be judged.
+    # The first steps' tokens count but their time does not, so a run of few steps cannot be judged.
     if trace.count < 30:
         return []
     expected = statistics.median(trace.speeds) * seconds / 1e6
@@ -194,7 +195,7 @@ def _metric(name: str, value: float | None, trace: Trace) -> list[str]:
     loss = trace.last.loss if trace.last else math.nan
     if not (math.isfinite(loss) and loss > 0):
         return []
-    # The last training loss in bits a token; a token of text has between one and a dozen bytes.
+    # The last training loss in bits per token; a token of text has one to a dozen bytes.
     bits = loss / math.log(2)
     least, most = bits / _BYTES_A_TOKEN[1], bits / _BYTES_A_TOKEN[0]
     if least <= value <= most * 1.5:

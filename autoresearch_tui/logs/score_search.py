@@ -1,4 +1,4 @@
-"""Finds a score in what a run, or its referee, printed, as `grep` would; or says why there is none."""
+"""Finds a score in the output of a run or its referee, like `grep`, or why there is none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from autoresearch_tui.util.text import describe
 
 MATCH_SECONDS = 5.0
 _SHOWN = 40
-# Such a pattern takes no time to speak of on so many bytes: no process is needed that could be ended.
+# Such a pattern is quick on so many bytes, so it needs no process that could be killed.
 _QUICK = re.compile(r"\^?[A-Za-z0-9_ :=<>/#-]+(?:\\s[*+])?\(\\S\+\)\$?")
 _QUICK_BYTES = 1 << 19
 _NUMBERED = re.compile(r"^\s*([A-Za-z]\w*)\s*[:=]\s*([-+]?(?:\d|\.\d|nan|inf)[\d.,eE+-]*)\s*%?\s*$")
@@ -34,9 +34,9 @@ _NUMBER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A score, or why there is none. `at`: the byte of a log where the last MiB begins that has the score.
+    """A score, or why there is none. `at`: the first byte of the MiB of a log with the score.
 
-    `absent`: nothing that was printed looks like it.
+    `absent`: nothing in the output looks like a score.
     """
 
     value: float | None
@@ -48,10 +48,8 @@ class Found:
 def find_score(source: str | Path, pattern: str, name: str, *, any_form: bool = False, where: str = "the log") -> Found:
     """The number in the first group of the pattern's last match (MULTILINE); colours and carriage returns aside.
 
-    `source` is a text or a log's path; a log that is not there is empty.
-
-    `any_form`: where the pattern matches nowhere, the last mention of the metric by its `name` and a number counts.
-    `where`: what the text is, for the reason.
+    `source`: a text or a log's path; a missing log counts as empty. `any_form`: without a match, the last mention of
+    the metric's `name` with a number counts. `where`: the name of the text in messages.
     """
     try:
         match = _search(source, pattern, name)
@@ -73,19 +71,17 @@ def find_score(source: str | Path, pattern: str, name: str, *, any_form: bool = 
 
 
 def number(text: str) -> float | None:
-    """The number that a text begins with, such as `0.99`, `np.float64(0.99)`, `0.99 (best)`; None for anything else.
+    """The number that a text begins with: `0.99`, `np.float64(0.99)`, `0.99 (best)`; None for anything else.
 
-    A comma is taken for one only where it can be no decimal point: `1,024.5`.
+    A comma is only accepted if it cannot be a decimal point: `1,024.5`.
     """
     found = _NUMBER.match(text[: _SHOWN * 2])
     return float(found["number"].replace(",", "")) if found else None
 
 
 def number_keys(text: str, most: int = 8) -> tuple[str, ...]:
-    """Which keys may hold the score, for a lab whose pattern finds none, those last in the log first.
-
-    They stand before a number on a line of their own.
-    """
+    """Keys before a number on a line of their own, last in the log first: one may be the score that a pattern
+    missed."""
     found: dict[str, None] = {}
     for line in reversed(split_lines(text[-READ_BYTES:])):
         pairs = json_object(line) or dict(_NUMBERED.findall(line))

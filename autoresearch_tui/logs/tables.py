@@ -1,6 +1,6 @@
-"""The text of a table in any form that people and agents write: delimited, Markdown, JSON. To cells; pure.
+"""Pure: splits a table in any form that people and agents write (delimited, Markdown, JSON) into cells.
 
-What the columns mean is not decided here.
+The meaning of columns is not decided here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HASH = re.compile(r"[0-9a-fA-F]{6,64}")
 _BLANKS = re.compile(r"(?<=\S) {2,}(?=\S)")
 _SAMPLE = 500
 _LONGEST_CELL = 50
-"""Lines that one quoted cell may have."""
+"""The most lines of one quoted cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Row:
 
 
 def read(text: str, is_header: IsHeader) -> list[Row]:
-    """Every row, as it stands in the file; comments, prose around a table and repeated headers are left out."""
+    """Every row, in order; without comments, prose around the table and repeated headers."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     first, _, rest = text.partition("\r")
     if rest and "\n" not in text and any(is_header(first.split(mark)) for mark in _MARKS):
@@ -59,14 +59,14 @@ def _delimited(lines: Sequence[str], is_header: IsHeader) -> list[Row]:
     present = [line for line in lines if line.strip() and not line.startswith("#")][:_SAMPLE]
     agreeing = {mark: _agreeing(split(line, mark) for line in present) for mark in _MARKS}
     mark = max(_MARKS, key=lambda each: agreeing[each])
-    if _agreeing(_BLANKS.split(line) for line in present) > agreeing[mark]:  # columns that are drawn with blanks
+    if _agreeing(_BLANKS.split(line) for line in present) > agreeing[mark]:  # columns aligned with blanks
         lines, mark = [_BLANKS.sub("\t", line) for line in lines], "\t"
     header: tuple[str, ...] = ()
     rows: list[Row] = []
     for cells in _records(_without_prose(lines, mark), mark):
         commented = cells[0].startswith("#") and len(cells[0]) > 1
         if commented and header and len(cells) == len(header):
-            # A row that is commented out, or a cell of text that begins so.
+            # A row that is commented out, or a text that begins with `#`.
             commented = _HASH.fullmatch(cells[0].lstrip("# ")) is not None
         bare = (cells[0].lstrip("# "), *cells[1:]) if commented else cells
         if len(cells) > 1 and is_header(bare):
@@ -77,7 +77,7 @@ def _delimited(lines: Sequence[str], is_header: IsHeader) -> list[Row]:
 
 
 def _without_prose(lines: Sequence[str], mark: str) -> list[str]:
-    """The lines without empty ones, and without those of one cell that an empty one divides from the table."""
+    """The lines without empty ones, and without lines of one cell that an empty line separates from the table."""
     kept: list[str] = []
     apart = False
     for line in lines:
@@ -90,12 +90,12 @@ def _without_prose(lines: Sequence[str], mark: str) -> list[str]:
 
 
 def _agreeing(lines: Iterable[Sequence[str]]) -> int:
-    """How many lines are divided into the same number of cells, of more than one."""
+    """How many lines have the same number of cells, more than one."""
     return max(Counter(len(cells) for cells in lines if len(cells) > 1).values(), default=0)
 
 
 def _records(lines: Sequence[str], mark: str) -> Iterator[tuple[str, ...]]:
-    """The cells of each record: one line, or several if a quoted cell contains line ends."""
+    """The cells of each record, which has several lines if a quoted cell contains line ends."""
     place = 0
     while place < len(lines):
         record, taken = lines[place], 1
@@ -110,13 +110,13 @@ def _records(lines: Sequence[str], mark: str) -> Iterator[tuple[str, ...]]:
 
 
 def _is_open(record: str, mark: str) -> bool:
-    """Whether its last cell begins with a quotation mark that nothing closes."""
+    """Whether its last cell begins with an unclosed quotation mark."""
     last = split(record, mark)[-1].strip() if mark != "\t" else ""
     return last.startswith('"') and (len(last) < 2 or not last.endswith('"'))
 
 
 def split(line: str, mark: str) -> list[str]:
-    """One line's cells. A cell is quoted if it begins and ends with a quotation mark, and has only doubled ones within;
+    """One line's cells. A cell is quoted if it begins and ends with a quotation mark and has only doubled ones inside;
     any other quotation mark is text."""
     if '"' not in line:
         return line.split(mark)
@@ -140,7 +140,7 @@ def split(line: str, mark: str) -> list[str]:
 
 
 def _markdown(lines: Sequence[str], is_header: IsHeader) -> list[Row]:
-    """The rows of every table in a document whose header is one of results; of all tables if none is."""
+    """The rows of every table in a document that has a header of results; of all tables if none has."""
     rows: list[Row] = []
     others: list[Row] = []
     header: tuple[str, ...] = ()
@@ -161,7 +161,7 @@ def _pipes(line: str) -> tuple[str, ...]:
 
 
 def _plain(cell: str) -> str:
-    """Without Markdown's own marks around it."""
+    """Without Markdown's marks around it."""
     cell = _LINK.sub(r"\1", cell.strip().replace("\\|", "|"))
     while len(cell) > 1 and cell[0] == cell[-1] and cell[0] in "*`_":
         cell = cell[1:-1].strip()
@@ -172,7 +172,7 @@ def _plain(cell: str) -> str:
 
 
 def _objects(text: str) -> Iterator[Row]:
-    """An array of objects, or an object a line; a line that is none is a row of one cell."""
+    """An array of objects, or an object per line; any other line is a row of one cell."""
     try:
         whole = json.loads(text)
     except (ValueError, RecursionError):

@@ -7,25 +7,25 @@ from pathlib import Path
 
 from autoresearch_tui.util.frozen import Frozen
 
-# So much of what was read last says whether it is still there. A journal's line ends with its checksum.
+# The last bytes read, by which a rewritten file is noticed. A journal's line ends with its checksum.
 _MARK_BYTES = 64
 
 
 class Piece(Frozen):
-    """What came next. `restarted`: what was read before is not in the file any more, and this is its beginning."""
+    """The next bytes. `restarted`: the file was rewritten, and these are its first."""
 
     data: bytes = b""
     restarted: bool = False
     behind: bool = False
     """There is more to read."""
     skipped: int = 0
-    """Bytes before `data` that were left out."""
+    """How many bytes before `data` were skipped."""
 
 
 class FileTail:
-    """Follows one file by byte offset; never holds it open, never blocks, and reads a bounded piece a call.
+    """Follows one file by byte offset; never holds it open, never blocks, and reads a bounded piece per call.
 
-    It notices when the file is replaced, cut, or written anew. A missing file is an empty one.
+    Notices a file that was replaced, cut or rewritten. A missing file counts as empty.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,7 +36,7 @@ class FileTail:
         """How many bytes have been taken."""
 
     def begin(self, offset: int) -> None:
-        """Take what is before `offset` for read. Raises OSError."""
+        """Begin after `offset` bytes. Raises OSError."""
         with self._path.open("rb") as file:
             self._identity = _identity(os.fstat(file.fileno()))
             file.seek(max(0, offset - _MARK_BYTES))
@@ -45,23 +45,21 @@ class FileTail:
 
     @property
     def grown(self) -> bool:
-        """Whether there may be more to read: one look at the folder's entry."""
+        """Whether there may be more to read, by one `stat`."""
         status = self._status()
         return status is not None and (_identity(status) != self._identity or status.st_size != self.offset)
 
     @property
     def replaced(self) -> bool:
-        """Whether the file is another one, or shorter, than what was read."""
+        """Whether the file was replaced, or is shorter than what was read."""
         status = self._status()
         another = status is not None and (_identity(status) != self._identity or status.st_size < self.offset)
         return self.offset > 0 and another
 
     def look(self, limit: int, *, most_behind: int | None = None) -> Piece:
-        """The next bytes, `limit` at most, without taking them; the last ones if there are more than `most_behind`.
+        """The next `limit` bytes at most, without taking them; the last ones if more than `most_behind` are unread.
 
-        `most_behind` is at least `limit`.
-
-        Raises OSError if the file is there and cannot be read.
+        `most_behind` is at least `limit`. Raises OSError if the file cannot be read.
         """
         try:
             with self._path.open("rb") as file:
@@ -83,7 +81,7 @@ class FileTail:
         return Piece(data, restarted, self.offset + len(data) < status.st_size, skipped)
 
     def take(self, data: bytes) -> None:
-        """The next look begins after `data`, with which the last one began."""
+        """Continue after `data`, which must be what the last look began with."""
         self.offset += len(data)
         self._mark = data[-_MARK_BYTES:] if len(data) >= _MARK_BYTES else (self._mark + data)[-_MARK_BYTES:]
 

@@ -1,4 +1,4 @@
-"""The progress lines of a whole log: what they say of a run's course."""
+"""A summary of all progress lines of a log."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from autoresearch_tui.logs.lines import PROGRESS_CHARS, Progress, parse_progress
 from autoresearch_tui.logs.loss_curve import LossCurve
 
 CLOCK_SLACK = 2.0  # seconds; a summary is rounded, and a supervisor's clock starts a little later
-# A verdict must not wait for a log that is long: what is out of order shows in so many lines as well.
+# A verdict must not wait for a long log: so many lines also show what is out of order.
 _MOST_LINES, _READ_BYTES = 10_000, 1 << 20
 
 
 @dataclass(slots=True)
 class Trace:
-    """The progress lines of a log, as far as they tell a story. Feed it every line, in order."""
+    """A summary of progress lines, which are added in order."""
 
     count: int = 0
     first: Progress | None = None
@@ -31,7 +31,6 @@ class Trace:
     curve: LossCurve = field(default_factory=LossCurve)
 
     def add(self, now: Progress) -> None:
-        """One more progress line."""
         before = self.last
         self.count += 1
         self.first = self.first or now
@@ -56,7 +55,7 @@ class Trace:
 
 
 def read_trace(log: Path) -> Trace:
-    """The progress lines of a whole log; of very many every so many-th, and the last."""
+    """The trace of a whole log; of a long one, of evenly spaced lines and the last."""
     frames = list(progress_frames(log))
     trace, every = Trace(), -(-len(frames) // _MOST_LINES)
     for index, frame in enumerate(frames):
@@ -66,7 +65,7 @@ def read_trace(log: Path) -> Trace:
 
 
 def progress_frames(log: Path) -> Iterator[str]:
-    """The lines and frames of a log that may tell of progress. Spelled out, for a log may have a million lines."""
+    """The lines and frames of a log that may be progress. Plain string tests, as a log may have a million lines."""
     decoder, rest = Decoder(), ""
     try:
         with log.open("rb") as file:

@@ -18,7 +18,7 @@ _POLL_SECONDS = 0.05
 
 
 def clear(folder: Path, cancelled: threading.Event) -> None:
-    """Empty the folder; waits for an earlier job in it, whose engine is gone, to end."""
+    """Empty the folder, after an earlier job of a dead engine in it has ended."""
     while runner.look(folder).state is runner.RunState.RUNNING and not cancelled.wait(_POLL_SECONDS):
         pass
     runner.put_aside(folder)
@@ -27,8 +27,8 @@ def clear(folder: Path, cancelled: threading.Event) -> None:
 
 
 def run(folder: Path, spec: runner.RunSpec, cancelled: threading.Event) -> runner.Exit | None:
-    """Runs to the end. Returns None if cancelled or if the supervisor was killed. Raises OSError if it cannot start."""
-    # The other end is this process's alone: the kernel closes it, however this process ends.
+    """Run to the end. None if cancelled or if the supervisor was killed. Raises OSError if it cannot start."""
+    # Only this process has the other end, so the kernel closes it however this process ends.
     theirs, ours = os.pipe()
     try:
         try:

@@ -1,10 +1,9 @@
-"""The frontier's compiler cache: every later run starts with its own copy.
+"""The frontier's compile cache: every later run starts with its own copy.
 
-A store that runs share would let one leave something for the next, so what is kept was made before the run saw any
-training data: the supervisor copies it in the moment in which the run says that it is ready and has only rehearsed, on
-made-up data (`channel.py`), and the engine keeps the copy of a run that it keeps. Labs that hand no data over have no
-such moment: with a referee nothing is kept there; without one the score is the run's own word anyway, and what is left
-at its end is kept.
+A shared store would let a run leave something for the next. So a cache is only kept if it was made before the run saw
+any training data: the supervisor copies it when the run reports that it is ready, having only rehearsed on made-up data
+(`channel.py`), and the engine keeps the copy of a run that it keeps. Labs that hand over no data have no such moment:
+with a referee no cache is kept; without one the score is the run's own word anyway, and the cache at its end is kept.
 
 Only Inductor's folder is copied. It survives a change of path and holds Triton's binaries as well; Triton's own folder
 names its files by absolute paths, and keeps Inductor from putting those binaries in place.
@@ -25,14 +24,14 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def environment(scratch: Path) -> dict[str, str]:
-    """Where a run's compiler keeps what it makes: inside the run's own scratch folder."""
+    """The variables that put a run's compile caches into its scratch folder."""
     return {variable: str(scratch / name) for variable, name in _FOLDERS.items()}
 
 
 def save(scratch: Path, store: Path) -> None:
-    """Copy what a compiler has left in `scratch` to `store`, in place of what was there; nothing if it left nothing.
+    """Replace `store` with a copy of the cache in `scratch`, if there is any.
 
-    The run may be alive and change its files meanwhile: no link is followed, and no name is looked up twice.
+    The run may still be changing its files: no link is followed, and no name is looked up twice.
     """
     half = store.with_name(f".{store.name}.partial")
     shutil.rmtree(half, ignore_errors=True)
@@ -44,7 +43,7 @@ def save(scratch: Path, store: Path) -> None:
 
 
 def keep(saved: Path, store: Path) -> None:
-    """Replaces the store with what was saved, if anything was. Raises OSError."""
+    """Replace `store` with `saved`, if that exists. Raises OSError."""
     if not saved.is_dir():
         return
     old = store.with_name(f".{store.name}.old")
@@ -56,13 +55,13 @@ def keep(saved: Path, store: Path) -> None:
 
 
 def restore(store: Path, scratch: Path) -> None:
-    """Copies `store` to where a new run's compiler looks."""
+    """Copy `store` to where a new run's compiler looks."""
     with suppress(OSError):
         _copy(store / _KEPT, scratch / _KEPT)
 
 
 def _copy(source: Path, target: Path) -> int:
-    """Plain files below a folder, as far as they are not too many, too large together or too deep; how many."""
+    """Copy plain files below a folder, within limits of number, size and depth. Returns how many."""
     room, count = _MOST_BYTES, 0
     for folder, folders, names, descriptor in os.fwalk(source, follow_symlinks=False):
         inside = Path(folder).relative_to(source)
@@ -76,7 +75,7 @@ def _copy(source: Path, target: Path) -> int:
 
 
 def _copy_file(name: str, descriptor: int, place: Path, room: int) -> int:
-    """The bytes copied of a plain file that has no other name; 0 for anything else."""
+    """Copy a plain file with a single name. Returns its bytes; 0 for anything else."""
     try:
         source = os.open(name, _READ, dir_fd=descriptor)
     except OSError:  # a link, or a socket
@@ -87,7 +86,7 @@ def _copy_file(name: str, descriptor: int, place: Path, room: int) -> int:
             return 0
         place.mkdir(parents=True, exist_ok=True)
         with (place / name).open("wb") as copy:
-            # No more than was there: it may grow while it is read.
+            # The file may grow meanwhile: no more than its size at the start.
             left = found.st_size
             while left and (data := file.read(min(left, 1 << 20))):
                 copy.write(data)

@@ -1,4 +1,4 @@
-"""The memory in use on NVIDIA's accelerators, asked of the driver's own library, with the standard library alone."""
+"""Memory in use on NVIDIA accelerators, from the driver's library, with the standard library alone."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ LIBRARY = "libnvidia-ml.so.1"
 
 
 class DeviceMemory:
-    """How much the run's accelerators hold beyond what they held when it began; None if that is unknown.
+    """The peak memory of the run's accelerators beyond what was in use at its start; None if unknown.
 
-    It counts all that is held: the accelerators of a run are its own (another process on them keeps a run from
-    starting), but for a MIG instance, of which the instance alone counts. Where accelerators are shared, the run has
-    no such figure.
+    All memory in use counts, because a run has its accelerators (or MIG instances) to itself: another process on them
+    keeps it from starting. For shared accelerators there is no such figure.
     """
 
     def __init__(self, environ: Mapping[str, str], library: str = LIBRARY) -> None:
-        """`environ` is the run's, which says what CUDA shows to it."""
+        """`environ`: the run's, which decides what CUDA shows to it."""
         self.peak: int | None = None
         self._library, self._environ = library, environ
         self._handles: list[object] | None = None
@@ -41,7 +40,7 @@ class DeviceMemory:
             self._handles = []
 
     def _open(self) -> None:
-        # Here: a machine without a driver pays for none of them.
+        # Imported here, so that a machine without a driver does not pay.
         import ctypes
 
         self._handles = []

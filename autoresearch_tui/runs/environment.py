@@ -1,4 +1,4 @@
-"""What a run may see of the world through its environment, and whether its command is there."""
+"""A run's environment variables, and its command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DRIVER = re.compile(
     r"|HIP_VISIBLE_DEVICES|HSA_OVERRIDE_GFX_VERSION|LD_LIBRARY_PATH)"
 )
 
-# Options of `uv run` that say how the environment is made, which already exists; with any other, uv itself is run.
+# Options of `uv run` about making the environment, which already exists; with any other option uv itself is run.
 _UV_SWITCHES = re.compile(
     r"-[qvnU]+|--(?:quiet|verbose|frozen|locked|no-sync|offline|isolated|active|no-progress|no-dev|dev|all-extras"
     r"|all-groups|no-default-groups|inexact|exact|no-cache|no-config|no-env-file|no-project|script|managed-python"
@@ -30,7 +30,7 @@ _UV_VALUES = re.compile(r"-p|--(?:python|extra|no-extra|group|no-group|only-grou
 
 
 def driver_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What an accelerator's driver needs of the user's environment."""
+    """The user's variables that an accelerator's driver needs."""
     return {name: value for name, value in environ.items() if _DRIVER.fullmatch(name)}
 
 
@@ -43,10 +43,9 @@ def base_environment(
 ) -> dict[str, str]:
     """The environment of a run, to which the caller adds AUTORESEARCH_*.
 
-    `lab_env` is what the lab asks for, `python_bin` the interpreter, `scratch` a folder of this run (an
-    absolute path) for HOME and TMPDIR; :func:`runner.start` makes them where they are inside the run's folder. Of the
-    user's own environment (`inherited`, by default os.environ) only what an accelerator's driver needs is
-    passed on; secrets are passed on from neither.
+    `lab_env`: the lab's `run.env`; `python_bin`: the interpreter; `scratch`: the absolute path of the run's folder for
+    HOME and TMPDIR, which :func:`runner.start` makes. Of the user's environment (`inherited`, by default os.environ)
+    only what an accelerator's driver needs is passed on, and no secrets of either.
     """
     own = os.environ if inherited is None else inherited
     env = {
@@ -67,9 +66,9 @@ def base_environment(
 
 
 def environment(lab: Lab, scratch: Path, seed: int = 0) -> dict[str, str]:
-    """What a run may see: system paths, the lab's `run.env`, the budget, the data cache. Never the user's own.
+    """The whole environment of a run: system paths, the lab's `run.env`, the budget, the data cache.
 
-    `seed` is set for a repeat alone: what it is added to is the lab's.
+    `seed`: only set for a repeat; labs add it to their own.
     """
     settings = lab.settings.run
     env = base_environment(settings.env, python_bin=Path(sys.executable), scratch=scratch)
@@ -81,9 +80,9 @@ def environment(lab: Lab, scratch: Path, seed: int = 0) -> dict[str, str]:
     if seed:
         env["AUTORESEARCH_SEED"] = str(seed)
     env |= compile_cache.environment(scratch)
-    # There is no network: what is missing is reported at once and not waited for.
+    # There is no network: report missing packages and data at once instead of waiting.
     env |= {"UV_OFFLINE": "1", "UV_NO_SYNC": "1", "UV_PYTHON_DOWNLOADS": "never", "HF_HUB_OFFLINE": "1"}
-    env["UV_NO_CONFIG"] = "1"  # of the user's; it may hold passwords, and a run may not read it
+    env["UV_NO_CONFIG"] = "1"  # the user's may hold passwords, and a run cannot read it
     if lab.venv is not None:
         # `uv run` in an exported copy would build a second environment.
         env["UV_PROJECT_ENVIRONMENT"] = str(lab.venv)
@@ -98,7 +97,7 @@ def training_command(lab: Lab) -> tuple[str, ...]:
 
 
 def interpreter(lab: Lab) -> Path | None:
-    """The Python that the training command uses; None if `uv run` would have to make an environment first."""
+    """The Python of the training command; None if `uv run` would have to make an environment first."""
     program = training_command(lab)[0]
     if Path(program).name == "uv":
         return lab.venv / "bin" / "python" if lab.venv else None
@@ -110,10 +109,10 @@ def interpreter(lab: Lab) -> Path | None:
 
 
 def lab_command(lab: Lab, command: Sequence[str]) -> tuple[str, ...]:
-    """A command of the lab's settings, its program named where the user has it.
+    """A command of the lab's settings, with the path of its program.
 
-    With a `.venv`, `uv run` becomes what it would start: uv starts a child process, in which a driver that writes to
-    /proc cannot start under Landlock alone, and a run has no network to build another environment with.
+    With a `.venv`, `uv run` becomes what it would start: under Landlock alone a driver that writes to /proc cannot
+    start in uv's child process, and a run has no network to build another environment.
     """
     words = tuple(_in_environment(lab, word) for word in command)
     if lab.venv is not None and words[:2] == ("uv", "run") and (started := _started_by_uv(words[2:], lab.venv / "bin")):
@@ -126,7 +125,7 @@ def lab_command(lab: Lab, command: Sequence[str]) -> tuple[str, ...]:
 
 
 def _in_environment(lab: Lab, word: str) -> str:
-    """A program of an environment in the lab's folder, such as `.venv/bin/python`, where the user has it."""
+    """The absolute path of a program of an environment in the lab's folder, such as `.venv/bin/python`."""
     path = lab.root / Path(word).expanduser() if "/" in word and not word.startswith("/") else None
     if path is None or path.parent.name not in ("bin", "Scripts") or not path.is_file():
         return word
@@ -134,7 +133,7 @@ def _in_environment(lab: Lab, word: str) -> str:
 
 
 def _started_by_uv(words: tuple[str, ...], programs: Path) -> tuple[str, ...]:
-    """What `uv run WORDS` starts in the environment with these `programs`; nothing if that is unclear."""
+    """What `uv run WORDS` starts in the environment with these `programs`; empty if unclear."""
     python = str(programs / "python")
     rest = list(words)
     while rest and rest[0].startswith("-") and rest[0] not in ("-m", "--module"):
@@ -158,7 +157,7 @@ def _started_by_uv(words: tuple[str, ...], programs: Path) -> tuple[str, ...]:
 
 
 def _check_referee(lab: Lab) -> None:
-    """A referee that is not there, or draws no data, would be found out after the first run only."""
+    """Check the referee before the first run, which would otherwise be wasted."""
     evaluator.check(lab)
     word = next(iter(lab.settings.metric.referee), "")
     if not word or word in lab.settings.lab.locked or ("/" in word and not word.startswith("/")):

@@ -1,11 +1,11 @@
-"""What a run takes of the machine, by the kernel's and the driver's own count: memory, disk, the accelerator's memory.
+"""A run's use of memory, disk and accelerator memory, as measured by the kernel and the driver.
 
-The supervisor looks here, about once a second and oftener when memory runs short. A run that takes more than it may is
-ended before the machine stalls. The highest readings are kept: they are ours, whatever the run prints.
+The supervisor looks about once a second, and more often when memory runs short, and ends a run that exceeds its limits
+before the machine stalls. The peaks are our own measurements, whatever the run prints.
 """
 
 # ruff: noqa: PTH123
-# (pathlib would cost a supervisor more than all the rest of its start)
+# (importing pathlib takes longer than all the rest of a supervisor's start)
 from __future__ import annotations
 
 import os
@@ -19,9 +19,9 @@ from autoresearch_tui.util import memory
 
 LOOK_SECONDS = 1.0
 SOONEST_SECONDS = 0.05
-# Faster than one process can touch new memory; the next look comes before that would have used up what is left.
+# Faster than a process can touch new memory, so that the next look comes before the rest could be used up.
 BYTES_A_SECOND = 8 << 30
-# An exact count stops the run for an instant: at most this share of the time.
+# An exact count stops the run for an instant; it may take at most this share of the time.
 EXACT_SHARE = 0.02
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -45,8 +45,8 @@ class Guard:
         environ: Mapping[str, str] | None,
         machine: Callable[[], tuple[int, int]] | None = None,
     ) -> None:
-        """`environ`: the run's, which says what accelerators it has; None if theirs are not to be measured. `machine`
-        reads the total and the available memory, of the machine or of the container that all of this is in."""
+        """`environ`: the run's, which selects its accelerators; None to leave these out. `machine` reads the total and
+        the available memory of the machine or container."""
         self.memory_limit, self.min_free, self.folders = memory_limit, min_free, set(folders)
         self.memory = 0
         self.due = 0.0
@@ -55,8 +55,8 @@ class Guard:
         self._exact_after = 0.0
 
     def look(self, now: float, referee: int = 0) -> tuple[RunEnd, str] | None:
-        """How the run has to be ended, and the note for the human; None if it may continue. What the referee holds is
-        not the run's."""
+        """Why to end the run, with a note for the human; None if it may continue. The `referee` process does not
+        count."""
         if low := self._low_disk():
             return RunEnd.DISK_FULL, low
         self.driver.look()
@@ -67,13 +67,13 @@ class Guard:
         return None
 
     def ended(self, most: int) -> None:
-        """The kernel's peak for the largest process of a run: the only figure for a run too short to be sampled."""
+        """`most`: the kernel's peak for the largest process, the only figure of a run too short to be sampled."""
         self.memory = max(self.memory, most)
 
     def _memory(self, now: float, referee: int) -> tuple[str, int]:
-        """Why the run has too much memory, and how many bytes it may still take."""
+        """Why the run has too much memory (or empty), and how many bytes it may still take."""
         total, available = self._machine()
-        if not total:  # a system that does not say
+        if not total:  # unknown
             return "", BYTES_A_SECOND
         pids = set(descendants(os.getpid()))
         if referee:
@@ -107,7 +107,7 @@ class Guard:
 
 
 def roughly_held(pids: Iterable[int]) -> int:
-    """Cheap, and never too little but for what several of them share: what forked workers share counts in each."""
+    """A cheap estimate of the memory of processes, which counts memory that forked workers share in each."""
     own, shared = 0, [0]
     for pid in pids:
         try:
@@ -121,7 +121,7 @@ def roughly_held(pids: Iterable[int]) -> int:
 
 
 def exactly_held(pids: Iterable[int]) -> int:
-    """Each shared page once; a process that does not let itself be read counts with all that it has."""
+    """The memory of processes, each shared page counted once; an unreadable process counts in full."""
     total = 0
     for pid in pids:
         try:

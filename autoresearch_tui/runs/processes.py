@@ -1,7 +1,7 @@
-"""Processes as the kernel shows them: who is below whom, who is hardened how, whom memory ended."""
+"""Processes as the kernel shows them: descendants, owners, hardening, and out-of-memory kills."""
 
 # ruff: noqa: PTH123, PTH208
-# (pathlib would cost a supervisor more than all the rest of its start)
+# (importing pathlib takes longer than all the rest of a supervisor's start)
 from __future__ import annotations
 
 import ctypes
@@ -72,7 +72,7 @@ def children() -> list[int]:
 
 
 def owner(pid: int) -> int | None:
-    """The user that a process belongs to; None if it cannot be seen from here: another container's, or ended."""
+    """The user of a process; None if it is invisible from here (another container's) or has ended."""
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
             return next((int(line.split()[1]) for line in file if line.startswith(b"Uid:")), None)
@@ -81,7 +81,7 @@ def owner(pid: int) -> int | None:
 
 
 def is_run(pid: int) -> bool:
-    """Whether a process belongs to a run, of whatever session of this user."""
+    """Whether a process belongs to a run of any session of this user."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             return any(entry.startswith(b"AUTORESEARCH_RUN=") for entry in file.read().split(b"\0"))
@@ -90,7 +90,7 @@ def is_run(pid: int) -> bool:
 
 
 def command_name(pid: int) -> str:
-    """A process's name, as the kernel has it, in plain characters; `?` if it cannot be seen."""
+    """The kernel's name of a process, in printable characters; `?` if unknown."""
     try:
         with open(f"/proc/{pid}/comm", "rb") as file:
             name = file.read().decode("utf-8", "replace").strip()
@@ -100,7 +100,7 @@ def command_name(pid: int) -> str:
 
 
 def oom_kills() -> int:
-    """How often the kernel has ended a process for want of memory: here, or in this cgroup."""
+    """How many processes the kernel has killed for lack of memory, on this machine or in this cgroup."""
     total = 0
     for path in ("/proc/vmstat", "/sys/fs/cgroup/memory.events"):
         try:
@@ -112,7 +112,7 @@ def oom_kills() -> int:
 
 
 def harden(niceness: int) -> None:
-    """In the trainer: plain signals, no new privileges, no cores, first to go when memory runs out."""
+    """In the trainer: default signals, no new privileges, no core dumps, first victim when memory runs out."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     prctl(PR_SET_NO_NEW_PRIVS, 1)
@@ -129,8 +129,7 @@ def harden(niceness: int) -> None:
 
 
 def ran_out_of_memory(before: int, code: int | None, number: int | None) -> bool:
-    """A known message near the end of the log, or the kernel's killer was at work (`before`: so far) and it was a
-    SIGKILL."""
+    """Whether the log ends in a known message, or a SIGKILL came with an out-of-memory kill since `before` of them."""
     if (number == signal.SIGKILL or code == 128 + signal.SIGKILL) and oom_kills() > before:
         return True
     with open(LOG, "rb") as file:
@@ -148,7 +147,7 @@ def send(target: int, number: int) -> None:
 
 
 def tell(text: str) -> None:
-    """Writes one line to the process that started the run, which may be gone, then points stdout at /dev/null."""
+    """Write one line to the process that started the run, which may be gone, then redirect stdout to /dev/null."""
     try:
         os.write(1, f"{text}\n".encode())
     except OSError:

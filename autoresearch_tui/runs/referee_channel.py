@@ -1,13 +1,13 @@
-"""Between a trainer and its referee: the socket that both are born with, and the clock of the run's budget.
+"""The socket between a trainer and its referee, and the clock of the run's budget.
 
-Whatever a trainer says here is a word of eight bytes, and nothing counts before all eight have arrived:
+A trainer sends words of eight bytes, which count once all eight have arrived:
 
-    READY      its training data, please. Handed over by the referee; from then on the clock of the budget runs
-    any other  its request to be scored, which stops the clock; the referee reads it
+    READY      asks for its training data. The referee hands it over, and the clock of the budget starts
+    any other  asks to be scored, which stops the clock; the referee reads the word
 
-Labs that hand over have a referee that starts with the run, so that its imports cost no time afterwards; it learns what
-the trainer wants over a separate socket. In other labs the referee starts when the trainer asks, the trainer sees its
-data from the start, and there is no READY.
+If a lab hands over data, its referee starts with the run, so that its imports cost no time later, and gets the
+trainer's requests over a separate socket. In other labs the referee starts when the trainer asks to be scored, the
+trainer has its data from the start, and there is no READY.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ REFEREE_FD = "AUTORESEARCH_REFEREE_FD"
 HANDOVER = "AUTORESEARCH_HANDOVER"
 WORD_BYTES = 8
 READY = b"ARQR"
-# A READY of this index asks how the run will be asked, and starts nothing.
+# A READY with this index asks for the sizes of the referee's questions, and starts nothing.
 SIZES = b"\xff" * 4
-# To the referee: hand over the files from this index on (4 bytes follow), or score the run (4 bytes mean nothing).
+# To the referee: hand over the files from this index on (4 bytes), or score the run (the 4 bytes mean nothing).
 TAKE, SCORE = b"T", b"S"
-# A word that is not complete by then ends the run.
+# How long a word may be incomplete before the run is ended.
 TORN_SECONDS = 2.0
 POLL_SECONDS = 0.05
 TORN = "the run's request to be scored broke off: evaluate_bpb sends it whole"
 
 
 class Channel:
-    """The socket between trainer and referee, the referee, and when the trainer's time began and ended."""
+    """The socket between trainer and referee, the referee's process, and when the trainer's time began and ended."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         import socket  # only where a lab has a referee
@@ -57,7 +57,7 @@ class Channel:
 
     @property
     def waiting(self) -> bool:
-        """Whether the trainer's request to be scored, or its end of the socket closed, is still to come."""
+        """Whether the trainer has neither asked to be scored nor closed its end of the socket."""
         return self.line >= 0
 
     @property
@@ -66,21 +66,21 @@ class Channel:
 
     @property
     def killed(self) -> bool:
-        """Whether a signal has ended the referee; asked before its owner sends any."""
+        """Whether a signal has ended the referee; check before sending it one."""
         return self.status is not None and os.WIFSIGNALED(self.status)
 
     @property
     def abandoned(self) -> bool:
-        """Whether the referee has ended before it was asked: there will be no score."""
+        """Whether the referee ended before it was asked, so that there will be no score."""
         return self.status is not None and self.asked is None
 
     @property
     def variables(self) -> dict[str, str]:
-        """What the trainer's environment has for this."""
+        """The variables for the trainer's environment."""
         return {REFEREE_FD: str(self.trainers), **({HANDOVER: "1"} if self.hands_over else {})}
 
     def sources(self) -> list[int]:
-        """What to select on. A broken-off word stays readable, and is looked at from time to time instead."""
+        """What to select on. An incomplete word stays readable, so it is polled instead."""
         line = [self.line] if self.waiting and self.torn is None else []
         return [*line, self.control] if self.control >= 0 and self.ready is None else line
 
@@ -101,7 +101,7 @@ class Channel:
         return self.torn is not None and now >= self.torn + TORN_SECONDS
 
     def hear(self, now: float, *, last: bool = False) -> None:
-        """What there is to be heard, `now` seconds after the trainer's start. `last`: nothing can follow."""
+        """Read what has arrived, `now` seconds after the trainer's start. `last`: nothing can follow."""
         if self.control >= 0 and self.ready is None and self._receive(self.control, 1):
             self.ready = now  # the referee hands over at this moment
         if not self.waiting:
@@ -131,7 +131,7 @@ class Channel:
 
     @staticmethod
     def _receive(number: int, size: int, *, peek: bool = False) -> bytes | None:
-        """At most so many bytes; empty if the other end is closed, None if there is nothing yet."""
+        """Up to `size` bytes; empty if the other end is closed, None if nothing has arrived."""
         import socket
 
         end = socket.socket(fileno=number)
@@ -145,14 +145,14 @@ class Channel:
             end.detach()
 
     def _tell(self, what: bytes) -> None:
-        """A trainer that asks for data more often than it takes it is not heard."""
+        """Never blocks: requests of a trainer that asks for data faster than it reads are dropped."""
         try:
             os.write(self.control, what)
         except OSError:
             pass
 
     def _save_compiled(self) -> None:
-        """Before the trainer has seen any data: what its compiler has made is fit for later runs to begin with."""
+        """Save the compile cache before the trainer has seen any data, so that later runs may start with it."""
         if self.saved:
             return
         self.saved = True
@@ -170,18 +170,18 @@ class Channel:
         self.torn = None
 
     def referee_ended(self, status: int) -> None:
-        """A trainer that waits for it is not left to wait."""
+        """The referee has ended: close the sockets, so that the trainer does not wait for it."""
         self.status = status
         self._hang_up()
 
     def refuse(self, why: str) -> None:
-        """In the referee's place, in its log."""
+        """Write a refusal to the referee's log in its place."""
         log = os.open(REFEREE_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.write(log, f"{why}\n".encode())
         os.close(log)
 
     def _start(self, numbers: dict[str, int]) -> None:
-        """The referee, with the trainer's line and the descriptors of `numbers` under these names."""
+        """Start the referee, with the trainer's line and the descriptors in `numbers` as variables of these names."""
         owner = os.getpid()
         self.pid = os.fork()
         if self.pid:
@@ -189,7 +189,7 @@ class Channel:
         try:
             os.setsid()
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != owner:  # it died before it could be said what then
+            if os.getppid() != owner:  # the owner died before prctl took effect
                 os._exit(1)
             for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)

@@ -1,7 +1,7 @@
-"""A run's folder as its supervisor keeps it: the lock that says who owns the run, and records written whole."""
+"""A run's folder: the lock that its owner holds, and records that are written atomically."""
 
 # ruff: noqa: PTH104, PTH108, PTH110, PTH116, PTH123
-# (pathlib would cost a supervisor more than all the rest of its start)
+# (importing pathlib takes longer than all the rest of a supervisor's start)
 from __future__ import annotations
 
 import fcntl
@@ -21,7 +21,7 @@ SCRATCH, COMPILED = "scratch", "compiled"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LOCK_SECONDS = 1.0
 BALLAST_BYTES = 64 * 1024
-# How the engine asks a supervisor to end its run. SIGTERM is what others send, a machine that shuts down for one.
+# The engine's request to a supervisor to end its run. Others, such as a machine's shutdown, send SIGTERM.
 STOP = signal.SIGUSR1
 
 
@@ -56,7 +56,7 @@ def now_utc() -> str:
 
 @functools.cache
 def boot_id() -> str:
-    """Identifies this boot of the machine; empty if the system has no such name."""
+    """Identifies this boot of the machine; empty if unknown."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()
@@ -65,7 +65,7 @@ def boot_id() -> str:
 
 
 def write_file(name: str, data: bytes, *, durable: bool) -> None:
-    """Raises OSError. Only where `durable`, it is on disk when this returns; its room is taken in any case."""
+    """Raises OSError. On disk on return only if `durable`, but its space is taken in any case."""
     with open(name, "wb", buffering=0) as file:
         while data:
             data = data[file.write(data) :]
@@ -74,7 +74,7 @@ def write_file(name: str, data: bytes, *, durable: bool) -> None:
 
 
 def write_json(name: str, value: dict[str, object]) -> None:
-    """Atomic, and on disk when it returns. Raises OSError (a full disk)."""
+    """Write atomically, on disk on return. Raises OSError (a full disk)."""
     temporary = f"{name}.tmp"
     write_file(temporary, json.dumps(value).encode(), durable=True)
     os.rename(temporary, name)
@@ -88,7 +88,7 @@ def write_json(name: str, value: dict[str, object]) -> None:
 def take_lock() -> int | None:
     """The descriptor of the held lock, with this pid in the file; None if the run has or had an owner.
 
-    A cockpit that looks holds the lock (shared) for an instant, so a refusal is final only after a while.
+    A cockpit that looks holds a shared lock for an instant, so a refusal is final only after a while.
     """
     descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     deadline = time.monotonic() + LOCK_SECONDS
@@ -108,7 +108,7 @@ def take_lock() -> int | None:
 
 
 def drop_ballast() -> None:
-    """It kept room for `exit.json` on a disk that the trainer may have filled."""
+    """Free the space that was reserved for `exit.json` on a disk that the trainer may have filled."""
     try:
         os.unlink(BALLAST)
     except OSError:
@@ -116,7 +116,8 @@ def drop_ballast() -> None:
 
 
 def record_exit(values: dict[str, object]) -> None:
-    """Retries until it is on disk or the folder is gone. The lock stays held, so the run does not count as lost."""
+    """Write `exit.json`; retries until it is on disk or the folder is gone. The held lock keeps the run from being
+    lost."""
     pause = 0.05
     while os.stat(".").st_nlink:
         try:

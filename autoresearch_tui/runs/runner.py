@@ -1,8 +1,7 @@
-"""Starts, observes and stops runs. A run belongs to its supervisor; nothing here has to stay alive for it.
+"""Starts, observes and stops runs. A run belongs to its supervisor, and needs no process of this module.
 
-A run is a folder. Its state is read from that folder alone, so the next engine finds it as it is:
-`exit.json` readable = ended; else `run.lock` held = running; else a trace of a start = lost; else not
-started.
+A run is a folder, and its state is read from that folder alone: `exit.json` readable = ended; else `run.lock` held =
+running; else a trace of a start = lost; else not started.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from autoresearch_tui.runs import run_folder
 from autoresearch_tui.session.ends import RunEnd
 
 START_SECONDS = 10.0
-# Names every process of a run, so that those which outlive a killed supervisor can be found.
+# Marks every process of a run, to find those that outlive a killed supervisor.
 MARK = "AUTORESEARCH_RUN"
 LOG_TAIL_BYTES = 64 * 1024
 _CAUSE_WIDTH = 300
@@ -44,9 +43,9 @@ _SUPERVISE = (
 
 @dataclass(frozen=True, slots=True)
 class RefereeSpec:
-    """What the supervisor starts when the run asks to be scored. `cwd` is absolute, `env` its whole environment.
+    """The referee that the supervisor starts when the run asks to be scored. `cwd` is absolute, `env` complete.
 
-    `hands_over`: it starts with the run, and hands the training data over when the run says that it is ready.
+    `hands_over`: it starts with the run, and hands over the training data when the run reports that it is ready.
     """
 
     command: tuple[str, ...]
@@ -59,11 +58,11 @@ class RefereeSpec:
 class RunSpec:
     """One execution. `env` is the run's whole environment; `cwd` is relative to the run's folder.
 
-    `memory_limit_bytes` 0: all but a reserve. `grace_seconds` lie between SIGTERM and SIGKILL when the run has to be
-    ended. `cpus`: the processors that the run is held to; empty for all. With a `referee`, the run finds a socket to it
-    under the number in AUTORESEARCH_REFEREE_FD. `bound`: it ends when its supervisor's standard input does.
-    `shared_accelerator`: what its accelerators hold is not the run's alone, and is not measured. `inherited`: names of
-    variables of this process that the command gets beside `env`; their values are not written to the run's folder.
+    `memory_limit_bytes` 0: all but a reserve. `grace_seconds`: between SIGTERM and SIGKILL. `cpus`: the processors that
+    the run is pinned to; empty for all. With a `referee`, AUTORESEARCH_REFEREE_FD has the number of a socket to it.
+    `bound`: the run ends when its supervisor's standard input does. `shared_accelerator`: accelerator memory is not
+    measured, as others use it too. `inherited`: names of this process's variables that the command also gets, whose
+    values are not written to the run's folder.
     """
 
     command: tuple[str, ...]
@@ -94,12 +93,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """`exit.json`. `note`: for the human. `reason` is LOST if something other than the engine ended its supervisor.
+    """`exit.json`. `note`: for the human. `reason` is LOST if something other than the engine ended the supervisor.
 
     `ready_seconds`, `asked_seconds`: from the start until the run had its training data, and until it asked to be
-    scored. `referee_exit`: how its referee ended; None if it was not started or did not end. `memory_bytes`,
-    `device_memory_bytes`: the most that the run held, as the supervisor saw it; None if it saw nothing.
-    `referee_killed`: by a signal that was not its supervisor's.
+    scored. `referee_exit`: the referee's exit code; None if it was not started or did not end. `memory_bytes`,
+    `device_memory_bytes`: the measured peaks, if known. `referee_killed`: by a signal that was not its supervisor's.
     """
 
     reason: RunEnd
@@ -119,7 +117,7 @@ class Exit:
 
 
 class RunState(enum.Enum):
-    """Where a run stands. LOST: it was started, has no owner any more, and left no readable end."""
+    """The state of a run. LOST: it was started, has no owner, and left no readable `exit.json`."""
 
     NOT_STARTED = "not started"
     RUNNING = "running"
@@ -129,7 +127,7 @@ class RunState(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """What the folder says. `exit` is set exactly when the run has ended."""
+    """A run's status by its folder. `exit` is set exactly if the run has ended."""
 
     state: RunState
     started: Started | None = None
@@ -137,10 +135,10 @@ class RunStatus:
 
 
 def start(folder: Path, spec: RunSpec, stdin: int = subprocess.DEVNULL) -> None:
-    """Starts the run of `folder` under its own supervisor (with this `stdin`), and returns when it has begun.
+    """Start the run of `folder` under its own supervisor (with this `stdin`), and return when it has begun.
 
-    Does nothing if it runs or has ended; of several callers at once, one starts it. A lost run has to be
-    put aside first. Raises OSError with the reason where it cannot be started (after 10 s at most).
+    Does nothing if it runs or has ended; of several simultaneous callers, one starts it. A lost run must be put aside
+    first. Raises OSError with the reason if it cannot start (after 10 s at most).
     """
     state = look(folder).state
     if state is RunState.LOST:
@@ -158,7 +156,7 @@ def start(folder: Path, spec: RunSpec, stdin: int = subprocess.DEVNULL) -> None:
 
 
 def look(folder: Path) -> RunStatus:
-    """The run's state, from its files and its lock alone. Never raises for what they contain."""
+    """The run's status, from its files and its lock alone. Never raises for their contents."""
     for _ in range(2):
         started = _read(folder / run_folder.STARTED, Started)
         ended = _read(folder / run_folder.EXIT, Exit)
@@ -171,17 +169,17 @@ def look(folder: Path) -> RunStatus:
             return RunStatus(RunState.RUNNING, started)
         if not traced:
             return RunStatus(RunState.NOT_STARTED)
-        # Free, and yet there was a start: the end may have been written after it was looked for.
+        # The lock is free after a start: `exit.json` may have been written after it was looked for.
     return RunStatus(RunState.LOST, started)
 
 
 def supervisor_command(folder: Path) -> list[str]:
-    """What starts a supervisor: an interpreter that knows this package and the standard library, nothing else."""
+    """The command of a supervisor: an interpreter with this package and the standard library, nothing else."""
     return [sys.executable, "-I", "-S", "-c", _SUPERVISE, str(_PACKAGES), str(folder)]
 
 
 def stop(folder: Path, word: signal.Signals = run_folder.STOP) -> None:
-    """Asks the run's owner to end it, by SIGTERM to the tree and then SIGKILL. Returns at once; harmless twice.
+    """Ask the run's owner to end it, by SIGTERM to the tree and then SIGKILL. Returns at once; may be repeated.
 
     `word` SIGTERM: as if the machine shut down, so that the run counts as lost.
     """
@@ -192,13 +190,13 @@ def stop(folder: Path, word: signal.Signals = run_folder.STOP) -> None:
     except (OSError, ValueError):
         return
     with contextlib.suppress(ProcessLookupError, PermissionError), _process(pid) as send:
-        # The owner lives as long as the lock is held: checked after the process was pinned, the pid is its.
+        # The owner lives while the lock is held: checked after pinning the process, the pid is the owner's.
         if _lock_held(folder):
             send(word)
 
 
 def sweep(folder: Path) -> int:
-    """Ends what a killed supervisor left behind (Linux; elsewhere nothing is found). Returns how many."""
+    """Kill processes that a killed supervisor left behind (on Linux only). Returns how many."""
     if look(folder).state is RunState.RUNNING:
         return 0
     mark = f"{MARK}={folder.resolve()}".encode()
@@ -217,7 +215,7 @@ def sweep(folder: Path) -> int:
 
 
 def put_aside(folder: Path) -> None:
-    """Makes a lost run's folder startable again: what it left goes to `lost-N/`, its processes are ended."""
+    """Make a lost run's folder startable again: move its files to `lost-N/`, and end its processes."""
     if look(folder).state is not RunState.LOST:
         return
     sweep(folder)
@@ -233,7 +231,7 @@ def put_aside(folder: Path) -> None:
 def last_lines(folder: Path, n: int = 8) -> tuple[str, ...]:
     """The cause of a crash, for a human: the tail of the last traceback, or the last lines of the log.
 
-    Cleaned, progress left out, at most `n`; the supervisor's note where the log says nothing.
+    Cleaned, without progress, at most `n` lines; the supervisor's note if the log has none.
     """
     text = encoding.tail(folder / run_folder.LOG, LOG_TAIL_BYTES)
     lines = [line for line in runlog.split_lines(text) if line and not runlog.parse_progress(line)]
@@ -304,7 +302,7 @@ def _last_error(folder: Path) -> str:
 
 
 def _lock_held(folder: Path) -> bool:
-    """Asks with a shared lock, released at once; a starting supervisor tries again when it meets one."""
+    """Tries a shared lock for an instant; a starting supervisor that meets it tries again."""
     try:
         descriptor = os.open(folder / run_folder.LOCK, os.O_RDONLY)
     except OSError:
@@ -335,7 +333,7 @@ def _read(path: Path, kind: type[T]) -> T | None:
 
 @contextlib.contextmanager
 def _process(pid: int) -> Iterator[Callable[[int], None]]:
-    """Sends signals to one process, and to no later one of its number where the system has pidfds.
+    """Sends signals to one process; with pidfds never to a later process with the same number.
 
     Raises ProcessLookupError if there is none.
     """
@@ -355,7 +353,7 @@ def _process(pid: int) -> Iterator[Callable[[int], None]]:
 
 
 def _traceback(lines: list[str]) -> list[str]:
-    """The last traceback and its exception, without what was printed after it; empty if there is none."""
+    """The last traceback with its exception, without later lines; empty if there is none."""
     starts = [index for index, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
     if not starts:
         return []

@@ -1,16 +1,15 @@
 """The owner of one run: starts the trainer, holds the deadline, ends its whole tree, writes `exit.json`.
 
-`runner.py` starts it in a separate interpreter without site-packages. It imports the standard library and a few
-small neighbours only, so that it is up in milliseconds, stays small, and outlives whatever started it. It reads
-`run.json` and writes, in the same folder, `started.json` (before the trainer's first instruction), `run.log`
-and `exit.json`. It holds `run.lock` as long as it lives: the kernel itself says whether the run has an owner.
+`runner.py` starts it in a separate interpreter without site-packages. It imports only the standard library and a few
+small neighbours, so that it starts in milliseconds, stays small, and outlives whatever started it. It reads `run.json`
+and writes, in the same folder, `started.json` (before the trainer's first instruction), `run.log` and `exit.json`. It
+holds `run.lock` as long as it lives, so the kernel knows whether the run has an owner.
 
-If the lab has a referee, the trainer inherits one end of a socket, and the referee, in its own process, has
-the other. What is said there starts and stops the clock of the run's budget, which is kept here and nowhere else
-(`channel.py`).
+If the lab has a referee, the trainer and the referee's own process have the ends of a socket. Messages on it start and
+stop the clock of the run's budget, which is kept here and nowhere else (`channel.py`).
 
-The trainer writes into a pipe that is copied to `run.log` here: it can neither rewrite what it has said nor
-exceed the limit. (RLIMIT_FSIZE would also stop checkpoints, shared memory and memfds.)
+The trainer writes into a pipe that is copied to `run.log` here, so it can neither rewrite its output nor exceed the
+limit. (RLIMIT_FSIZE would also stop checkpoints, shared memory and memfds.)
 """
 
 # ruff: noqa: PTH123
@@ -58,7 +57,7 @@ from autoresearch_tui.runs.run_folder import (
 from autoresearch_tui.session.ends import RunEnd
 
 SWEEP_SECONDS = 10.0
-# A referee that still computes when the run has ended.
+# How long a referee may compute after the run has ended.
 REFEREE_SECONDS = 120.0
 READ_BYTES = 64 * 1024
 
@@ -98,7 +97,7 @@ class Run:
         self.began = self.ended = time.monotonic()
 
     def _become_trainer(self, gate: int, output: int, problem: int) -> None:
-        """In the child: waits until `started.json` is on disk, then turns into the command. Never returns."""
+        """In the child: wait until `started.json` is on disk, then exec the command. Never returns."""
         code = 126
         try:
             os.close(self.gate)
@@ -131,7 +130,7 @@ class Run:
             os._exit(code)
 
     def release(self) -> str:
-        """Lets the trainer go. Returns what kept the command from starting, or an empty string."""
+        """Let the trainer start. Returns what kept the command from starting, or an empty string."""
         self.began = self.ended = time.monotonic()
         try:
             os.write(self.gate, b"1")
@@ -147,12 +146,12 @@ class Run:
         return " ".join(text.decode(errors="replace").split())
 
     def abandon(self) -> None:
-        """Lets the trainer, which waits for its release, go without it."""
+        """End the trainer, which is still waiting for its release."""
         os.close(self.gate)
         os.waitpid(self.trainer, 0)
 
     def watch(self) -> tuple[RunEnd, str] | None:
-        """Copies output until the trainer ends by itself (None) or has to be ended (reason, note)."""
+        """Copy output until the trainer ends by itself (None) or must be ended (reason, note)."""
         while True:
             now = time.monotonic()
             if self.status is not None:
@@ -170,7 +169,7 @@ class Run:
             self._wait(min(self.guard.due, self.began + self.spec.timeout) - now)
 
     def _referee_lost(self, seconds: float) -> tuple[RunEnd, str] | None:
-        """Why there will be no score, whatever the trainer does."""
+        """Why there can be no score any more, if so."""
         assert self.channel
         if self.channel.too_late(seconds):
             self.refused = TORN
@@ -179,8 +178,8 @@ class Run:
             return RunEnd.CRASHED, "its referee has ended before it was asked; referee.log has its last words"
         return None
 
-    def told_as_well(self) -> tuple[RunEnd, str] | None:
-        """Whether a trainer ended because every process was told to, as in a shutdown."""
+    def ended_with_us(self) -> tuple[RunEnd, str] | None:
+        """The end of a trainer that got SIGTERM together with this process, as in a shutdown."""
         ended_by = os.waitstatus_to_exitcode(self.status) if self.status is not None else 0
         return self._why_stopped() if self.stop_asked and ended_by in (-signal.SIGTERM, 128 + signal.SIGTERM) else None
 
@@ -189,25 +188,23 @@ class Run:
             return RunEnd.KILLED, "stopped on request"
         return RunEnd.LOST, "its supervisor was told to end (SIGTERM), as when the machine shuts down"
 
-    def hear_the_referee_out(self) -> tuple[RunEnd, str] | None:
-        """The trainer has ended; what it has asked for before is computed to the end, or as long as that may take.
-
-        Returns what has cut that short, if something has.
-        """
+    def wait_for_referee(self) -> tuple[RunEnd, str] | None:
+        """After the trainer's end, wait until its last request is answered. Returns what interrupted that, if
+        anything."""
         deadline = time.monotonic() + REFEREE_SECONDS
         while self.channel and (self.channel.waiting or self.channel.at_work):
             if self.stop_asked:
                 return self._why_stopped()
             if time.monotonic() > deadline:
                 break
-            if self.channel.waiting:  # everything that it has said is there to be read
+            if self.channel.waiting:  # all that it sent has arrived
                 self.channel.hear(self.ended - self.began, last=True)
             else:
                 self._wait(deadline - time.monotonic())
         return None
 
     def end_tree(self) -> str:
-        """SIGTERM, a moment, SIGKILL. Returns a note if a process could not be ended."""
+        """Send SIGTERM, and after a moment SIGKILL. Returns a note if a process could not be ended."""
         self._signal_tree(signal.SIGTERM)
         self._signal_tree(signal.SIGCONT)
         deadline = time.monotonic() + self.spec.grace
@@ -216,9 +213,9 @@ class Run:
         return self.sweep()
 
     def sweep(self) -> str:
-        """SIGKILL to everything below this process, daemons too, until the kernel knows no child of it."""
+        """Kill everything below this process, daemons too, until it has no children."""
         deadline = time.monotonic() + SWEEP_SECONDS
-        if sys.platform != "linux":  # orphans are not ours there: at least the trainer's group
+        if sys.platform != "linux":  # orphans do not become ours there: kill at least the trainer's group
             self._signal_tree(signal.SIGKILL)
         while self.reap():
             living = self._signal_tree(signal.SIGKILL)
@@ -230,7 +227,7 @@ class Run:
         return ""
 
     def _chase(self) -> None:
-        """Ends those that fork and exit faster than /proc can be read: orphaned, they are children of ours."""
+        """Kill processes that fork and exit faster than /proc can be read: as orphans they become our children."""
         for _ in range(200):
             if not self.reap():
                 return
@@ -238,7 +235,7 @@ class Run:
                 send(pid, signal.SIGKILL)
 
     def reap(self) -> bool:
-        """Collects the dead. True while there is a child left, which on Linux includes every orphan below."""
+        """Collect dead children. True while there is a living one, which on Linux includes every orphan below."""
         while True:
             try:
                 pid, status, used = os.wait4(-1, os.WNOHANG)
@@ -249,14 +246,14 @@ class Run:
             if self.channel and pid == self.channel.pid:
                 self.channel.referee_ended(status)
                 continue
-            if sys.platform == "linux":  # bubblewrap ends before the first process of its namespace, which is ours then
+            if sys.platform == "linux":  # after bubblewrap's end the first process of its namespace becomes our child
                 self.guard.ended(used.ru_maxrss * 1024)
             if pid == self.trainer:
                 self.status = status
                 self.ended = time.monotonic()
 
     def close_log(self) -> None:
-        """What is left in the pipe, and the whole log on disk: `exit.json` depends on it."""
+        """Copy the rest of the pipe, and sync the log, which `exit.json` depends on."""
         while self.open and self._copy():
             pass
         try:
@@ -265,7 +262,7 @@ class Run:
             pass
 
     def _signal_tree(self, number: int) -> set[int]:
-        """By process group, which no fork can race, and once each. Returns the processes that were alive."""
+        """Signal each process group once, which no fork can race. Returns the processes that were alive."""
         living = descendants(os.getpid())
         groups = set(living.values())
         if self.status is None or sys.platform != "linux":
@@ -275,7 +272,7 @@ class Run:
         return set(living)
 
     def _wait(self, seconds: float) -> None:
-        """Until output, a signal, or `seconds` have passed."""
+        """Wait for output or a signal, up to `seconds`."""
         sources = [self.wakeup, self.output] if self.open else [self.wakeup]
         if self.channel:
             sources += self.channel.sources()
@@ -287,7 +284,7 @@ class Run:
         if self.wakeup in ready:
             os.read(self.wakeup, 4096)
             self.reap()
-        if 0 in ready:  # its owner has closed the pipe, or has ended
+        if 0 in ready:  # the owner has closed the pipe, or has ended
             self.spec.bound = False
             self.stop_asked.append(STOP)
         if self.output in ready:
@@ -296,7 +293,7 @@ class Run:
             self.channel.hear(time.monotonic() - self.began)
 
     def _copy(self) -> bool:
-        """One piece of output to the log, up to its limit. False when there is no more at present."""
+        """Copy one piece of output to the log, up to its limit. False if there is none at present."""
         try:
             data = os.read(self.output, READ_BYTES)
         except BlockingIOError:
@@ -332,7 +329,7 @@ def outcome(run: Run, ended: tuple[RunEnd, str] | None, notes: list[str]) -> dic
         notes = [run.log_error, *notes]
     elif code != 0:
         reason = RunEnd.OUT_OF_MEMORY if ran_out_of_memory(run.oom_kills, code, number) else RunEnd.CRASHED
-        # A sandbox reports its command's signal as a shell does.
+        # A sandbox reports its command's signal like a shell.
         by = number or (code - 128 if code and 128 < code < 160 else 0)
         if by:
             notes = [f"ended by {signal.strsignal(by)} (signal {by})", *notes]
@@ -361,7 +358,7 @@ def outcome(run: Run, ended: tuple[RunEnd, str] | None, notes: list[str]) -> dic
 
 
 def detach() -> None:
-    """Starts a new session without a parent that could wait for it or take it down."""
+    """Start a new session without a parent that could wait for it or end it."""
     if os.fork():
         os._exit(0)
     os.setsid()
@@ -394,17 +391,17 @@ def supervise() -> None:
     problem = run.release()
     ended = run.watch()
     if not ended:
-        ended = run.hear_the_referee_out()
+        ended = run.wait_for_referee()
     run.referee_killed = run.channel is not None and run.channel.killed
-    # A run that takes the machine's memory is not asked to end: it would continue meanwhile.
+    # A run that uses up the machine's memory is killed at once: it would continue during the grace time.
     stuck = run.end_tree() if ended and ended[0] != RunEnd.OUT_OF_MEMORY else run.sweep()
     run.close_log()
-    ended = ended or run.told_as_well()
+    ended = ended or run.ended_with_us()
     record_exit(outcome(run, ended, [problem, stuck]))
 
 
 def main(folder: str) -> int:
-    """Returns 0, also if another supervisor has the run; 1, with a line on stdout, if the run could not start."""
+    """Returns 0, also if another supervisor has the run; 1, with a line on stdout, if the run cannot start."""
     prctl(PR_SET_DUMPABLE, 0)  # the trainer, of the same user, neither reads nor writes this process
     detach()
     lock = None
