@@ -1,4 +1,4 @@
-"""Which of NVIDIA's accelerators a run sees, asked of a driver library in whatever binding. Imports none."""
+"""Which NVIDIA accelerators a run sees, from any binding of the driver library. Imports none of them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from autoresearch_tui.lab.devices import Visible
 
 
 class Driver(Protocol):
-    """What is asked of the driver. Handles are the binding's own; errors are too, and pass through."""
+    """The driver's functions. Handles and errors are the binding's own; errors pass through."""
 
     def count(self) -> int:
-        """How many whole accelerators there are."""
+        """The number of whole accelerators."""
 
     def whole(self, index: int) -> Any:
-        """The handle of an accelerator, as the driver's tools count."""
+        """The handle of an accelerator, by the driver's numbering."""
 
     def instances(self, handle: Any) -> Sequence[Any]:
         """The handles of its MIG instances; empty if it is not divided."""
@@ -30,7 +30,7 @@ class Driver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One accelerator, or MIG instance, that a run sees. `name` is what it was asked for by, or its number."""
+    """One accelerator, or MIG instance, that a run sees. `name`: as requested, or its number."""
 
     name: str
     index: int
@@ -39,9 +39,9 @@ class Seen:
 
 
 def find(driver: Driver, wanted: Visible) -> list[Seen]:
-    """What of `wanted` is there, in that order. As CUDA has it, nothing after a name that is not there.
+    """The accelerators of `wanted` that exist, in order; like CUDA, nothing after a missing one.
 
-    Of a divided accelerator, CUDA uses the first instance that it is shown.
+    Of a divided accelerator, CUDA uses the first visible instance.
     """
     if wanted.names == ():
         return []
@@ -84,7 +84,7 @@ def _alike(driver: Driver, count: int) -> bool:
 
 
 class Pynvml:
-    """The driver through the module `pynvml`, which the caller has imported and initialised."""
+    """The driver through the module `pynvml`, which the caller must have initialised."""
 
     def __init__(self, nvml: Any) -> None:
         self._nvml = nvml
@@ -100,13 +100,13 @@ class Pynvml:
         try:
             current, _pending = nvml.nvmlDeviceGetMigMode(handle)
             most = nvml.nvmlDeviceGetMaxMigDeviceCount(handle) if current else 0
-        except Exception:  # most models cannot be divided, and say so by an error of the binding's
+        except Exception:  # most models cannot be divided, which each binding reports by its own error
             return ()
         found = []
         for place in range(most):
             try:
                 found.append(nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place))
-            except Exception:  # a place that no instance has
+            except Exception:  # no instance in this place
                 continue
         return found
 
@@ -118,5 +118,5 @@ class Pynvml:
 
 
 def driver_text(value: object) -> str:
-    """A text of the driver, which older bindings give as bytes; empty for None."""
+    """A text from the driver, which older bindings give as bytes; empty for None."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")

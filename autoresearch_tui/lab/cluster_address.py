@@ -1,4 +1,4 @@
-"""Where a cluster's head is: `auto`, or a host and a port. Pure."""
+"""Pure: the address of a cluster's head: `auto`, or a host and a port."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 AUTO = "auto"
 NONE = "none"
-"""On the command line: no cluster, whatever the lab's settings or an earlier start say."""
+"""On the command line: no cluster, despite the lab's settings or an earlier start."""
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]")
 
 
@@ -30,7 +30,7 @@ def parts(address: str) -> tuple[str, int]:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether nobody else's machine can reach it. False for `auto`, and for names other than `localhost`."""
+    """Whether only this machine can reach it. False for `auto`, and for names other than `localhost`."""
     if address == AUTO:
         return False
     host, _ = parts(address)

@@ -1,4 +1,4 @@
-"""New labs: a git repository with the files of a template, made whole or not at all."""
+"""Makes new labs: a git repository with the files of a template, complete or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoresearch_tui.util.errors import UserError
 
 NAMES = ("gpt", "sine", "sort", "kernel", "strategy", "prompt", "skill")
 _SHARED = {"sort": ("judge.py",), "kernel": ("judge.py",)}
-"""What several templates have in common."""
+"""Files that several templates share."""
 DEMO_PROFILE = "demo"
 _CACHES = shutil.ignore_patterns("__pycache__")
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -45,13 +45,13 @@ after_seconds = {after}
 
 
 def assets() -> Path:
-    """Where `harness/` and `program.md` are: inside the installed package, or the checkout's top."""
+    """The folder with `harness/` and `program.md`: inside the installed package, or the checkout's top."""
     package = Path(__file__).parents[1]
     inside = package / "_lab"
     return inside if inside.is_dir() else package.parent
 
 
-# What a run of the demo takes of a cluster's node.
+# The resources of a demo run on a cluster's node.
 _ON_PROCESSORS = """
 [cluster]
 resources = { CPU = 1 }
@@ -91,7 +91,7 @@ def init(folder: Path, template: str, *, demo: bool = False) -> Path:
 
 
 def lay_out(folder: Path, profile: str, knobs: Mapping[str, object] | None = None) -> None:
-    """The harness's files in an existing folder: train.py with the profile's knobs, and then with these."""
+    """Copy the harness into an existing folder; train.py gets the profile's knobs, then `knobs`."""
     source = assets() / "harness"
     shutil.copytree(source, folder, ignore=_CACHES, dirs_exist_ok=True)
     train = (source / "train.py").read_text("utf-8")
@@ -115,7 +115,7 @@ def _fill_gpt(folder: Path, *, demo: bool) -> None:
 
 
 def profile(name: str) -> tuple[str, str]:
-    """What the profile called `name` is, and the name of the one that suits this machine. Raises UserError."""
+    """A description of the profile `name`, and the name of the one that suits this machine. Raises UserError."""
     known = profiles.load()
     if name not in known:
         raise UserError(

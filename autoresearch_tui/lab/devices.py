@@ -1,4 +1,4 @@
-"""What runs are pinned to: an accelerator, by any name that CUDA takes, or a range of processors. Pure."""
+"""Pure: what runs are pinned to: an accelerator, by any name that CUDA accepts, or a range of processors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from autoresearch_tui.util.frozen import Frozen
 
 _PROCESSORS = re.compile(r"cpu([0-9]{1,4})(?:-([0-9]{1,4}))?")
-# An NVIDIA tool prints UUIDs whole; CUDA also takes their beginnings. `MIG-GPU-<uuid>/1/0` is how drivers before 470
+# NVIDIA's tools print whole UUIDs; CUDA also accepts their beginnings. `MIG-GPU-<uuid>/1/0` is how drivers before 470
 # name an instance.
 _UUID = re.compile(r"(?:GPU|MIG|MIG-GPU)-[0-9A-Fa-f][0-9A-Fa-f-]{0,35}(?:/[0-9]{1,3}/[0-9]{1,3})?")
 _NUMBER = re.compile(r"[0-9]{1,4}")
@@ -27,29 +27,29 @@ def problem(names: tuple[str, ...]) -> str:
 
 
 def cpus(device: str) -> tuple[int, ...]:
-    """The processors that a run is held to; empty for all of them."""
+    """The processors that a run is pinned to; empty for all."""
     found = _PROCESSORS.fullmatch(device)
     return tuple(range(int(found[1]), int(found[2] or found[1]) + 1)) if found else ()
 
 
 def accelerator(device: str) -> str | None:
-    """The accelerator's name as CUDA takes it; None if the device is none. A number counts as `nvidia-smi` counts."""
+    """The accelerator's name for CUDA; None if the device is none. Numbers are those of `nvidia-smi`."""
     return device if _NUMBER.fullmatch(device) or _UUID.fullmatch(device) else None
 
 
 def short(device: str) -> str:
-    """Its name where there is little room: of a UUID, the first part."""
+    """A short name: of a UUID, the first part."""
     return "-".join(device.split("-")[: 3 if device.startswith("MIG-GPU-") else 2]) if "-" in device[:4] else device
 
 
 def environment(device: str) -> Mapping[str, str]:
-    """What tells a run which device is its own."""
+    """The variables that give a run its device."""
     if not device:
         return {}
     name = accelerator(device)
     if name is None:
         return {"AUTORESEARCH_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(len(cpus(device)))}
-    # By bus, as nvidia-smi counts; the driver's own order puts the fastest first.
+    # By bus, like nvidia-smi; the driver's default order puts the fastest first.
     seen = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": name}
     return seen if name.startswith("MIG-") else {**seen, "HIP_VISIBLE_DEVICES": name}
 
@@ -57,8 +57,8 @@ def environment(device: str) -> Mapping[str, str]:
 class Visible(Frozen):
     """The accelerators that a run sees. `names` is None for all of them.
 
-    `by_bus`: numbers count as the driver's tools do. Otherwise CUDA puts the fastest first, which can be followed only
-    where all are of one model.
+    `by_bus`: numbers are those of the driver's tools. Otherwise CUDA puts the fastest first, which is only predictable
+    if all are of one model.
     """
 
     names: tuple[str, ...] | None = None
@@ -71,19 +71,20 @@ def selection(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def visible(environ: Mapping[str, str]) -> Visible:
-    """What CUDA shows to a process with this environment."""
+    """The accelerators that CUDA shows to a process with this environment."""
     text = environ.get("CUDA_VISIBLE_DEVICES")
     by_bus = environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
     return Visible(None if text is None else _named(text), by_bus)
 
 
 def all_visible(environ: Mapping[str, str], pinned: tuple[str, ...]) -> tuple[Visible, ...]:
-    """What each of a lab's runs sees; `pinned` are its devices, `environ` is what runs have beside them."""
+    """The accelerators that each of a lab's runs sees; `pinned`: the lab's devices, `environ`: the runs'
+    environment."""
     return tuple(visible({**environ, **environment(device)}) for device in pinned or ("",))
 
 
 def _named(text: str) -> tuple[str, ...]:
-    """CUDA_VISIBLE_DEVICES, read as CUDA reads it: up to the first word that names nothing; a repetition voids all."""
+    """CUDA_VISIBLE_DEVICES as CUDA reads it: up to the first word that is no name; empty after a repetition."""
     words = [word.strip() for word in text.split(",")]
     kind = next((kind for kind in ("GPU-", "MIG-") if words[0].startswith(kind)), "")
     names: list[str] = []

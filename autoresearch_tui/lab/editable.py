@@ -1,8 +1,7 @@
-"""Which files a proposal may change, add and remove: what `lab.editable` names. Pure.
+"""Pure: which files a proposal may change, add and remove: those that `lab.editable` names.
 
-A plain name is one file, which is always there. A pattern (`skills/*.md`) or a folder (`strategies/`) stands for any
-number of files, and a proposal may add and remove such files. Both leave out hidden files, secrets, what tools leave
-behind, and locked files.
+A plain name is one file, which always exists. A pattern (`skills/*.md`) or a folder (`strategies/`) matches any number
+of files, which a proposal may add and remove; it matches no hidden files, secrets, tools' caches or locked files.
 """
 
 from __future__ import annotations
@@ -18,60 +17,60 @@ from autoresearch_tui.util.secrets import is_secret_file
 from autoresearch_tui.util.text import describe
 
 Change = Mapping[str, str | None]
-"""New texts by path; None where the file is removed."""
+"""New texts by path; None removes the file."""
 
 LARGEST_BYTES = 1 << 20
-"""Of the program and of each editable file: every request carries them whole."""
+"""The limit for the program and each editable file, as every request carries them whole."""
 MOST_BYTES = 4 << 20
-"""Of all editable files together."""
+"""The limit for all editable files together."""
 MOST_FILES = 200
 
 _ANY_DEPTH = "**"
 _NOT_OURS = frozenset((".git", ".autoresearch", "__pycache__"))
 _LONGEST_PATH = 160
 _DEEPEST = 8
-# Of a new file, in each part of its path: what every shell, file system and screen shows as it is.
+# Each part of a new file's path: characters that are safe in every shell, file system and screen.
 _PART = re.compile(r"(?!-)[A-Za-z0-9_.+ -]*[A-Za-z0-9_+-]", re.ASCII)
 _IMPORTED = (".py", ".pyc", ".so")
 
 
 class Editable(Frozen):
-    """What `lab.editable` names; `locked` are the files, folders and patterns that it does not reach into."""
+    """The names in `lab.editable`; `locked`: files, folders and patterns that they do not reach into."""
 
     names: tuple[str, ...] = ()
     locked: tuple[str, ...] = ()
 
     @property
     def plain(self) -> tuple[str, ...]:
-        """The files that are named one by one."""
+        """The single files."""
         return tuple(name for name in self.names if not is_pattern(name))
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """The patterns and folders within which files may be added and removed."""
+        """The patterns and folders, where files may be added and removed."""
         return tuple(name for name in self.names if is_pattern(name))
 
     def covers(self, path: str) -> bool:
-        """Whether a file here is editable because of a pattern or a folder, so that it may be added and removed."""
+        """Whether a file is editable by a pattern or a folder, so that it may be added and removed."""
         parts = tuple(path.split("/"))
         if path in self.plain or path in self.locked or any(p in _NOT_OURS or is_secret_file(p) for p in parts):
             return False
         if any(_matches(pattern, parts) for pattern in _split(tuple(filter(is_pattern, self.locked)))):
             return False
         inside = [len(folder.split("/")) for folder in self.locked if path.startswith(f"{folder}/")]
-        # Of a locked folder and a pattern that meet, the one that says more about the place counts.
+        # Between a locked folder and a pattern, the more specific one wins.
         return any(
             _matches(pattern, parts) and all(_lead(pattern) > depth for depth in inside)
             for pattern in _split(self.patterns)
         )
 
     def reaches(self, folder: str) -> bool:
-        """Whether :meth:`covers` can be true of something below a folder; of "" it can if there is any pattern."""
+        """Whether :meth:`covers` can be true of something below a folder ("" is the lab's root)."""
         parts = tuple(folder.split("/")) if folder else ()
         return any(_may_match_below(pattern, parts) for pattern in _split(self.patterns))
 
     def refusal(self, added: Iterable[str], there: Iterable[str]) -> str:
-        """Why files of these names cannot be added to a lab with the files `there`, in words; empty if they can."""
+        """Why files of these names cannot be added to a lab with the files `there`; empty if they can."""
         taken = {_folded(prefix): (prefix, prefix == path) for path in there for prefix in _prefixes(path)}
         for path in added:
             why = self._misnamed(path) or _in_the_way(path, taken) or _shadows(path, self.locked)
@@ -93,7 +92,7 @@ class Editable(Frozen):
 
 
 def is_pattern(name: str) -> bool:
-    """Whether a name stands for any number of files."""
+    """Whether a name matches any number of files."""
     return name.endswith("/") or any(character in name for character in "*?[")
 
 
@@ -113,20 +112,20 @@ def applied(files: Mapping[str, str], change: Change) -> dict[str, str]:
 
 
 def change_between(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str | None]:
-    """What turns one set of files into another."""
+    """The change from one set of files to another."""
     changed: dict[str, str | None] = {path: text for path, text in after.items() if text != before.get(path)}
     return changed | dict.fromkeys(before.keys() - after.keys())
 
 
 @functools.cache
 def _split(patterns: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """A folder stands for everything below it."""
+    """The parts of each pattern; a folder matches everything below it."""
     whole = (f"{name}{_ANY_DEPTH}" if name.endswith("/") else name for name in patterns)
     return tuple(tuple(name.split("/")) for name in whole)
 
 
 def _lead(pattern: tuple[str, ...]) -> int:
-    """How many folders a pattern names as they are."""
+    """How many leading folders of a pattern are literal."""
     return next((at for at, part in enumerate(pattern) if is_pattern(part)), len(pattern))
 
 
@@ -151,13 +150,13 @@ def _may_match_below(pattern: tuple[str, ...], folders: tuple[str, ...]) -> bool
 
 
 def _part_matches(pattern: str, part: str) -> bool:
-    """As in a shell: a hidden file only by a pattern that begins with a dot."""
+    """As in a shell, only a pattern that begins with a dot matches hidden files."""
     return bool(part) and (part[0] != "." or pattern[0] == ".") and fnmatch.fnmatchcase(part, pattern)
 
 
 def _in_the_way(path: str, taken: Mapping[str, tuple[str, bool]]) -> str:
-    """What else has this name, in whatever case: on some disks the two are one file. `taken`: the spelling of each
-    path, and whether it is a file."""
+    """Why another file has this name, perhaps in another case: on some disks the two are one file. `taken`: the
+    spelling of each path, and whether it is a file."""
     for prefix in _prefixes(path):
         other, is_file = taken.get(_folded(prefix), (prefix, False))
         if other != prefix:
@@ -168,7 +167,7 @@ def _in_the_way(path: str, taken: Mapping[str, tuple[str, bool]]) -> str:
 
 
 def _shadows(path: str, locked: Iterable[str]) -> str:
-    """Python takes a package, or a compiled file, before a module of the same name."""
+    """Why a new file would hide a locked module: Python prefers a package or compiled file of the same name."""
     if not path.endswith(_IMPORTED):
         return ""
     folder, _, name = path.rpartition("/")
@@ -178,7 +177,7 @@ def _shadows(path: str, locked: Iterable[str]) -> str:
 
 
 def _prefixes(path: str) -> list[str]:
-    """A path and the folders that it is in."""
+    """A path and its parent folders."""
     parts = path.split("/")
     return ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
 

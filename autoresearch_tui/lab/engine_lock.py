@@ -1,4 +1,4 @@
-"""One engine per lab, by a lock that the kernel releases when its holder dies."""
+"""At most one engine per lab, by a lock that the kernel releases when its holder dies."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from autoresearch_tui.lab.paths import Lab
 
 TAKE_OVER_SECONDS = 5.0
-# A successor may be there before the process that it takes over from has ended.
+# A successor may start before the process that it takes over from has ended.
 SUCCESSOR_SECONDS = 15.0
 BESIDE_SECONDS = 0.3
 _ASK_AGAIN_SECONDS = 0.5
 _SUSPENDED_SECONDS = 1.0
-# Asks an engine to release the lab: a headless one ends, a cockpit becomes a watcher.
+# The signal that asks an engine to release the lab: a headless one ends, a cockpit becomes a watcher.
 HAND_OVER = signal.SIGUSR1
 
 
 class Holder(Frozen):
-    """Who has the lab, as far as the lock file says."""
+    """The holder of the lab, by the lock file."""
 
     pid: int = 0
     host: str = ""
@@ -37,7 +37,7 @@ class Holder(Frozen):
 
     @property
     def is_here(self) -> bool:
-        """Whether it is a process of this machine, whose number means something."""
+        """Whether it is a process of this machine."""
         return self.pid > 0 and self.host == os.uname().nodename
 
 
@@ -72,7 +72,7 @@ class LabLock:
                 time.sleep(0.02)
         text = json.dumps({"pid": os.getpid(), "host": os.uname().nodename, "headless": headless, "tag": tag})
         try:
-            # Over what is there: a full disk has room for that.
+            # Overwrite the old text, which works on a full disk.
             os.pwrite(self._file, text.encode(), 0)
             os.ftruncate(self._file, len(text))
         except OSError as error:
@@ -80,12 +80,11 @@ class LabLock:
             raise OSError(error.errno, error.strerror, str(path)) from None
 
     def release(self) -> None:
-        """Let the next engine in."""
         os.close(self._file)
 
 
 def read_holder(path: Path) -> Holder:
-    """Who wrote the lock file last; says nothing of whether the lock is held."""
+    """The last writer of the lock file, whether or not the lock is held."""
     try:
         return Holder(**json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError):
@@ -93,7 +92,7 @@ def read_holder(path: Path) -> Holder:
 
 
 def held(path: Path) -> bool:
-    """Whether some engine holds the lock at this moment."""
+    """Whether an engine holds the lock now."""
     try:
         with kept_out(path):
             return False
@@ -102,20 +101,20 @@ def held(path: Path) -> bool:
 
 
 def serves(path: Path, tag: str) -> bool:
-    """Whether an engine that lives has this session of the lab."""
+    """Whether a live engine has this session of the lab."""
     return held(path) and read_holder(path).tag == tag
 
 
 @contextlib.contextmanager
 def kept_out(path: Path) -> Iterator[None]:
-    """While no engine is there, none comes. For a moment only. Raises LabBusy if there is one."""
+    """Keep engines out, for a moment only. Raises LabBusy if there is one."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         yield
         return
     try:
-        # Shared: two who look at the same time do not take each other for an engine.
+        # Shared, so that two simultaneous readers do not take each other for an engine.
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(file)
@@ -135,10 +134,10 @@ def take_lock(
     patience: float = BESIDE_SECONDS,
     asking: Callable[[Holder], None] = lambda _: None,
 ) -> LabLock:
-    """The lab's lock, after `patience` seconds at most. `asking` hears once who is asked to hand over.
+    """The lab's lock, after `patience` seconds at most. `asking` is called once, with a holder that must hand over.
 
-    For a cockpit, a headless engine that has it is told to hand over, and another cockpit where we `insist`. One that
-    is suspended cannot, and is ended: its session is on disk. Raises LabBusy, OSError.
+    A cockpit asks a headless engine to hand over, and with `insist` another cockpit. A suspended holder cannot, and is
+    killed: its session is on disk. Raises LabBusy, OSError.
     """
     began, pause, asked = time.monotonic(), 0.0, False
     ended = followed = False
@@ -153,7 +152,7 @@ def take_lock(
             may_ask = not headless and (holder.headless or insist) and holder.is_here
             stuck = may_ask and waited > _SUSPENDED_SECONDS and suspended(holder.pid)
             if (stuck and not ended) or (may_ask and last not in (0, holder.pid) and not followed):
-                # A busy machine takes a while to end it, and its successor a while to listen: as long again for that.
+                # On a busy machine it takes a while to die, and its successor a while to listen: wait as long again.
                 began, waited = time.monotonic(), 0.0
                 ended, followed = ended or stuck, followed or not stuck
             last = holder.pid
@@ -163,30 +162,30 @@ def take_lock(
                 if not asked:
                     asked = True
                     asking(holder)
-                # Once more each time: a process that has just started ignores what comes too early.
-                _tell(holder, signal.SIGKILL if stuck else HAND_OVER)
+                # Repeated, as a process that has just started ignores early signals.
+                _signal(holder, signal.SIGKILL if stuck else HAND_OVER)
 
 
 def claim(lab: Lab, tag: str) -> LabLock | None:
-    """The lab's lock for a cockpit, if nobody has it. A headless engine that has it is asked for it. Never blocks."""
+    """The lab's lock for a cockpit, if it is free. A headless holder is asked to hand over. Never blocks."""
     try:
         return LabLock(lab.lock, headless=False, tag=tag, wait_seconds=0.0)
     except LabBusy as busy:
         if busy.holder.headless and busy.holder.is_here:
-            _tell(busy.holder, HAND_OVER)
+            _signal(busy.holder, HAND_OVER)
     except OSError:
-        pass  # a disk that passes, or the engine says so
+        pass  # disk trouble that may pass; the engine reports it otherwise
     return None
 
 
 def suspended(pid: int) -> bool:
-    """Whether a process has been stopped (Ctrl-Z, SIGSTOP), as far as the system says."""
+    """Whether a process was stopped (Ctrl-Z, SIGSTOP), as far as known."""
     try:
         return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"T", b"t")
     except (OSError, IndexError):
         return False
 
 
-def _tell(holder: Holder, number: int) -> None:
+def _signal(holder: Holder, number: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(holder.pid, number)

@@ -1,6 +1,6 @@
-"""What a lab's evaluation offers beyond one score: new data for each verdict, and a split that is held out.
+"""What a lab's evaluation may offer beside one score: new data for each verdict, and a holdout.
 
-A lab offers either by reading a variable in a locked file. Both are the referee's alone: no run ever sees one.
+A lab offers either by reading a variable in a locked file. Only the referee gets these variables, never a run.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
     from autoresearch_tui.lab.paths import Lab
 
 DRAW = "AUTORESEARCH_DRAW"
-"""The seed of the data that a verdict is about, as a decimal number below :data:`MOST_DRAWS`."""
+"""The seed of a verdict's data, a decimal number below :data:`MOST_DRAWS`."""
 SPLIT = "AUTORESEARCH_SPLIT"
-"""`holdout`, when the holdout is opened; not set before."""
+"""`holdout` when the holdout is opened; unset before."""
 HOLDOUT = "holdout"
 FRESH, FIXED = "fresh", "fixed"
 EMBARGOED = "embargoed"
 MOST_DRAWS = 2**31
-"""So that every generator of random numbers takes it as a seed."""
+"""Every random number generator accepts a seed below this."""
 
 
 def reads(lab: Lab, variable: str) -> bool:
-    """Whether a locked file of the lab's checkout names the variable, and the lab has a referee."""
+    """Whether the lab has a referee, and a locked file of the checkout names the variable."""
     files = (lab.root / name for name in lab.settings.lab.locked) if lab.settings.metric.referee else ()
     return any(variable in path.read_text("utf-8", "replace") for path in files if path.is_file())
 
 
 def has_holdout(lab: Lab) -> bool:
-    """Whether there is a split to open: one that the referee scores when asked, or embargoed scores of a sealed one."""
+    """Whether there is a holdout: a split that the referee scores on request, or embargoed scores of a sealed one."""
     return reads(lab, SPLIT) or lab.settings.metric.sealed == EMBARGOED
 
 

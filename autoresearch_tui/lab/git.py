@@ -31,7 +31,7 @@ SAFE = (
     "-c", "gc.auto=0",
     "--no-optional-locks",
 )  # fmt: skip
-# What is committed and exported is bytes; only what the user's checkout has is seen as they have set it up.
+# Commits and exports are exact bytes; only the user's checkout is read with the user's line-end settings.
 _AS_IT_IS = ("-c", "core.autocrlf=false")
 _TIMEOUT = 60.0
 STALE_LOCK_SECONDS = 10.0
@@ -39,11 +39,11 @@ _WHOLE_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _KEPT_BLOBS = 32
 _KEPT_TEXTS = 8
 _PLAIN = "100644"
-NO_COMMIT = ""  # as git has it too, whatever hashes the repository has
+NO_COMMIT = ""  # as for git, with any kind of hashes
 
 
 class GitError(Exception):
-    """git refused; the message is its last line."""
+    """git failed; the message is its error line."""
 
 
 class GitRepo:
@@ -51,7 +51,7 @@ class GitRepo:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.filter_failure = ""  # of the last export in which one failed, for a human
+        self.filter_failure = ""  # of the last export with a failing filter, for a human
         try:
             places = self._git("rev-parse", "--absolute-git-dir", "--git-common-dir", "--show-prefix").split("\n")
         except GitError as error:
@@ -66,11 +66,11 @@ class GitRepo:
         self._top: Path | None = None
         self._read_once = functools.lru_cache(_KEPT_BLOBS)(self._read)
         self._mode = functools.lru_cache(_KEPT_BLOBS)(self._read_mode)
-        # Of whole hashes, whose texts never change: from a proposal to its verdict they are asked for many times.
+        # Texts at whole hashes never change, and are read many times from a proposal to its verdict.
         self._kept_texts: dict[tuple[str, Editable], dict[str, str]] = {}
 
     def head(self) -> str:
-        """The commit that is checked out. Raises UserError in a repository without one."""
+        """The checked-out commit. Raises UserError in a repository without one."""
         try:
             return self._git("rev-parse", "--verify", "HEAD^{commit}").strip()
         except GitError:
@@ -86,21 +86,21 @@ class GitRepo:
             return None
 
     def branch(self) -> str:
-        """The short name of the branch that is checked out; empty if none is."""
+        """The short name of the checked-out branch; empty if there is none."""
         try:
             return self._git("symbolic-ref", "--quiet", "--short", "HEAD").strip()
         except GitError:
             return ""
 
     def user(self) -> str:
-        """The user's name, as they told git; empty if they did not."""
+        """The user's name in git's configuration; empty if unset."""
         try:
             return self._git("config", "user.name").strip()
         except GitError:
             return ""
 
     def setting_lines(self, *words: str) -> list[tuple[str, str]]:
-        """Settings of this repository's own, files that it includes among them, as `git config` finds them."""
+        """Settings of this repository and of files that it includes, as `git config` finds them."""
         try:
             found = self._git("config", "--local", "--includes", "--null", *words)
         except GitError:  # none
@@ -112,14 +112,14 @@ class GitRepo:
         return frozenset(self._git("for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads").split())
 
     def whole_hashes(self, names: Sequence[str]) -> dict[str, str]:
-        """The commit of each name that is the beginning of one's hash; other names are left out."""
+        """The commits of those names that are abbreviated hashes."""
         asked = [name for name in dict.fromkeys(names) if re.fullmatch(r"[0-9a-fA-F]{6,64}", name)]
         lines = self._git_bytes("cat-file", "--batch-check", stdin="".join(f"{name}\n" for name in asked).encode())
         found = zip(asked, lines.decode("utf-8", "replace").splitlines(), strict=False)
         return {name: line.split()[0] for name, line in found if line.split()[1:2] == ["commit"]}
 
     def changes_on(self, branches: Sequence[str], paths: Sequence[str]) -> list[Change]:
-        """The commits on any of the branches that changed `paths`, each once, oldest first; none of the main branch."""
+        """The commits on the branches, but not on the main branch, that changed `paths`; each once, oldest first."""
         heads = [f"refs/heads/{name}" for name in branches]
         trunk = [f"^refs/heads/{name}" for name in sorted(self.branches() & {"main", "master"})]
         asked = "".join(f"{line}\n" for line in (*heads, *trunk, "--", *self._from_top(paths)))
@@ -139,7 +139,7 @@ class GitRepo:
         ]
 
     def valid_branch(self, name: str) -> bool:
-        """Whether git accepts `name` as a branch's."""
+        """Whether git accepts `name` for a branch."""
         return _run(self.root, ["check-ref-format", "--branch", name]).returncode == 0
 
     def refs(self, prefix: str) -> dict[str, str]:
@@ -148,20 +148,20 @@ class GitRepo:
         return dict(line.split(" ", 1) for line in lines)
 
     def checked_out(self) -> frozenset[str]:
-        """Branches that some worktree has checked out; moving one of these would touch the user's checkout."""
+        """Branches checked out in some worktree; moving one would affect the user's checkout."""
         lines = self._git("worktree", "list", "--porcelain").splitlines()
         return frozenset(line.removeprefix("branch refs/heads/") for line in lines if line.startswith("branch "))
 
     def read(self, commit: str, path: str) -> bytes:
         """A file's bytes at a commit. Raises GitError if there is none."""
-        # What a whole hash names never changes, and a launch reads the same few files many times.
+        # Files at whole hashes never change, and a launch reads the same few many times.
         return self._read_once(commit, path) if _WHOLE_HASH.fullmatch(commit) else self._read(commit, path)
 
     def _read(self, commit: str, path: str) -> bytes:
         return self._git_bytes("cat-file", "blob", f"{commit}:{self._prefix}{path}")
 
     def read_many(self, commits: Sequence[str], paths: Sequence[str]) -> dict[str, dict[str, str]]:
-        """:meth:`read_texts` of many commits, by one git."""
+        """:meth:`read_texts` of many commits, with one git process."""
         asked = [(commit, path) for commit in commits for path in paths]
         texts: dict[str, dict[str, str]] = {commit: {} for commit in commits}
         found = self._objects([f"{commit}:{self._prefix}{path}" for commit, path in asked])
@@ -171,7 +171,7 @@ class GitRepo:
         return texts
 
     def editable_of_many(self, commits: Sequence[str], editable: Editable) -> dict[str, dict[str, str]]:
-        """The texts of every editable file at each of many commits: those that are named, then those of patterns."""
+        """The texts of every editable file at each of many commits: single files, then those of patterns."""
         kept = {
             commit: dict(texts) for commit in commits if (texts := self._kept_texts.get((commit, editable))) is not None
         }
@@ -195,12 +195,12 @@ class GitRepo:
         return self.editable_of_many([commit], editable)[commit]
 
     def paths(self, commit: str) -> tuple[str, ...]:
-        """Every path of the lab's folder at a commit, whatever it is."""
+        """Every path of the lab's folder at a commit, of any kind."""
         names = self._git("ls-tree", "-r", "-z", "--name-only", commit)
         return tuple(name for name in names.split("\0") if name)
 
     def _objects(self, names: Sequence[str]) -> list[GitObject | None]:
-        """What git has under these names, by one git; None for what is not there."""
+        """The objects of these names, with one git process; None for missing ones."""
         data = self._git_bytes("cat-file", "--batch", stdin="".join(f"{n}\n" for n in names).encode()) if names else b""
         found: list[GitObject | None] = []
         place = 0
@@ -217,7 +217,7 @@ class GitRepo:
         return found
 
     def read_texts(self, commit: str, paths: Sequence[str]) -> dict[str, str]:
-        """Several files' texts at a commit; what is not there is left out."""
+        """Several files' texts at a commit; missing files are left out."""
         texts: dict[str, str] = {}
         for path in paths:
             try:
@@ -227,10 +227,9 @@ class GitRepo:
         return texts
 
     def commit(self, base: str | None, files: Mapping[str, bytes | None], message: str, when: str) -> str:
-        """A commit on top of `base`, or of nothing, with these files' new contents (None: without the file); no ref
-        moves.
+        """A commit on top of `base`, or without a parent, with these files' new contents (None removes a file).
 
-        `when` (ISO 8601) dates it, so that the same call gives the same commit.
+        No ref moves. `when` (ISO 8601) dates it, so that the same call gives the same commit.
         """
         at = {
             f"{self._prefix}{path}": None if data is None else (self._mode(base, path) if base else _PLAIN, data)
@@ -242,7 +241,7 @@ class GitRepo:
         return _answer(done, git_import.WORDS).decode().strip()
 
     def commit_tree(self, tree: str, message: str, when: str) -> str:
-        """A commit of ours without a parent; the same call gives the same commit."""
+        """A commit by us without a parent; the same call gives the same commit."""
         who = {
             f"GIT_{role}_{key}": value
             for role in ("AUTHOR", "COMMITTER")
@@ -255,7 +254,7 @@ class GitRepo:
         return self._git("commit-tree", tree, "-F", "-", stdin=message.encode(), env=who).strip()
 
     def message(self, commit: str) -> str:
-        """What its author said of a commit."""
+        """A commit's message."""
         return self._git("show", "--no-patch", "--format=%B", commit).strip()
 
     def diff(self, base: str, commit: str) -> str:
@@ -267,7 +266,7 @@ class GitRepo:
         return self.diff_and_stat(base, commit)[1]
 
     def diff_and_stat(self, base: str, commit: str) -> tuple[str, tuple[int, int]]:
-        """Both, of one git."""
+        """:meth:`diff` and :meth:`stat`, with one git process."""
         words = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--relative", "--numstat", "--patch")
         found = self._git("-c", "core.quotePath=false", "diff", *words, base, commit, "--", ".")
         numbers, _, diff = found.partition("\n\n")
@@ -280,10 +279,10 @@ class GitRepo:
         """Paths that differ between two commits, from the repository's top, with their modes before and after."""
         words = self._git("diff-tree", "-r", "--no-renames", "-z", base, commit).split("\0")
         pairs = zip(words[::2], words[1::2], strict=False)
-        return {path: (said[1:7], said[8:14]) for said, path in pairs if path}
+        return {path: (meta[1:7], meta[8:14]) for meta, path in pairs if path}
 
     def set_ref(self, ref: str, commit: str, old: str | None = None) -> None:
-        """Make `ref` point at `commit`; with `old` only where it points there now (NO_COMMIT: does not exist)."""
+        """Make `ref` point at `commit`; with `old` only if it points there now (NO_COMMIT: does not exist)."""
         words = ("update-ref", "--no-deref", ref, commit, *([] if old is None else [old]))
         try:
             self._git(*words)
@@ -293,7 +292,7 @@ class GitRepo:
             self._git(*words)
 
     def pack_refs(self) -> None:
-        """Put the repository's refs into one file, as `git gc` does: ten thousands of them are listed at once then."""
+        """Pack the refs into one file, as `git gc` does, so that tens of thousands are listed quickly."""
         self._git("pack-refs", "--all")
 
     def delete_ref(self, ref: str, commit: str) -> None:
@@ -304,8 +303,8 @@ class GitRepo:
     def export(self, commit: str, folder: Path, exact: Sequence[str] = ()) -> None:
         """The lab's tree at a commit as plain files in a new `folder`, without `.git`.
 
-        Filters run as in any checkout, but those whose program is not there, or fails: their files are as committed. So
-        are the paths in `exact`, whatever attributes they have.
+        Filters run as in any checkout, unless their program is missing or fails; then their files are as committed, as
+        are the paths in `exact`.
         """
         folder.mkdir(parents=True)
         drivers = self._filters()
@@ -328,11 +327,11 @@ class GitRepo:
                 file.write_bytes(self.read(commit, path))
 
     def unfiltered(self, commit: str) -> dict[str, list[str]]:
-        """The filters that paths of a commit ask for and that cannot run here, with those paths."""
+        """The filters that cannot run here, with the commit's paths that need them."""
         drivers = self._filters()
         names = self._git_bytes("ls-tree", "-r", "-z", "--name-only", "--full-tree", commit)
-        said = self._git_bytes("check-attr", "-z", "--stdin", "filter", stdin=names, cwd=self.top())
-        words = said.decode("utf-8", "replace").split("\0")
+        attributes = self._git_bytes("check-attr", "-z", "--stdin", "filter", stdin=names, cwd=self.top())
+        words = attributes.decode("utf-8", "replace").split("\0")
         found: dict[str, list[str]] = {}
         for path, name in zip(words[::3], words[2::3], strict=False):
             known = name in ("unspecified", "unset", "set") or not git_filters.is_missing(drivers.get(name, name))
@@ -341,8 +340,8 @@ class GitRepo:
         return found
 
     def dirty(self, paths: Sequence[str]) -> dict[str, bytes]:
-        """What of these files git would commit from the user's checkout: those that differ from HEAD, cleaned by the
-        user's filters and line-end settings. Raises OSError for a file that cannot be read."""
+        """The contents of those files that differ from HEAD, as git would commit them from the user's checkout, with
+        the user's filters and line-end settings. Raises OSError for an unreadable file."""
         found: dict[str, bytes] = {}
         for path in paths:
             data = (self.root / path).read_bytes()
@@ -369,7 +368,7 @@ class GitRepo:
             return False
 
     def _cleaned(self, path: str, data: bytes) -> bytes:
-        """As git would commit it; as it is if a filter fails."""
+        """As git would commit it; unchanged if a filter fails."""
         try:
             words = ("hash-object", "-w", "--stdin", f"--path={self._prefix}{path}")
             blob = self._git_bytes(*words, stdin=data, cwd=self.top(), as_user=True).decode().strip()
@@ -384,12 +383,12 @@ class GitRepo:
             return {}
 
     def untracked(self) -> tuple[str, ...]:
-        """What lies in the work tree and is not in the index, ignored or not, from the top; whole folders as one."""
+        """Untracked paths of the work tree, ignored or not, from the top; a whole folder counts as one."""
         words = ("ls-files", "--others", "--directory", "--no-empty-directory", "-z")
         return tuple(name.rstrip("/") for name in self._git(*words, cwd=self.top()).split("\0") if name)
 
     def special(self) -> tuple[tuple[str, str], ...]:
-        """The links (mode 120000) and the submodules (160000) of the commit that is checked out, from the top."""
+        """The links (mode 120000) and submodules (160000) of the checked-out commit, from the top."""
         lines = self._git("ls-tree", "-r", "-z", "--full-tree", "HEAD").split("\0")
         found = ((line.partition("\t")[2], line[:6]) for line in lines)
         return tuple((name, mode) for name, mode in found if mode in ("120000", "160000"))
@@ -408,11 +407,11 @@ class GitRepo:
 
     @property
     def prefix(self) -> str:
-        """Where the lab is inside its repository: empty, or a path that ends with a slash."""
+        """The lab's path inside its repository: empty, or ending with a slash."""
         return self._prefix
 
     def _drop_stale_lock(self, ref: str) -> bool:
-        """Remove what a killed git left beside a ref of ours, which no other program has reason to lock for long."""
+        """Remove the lock that a killed git left beside a ref of ours, which nothing else locks for long."""
         lock = self._common / f"{ref}.lock"
         try:
             if time.time() - lock.stat().st_mtime < STALE_LOCK_SECONDS:
@@ -454,7 +453,7 @@ class GitRepo:
 
 
 def git(folder: Path, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> bytes:
-    """What git says in a folder. Raises GitError; UserError where there is no git."""
+    """Run git in a folder, and return its output. Raises GitError; UserError if git is missing."""
     return _answer(_run(folder, args, stdin, env), args)
 
 
@@ -468,7 +467,7 @@ def _answer(done: subprocess.CompletedProcess[bytes], args: Sequence[str]) -> by
 def _run(
     folder: Path, args: Sequence[str], stdin: bytes = b"", env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    # The user's GIT_DIR, GIT_INDEX_FILE and the like would point elsewhere.
+    # The user's GIT_DIR, GIT_INDEX_FILE and the like would redirect git.
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     clean |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8", **(env or {})}
     try:
@@ -506,6 +505,6 @@ def _change(record: str) -> Change:
 
 
 def _complaint(errors: bytes) -> str:
-    """What git complains of: the line that says so, without the advice that follows it."""
+    """The line of git's error, without advice."""
     lines = errors.decode("utf-8", "replace").strip().splitlines()
     return next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "")

@@ -1,6 +1,6 @@
-"""A commit as `git fast-import` reads it: one process, and two for what would be six.
+"""Makes a commit with `git fast-import`: one process, where plumbing commands would need six.
 
-The format is that of git-fast-import(1). The ref that it wants for a commit is removed in the same breath: none moves.
+The format is that of git-fast-import(1). The ref that it requires is removed in the same stream, so none moves.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from datetime import datetime
 from pathlib import Path
 
 WHO = "autoresearch-tui <autoresearch-tui@localhost>"
-# So few objects are written one by one, whatever the user has set: a pack for each commit would be too many packs.
+# Few objects are written loose, whatever the user's settings: a pack per commit would be too many packs.
 WORDS = ("-c", "fastimport.unpackLimit=1000", "fast-import", "--quiet")
 _REF = "refs/autoresearch-import"
 _REPORT = re.compile(r"dumping crash report to (.+)")
 
 
 def stream(base: str | None, files: Mapping[str, tuple[str, bytes] | None], message: str, when: str) -> bytes:
-    """What git is told: a commit on `base` with these modes and contents at these paths (None: nothing there any more).
+    """The input for git: a commit on `base` with these modes and contents at these paths (None removes a path).
 
     `when`: ISO 8601. Git answers with the commit.
     """
@@ -26,11 +26,11 @@ def stream(base: str | None, files: Mapping[str, tuple[str, bytes] | None], mess
 
 
 def _lines(base: str | None, files: Mapping[str, tuple[str, bytes] | None], message: str, when: str) -> Iterator[bytes]:
-    said = message if message.endswith("\n") else f"{message}\n"
+    text = message if message.endswith("\n") else f"{message}\n"
     at = datetime.fromisoformat(when)
     date = f"{int(at.timestamp())} {at.astimezone(at.tzinfo):%z}"
     yield f"commit {_REF}\nmark :1\nauthor {WHO} {date}\ncommitter {WHO} {date}\n".encode()
-    yield _data(said.encode("utf-8", "surrogateescape"))
+    yield _data(text.encode("utf-8", "surrogateescape"))
     if base is not None:
         yield f"from {base}\n".encode()
     # Removals first: a folder may take the place of a file.
@@ -53,6 +53,6 @@ def _quoted(path: str) -> bytes:
 
 
 def clear_report(complaint: str, folder: Path) -> None:
-    """Remove what a fast-import that failed in `folder` left in the repository for its developers."""
+    """Remove the crash report that a failed fast-import in `folder` left in the repository."""
     if (found := _REPORT.search(complaint)) is not None:
         (folder / found[1]).unlink(missing_ok=True)

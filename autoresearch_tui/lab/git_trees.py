@@ -1,4 +1,4 @@
-"""Which files a pattern or a folder of `lab.editable` finds at each of many commits, by few calls of git."""
+"""Finds the files of patterns and folders of `lab.editable` at many commits, with few git processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autoresearch_tui.lab.editable import Editable
 
 
 class GitObject(NamedTuple):
-    """What git has under a name: its hash, `blob` or `tree` or `commit`, and its bytes."""
+    """An object: its hash, its kind (`blob`, `tree` or `commit`), and its bytes."""
 
     name: str
     kind: str
@@ -18,7 +18,7 @@ class GitObject(NamedTuple):
 
 
 Read = Callable[[Sequence[str]], Sequence[GitObject | None]]
-"""Objects by name, in the order of the names; None for what is not there."""
+"""Reads objects by name, in the order of the names; None for missing ones."""
 
 
 def found(read: Read, commits: Sequence[str], prefix: str, editable: Editable) -> dict[str, dict[str, str]]:
@@ -27,7 +27,7 @@ def found(read: Read, commits: Sequence[str], prefix: str, editable: Editable) -
     A folder that many commits share is read once.
     """
     files: dict[str, dict[str, str]] = {commit: {} for commit in commits}
-    # The folders that are still to be read: each object, with the places where it is.
+    # The trees still to read: each object, with the places where it is.
     level: dict[str, list[tuple[str, str]]] = {f"{commit}:{prefix}": [(commit, "")] for commit in files}
     while level:
         deeper: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -46,7 +46,7 @@ def found(read: Read, commits: Sequence[str], prefix: str, editable: Editable) -
 
 
 def texts(read: Read, blobs: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
-    """The texts of what :func:`found` found, sorted by path; each blob is read once."""
+    """The texts of the result of :func:`found`, sorted by path; each blob is read once."""
     wanted = list(dict.fromkeys(digest for files in blobs.values() for digest in files.values()))
     data = {digest: each.data for digest, each in zip(wanted, read(wanted), strict=True) if each is not None}
     return {

@@ -1,4 +1,4 @@
-"""Which direction of a score is better: every comparison of two scores goes through here."""
+"""Which direction of a score is better. Every comparison of two scores goes through here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Goal(StrEnum):
-    """As settings, journals and briefs write it: a plain string."""
+    """A plain string, as in settings, journals and briefs."""
 
     MINIMIZE = "minimize"
     MAXIMIZE = "maximize"
@@ -21,7 +21,6 @@ class Goal(StrEnum):
         return a > b if self is Goal.MAXIMIZE else a < b
 
     def best(self, values: Iterable[float]) -> float | None:
-        """The best of the values; None if there are none."""
         return min(values, key=self.sort_key, default=None)
 
     def sort_key(self, value: float) -> float:

@@ -1,4 +1,4 @@
-"""What runs run on, by name: scores of another accelerator, or another processor, are others."""
+"""The names of the hardware that runs see: scores only compare on the same hardware."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _MODEL = re.compile(r"^model name\s*:\s*(.+)$", re.M)
 
 
 def hardware(seen: Sequence[Visible], cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The models of the accelerators that one run sees (`2 x NVIDIA H100 80GB HBM3`); if none, of the processor.
+    """The models of the accelerators that one run sees (`2 x NVIDIA H100 80GB HBM3`); without any, the processor's.
 
-    `seen`: what each of the lab's devices shows to its run; runs on devices of several models are named together.
+    `seen`: what each of the lab's devices shows to its run; all models are listed.
     """
     found = sorted({_of_run(each) for each in seen} - {""})
     return describe(", ".join(found) or _processor(cpuinfo), _WIDTH).removeprefix("-")
@@ -30,7 +30,7 @@ def _of_run(seen: Visible) -> str:
         import pynvml
 
         pynvml.nvmlInit()
-    except Exception:  # no driver, or none that answers: what runs do without it
+    except Exception:  # no driver, or one that does not answer
         return ""
     try:
         driver = Pynvml(pynvml)

@@ -1,7 +1,7 @@
-"""The labs of this machine's user: each that had a session leaves a file with its path, which `ls` reads.
+"""The user's labs: each that had a session leaves a file with its path, which `ls` reads.
 
-One small file a lab, named after the path: engines of any number may write at the same time, and a reader that clears
-one away takes nothing else with it. A lost file costs no more than that `ls` in another folder does not list the lab.
+One small file per lab, named after the path, so that engines may write at the same time, and a reader may remove one.
+If a file is lost, `ls` in another folder does not list that lab.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from autoresearch_tui.util import atomic
 
 
 def remember(root: Path, environ: Mapping[str, str]) -> None:
-    """Remember a lab. A home that cannot be written is no trouble."""
-    # Without a home (RuntimeError) there is nowhere to remember it.
+    """Remember a lab, if the home can be written."""
+    # RuntimeError: there is no home.
     with contextlib.suppress(OSError, RuntimeError):
         name, folder = os.fsencode(root), _folder(environ)
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Accelerator and host load, once a second, from a thread of its own. What cannot be read is None, never an error."""
+"""Samples accelerator and host load in a thread of its own. Unreadable values are None, never an error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HISTORY = 600
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A process that holds memory of a device, in bytes."""
+    """A process that holds memory (bytes) of a device."""
 
     pid: int
     name: str
@@ -30,7 +30,7 @@ class Holder:
 class Device:
     """One accelerator, or one MIG instance of it. Shares are 0 to 1, memory bytes, temperature °C, power W, clocks MHz.
 
-    `index` counts accelerators as the driver's tools do.
+    `index`: the accelerator's number in the driver's tools.
     """
 
     index: int
@@ -50,7 +50,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One moment. `time` is seconds since 1970; memory is bytes, in a container what that may have."""
+    """One moment. `time`: seconds since 1970; memory: bytes, in a container within its limit."""
 
     time: float
     devices: tuple[Device, ...] = ()
@@ -90,7 +90,7 @@ class Monitor:
             return None
 
     def history(self) -> list[Sample]:
-        """A copy that no thread changes."""
+        """A copy for other threads."""
         while True:
             try:
                 return list(self.samples)
@@ -115,20 +115,20 @@ class Monitor:
                 read = read or Probe(self._accelerators).read
                 self.samples.append(read())
             except Exception:
-                # A driver that fails in a new way must not end the history: this second stays empty.
+                # An unexpected error of a driver must not end the history: this sample stays empty.
                 self.samples.append(Sample(time.time()))
             self._stop.wait(self._interval)
 
 
 class _Tolerant(Pynvml):
-    """One accelerator that fell off its bus does not hide the others: its handle is None."""
+    """A lost accelerator has the handle None, instead of hiding the others by an error."""
 
     def whole(self, index: int) -> Any:
         return _or_none(partial(super().whole, index))
 
 
 class Probe:
-    """NVML where there is a driver, psutil for the host."""
+    """Reads NVML, if there is a driver, and psutil for the host."""
 
     def __init__(self, accelerators: Sequence[Visible] = (Visible(),)) -> None:
         """`accelerators`: which to look at, by default all."""
@@ -141,7 +141,6 @@ class Probe:
         self._temperature: float | None = None
 
     def read(self) -> Sample:
-        """This moment."""
         devices = self._devices() if self._nvml is not None else ()
         if self._psutil is None:
             return Sample(time.time(), devices)
@@ -160,7 +159,7 @@ class Probe:
         )
 
     def _memory(self) -> tuple[int, int]:
-        """Total and available; psutil knows it of systems without /proc, but nothing of a container's limit."""
+        """Total and available bytes; psutil covers systems without /proc, but ignores a container's limit."""
         total, available = ram.room()
         if total:
             return total, available
@@ -168,7 +167,7 @@ class Probe:
         return memory.total, memory.available
 
     def _warmth(self) -> float | None:
-        """Asked for seldom: it is read from dozens of small files, and changes slowly."""
+        """The host's temperature, read seldom: it takes dozens of small files, and changes slowly."""
         if self._reads % _WARMTH_EVERY == 0:
             self._temperature = self._host_temperature()
         self._reads += 1
@@ -182,7 +181,7 @@ class Probe:
         return None
 
     def _devices(self) -> tuple[Device, ...]:
-        """Each that is looked at, once; asked for anew every time, for an accelerator may be lost or divided."""
+        """The sampled accelerators; looked up every time, as one may be lost or divided."""
         driver = _Tolerant(self._nvml)
         seen: dict[tuple[int, str], Seen] = {}
         for wanted in self._accelerators:
@@ -240,7 +239,7 @@ def _or_none(ask: Callable[[], Any]) -> Any:
     try:
         return ask()
     except Exception:
-        # Every reading may be unsupported on its own, by error classes that differ between drivers.
+        # Any single reading may be unsupported, with errors that differ between drivers.
         return None
 
 

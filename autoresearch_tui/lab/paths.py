@@ -1,4 +1,4 @@
-"""What a lab is: a folder in a git repository, its settings, and where its files are."""
+"""A lab: a folder in a git repository, its settings, and its files."""
 
 from __future__ import annotations
 
@@ -24,23 +24,22 @@ class Lab(Frozen):
 
     root: Path
     settings: Settings
-    doubts: tuple[discovery.Doubt, ...] = ()  # what its files leave open
+    doubts: tuple[discovery.Doubt, ...] = ()  # questions that its files leave open
     locked_folders: tuple[str, ...] = ()  # the folders and patterns of `lab.locked`; `settings` has their files
 
     @property
     def editable(self) -> Editable:
-        """What a proposal may change, add and remove."""
+        """The files that a proposal may change, add and remove."""
         files = self.settings.lab
         return Editable(files.editable, (*_not_for_patterns(files), *self.locked_folders))
 
     @property
     def editable_files(self) -> tuple[str, ...]:
-        """The editable files that the checkout has, those that git ignores left out."""
+        """The editable files in the checkout, without those that git ignores."""
         return (*self.editable.plain, *_of_patterns(self.root, self.editable))
 
     @property
     def program(self) -> Path:
-        """The human's standing instructions."""
         return self.root / self.settings.lab.program
 
     @property
@@ -50,12 +49,12 @@ class Lab(Frozen):
 
     @property
     def state_folder(self) -> Path:
-        """Everything of ours that is not git's; ignored through `.git/info/exclude`."""
+        """All our files outside of git; ignored through `.git/info/exclude`."""
         return self.root / STATE_FOLDER
 
     @property
     def venv(self) -> Path | None:
-        """The lab's own Python environment: `.venv` in its folder, or above it as far as its repository goes."""
+        """The lab's own Python environment: `.venv` in its folder, or in a parent within its repository."""
         for folder in (self.root, *self.root.parents):
             if (folder / ".venv" / "bin" / "python").exists():
                 return folder / ".venv"
@@ -69,11 +68,10 @@ class Lab(Frozen):
         return session_files.lock(self.root)
 
     def session(self, tag: str) -> SessionFiles:
-        """The files of one session."""
         return session_files.of(self.root, tag)
 
     def tags(self) -> list[str]:
-        """Sessions that exist here, the one written to last at the end."""
+        """The sessions of this lab, in the order of their last writes."""
         return session_files.tags(self.root)
 
 
@@ -88,7 +86,7 @@ def find(start: Path) -> Lab:
         if is_lab(candidate):
             return open_lab(candidate)
         if (candidate / ".git").exists():
-            # The repository's top: what is missing here is missing for good.
+            # The repository's top: raises for what is missing.
             return open_lab(candidate)
     raise UserError(
         f"{folder}: not in a git repository",
@@ -97,10 +95,10 @@ def find(start: Path) -> Lab:
 
 
 def open_lab(root: Path) -> Lab:
-    """The lab at `root`, checked: git, its files, its settings. Raises UserError with what to fix."""
+    """The lab at `root`, after checking git, its files and its settings. Raises UserError with what to fix."""
     settings, reading = discovery.read(root)
     files = settings.lab
-    # A folder may be written with its slash or without.
+    # A folder may be written with or without its slash.
     editable = (f"{name}/" if not name.endswith("/") and _is_folder(root / name) else name for name in files.editable)
     locked = tuple(name.removesuffix("/") for name in files.locked)
     private = tuple(name.removesuffix("/") for name in files.private)
@@ -113,7 +111,7 @@ def open_lab(root: Path) -> Lab:
 
 
 def preparer(lab: Lab) -> Path | None:
-    """The lab's `prepare.py`, where it is the harness's and can be asked for progress."""
+    """The lab's `prepare.py`, if it is the harness's and can report progress."""
     for name in lab.settings.lab.locked:
         path = lab.root / name
         if path.name == "prepare.py" and INTERFACE in path.read_text("utf-8", "replace"):
@@ -127,7 +125,7 @@ def read_program(lab: Lab) -> str:
 
 
 def read_text(path: Path, remedy: str) -> str:
-    """A text file of the lab's. Raises UserError naming the file and the remedy."""
+    """A text file of the lab. Raises UserError with the file and the remedy."""
     try:
         return path.read_text("utf-8")
     except UnicodeDecodeError as error:
@@ -137,15 +135,14 @@ def read_text(path: Path, remedy: str) -> str:
 
 
 def is_lab(folder: Path) -> bool:
-    """Whether a lab's files, or its settings, are here."""
+    """Whether a folder has a lab's files or settings."""
     if (folder / FILE_NAME).is_file():
         return True
     return discovery.files(folder) is not None
 
 
 def _locked_files(root: Path, files: LabSettings, whole: Sequence[str]) -> tuple[str, ...]:
-    """Every file that git knows in a locked folder, or by a locked pattern, in its place, but for those that may be
-    edited. `whole`: the folders and patterns."""
+    """The locked files, with folders and patterns (`whole`) replaced by their tracked files that are not editable."""
     editable = Editable(files.editable, _not_for_patterns(files))
     locked: list[str] = []
     for name in files.locked:
@@ -161,12 +158,12 @@ def _locked_files(root: Path, files: LabSettings, whole: Sequence[str]) -> tuple
 
 
 def _not_for_patterns(files: LabSettings) -> tuple[str, ...]:
-    """What no pattern reaches: what is locked, and what the human says and reads."""
+    """Files that no pattern covers: locked ones, and the human's own."""
     return (*files.locked, files.program, FILE_NAME, "pyproject.toml", "results.tsv")
 
 
 def _of_patterns(root: Path, editable: Editable) -> tuple[str, ...]:
-    """The plain files in the checkout that patterns and folders find, but for those that git ignores."""
+    """The plain files in the checkout that patterns and folders cover, without those that git ignores."""
     if not editable.patterns:
         return ()
     known = _known_to_git(root, "", "--cached", "--others", "--exclude-standard")
@@ -179,7 +176,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _known_to_git(root: Path, folder: str, *options: str) -> list[str]:
-    """The files in a folder of the lab ("": in all of it) that git has in its index, or as the options say."""
+    """The tracked files in a folder of the lab ("": the whole lab), or others by `options` of `git ls-files`."""
     command = ("git", "-C", str(root), "ls-files", "-z", *options, "--", f":(literal){folder}" if folder else ".")
     try:
         done = subprocess.run(command, capture_output=True, timeout=10, check=False)
@@ -230,7 +227,7 @@ def _check(lab: Lab) -> None:
 
 
 def _way_out(root: Path, key: str, name: str) -> str:
-    """What to do about a file that a lab lacks: get it back from git, or say which files this lab has."""
+    """The remedy for a missing file: restore it from git, or name the lab's own files."""
     there = ("git", "-C", str(root), "cat-file", "-e", f"HEAD:./{name}")
     try:
         if subprocess.run(there, capture_output=True, timeout=10, check=False).returncode == 0:
@@ -239,7 +236,7 @@ def _way_out(root: Path, key: str, name: str) -> str:
         pass
     files = FILE_NAME
     if (root / files).exists():
-        told = f"name the lab's own files in {files}"
-        return f"write down there what to improve and how, or {told}" if key == "program" else told
+        remedy = f"name the lab's own files in {files}"
+        return f"write down there what to improve and how, or {remedy}" if key == "program" else remedy
     named = f"`{discovery.guess(root)}`"
     return f"name the lab's own in {files}, such as {named}, or make a new lab with `autoresearch-tui init DIR`"

@@ -1,5 +1,5 @@
-"""Knob values for each class of hardware, and which class this machine is. It needs no package: the GPU check, which
-runs with the Python that trains, imports it as well."""
+"""Knob values for each class of hardware, and which class this machine is. Imports the standard library only, as the
+GPU check imports it in the Python that trains."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CARDS = ((60, "reference"), (20, "consumer24"), (0, "consumer8"))  # least GB of
 
 
 class Profile(NamedTuple):
-    """A class of hardware: how it is shown, and the knobs of train.py that differ there."""
+    """A class of hardware: its title, and its knobs of train.py."""
 
     name: str
     title: str
@@ -25,14 +25,14 @@ class Profile(NamedTuple):
 
 
 def describe(name: str) -> str:
-    """A profile for people: its name, its class of hardware, and the knobs that it sets."""
+    """A description of a profile: its name, its class of hardware, and the knobs that it sets."""
     profile = load()[name]
     knobs = ", ".join(f"{knob} = {value}" for knob, value in profile.knobs.items())
     return f"{name}, for {profile.title}: {knobs or 'the knobs as they are'}"
 
 
 def load() -> Mapping[str, Profile]:
-    """All profiles, by name, as profiles.toml beside this file has them."""
+    """All profiles by name, from profiles.toml beside this file."""
     table = tomllib.loads(Path(__file__).with_name("profiles.toml").read_text(encoding="utf-8"))
     return {name: Profile(name, entry["title"], entry.get("knobs", {})) for name, entry in table.items()}
 
@@ -40,7 +40,7 @@ def load() -> Mapping[str, Profile]:
 def apply(source: str, knobs: Mapping[str, object]) -> str:
     """train.py with new values in its `NAME = value` lines; comments and everything else stay.
 
-    Lists become tuples. Raises ValueError that names a knob which has no such line.
+    Lists become tuples. Raises ValueError with the name of a knob without such a line.
     """
     for name, value in knobs.items():
         text = repr(tuple(value) if isinstance(value, list) else value)
@@ -53,7 +53,7 @@ def apply(source: str, knobs: Mapping[str, object]) -> str:
 
 
 def detect() -> str:
-    """The profile that suits this machine: by the memory of the GPU that CUDA or ROCm shows, Apple silicon, or cpu."""
+    """The profile for this machine: by the memory of the GPU that CUDA or ROCm shows, Apple silicon, or cpu."""
     if memory := gpu_memory_gb() or amd_memory_gb():
         return next(name for least, name in CARDS if memory >= least)
     if platform.system() == "Darwin" and platform.machine() == "arm64":
@@ -62,7 +62,7 @@ def detect() -> str:
 
 
 def gpu_memory_gb() -> float:
-    """Memory of the first NVIDIA GPU, or MIG instance, that CUDA shows, in GiB; 0 if there is none."""
+    """Memory (GiB) of the first NVIDIA GPU or MIG instance that CUDA shows; 0 if there is none."""
     shown = os.environ.get("CUDA_VISIBLE_DEVICES")
     first = "0" if shown is None else shown.split(",")[0].strip()
     try:
@@ -80,8 +80,8 @@ def gpu_memory_gb() -> float:
 
 
 def amd_memory_gb() -> float:
-    """Memory of the largest AMD card that ROCm can use, in GiB; 0 if there is none. A processor's own graphics, with
-    its few hundred MiB, is none."""
+    """Memory (GiB) of the largest AMD card that ROCm can use; 0 if there is none. Integrated graphics with a few
+    hundred MiB do not count."""
     if not KFD.exists() or os.environ.get("HIP_VISIBLE_DEVICES") == "":
         return 0.0
     found = [0.0]

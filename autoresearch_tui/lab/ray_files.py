@@ -1,4 +1,4 @@
-"""What a Ray cluster keeps on this machine that no run may see: its token, and the folders of its sockets and logs."""
+"""A Ray cluster's files on this machine that no run may see: its token, and the folders of its sockets and logs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _SOCKET = re.compile(r" (/.+)/session_[^/]+/sockets/[^/]+$", re.MULTILINE)
 
 
 def token_file(environ: Mapping[str, str]) -> Path:
-    """Where Ray looks for the token that is not in the environment."""
+    """Where Ray looks for its token, unless that is in the environment."""
     return Path(environ.get(TOKEN_FILE) or Path(environ.get("HOME") or Path.home(), ".ray", "auth_token"))
 
 
 def temporary(environ: Mapping[str, str]) -> Path:
-    """Where Ray has its own folder unless it is told another."""
+    """Ray's default folder."""
     return Path(environ.get("RAY_TMPDIR") or environ.get("TMPDIR") or "/tmp", "ray")
 
 
 def private(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """All of it that is there. Ray's folders are found by the sockets that are in use, wherever they are."""
+    """The existing ones. Ray's folders are found by its sockets in use, wherever they are."""
     try:
         used = _SOCKET.findall(_SOCKETS.read_text("utf-8", "replace"))
     except OSError:

@@ -1,4 +1,4 @@
-"""Which commits of a branch stand, and which a later one undid: by what the files became, or by its message. Pure."""
+"""Pure: which commits of a branch a later one undid, by the resulting files or by its message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _QUOTED = re.compile(r'^Revert "(.*)"$')
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One commit of a branch: its message, and of each changed path the blob before and after."""
+    """One commit of a branch: its message, and for each changed path the blobs before and after."""
 
     commit: str
     branch: str
@@ -25,7 +25,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A commit that tried something. `undone_by`: the commit that took it back, or empty."""
+    """A commit that tried something. `undone_by`: the commit that reverted it, or empty."""
 
     commit: str
     branch: str
@@ -34,7 +34,7 @@ class Attempt:
 
 
 def attempts(changes: Iterable[Change]) -> list[Attempt]:
-    """Every change, oldest first, but those that only take others back, or put them back."""
+    """Every change, oldest first, except those that only revert or restore others."""
     made: dict[str, Change] = {}
     undone: dict[str, str] = {}
     standing: dict[str, list[Change]] = {}
@@ -56,7 +56,7 @@ def attempts(changes: Iterable[Change]) -> list[Attempt]:
 
 
 def _taken_back(change: Change, line: Sequence[Change]) -> list[Change]:
-    """The newest changes of a line that `change` undoes whole: every file is as it was before them."""
+    """The newest changes of a branch that `change` undoes completely: every file is as before them."""
     before: dict[str, str] = {path: old for path, (old, _) in change.blobs.items()}
     after = {path: new for path, (_, new) in change.blobs.items()}
     for place in range(len(line) - 1, -1, -1):
@@ -67,7 +67,7 @@ def _taken_back(change: Change, line: Sequence[Change]) -> list[Change]:
 
 
 def _named(change: Change, made: Iterable[Change]) -> list[Change]:
-    """The change that a message says it reverts."""
+    """The change that is reverted according to the message."""
     if not _REVERT.match(change.subject):
         return []
     hashes = [*_NAMED.findall(change.body), *_HASH.findall(change.subject)]

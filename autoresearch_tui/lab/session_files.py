@@ -1,4 +1,4 @@
-"""Where a lab's sessions keep their facts. Needs no settings: what reads a session also reads one of a broken lab."""
+"""The paths of a lab's sessions. Needs no settings, so that sessions of a broken lab can be read too."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ STATE_FOLDER = ".autoresearch"
 
 
 class SessionFiles(Frozen):
-    """Where a session keeps its facts."""
+    """The files of a session."""
 
     folder: Path
 
     @property
     def journal(self) -> Path:
-        """The truth: one record a line."""
+        """One record per line; everything else is derived from it."""
         return self.folder / "journal.jsonl"
 
     @property
     def outline(self) -> Path:
-        """What the journal amounts to, in short, for those who ask often; derived, and ignored if it does not fit."""
+        """A short summary of the journal for frequent readers; derived, and ignored if it does not match."""
         return self.folder / "outline.json"
 
     @property
     def snapshot(self) -> Path:
-        """What the beginning of the journal amounts to; derived, and ignored if it does not fit."""
+        """The state after the first part of the journal; derived, and ignored if it does not match."""
         return self.folder / "snapshot.json"
 
     @property
@@ -39,7 +39,7 @@ class SessionFiles(Frozen):
 
     @property
     def seen_snapshot(self) -> Path:
-        """A snapshot of not later than what the human saw last."""
+        """A snapshot not later than what the human saw last."""
         return self.folder / "snapshot.seen.json"
 
     @property
@@ -49,23 +49,23 @@ class SessionFiles(Frozen):
 
     @property
     def researcher_log(self) -> Path:
-        """What the researcher says while it works; for watching only."""
+        """The researcher's output while it works; for watching only."""
         return self.folder / "researcher.log"
 
     def stream(self, number: int) -> Path:
-        """What a researcher says in one of several streams; the first is :attr:`researcher_log`."""
+        """A researcher's output in one of several streams; the first is :attr:`researcher_log`."""
         return self.folder / f"researcher-{number + 1}.log" if number else self.researcher_log
 
     @property
     def streams(self) -> tuple[Path, ...]:
-        """All of them, the first also where it is not there yet."""
+        """All streams; the first need not exist."""
         numbers = (path.stem.partition("-")[2] for path in self.folder.glob("researcher-*.log"))
         found = sorted(int(number) - 1 for number in numbers if number.isdecimal())
         return (self.researcher_log, *map(self.stream, found))
 
     @property
     def cluster(self) -> Path:
-        """What the session's cluster looks like now, if it has one; for watching only."""
+        """The present state of the session's cluster, if it has one; for watching only."""
         return self.folder / "cluster.json"
 
     @property
@@ -75,7 +75,7 @@ class SessionFiles(Frozen):
 
     @property
     def lessons(self) -> Path:
-        """What each experiment taught; the human may edit it."""
+        """The lessons of the experiments; the human may edit them."""
         return self.folder / "lessons.md"
 
     @property
@@ -89,7 +89,7 @@ class SessionFiles(Frozen):
 
     @property
     def compiled(self) -> Path:
-        """What the compiler made for the frontier; every later run gets a copy."""
+        """The frontier's compile cache; every later run gets a copy."""
         return self.folder / "compiled"
 
     def run(self, number: int) -> RunFiles:
@@ -98,7 +98,7 @@ class SessionFiles(Frozen):
 
 
 class RunFiles(Frozen):
-    """One experiment's folder; `work` inside it is what the training command sees."""
+    """One experiment's folder; the training command sees `work` inside it."""
 
     folder: Path
 
@@ -109,13 +109,13 @@ class RunFiles(Frozen):
 
     @property
     def found(self) -> Path:
-        """The editable files that patterns and folders found, as trained; those that are named are in `folder`."""
+        """The editable files of patterns and folders, as trained; single ones are in `folder`."""
         return self.folder / "files"
 
     def as_trained(self, names: Iterable[str]) -> dict[str, Path]:
-        """Where the editable files are, as trained, by path: those of these names, and what patterns found."""
+        """The editable files as trained, by path: the single ones in `names`, and those of patterns."""
         there = {name: self.folder / name for name in names}
-        # Nothing of a file that is still being written, and no link.
+        # Without half-written files and links.
         more = (path for path in sorted(self.found.rglob("*")) if path.is_file() and not path.is_symlink())
         return there | {str(path.relative_to(self.found)): path for path in more if not path.name.startswith(".")}
 
@@ -131,17 +131,17 @@ class RunFiles(Frozen):
 
     @property
     def score(self) -> Path:
-        """What the referee, or the log, said."""
+        """The score, from the referee or the log."""
         return self.folder / "score.json"
 
     @property
     def referee(self) -> Path:
-        """The locked files as they were committed, for the referee; no run sees them."""
+        """The locked files as committed, for the referee; no run sees them."""
         return self.folder / "referee"
 
     @property
     def referee_log(self) -> Path:
-        """What the referee said."""
+        """The output of a referee that the run asks."""
         return self.folder / "referee.log"
 
     @property
@@ -151,12 +151,12 @@ class RunFiles(Frozen):
 
     @property
     def scoring(self) -> Path:
-        """Where a referee is looked after that is started when the run has ended; removed with `work`."""
+        """The job folder of a referee that is started after the run; removed with `work`."""
         return self.folder / "scoring"
 
     @property
     def again(self) -> RunFiles:
-        """Where another run, or this one, is scored again after its end; removed with `work`."""
+        """Where this or another run is scored again after its end; removed with `work`."""
         return RunFiles(self.folder / "again")
 
     @property
@@ -166,17 +166,17 @@ class RunFiles(Frozen):
 
     @property
     def scratch(self) -> Path:
-        """The only other place that the training command may write to; removed with it."""
+        """The only other place that the training command may write to; removed with `work`."""
         return self.folder / "scratch"
 
     @property
     def compiled(self) -> Path:
-        """What the compiler had made when the run was ready, until its verdict."""
+        """The compile cache at the moment when the run was ready, until its verdict."""
         return self.folder / "compiled"
 
     @property
     def kept(self) -> Path:
-        """Files of the run's own that outlive its working copy, while it is among the last frontiers. Untrusted."""
+        """Files of the run that outlive its working copy while it is among the last frontiers. Untrusted."""
         return self.folder / "kept"
 
     @property
@@ -187,7 +187,7 @@ class RunFiles(Frozen):
 
 @lru_cache(maxsize=4096)
 def _run_files(folder: Path, number: int) -> RunFiles:
-    """Made once: with a thousand runs in flight, making the paths takes longer than looking."""
+    """Cached: with a thousand runs in flight, making the paths takes longer than looking."""
     return RunFiles(folder / "runs" / f"{number:04d}")
 
 
@@ -202,18 +202,18 @@ def lock(root: Path) -> Path:
 
 
 def tags(root: Path) -> list[str]:
-    """The sessions of the lab in `root`, the one written to last at the end."""
+    """The sessions of the lab in `root`, in the order of their last writes."""
     written: dict[str, int] = {}
     for path in (root / STATE_FOLDER).glob("*/journal.jsonl"):
         try:
             written[path.parent.name] = path.stat().st_mtime_ns
         except FileNotFoundError:
-            continue  # a session that never began, and is being cleared away
+            continue  # a session that never began is being removed
     return sorted(written, key=lambda tag: written[tag])
 
 
 def existing_tag(root: Path, tag: str) -> str:
-    """A session that exists in the lab in `root`: the one named, or the latest. Raises UserError."""
+    """The session `tag` of the lab in `root`, or if empty the latest. Raises UserError if it does not exist."""
     known = tags(root)
     if not known:
         raise UserError(f"{root}: no session yet", f"`autoresearch-tui {root}` begins one")

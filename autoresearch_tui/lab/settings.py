@@ -1,4 +1,4 @@
-"""What `autoresearch.toml` may say: the keys, their defaults, and what docs/configuration.md says of each."""
+"""The keys of `autoresearch.toml`, their defaults, and their documentation in docs/configuration.md."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_COLUMNS = 8
 
 
 def _key(default: Any, doc: str, *, whole: bool = False) -> Any:
-    """A key with its default and what docs/configuration.md says of it. `whole`: a table that replaces the default."""
+    """A key with its default and its documentation. `whole`: a table that replaces the default one."""
     about = {"doc": doc, "whole": whole}
     if isinstance(default, dict):
         return field(default_factory=lambda: MappingProxyType(default), metadata=about)
@@ -296,7 +296,7 @@ class SearchSettings(Frozen):
 
     @property
     def several(self) -> bool:
-        """Whether more than one frontier is, or may come, alive."""
+        """Whether there may be more than one frontier."""
         return self.fronts > 1 or self.plateau == "fronts"
 
 
@@ -413,7 +413,7 @@ class Settings(Frozen):
 
 
 def critic_as_researcher(settings: Settings) -> ResearcherSettings:
-    """The critic's table as a researcher's: the same clients and the same sandbox serve both. Its kind is not empty."""
+    """The critic's settings as a researcher's, for the same clients and sandbox. Its kind must not be empty."""
     critic = settings.review.critic
     assert critic.kind
     return dataclasses.replace(
@@ -427,7 +427,7 @@ def critic_as_researcher(settings: Settings) -> ResearcherSettings:
 
 
 def front_as_researcher(settings: Settings, front: int) -> ResearcherSettings:
-    """Who proposes for a front, from 0 (A)."""
+    """The researcher of a front; 0 is A."""
     own = settings.search.front.get(front_letter(front))
     if own is None:
         return settings.researcher
@@ -442,18 +442,18 @@ def front_as_researcher(settings: Settings, front: int) -> ResearcherSettings:
 
 
 def fronts_with_their_own(settings: Settings) -> tuple[int, ...]:
-    """The fronts whose researcher is not the usual one."""
+    """The fronts with a researcher of their own."""
     named = (front for front in range(MOST_FRONTS) if front_letter(front) in settings.search.front)
     return tuple(front for front in named if front_as_researcher(settings, front) != settings.researcher)
 
 
 def front_letter(front: int) -> str:
-    """What a front is called: A for 0."""
+    """A front's letter: A for 0."""
     return chr(ord("A") + front)
 
 
 def timeout_problem(run: RunSettings) -> str:
-    """Why no run could ever end by itself; empty if it can."""
+    """Why no run could ever end by itself; empty if one can."""
     if run.budget_tokens or run.budget_seconds < run.timeout_seconds:
         return ""
     return (

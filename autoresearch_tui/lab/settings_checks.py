@@ -1,4 +1,4 @@
-"""What the values of `autoresearch.toml` must hold, each broken rule one line."""
+"""The rules for values in `autoresearch.toml`; a broken rule is an error of one line."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _check_numbers(settings: Settings, where: str) -> None:
 
 
 def _numbers(table: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Every number among the settings, with its whole name."""
+    """Every number in the settings, with its full name."""
     for each in dataclasses.fields(table):
         value, name = getattr(table, each.name), f"{prefix}{each.name}"
         if dataclasses.is_dataclass(value):
@@ -161,7 +161,7 @@ def _check_evaluator(settings: Settings, where: str) -> None:
 
 
 def check_cluster(settings: Settings, where: str) -> None:
-    """Raises UserError for a cluster that cannot be, or cannot do what the lab asks for; `where` names the source."""
+    """Raises UserError for impossible cluster settings, or ones that the lab's others rule out; `where`: the source."""
     cluster = settings.cluster
     if not cluster.resources:
         raise UserError(f"{where}: `cluster.resources` is empty", "say what one run takes, for example { GPU = 1 }")

@@ -1,4 +1,4 @@
-"""Writes one value into a lab's `autoresearch.toml`, and leaves every other byte of it as the human has it."""
+"""Writes one value into a lab's `autoresearch.toml`, and leaves every other byte alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autoresearch_tui.util.errors import UserError
 
 
 def remember(folder: Path, name: str, value: str) -> bool:
-    """Set `run.env.NAME` in the lab's own settings file. False if that takes a human: it is left as it is."""
+    """Set `run.env.NAME` in the lab's settings file. False, without a change, if that takes a human."""
     path = folder / FILE_NAME
     try:
         old = path.read_bytes().decode("utf-8")

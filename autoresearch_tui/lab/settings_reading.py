@@ -16,7 +16,7 @@ from autoresearch_tui.lab.settings_checks import check
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.nearest import suggestion
 
-_LARGEST = 2**63  # what TOML promises of whole numbers
+_LARGEST = 2**63  # TOML's limit for whole numbers
 
 
 def table(folder: Path) -> tuple[Mapping[str, Any], str]:
@@ -25,7 +25,7 @@ def table(folder: Path) -> tuple[Mapping[str, Any], str]:
     Raises UserError if it cannot be read.
     """
     path = folder / FILE_NAME
-    # A broken link counts as present: the defaults are not meant.
+    # A broken link counts as present, as the user does not mean the defaults.
     if path.exists() or path.is_symlink():
         return _read(path), str(path)
     project = folder / "pyproject.toml"
@@ -48,7 +48,7 @@ def _read(path: Path) -> dict[str, Any]:
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: not a file", "put the settings there, or move it away")
     try:
-        return tomllib.loads(path.read_text("utf-8-sig"))  # Windows' editors begin a file with a mark
+        return tomllib.loads(path.read_text("utf-8-sig"))  # Windows editors write a byte order mark
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}", "save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:
@@ -58,7 +58,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _fill(base: object, table: object, where: str, keys: tuple[str, ...]) -> object:
-    """The base with the table's values in it; a table of strings or numbers adds to the base's, with few exceptions."""
+    """The base with the table's values; tables of strings or numbers add to the base's, unless marked `whole`."""
     if not isinstance(table, Mapping):
         name = f"[{'.'.join(keys)}] " if keys else ""
         raise UserError(f"{where}: {name}must be a table, not {table!r}")
@@ -91,7 +91,7 @@ def _fill(base: object, table: object, where: str, keys: tuple[str, ...]) -> obj
 
 
 def _of_tables(hint: Any) -> Any:
-    """What each is, of a table of tables by name; None for any other kind of value."""
+    """The type of each entry of a table of tables by name; None for any other value."""
     named = typing.get_origin(hint) is Mapping and dataclasses.is_dataclass(typing.get_args(hint)[1])
     return typing.get_args(hint)[1] if named else None
 

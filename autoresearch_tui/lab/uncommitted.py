@@ -1,4 +1,4 @@
-"""What of a lab's files the user has changed and not committed."""
+"""The user's uncommitted changes of a lab's files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from autoresearch_tui.lab.paths import Lab
 
 
 def uncommitted(lab: Lab, repo: GitRepo, *, locked: bool = True) -> dict[str, bytes | None]:
-    """What git would commit of the editable files, and of the locked ones; None for one that was removed.
+    """What git would commit of the editable and the `locked` files; None for a removed file.
 
-    Raises OSError for a file that cannot be read, GitError.
+    Raises OSError for an unreadable file, GitError.
     """
     here = lab.editable_files
     found: dict[str, bytes | None] = {**repo.dirty((*here, *(lab.settings.lab.locked if locked else ())))}
