@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import fcntl
 import functools
+import gc
 import importlib
 import io
 import json
@@ -19,8 +20,10 @@ import subprocess
 import sys
 import tempfile
 import termios
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 _LONGEST = 1 << 18
 
@@ -80,10 +83,10 @@ def _serve(line: socket.socket, *, cockpit: bool) -> None:
     from autoresearch_tui.researchers.search import researcher  # noqa: F401
 
     if cockpit:
-        from autoresearch_tui.cockpit import app  # noqa: F401
-
-        for name in ("libcst", "numpy", "pyflakes.checker", "pynvml"):
+        for name in ("autoresearch_tui.cockpit.app", "libcst", "numpy", "pyflakes.checker", "pynvml"):
             importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a collector that looked at all this would make copies of it, in each command
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those who wait for a command, see below
     while True:
         data, descriptors, _, _ = socket.recv_fds(line, _LONGEST, 3)
@@ -127,6 +130,22 @@ def _wait_for(request: dict[str, object], out: int, err: int, reply: int) -> Non
     raise _Command(request["words"])
 
 
+def _exit(main: Callable[[], int]) -> NoReturn:
+    """As `sys.exit(main())`, but for what the interpreter takes apart: that would be a copy of all that is shared."""
+    try:
+        code = main()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 class _Command(Exception):
     """Leads out of the server, down to where a program begins."""
 
@@ -141,4 +160,4 @@ if __name__ == "__main__":
     from autoresearch_tui.cli import main
 
     sys.argv = ["autoresearch-tui", *words]
-    sys.exit(main())
+    _exit(main)

@@ -12,6 +12,7 @@ Every engine is a process of its own that runs the real command line. Its orders
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -227,6 +228,8 @@ def _serve() -> None:
     for name in ("numpy", "pyflakes.checker", "pynvml"):
         importlib.import_module(name)
     for_runs.mechanism()
+    gc.collect()
+    gc.freeze()  # a collector that looked at all this would make copies of it, in each engine
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # where the tests are killed, nobody is left to end an engine
     for line in sys.stdin:
         request = json.loads(line)
