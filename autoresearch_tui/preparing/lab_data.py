@@ -1,6 +1,6 @@
-"""The data of a lab: asked whether it is ready, and made ready.
+"""Checks and prepares the data of a lab.
 
-A `prepare.py` of ours answers for itself and reports its progress; for the reference's own there is `foreign_data`.
+A `prepare.py` of ours answers for itself and reports its progress; :mod:`reference_data` handles the reference's.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 
 class Check:
-    """Asks `prepare.py --check` in a process of its own, so that a start need not wait for it.
+    """Runs `prepare.py --check` in a process of its own, so that a start need not wait for it.
 
-    A context manager: at its end that process has ended too, whether its answer was wanted or not.
+    A context manager: at its end the process has ended too, even if nobody asked for the answer.
     """
 
     def __init__(self, lab: Lab) -> None:
         path = preparer(lab)
         self._lab = lab
         self._process = _start(lab, path, ("--check", "--json")) if path is not None else None
-        self._said = ""
+        self._output = ""
 
     def __enter__(self) -> Check:
         return self
@@ -44,33 +44,33 @@ class Check:
             self._process.communicate()
 
     def problem(self) -> str:
-        """Waits for the answer: one line that says what is missing, or nothing."""
+        """Wait for the answer: what is missing, in one line, or empty."""
         if self._process is None:
             from autoresearch_tui.preparing import reference_data
 
             return reference_data.problem(self._lab, os.environ)
-        self._said, errors = self._process.communicate()
+        self._output, errors = self._process.communicate()
         if self._process.returncode == 0:
             return ""
         lines = errors.strip().splitlines()
         return clean_line(lines[-1]) if lines else "the data is not ready; run `autoresearch-tui prepare`"
 
     def identity(self) -> str:
-        """What tells the data from other data, after :meth:`problem` has found none; empty if that is unknown."""
+        """Identifies the data, once :meth:`problem` has found none; empty if unknown."""
         if self._process is None:
             from autoresearch_tui.preparing import reference_data
 
             return reference_data.identity(self._lab, os.environ)
-        reports = (report for report in _reports(iter(self._said.splitlines())) if report.get("stage") == "ready")
+        reports = (report for report in _reports(iter(self._output.splitlines())) if report.get("stage") == "ready")
         return clean_line(str(next(reports, {}).get("data", "")))
 
 
 Report = Mapping[str, object]
-"""A step of preparing: `stage`, how much of it is `done` of the `total`, in which `unit`; or a `note`."""
+"""Progress of preparing: `stage`, `done` of `total`, and `unit`; or a `note`."""
 
 
 def prepare(lab: Lab, arguments: Sequence[str] = (), tell: Callable[[Report], None] | None = None) -> str:
-    """Make a lab ready; nothing happens where there is nothing to do. Returns what was done.
+    """Make a lab ready, unless it is. Returns what was done.
 
     Progress goes to `tell`, by default to stderr. Raises UserError with the preparer's last line.
     """
@@ -101,17 +101,17 @@ def _tell_line(tell: Callable[[Report], None], line: str) -> None:
 
 
 def _find_copies(lab: Lab) -> None:
-    """Look now for what the first run would wait for: where else on this machine the scored text lies."""
+    """Find copies of the scored text on this machine now, for which the first run would otherwise wait."""
     from autoresearch_tui.engine.launching import Launcher
     from autoresearch_tui.lab.git import GitRepo
 
     sys.stderr.write("looking for copies of the scored text, which runs must not see\n")
-    with contextlib.suppress(UserError, OSError):  # the start of a run says so
+    with contextlib.suppress(UserError, OSError):  # the start of a run reports it
         Launcher(lab, GitRepo(lab.root)).sandbox_policy()
 
 
 def _start(lab: Lab, path: Path, arguments: Sequence[str]) -> subprocess.Popen[str]:
-    # Unlike a run, preparing may use the user's network settings; the lab's own `run.env` says which data.
+    # Unlike a run, preparing may use the user's network settings; the lab's `run.env` may select the data.
     return subprocess.Popen(
         [sys.executable, str(path), *arguments],
         cwd=path.parent,

@@ -1,6 +1,6 @@
 """The data, environment and kernels of a checkout whose `prepare.py` is the reference's own, or a fork's.
 
-It is looked at from outside, and run as its program tells the human to run it: with the network, which a run has not.
+It is inspected from outside, and run as its human would run it: with the network, which a run does not have.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ sys.exit(not ready)
 
 
 def preparer(lab: Lab) -> Path | None:
-    """The lab's `prepare.py`, if it knows nothing of us, does something when it is run, and is not what scores."""
+    """The lab's `prepare.py`, if it is not ours, does something when it is run, and is not the scorer."""
     scores = {*lab.settings.metric.referee, *lab.settings.run.command}
     for path in (lab.root / name for name in lab.settings.lab.locked if name not in scores):
         if not re.fullmatch(r"prepare[\w-]*\.py", path.name, re.IGNORECASE) or not path.is_file():
@@ -56,10 +56,10 @@ def preparer(lab: Lab) -> Path | None:
 
 
 def missing(lab: Lab, environ: Mapping[str, str]) -> str:
-    """What a foreign preparer has not made yet; empty if nothing is missing, or nothing is known of what it makes.
+    """What the preparer has not made yet; empty if nothing is missing, or what it makes is unknown.
 
-    That it once ended well is the proof. Before that, the folders that its code makes or names are looked for; those of
-    the reference if it names none.
+    A recorded success is proof. Without one, the folders that its code makes or names are checked, or the reference's
+    if it names none.
     """
     path = preparer(lab)
     if path is None:
@@ -75,9 +75,9 @@ def missing(lab: Lab, environ: Mapping[str, str]) -> str:
 
 
 def identity(lab: Lab, environ: Mapping[str, str]) -> str:
-    """What tells the prepared data from other data: the number of its files, and the first digits of a hash.
+    """Identifies the prepared data: the number of its files, and the first digits of a hash.
 
-    Of names and sizes, and of the contents of a tokenizer's files. Empty for a lab without a preparer.
+    The hash is of names and sizes, and of the contents of a tokenizer's files. Empty for a lab without a preparer.
     """
     path = preparer(lab)
     if path is None:
@@ -94,7 +94,7 @@ def _described(place: Path, name: str, size: int) -> str:
 
 
 def unproven(lab: Lab, environ: Mapping[str, str]) -> bool:
-    """Whether it cannot be told if the preparer was run: never by us, and it names no folder."""
+    """Whether it is unknown if the preparer was run: never by us, and it names no folder."""
     path = preparer(lab)
     return path is not None and _proof(lab, path) is None and not _places(lab, path, environ)
 
@@ -109,7 +109,7 @@ def _missing_usual(environ: Mapping[str, str]) -> str:
 
 
 def _acts(module: Module) -> bool:
-    """Whether a module does something when it is run: a `__main__` part, or a call of its own at its top."""
+    """Whether a module does something when it is run: it has a `__main__` part, or a call at its top level."""
     for node in module.tree.body:
         match node:
             case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
@@ -122,7 +122,7 @@ def _acts(module: Module) -> bool:
 
 
 def _places(lab: Lab, path: Path, environ: Mapping[str, str]) -> list[Path]:
-    """The folders that the preparer makes; else those that it names for its data. Innermost ones alone."""
+    """The innermost folders that the preparer makes, else those that it names for its data."""
     module = Modules(lab.root, {**environ, **lab.settings.run.env}, Path.home()).module(path)
     if module is None:
         return []
@@ -138,7 +138,7 @@ def _places(lab: Lab, path: Path, environ: Mapping[str, str]) -> list[Path]:
 
 
 def _made(call: ast.AST) -> Iterator[ast.expr]:
-    """What a call makes as a folder."""
+    """The path of the folder that a call makes."""
     match call:
         case ast.Call(func=ast.Attribute(attr="makedirs" | "mkdir"), args=[ast.expr() as place, *_]):
             yield place
@@ -164,7 +164,7 @@ def _filled(place: Path) -> bool:
 
 
 def _proof(lab: Lab, path: Path) -> list[Path] | None:
-    """The folders that were filled when this very preparer ended well; None if it never did, as far as we know."""
+    """The folders that this very preparer filled when it succeeded; None without a recorded success."""
     try:
         proof = json.loads((lab.state_folder / _PROOF).read_text("utf-8"))
         if proof["prepare"] == _digest(path):
@@ -175,7 +175,7 @@ def _proof(lab: Lab, path: Path) -> list[Path] | None:
 
 
 def _prove(lab: Lab, path: Path) -> None:
-    """Remember that the preparer has ended well, and what it filled."""
+    """Record that the preparer succeeded, and what it filled."""
     places = [str(place) for place in _places(lab, path, os.environ) if _filled(place)]
     try:
         lab.state_folder.mkdir(exist_ok=True)
@@ -190,14 +190,14 @@ def _digest(path: Path) -> str:
 
 
 def missing_kernels(lab: Lab, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The kernels that the lab's script asks for at its start, where none of them has been downloaded."""
+    """The kernels that the lab's script loads at its start, if none of them is downloaded."""
     names = discovery.kernels("\n".join((lab.root / path).read_text("utf-8") for path in lab.editable_files))
     have = {name.partition("--")[2].replace("--", "/") for name in home.kernels(environ)}
     return () if have & set(names) else names
 
 
 def problem(lab: Lab, environ: Mapping[str, str]) -> str:
-    """What is missing before a run can work, and the remedy; empty if nothing is."""
+    """What a run still lacks, and the remedy; empty if nothing."""
     if _lacks_environment(lab):
         return "no .venv yet, and a run has no network to make it; run `autoresearch-tui prepare`"
     if lacking := missing(lab, environ):
@@ -209,7 +209,7 @@ def problem(lab: Lab, environ: Mapping[str, str]) -> str:
 
 
 def _lacks_environment(lab: Lab) -> bool:
-    """Whether the training command needs an environment that `prepare` can make."""
+    """Whether the training command lacks an environment that `prepare` can make."""
     if lab.venv is not None:
         return False
     program = training_command(lab)[0]
@@ -228,10 +228,8 @@ Say = Callable[[str], None]
 
 
 def prepare(lab: Lab, arguments: Sequence[str], say: Say | None = None) -> str:
-    """The lab's own environment, preparer and kernels, as its human would make them: with the network, in this
-    terminal. Returns what there is to say of it. `say`: what takes each line that a terminal would show.
-
-    Raises UserError.
+    """Make the lab's environment, run its preparer and fetch its kernels, like its human: with the network, in this
+    terminal. Returns a message. `say` takes each line instead of the terminal. Raises UserError.
     """
     path = preparer(lab)
     if arguments and path is None:
@@ -272,7 +270,7 @@ def _is_python(program: str) -> bool:
 
 
 def _make_environment(lab: Lab, say: Say | None) -> None:
-    """`.venv`, from the project or the list of requirements. Raises UserError."""
+    """Make `.venv` from the project or the list of requirements. Raises UserError."""
     if (lab.root / "pyproject.toml").is_file():
         _run(lab, ["uv", "sync"], say)
         return
@@ -301,7 +299,7 @@ def _run(lab: Lab, command: Sequence[str], say: Say | None) -> None:
 
 
 def _watched(lab: Lab, command: Sequence[str], environ: Mapping[str, str], say: Say) -> tuple[int, str]:
-    """Run it without a terminal, each of its lines said. Returns its exit code and last line. Raises OSError."""
+    """Run a command, and pass each of its lines to `say`. Returns its exit code and last line. Raises OSError."""
     process = subprocess.Popen(
         list(command),
         cwd=lab.root,
@@ -309,7 +307,7 @@ def _watched(lab: Lab, command: Sequence[str], environ: Mapping[str, str], say: 
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,  # what is rewritten in place, as progress bars are, counts as lines
+        text=True,  # text rewritten in place, such as progress bars, counts as lines
         errors="replace",
     )
     assert process.stdout is not None

@@ -1,7 +1,7 @@
 """The knobs of a Python file: literals with a name, found with `ast`, changed where they stand.
 
-A file is read as a skeleton (its syntax tree with the literals left out, comments and docstrings with them) and
-the values of those literals. Two texts with the same skeleton and the same values are the same code.
+A file is read as a skeleton (its syntax tree without literals, comments and docstrings) and the values of the literals.
+Two texts with the same skeleton and the same values are the same code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from autoresearch_tui.python_source.syntax import ARITHMETIC
 
 Value = bool | int | float | str
 
-MODULE, LOCAL, BARE = "module", "local", "bare"  # how directly a literal is meant to be turned
+MODULE, LOCAL, BARE = "module", "local", "bare"  # how likely a literal is meant to be tuned
 
 _LINE_END = re.compile(r"\r\n|\r|\n")  # as Python counts lines
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,23}")
@@ -29,7 +29,7 @@ _OPERATIONS = {**ARITHMETIC, ast.LShift: operator.lshift}
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """A literal that has a name. `line`, `column` and their ends count characters; `source` is as written."""
+    """A named literal. `column` and `end_column` count characters; `source`: as written."""
 
     path: str
     name: str
@@ -43,13 +43,13 @@ class Knob:
 
     @property
     def key(self) -> str:
-        """What identifies the knob from one version of the file to the next."""
+        """Identifies the knob across versions of the file."""
         return f"{self.path}:{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one file says: a hash of all but its literals, and the literals."""
+    """A file as a hash of everything but its literals, and the literals."""
 
     skeleton: str
     knobs: tuple[Knob, ...]
@@ -61,7 +61,7 @@ class Reading:
 
 
 def read(path: str, text: str) -> Reading | None:
-    """Returns the skeleton and the knobs of a file, or None if it does not parse."""
+    """The skeleton and the knobs of a file; None if it does not parse."""
     chunks = syntax.chunks(text)
     if chunks is None:
         return None
@@ -71,7 +71,7 @@ def read(path: str, text: str) -> Reading | None:
 
 
 def statements(path: str, text: str) -> list[tuple[str, tuple[Knob, ...]]]:
-    """Each run of whole statements of a file as its skeleton and its knobs; none if it does not parse."""
+    """The skeleton and the knobs of each chunk of a file; empty if it does not parse."""
     pieces = [(first, _piece(chunk)) for first, chunk in syntax.chunks(text) or ()]
     knobs = iter(_knobs(path, pieces))
     return [(piece.skeleton, tuple(itertools.islice(knobs, len(piece.knobs)))) for _, piece in pieces]
@@ -96,7 +96,7 @@ def number(node: ast.expr, names: Mapping[str, Value] | None = None) -> int | fl
 
 
 def edit(text: str, changes: Mapping[Knob, Value]) -> str:
-    """The text with the given literals changed and every other byte as it was."""
+    """The text with the given literals changed and every other byte unchanged."""
     mark = "\ufeff" if text.startswith("\ufeff") else ""
     parts = []
     for first, chunk in syntax.chunks(text) or ():
@@ -117,7 +117,7 @@ def _rewritten(chunk: str, first: int, wanted: Mapping[Knob, Value]) -> str:
 
 
 def written(source: str, value: Value) -> str:
-    """A value in the manner of the literal that it replaces: 2**19 stays a power, 3e-4 keeps its exponent."""
+    """A value in the style of the literal that it replaces: 2**19 stays a power, 3e-4 keeps its exponent."""
     if isinstance(value, str):
         return source[0] + value + source[-1]
     if isinstance(value, bool):
@@ -132,7 +132,7 @@ def written(source: str, value: Value) -> str:
     return re.sub(r"e([+-])0*(\d)", lambda found: f"e{found[1].lstrip('+')}{found[2]}", plain)
 
 
-# --- how a file falls into pieces -------------------------------------------------------------------------------
+# --- the pieces of a file -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,14 +187,14 @@ def _knob(name: str, reach: str, node: ast.expr, lines: list[str]) -> Knob:
 
 
 def _hollow(node: ast.expr) -> None:
-    """Leaves a hole in the tree where the literal was."""
+    """Replace the literal in the tree by a placeholder."""
     node.__class__ = ast.Name
     node.__dict__.clear()
     node.__dict__.update(id="", ctx=ast.Load())
 
 
 def _named(node: ast.AST, where: str, reach: str) -> Iterator[tuple[str, str, ast.expr]]:
-    """Literals with a name of their own: assigned, a default, a keyword argument, a value under a text key."""
+    """Named literals: assignments, defaults, keyword arguments, and values under text keys."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         where, reach = f"{where}{node.name}.", LOCAL
     for name, value in _pairs(node):
@@ -225,7 +225,7 @@ def _pairs(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
 
 
 def _bare(node: ast.AST, where: str = "") -> Iterator[tuple[str, str, ast.expr]]:
-    """Numbers inside formulas, for files that name nothing."""
+    """Numbers inside formulas, for files without named literals."""
     if isinstance(node, ast.JoinedStr | ast.Subscript | ast.Compare | ast.Raise | ast.Assert):
         return
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -267,7 +267,7 @@ def _operate(kind: type[ast.operator], left: int | float | None, right: int | fl
 
 
 def _shaped(node: ast.expr, value: int) -> str | None:
-    """An integer written with the operators of the expression it replaces, if possible."""
+    """An integer with the operators of the expression that it replaces, if possible."""
     if not isinstance(node, ast.BinOp) or value <= 0:
         return None
     left, right = number(node.left), number(node.right)

@@ -1,7 +1,7 @@
-"""Three-way merge of one text, by lines; pure.
+"""Pure: three-way merge by lines.
 
-Unlike `git merge-file`, changes of neighbouring lines do not conflict: two experiments that each change one constant
-of a block of constants are independent of each other. Changes of the same lines, and insertions at the same place, do.
+Unlike with `git merge-file`, changes of neighbouring lines do not conflict: two experiments that change neighbouring
+constants are independent. Changes of the same lines, and insertions at the same place, do.
 """
 
 from __future__ import annotations
@@ -23,15 +23,14 @@ class _Change:
 
 
 def merge(base: str, ours: str, theirs: str) -> str | None:
-    """`base` with the changes of both, in the line ends of `ours`; None if they touch the same place in different
-    ways."""
+    """`base` with the changes of both, in the line ends of `ours`; None if they change the same place differently."""
     merged = _merge(*(plain(text) for text in (base, ours, theirs)))
     return None if merged is None else like(merged, ours)
 
 
 def merge_files(base: Mapping[str, str], ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str] | None:
-    """Our files with what `theirs` changed, added and removed since `base`; None where the two clash: in a text, or
-    where one removes what the other changes, or both add different files of one name."""
+    """Our files with what `theirs` changed, added and removed since `base`; None on a conflict: in a text, between a
+    removal and a change, or between two new files of one name."""
     merged: dict[str, str] = {}
     for path in dict.fromkeys((*ours, *theirs)):
         before, our, their = base.get(path), ours.get(path), theirs.get(path)
@@ -74,7 +73,7 @@ def _changes(base: list[str], text: str) -> set[_Change]:
 
 
 def _clash(one: _Change, two: _Change) -> bool:
-    # An insertion (start == end) at the edge of a replaced range: which comes first is anybody's guess.
+    # An insertion (start == end) at the edge of a replaced range: the order is undefined.
     if one.start == one.end or two.start == two.end:
         return two.start <= one.end
     return two.start < one.end

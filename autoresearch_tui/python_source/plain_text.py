@@ -1,6 +1,6 @@
-"""The knobs of a text that is no code: its numbers, each named by its key or by the words before it. Pure.
+"""Pure: the knobs of a text that is no code: its numbers, each named by its key or the words before it.
 
-As with Python (:mod:`constants`), a text is read as a skeleton, the text with its numbers left out, and the numbers.
+As with Python (:mod:`constants`), a text is read as a skeleton, which is the text without its numbers, and the numbers.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _NUMBER = re.compile(
 _SECTION = re.compile(r"\s*\[+([A-Za-z][\w.-]*)\]+\s*(?:[#;].*)?")
 _KEY = re.compile(r"""\s*(?:[-*+]\s+)?["'`*]*([A-Za-z_][\w.-]*(?: [\w.-]+){0,2})["'`*]*\s*[=:]\s*""")
 _MARKER = re.compile(r"\s*\d+[.)](?=\s)", re.ASCII)
-"""Where a line stands in a list is no number to turn."""
+"""The number of a list item is no knob."""
 _WORD = re.compile(r"[^\W\d_]{2,24}")
 
 
 def is_text(path: str) -> bool:
-    """Whether a file is read here, and not as Python."""
+    """Whether a file is read as plain text, not as Python."""
     return not path.endswith(".py")
 
 
 @lru_cache(maxsize=256)
 def read(path: str, text: str) -> Reading:
-    """The skeleton and the knobs of a text; one with very many numbers is data, and has none."""
+    """The skeleton and the knobs of a text; one with very many numbers is data, and has no knobs."""
     knobs = tuple(itertools.islice(_knobs(path, text), _MOST + 1))
     if len(knobs) > _MOST:
         knobs = ()
@@ -41,7 +41,7 @@ def read(path: str, text: str) -> Reading:
 
 
 def edit(text: str, changes: Mapping[Knob, Value]) -> str:
-    """The text with the given numbers changed and every other character as it was."""
+    """The text with the given numbers changed and every other character unchanged."""
     lines = text.split("\n")
     for knob, value in sorted(changes.items(), key=lambda item: -item[0].column):
         line = lines[knob.line - 1]
@@ -68,7 +68,7 @@ def _knobs(path: str, text: str) -> Iterator[Knob]:
 
 
 def _context(line: str, start: int) -> str:
-    """The two words before a number, or else the one after it: they stay when the line moves."""
+    """The two words before a number, or else the one after it: a name that survives when the line moves."""
     before, after = _WORD.findall(line[:start]), _WORD.findall(line[start:])
     return "_".join(before[-2:] or after[:1]) or "number"
 

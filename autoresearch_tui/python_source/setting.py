@@ -1,4 +1,4 @@
-"""Code as what its constants say: the same setting may be written as 0.9, 1.8 / 2 or 9e-1. Pure."""
+"""Pure: code as the values of its constants: 0.9, 1.8 / 2 and 9e-1 are the same setting."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from autoresearch_tui.python_source import constants, plain_text
 from autoresearch_tui.python_source.constants import Knob, Reading, Value
 
 _EXACT = 1 << 53
-"""Up to here an integer is a float."""
+"""Integers up to this are exact as floats."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Files as values, by a name of each constant, and a hash of everything else."""
+    """Files as the values of their constants by name, and a hash of everything else."""
 
     skeleton: str
     values: Mapping[str, Value]
 
     @cached_property
     def digest(self) -> str:
-        """A sha256 that two settings share if they are the same."""
+        """A sha256, equal for equal settings."""
         found = hashlib.sha256(self.skeleton.encode())
         for key, value in sorted(self.values.items()):
             # 8 and 8.0 are one setting; True and 1 are not.
@@ -33,17 +33,17 @@ class Setting:
 
 
 def reading(path: str, text: str) -> Reading | None:
-    """What a file says, as Python or as plain text; None for Python that does not parse."""
+    """A file read as Python or as plain text; None for Python that does not parse."""
     return plain_text.read(path, text) if plain_text.is_text(path) else constants.read(path, text)
 
 
 def edited(path: str, text: str, changes: Mapping[Knob, Value]) -> str:
-    """The file's text with these of its literals changed."""
+    """The file's text with the given literals changed."""
     return plain_text.edit(text, changes) if plain_text.is_text(path) else constants.edit(text, changes)
 
 
 def read(files: Mapping[str, str]) -> Setting:
-    """The setting of these files; one that does not parse is its text."""
+    """The setting of these files; one that does not parse counts as text."""
     rest = hashlib.sha256()
     values: dict[str, Value] = {}
     for path, text in sorted(files.items()):

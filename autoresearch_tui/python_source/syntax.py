@@ -1,4 +1,4 @@
-"""Python text as syntax: parsed quietly, and brought to a form in which equal code is equal text."""
+"""Parses Python quietly, and normalizes it so that equal code is equal text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 _BOM = "\ufeff"
 _STARTS = re.compile(r"(?!(?:else|elif|except|finally|case)\b)[A-Za-z_@]")
-_LONGEST = 100  # lines at the margin within one statement, before the file is taken whole
+_LONGEST = 100  # with more unindented lines in one statement, the file is one chunk
 _REMEMBERED = 4096
 ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -26,7 +26,7 @@ ARITHMETIC: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 def parse(text: str) -> ast.Module:
-    """The syntax tree. Raises SyntaxError, also for text that is too deep or not text at all; never warns."""
+    """The syntax tree. Raises SyntaxError, also for text that is nested too deeply or no text; never warns."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a warning about an escape sequence would land on the screen
@@ -38,7 +38,7 @@ def parse(text: str) -> ast.Module:
 
 
 def drop_texts(tree: ast.AST) -> None:
-    """Takes docstrings, and other strings that stand as statements, out of a tree."""
+    """Remove docstrings, and other strings that are statements, from a tree."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
@@ -48,7 +48,7 @@ def drop_texts(tree: ast.AST) -> None:
 def chunks(text: str) -> list[tuple[int, str]] | None:
     """Runs of whole statements, each with the number of lines before it; None if it does not parse.
 
-    Versions of a file share nearly all of their chunks, so work on a chunk is worth remembering. Joined with line
+    Versions of a file share nearly all chunks, so results for a chunk are worth caching. Joined with line
     feeds they are the text again, less a byte order mark.
     """
     text = text.removeprefix(_BOM)
@@ -58,7 +58,7 @@ def chunks(text: str) -> list[tuple[int, str]] | None:
     begin, tries = 0, 0
     for end in [*starts, len(lines)]:
         chunk = "\n".join(lines[begin:end])
-        # Closed brackets and strings, then a word at the margin: a new statement. Else the margin lies within one.
+        # If it parses, the next unindented word begins a new statement; else it is inside one.
         if parses(chunk):
             found.append((begin, chunk))
             begin, tries = end, 0
@@ -71,7 +71,7 @@ def chunks(text: str) -> list[tuple[int, str]] | None:
 
 @lru_cache(maxsize=_REMEMBERED)
 def parses(text: str) -> bool:
-    """Whether a text is Python."""
+    """Whether a text is valid Python."""
     try:
         parse(text)
     except SyntaxError:
@@ -80,13 +80,13 @@ def parses(text: str) -> bool:
 
 
 def normal_form(text: str) -> str | None:
-    """The same string for the same code, regardless of comments, docstrings and layout; None if it does not parse."""
+    """Equal for equal code, regardless of comments, docstrings and layout; None if it does not parse."""
     found = normal_forms(text)
     return None if found is None else "".join(found)
 
 
 def normal_forms(text: str) -> list[str] | None:
-    """The same of each run of whole statements at the margin, without those that are only comments or texts."""
+    """The normal form of each chunk, without chunks that are only comments or texts."""
     found = chunks(text)
     return None if found is None else [form for _, chunk in found if (form := _form(chunk))]
 
@@ -97,7 +97,7 @@ def _form(text: str) -> str:
     drop_texts(tree)
     try:
         return "".join(map(ast.dump, tree.body))
-    except RecursionError:  # parsed in C, too deep for Python
+    except RecursionError:  # the C parser accepts deeper nesting than Python code
         return text
 
 

@@ -1,7 +1,7 @@
-"""What the names in a Python module come to, worked out from its syntax. Nothing in it is executed.
+"""Evaluates the names in a Python module from its syntax, without executing anything.
 
-Arithmetic, paths, the environment with its defaults, names of other modules in the same folder, and functions of one
-`return` are followed; everything else is unknown.
+It follows arithmetic, paths, environment variables with their defaults, names of other modules in the same folder, and
+functions that are one `return`; everything else is unknown.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from autoresearch_tui.python_source.syntax import ARITHMETIC
 
-_DEEP = 40  # of expressions that name expressions
+_DEEP = 40  # the deepest chain of names
 _LONG = 4096
 _MODULES = 40
 _LARGE = 2 << 20
@@ -29,7 +29,7 @@ _SECONDS = {"weeks": 604800, "days": 86400, "hours": 3600, "minutes": 60, "secon
 
 
 class Unknown(Exception):
-    """An expression that is not followed; its text is the expression's source, in one line."""
+    """An expression that cannot be evaluated; `str()` is its source, in one line."""
 
     def __init__(self, what: ast.expr | str) -> None:
         super().__init__(what)
@@ -40,14 +40,14 @@ class Unknown(Exception):
 
 
 class _TooDeep(Unknown):
-    """Expressions that name expressions, too many in a row; asked for by itself, this one may be followed."""
+    """A chain of names that is too deep here; evaluated by itself, this expression may work."""
 
 
 class Modules:
-    """The modules of one folder tree, read when they are asked for, as a process of this environment sees them."""
+    """The modules of one folder tree, read on demand, as a process with this environment sees them."""
 
     def __init__(self, root: Path, environ: Mapping[str, str], home: Path | str, like: Modules | None = None) -> None:
-        """`like`: others of this tree, whose syntax is used as it is, node by node, where they have read a module."""
+        """`like`: modules of the same tree, whose parsed syntax is reused."""
         self.root = root
         self.environ = environ
         self.home = str(home)
@@ -56,7 +56,7 @@ class Modules:
         self._named: dict[tuple[Path, str], Path | None] = {}
 
     def find(self, name: str, tops: Sequence[Path]) -> Path | None:
-        """Returns the file of a module by its dotted name, in the first of these folders that has it."""
+        """The file of a module by its dotted name, in the first of these folders that has it."""
         for top in tops:
             if (top, name) not in self._named:
                 paths = (top / f"{name.replace('.', '/')}.py", top / name.replace(".", "/") / "__init__.py")
@@ -66,9 +66,9 @@ class Modules:
         return None
 
     def module(self, path: Path) -> Module | None:
-        """Returns the parsed module, or None if the file is missing or does not parse."""
+        """The parsed module; None if the file is missing or does not parse."""
         if path not in self._read:
-            self._read[path] = None  # while it is being read
+            self._read[path] = None  # for circular imports
             try:
                 if self._like is not None and (theirs := self._like.module(path)) is not None:
                     self._read[path] = Module(self, path, theirs.text, theirs.tree)
@@ -79,7 +79,7 @@ class Modules:
         return self._read[path]
 
     def reached(self, paths: Sequence[Path]) -> Iterator[Module]:
-        """The modules in these files, then those of the tree that they import, each when it is asked for."""
+        """The modules in these files, then those of the tree that they import, lazily."""
         seen: set[Path] = set()
         waiting = list(paths)
         while waiting and len(seen) < _MODULES:
@@ -105,16 +105,16 @@ class Module:
         self.text = text
         self.tree = tree or _tree(text.removeprefix("\ufeff"))
         self._modules = modules
-        self._followed: dict[int, Any] = {}  # by the node: its value, or why it is not followed
+        self._followed: dict[int, Any] = {}  # by node id: its value, or an Unknown
         self._files: dict[tuple[str, int], Path | None] = {}
         self._values: dict[str, ast.expr | None] = {}
         self._functions: dict[str, ast.FunctionDef] = {}
-        self._aliases: dict[str, tuple[str, str]] = {}  # a name here: the module, and its name there ("" for itself)
+        self._aliases: dict[str, tuple[str, str]] = {}  # imported name: module, name in it
         self._collect(self.tree.body, certain=True)
 
     @functools.cached_property
     def nodes(self) -> tuple[ast.AST, ...]:
-        """Everything in its syntax, level by level; operators and contexts aside."""
+        """All nodes of its syntax, level by level, without operators and contexts."""
         found: list[ast.AST] = [self.tree]
         for node in found:
             for name in node._fields:
@@ -128,23 +128,23 @@ class Module:
         return tuple(found)
 
     def defines(self, name: str) -> bool:
-        """Whether the module gives the name a value at its top."""
+        """Whether the module assigns the name at its top level."""
         return name in self._values
 
     def names(self) -> tuple[str, ...]:
-        """The names that the module gives a value at its top."""
+        """The names that the module assigns at its top level."""
         return tuple(self._values)
 
     def value(self, name: str) -> Any:
-        """The value of a name at the module's top level. Raises Unknown if it is missing or cannot be computed."""
+        """The value of a name at the module's top level. Raises Unknown if it is missing or cannot be evaluated."""
         return self._name(name, 0)
 
     def evaluate(self, node: ast.expr) -> Any:
-        """What an expression comes to. Raises Unknown."""
+        """The value of an expression. Raises Unknown."""
         return self._evaluate(node, {}, 0)
 
     def imported(self) -> Iterator[Path]:
-        """The files of the tree that it imports, at whatever place in it."""
+        """The files of the tree that it imports, anywhere in its code."""
         for node in self.nodes:
             match node:
                 case ast.Import(names=names):
@@ -157,7 +157,7 @@ class Module:
             yield from (path for path in found if path is not None)
 
     def expressions(self) -> Iterator[tuple[ast.expr, Any]]:
-        """Every expression of it that can be followed, with what it comes to."""
+        """Every expression that can be evaluated, with its value."""
         for node in self.nodes:
             if isinstance(node, ast.Call | ast.BinOp | ast.Constant | ast.JoinedStr | ast.Attribute | ast.BoolOp):
                 try:
@@ -196,7 +196,7 @@ class Module:
                 self._values[name] = ast.BinOp(before, op, value) if before is not None and certain else None
 
     def _set(self, name: str, value: ast.expr, *, certain: bool) -> None:
-        """A name that has another value under some condition is unknown."""
+        """A name with several possible values is unknown."""
         before = self._values.get(name, value)
         same = before is value or (before is not None and ast.dump(before) == ast.dump(value))
         self._values[name] = value if certain or same else None
@@ -229,21 +229,21 @@ class Module:
         if depth > _DEEP:
             raise _TooDeep(node)
         if local:
-            return self._worked_out(node, local, depth)
-        # Once each: an expression is asked for by itself, and as a part of others.
+            return self._compute(node, local, depth)
+        # Cached: an expression is evaluated by itself, and as a part of others.
         if (found := self._followed.get(id(node), self)) is self:
             try:
-                found = self._worked_out(node, local, depth)
+                found = self._compute(node, local, depth)
             except _TooDeep:
                 raise
             except Unknown as error:
-                found = Unknown(error.what)  # without the frames that the error holds
+                found = Unknown(error.what)  # without the traceback of the error
             self._followed[id(node)] = found
         if isinstance(found, Unknown):
             raise Unknown(found.what)
         return found
 
-    def _worked_out(self, node: ast.expr, local: Mapping[str, Any], depth: int) -> Any:
+    def _compute(self, node: ast.expr, local: Mapping[str, Any], depth: int) -> Any:
         try:
             value = self._follow(node, local, depth + 1)
         except (ArithmeticError, ValueError, TypeError, LookupError, AttributeError, MemoryError, RecursionError):
@@ -357,7 +357,7 @@ class Module:
         return self._modules.home + text[1:] if text == "~" or text.startswith("~/") else text
 
     def _returned(self, node: ast.FunctionDef, args: Sequence[Any], named: Mapping[str, Any], depth: int) -> Any:
-        """What a function of one `return` gives back."""
+        """The result of a function that is one `return`."""
         body = [each for each in node.body if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))]
         names = [each.arg for each in (*node.args.args, *node.args.kwonlyargs)]
         defaults = node.args.defaults
@@ -373,7 +373,7 @@ class Module:
 
 
 class _Span:
-    """A `timedelta`, as far as it is followed."""
+    """A `timedelta`."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

@@ -1,4 +1,4 @@
-"""`fetch-shared`: what others tried, brought here within bounds; and the results of it, each with its origin."""
+"""`fetch-shared`: fetches others' sessions within limits, and makes prior results of them, each with its origin."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from autoresearch_tui.sharing.store import FOLDER, Shared, Store
 from autoresearch_tui.util.errors import Refused
 
 MOST_SESSIONS, MOST_OF_ONE = 500, 20
-"""Sessions that are fetched: of all, and of one person."""
+"""The most sessions to fetch: of everybody, and of one person."""
 LIMIT = 1000
-"""Results that a session gets; those of many people in turn, each one's best first."""
+"""The most results for a session: of all people in turn, each one's best first."""
 
 
 def fetch(lab: Lab, named: str) -> list[str]:
-    """Bring what is new. Returns a line for each session that came, and one on what was left out. Raises UserError,
+    """Fetch what is new. Returns a line for each new session, and one on what was left out. Raises UserError,
     OSError."""
     try:
         repo = GitRepo(lab.root)
@@ -54,14 +54,14 @@ def _fetch(lab: Lab, store: Store, where: remote.Remote) -> list[str]:
     lines = [_line(each) for each in came]
     if not came:
         lines.append(f"nothing new at {where.shown}" if there else f"nobody shares anything at {where.shown}")
-    told = [f"{count:,} for {why}" for why, count in left_out.items()]
-    told += [f"all of {who}, for {why}" for who, why in refused.items()]
-    told += ["what is beyond 8 MiB of names"] if cut else []
-    return [*lines, f"left out: {'; '.join(told)}"] if told else lines
+    omissions = [f"{count:,} for {why}" for why, count in left_out.items()]
+    omissions += [f"all of {who}, for {why}" for who, why in refused.items()]
+    omissions += ["what is beyond 8 MiB of names"] if cut else []
+    return [*lines, f"left out: {'; '.join(omissions)}"] if omissions else lines
 
 
 def _wanted(there: Mapping[str, str], own: frozenset[str], left_out: Counter[str]) -> list[str]:
-    """The refs to have: of each person so many, and people in turn, so that none crowds others out."""
+    """The refs to fetch: of all people in turn, with a limit for each, so that nobody crowds out others."""
     by_who: dict[str, list[str]] = {}
     for ref in sorted(there):
         if (named := records.parts(ref)) is None:
@@ -82,7 +82,7 @@ def _wanted(there: Mapping[str, str], own: frozenset[str], left_out: Counter[str
 
 
 def own_names(lab: Lab) -> frozenset[str]:
-    """What this lab's own sessions are called when they are shared: they come back from every remote."""
+    """The shared names of this lab's own sessions, which every remote gives back."""
     return frozenset(session_name(lab.session(tag), tag) for tag in tags(lab.root))
 
 
@@ -95,7 +95,7 @@ def _line(each: Shared) -> str:
 
 
 def results(lab: Lab, store: Store, now: comparing.Measured) -> tuple[tuple[PriorResult, ...], int]:
-    """Others' results as they stand beside a session that measures as `now` says; and how many are left out.
+    """Others' results for a session that measures like `now`; and how many are left out.
 
     Raises GitError.
     """
@@ -112,7 +112,7 @@ def results(lab: Lab, store: Store, now: comparing.Measured) -> tuple[tuple[Prio
 
 
 def _worth(one: PriorResult, goal: Goal) -> tuple[bool, bool, float]:
-    """What of one person comes first: keeps judged by our rules, the best first."""
+    """A sort key for one person's results: keeps judged by our rules come first, the best first."""
     return (one.status != Outcome.KEEP, not one.judged_alike, 0.0 if one.value is None else goal.sort_key(one.value))
 
 
@@ -120,7 +120,7 @@ def _of_one(each: Shared, now: comparing.Measured, possible: Sequence[float]) ->
     otherwise = records.differences(each.session, now)
     alike = records.judged_alike(each.session, now)
     for one in each.experiments:
-        # What the lab itself says no run can score is no score.
+        # A score that the lab's own settings rule out does not count.
         impossible = one.value is not None and bool(possible) and not possible[0] <= one.value <= possible[1]
         yield PriorResult(
             name=f"{each.who}/{each.name}#{one.number}",
@@ -139,5 +139,5 @@ def _of_one(each: Shared, now: comparing.Measured, possible: Sequence[float]) ->
 
 
 def _numbered(text: str, who: str) -> str:
-    """Their #3 is not ours."""
+    """Name the person in references to experiments: their #3 is not ours."""
     return re.sub(r"(?<![\w.-])#(?=[0-9])", f"{who}#", text)

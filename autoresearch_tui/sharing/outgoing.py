@@ -1,4 +1,4 @@
-"""`share`: what a lab tried, pushed to the remote that its people have, and nothing that was not asked for."""
+"""`share`: pushes a lab's experiments to a remote, and nothing that was not selected."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _ASSIGNED = re.compile(r"""(?m)^\s*([A-Za-z_]\w*)\s*(?::\s*str\s*)?=\s*[rb]?(["'
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One session as it leaves: `files` are all that is pushed. `held_back`: what does not leave though it was asked
-    for, counted by the reason. `ended`: when each of the session's experiments did, by its number."""
+    """One session to push. `files`: everything that is pushed. `held_back`: how much was selected but must not leave,
+    by reason. `ended`: when each of the session's experiments ended, by number."""
 
     ref: str
     files: Mapping[str, str]
@@ -50,7 +50,7 @@ class Parcel:
 
 
 def share(lab: Lab, named: str, selection: Selection, who: str, *, dry_run: bool) -> list[str]:
-    """Push it. Returns one line, or with `dry_run` everything that would leave. Raises UserError,
+    """Push the selection. Returns one line, or with `dry_run` everything that would leave. Raises UserError,
     OSError."""
     try:
         return _share(lab, named, selection, who, dry_run=dry_run)
@@ -91,7 +91,7 @@ def _share(lab: Lab, named: str, selection: Selection, who: str, *, dry_run: boo
 
 
 def name_of(repo: GitRepo, given: str) -> str:
-    """Who shares: as given, else as git knows the user. Raises Refused."""
+    """The sharer's name: as given, else the user's in git's configuration. Raises Refused."""
     name = records.safe_name(given or repo.user())
     if not name:
         raise Refused(f"{given or 'git config user.name'}: no name for a ref can be made of it", "--as NAME says who")
@@ -99,7 +99,7 @@ def name_of(repo: GitRepo, given: str) -> str:
 
 
 def session_name(files: SessionFiles, tag: str) -> str:
-    """What a session is called among others' of the same tag: with a digest of its beginning. Raises OSError."""
+    """A session's shared name: its tag, with a digest of its first record to make it unique. Raises OSError."""
     with files.journal.open("rb") as file:
         first = file.readline(1 << 20)
     digest = hashlib.sha256(first).hexdigest()[:8]
@@ -108,7 +108,7 @@ def session_name(files: SessionFiles, tag: str) -> str:
 
 
 def pack(lab: Lab, repo: GitRepo, tag: str, selection: Selection, who: str) -> Parcel:
-    """A session as it would leave. Raises UserError, GitError."""
+    """A session's parcel. Raises UserError, GitError."""
     files = lab.session(tag)
     _, state = recorded(files.journal)
     measured, began = comparing.measured(state), state.session
@@ -146,16 +146,16 @@ def pack(lab: Lab, repo: GitRepo, tag: str, selection: Selection, who: str) -> P
 
 
 class Cleaner:
-    """For the texts and the code of one lab. `environ`: whose secrets must not leave."""
+    """Keeps keys, and paths of this machine, out of shared texts and code. `environ`: holds secrets to look for."""
 
     def __init__(self, environ: Mapping[str, str], lab: Path) -> None:
         self._redact = redactor(environ)
         home = environ.get("HOME", "").rstrip("/")
-        # Shorter ones, such as / or /root, are in every text.
+        # Not shorter ones, such as / or /root, which are in every text.
         self._places = [place for place in (str(lab), home) if len(place) > len("/root")]
 
     def text(self, text: str) -> str:
-        """A text without them."""
+        """A text with keys and paths replaced."""
         text = self._redact(text)
         for secret in _secrets(text):
             text = text.replace(secret, "[key]")
@@ -164,7 +164,7 @@ class Cleaner:
         return _PATH.sub(_HIDDEN_PATH, text)
 
     def problem(self, code: str) -> str:
-        """Why this code cannot leave, for it must not be changed; empty if it may."""
+        """Why this code must not leave, as it cannot be changed; empty if it may."""
         named = any(is_api_key(found[1]) for found in _ASSIGNED.finditer(code))
         if named or self._redact(code) != code or _secrets(code):
             return "a key"
@@ -182,7 +182,7 @@ def _texts(repo: GitRepo, chosen: Sequence[Experiment], editable: Editable) -> M
 
 
 def _problem(cleaner: Cleaner, code: Mapping[str, str], base: Mapping[str, str]) -> str:
-    """Why this code does not leave; empty if it may."""
+    """Why this code must not leave; empty if it may."""
     if not code:
         return "a commit that is gone"
     found = next(filter(None, (cleaner.problem(text) for text in (*code.values(), *base.values()))), "")
@@ -206,7 +206,7 @@ def _record(experiment: Experiment, cleaner: Cleaner) -> SharedExperiment:
 
 
 def _data(files: SessionFiles, chosen: Sequence[Experiment]) -> str:
-    """What the scored rows are of, as the session's referee says."""
+    """The data of the scored rows, from the session's referee."""
     for experiment in chosen:
         with contextlib.suppress(OSError, ValueError, AttributeError):
             found = json.loads(files.run(experiment.number).score.read_text("utf-8")).get("data")
@@ -216,7 +216,7 @@ def _data(files: SessionFiles, chosen: Sequence[Experiment]) -> str:
 
 
 def _versions(lab: Lab, state: State) -> dict[str, str]:
-    """Of this program when it last ran the session, and of the libraries in the lab's environment."""
+    """The versions of this program, when it last ran the session, and of the lab's libraries."""
     found = {"autoresearch-tui": state.last_engine.version} if state.last_engine is not None else {}
     for library in _LIBRARIES if lab.venv is not None else ():
         assert lab.venv is not None
@@ -226,7 +226,7 @@ def _versions(lab: Lab, state: State) -> dict[str, str]:
 
 
 def _own_texts(lab: Lab, state: State, selection: Selection, cleaner: Cleaner) -> Iterator[tuple[str, str]]:
-    """The program and the notes, if they were asked for."""
+    """The program and the notes, if they were selected."""
     if "program" in selection.texts:
         yield "program.md", cleaner.text(clean_text(lab.program.read_text("utf-8", "replace")))
     if "notes" in selection.texts and state.notes:
@@ -236,7 +236,7 @@ def _own_texts(lab: Lab, state: State, selection: Selection, cleaner: Cleaner) -
 def _moves(
     lab: Lab, store: Store, parcels: Sequence[Parcel], there: Mapping[str, str], where: remote.Remote
 ) -> dict[str, tuple[str, str]]:
-    """What each ref is to be, and what it is at the remote; those that are there already are left out."""
+    """For each ref to push, its new commit and the remote's; without refs that are up to date."""
     moves: dict[str, tuple[str, str]] = {}
     for parcel in parcels:
         if not parcel.experiments:
@@ -254,7 +254,7 @@ def _moves(
 
 
 def _is_older(lab: Lab, store: Store, parcel: Parcel, where: remote.Remote) -> bool:
-    """Whether what the remote has is of this very session, and no more than is known here: the store may be new."""
+    """Whether the remote has an earlier push of this very session, which a new store does not know."""
     if remote.fetch(where, store, [parcel.ref]):
         return False
     sessions, _ = store.sessions(lab.editable)
@@ -263,7 +263,7 @@ def _is_older(lab: Lab, store: Store, parcel: Parcel, where: remote.Remote) -> b
 
 
 def _summary(parcels: Sequence[Parcel], what: str) -> str:
-    """How much of it, in one line."""
+    """A summary of the parcels, in one line."""
     sessions = [parcel for parcel in parcels if parcel.experiments]
     count = sum(len(parcel.experiments) for parcel in sessions)
     kept = sum(1 for parcel in sessions for each in parcel.experiments if each.outcome == "keep")
@@ -278,7 +278,7 @@ def _held(parcels: Sequence[Parcel]) -> str:
 
 
 def _shown(parcel: Parcel) -> list[str]:
-    """Every byte that would leave, the code by name and size."""
+    """Everything that would leave: texts in full, code by name and size."""
     lines = [parcel.ref] if parcel.experiments else []
     for path, text in sorted(parcel.files.items()) if parcel.experiments else ():
         if "/" in path:

@@ -1,7 +1,7 @@
-"""One session as it travels between labs: its facts, and a line of JSON for each experiment. Pure.
+"""Pure: the format of a shared session: its facts, and a line of JSON for each experiment.
 
-Anyone who can push to the remote may have written what is read here. Every size is bounded, every text is cleaned,
-every number is checked, and one bad line costs no other.
+Anyone who can push to the remote may have written what is read here. So sizes are limited, texts cleaned and numbers
+checked, and a bad line does not affect the others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from autoresearch_tui.util.text import describe
 
 PREFIX, _SENT = "refs/autoresearch/shared/", "refs/autoresearch/sent/"
 SESSION, EXPERIMENTS = "session.json", "experiments.jsonl"
-"""The files of a session; beside them, for experiment 7, `0007/files/` has its code, `0007/base/` its base's."""
+"""The files of a session; experiment 7 also has `0007/files/` with its code, and `0007/base/` with its base's."""
 SESSION_BYTES, EXPERIMENTS_BYTES, LINE_BYTES = 64 << 10, 2 << 20, 32 << 10
 MOST_EXPERIMENTS = 1000
 NAME_LENGTH = 64
@@ -36,8 +36,8 @@ _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class SharedSession(Frozen):
-    """How a session measured. `evaluator`: :func:`evaluator` of its locked files; `data`: what its rows are of, if its
-    referee says; `versions`: of this program and of the libraries that its runs use."""
+    """How a session measured. `evaluator`: :func:`evaluator` of its locked files; `data`: of its scored rows, if known;
+    `versions`: of this program and the runs' libraries."""
 
     metric: str
     goal: Goal
@@ -49,7 +49,7 @@ class SharedSession(Frozen):
 
 
 class SharedExperiment(Frozen):
-    """One that ran. `value` is None if it has no score; memory is GiB."""
+    """An experiment that ran. `value` is None without a score; memory is in GiB."""
 
     number: int
     outcome: str
@@ -64,27 +64,27 @@ class SharedExperiment(Frozen):
 
     @property
     def folder(self) -> str:
-        """Where its code is, in the session's tree."""
+        """The folder of its code in the session's tree."""
         return folder(self.number)
 
 
 class UnusableRecord(ValueError):
-    """Why a record is left out, in words."""
+    """Why a record is left out."""
 
 
 def folder(number: int) -> str:
-    """Where the code of an experiment is."""
+    """The folder of an experiment's code."""
     return f"{number:04d}"
 
 
 def evaluator(locked: Mapping[str, str]) -> str:
-    """One digest of the locked files, of which `locked` has the sha256 by path."""
+    """One digest of all locked files; `locked`: the sha256 of each by path."""
     lines = "".join(f"{digest}  {path}\n" for path, digest in sorted(locked.items()))
     return hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def differences(theirs: SharedSession, ours: Measured) -> tuple[str, ...]:
-    """Why scores of theirs are none of ours; empty if both measure alike."""
+    """Why their scores do not compare with ours; empty if they do."""
     found = [] if judged_alike(theirs, ours) else _judged_otherwise(theirs, ours)
     if not theirs.hardware:
         found.append("it does not say what it ran on")
@@ -94,7 +94,7 @@ def differences(theirs: SharedSession, ours: Measured) -> tuple[str, ...]:
 
 
 def judged_alike(theirs: SharedSession, ours: Measured) -> bool:
-    """Whether one of their changes would be judged here by the same rules, on whatever hardware."""
+    """Whether their rules of judging are ours, on any hardware."""
     return not _judged_otherwise(theirs, ours)
 
 
@@ -113,7 +113,7 @@ def _judged_otherwise(theirs: SharedSession, ours: Measured) -> list[str]:
 
 
 def safe_name(text: str) -> str:
-    """A person or a session as part of a ref: small letters, digits, dots and dashes; empty if nothing is left."""
+    """A person or a session as part of a ref: lower-case letters, digits, dots and dashes; may be empty."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     name = re.sub(r"[^a-z0-9]+", lambda found: "." if found[0] == "." else "-", plain.lower()).strip("-.")
     return name[:NAME_LENGTH].rstrip("-.").removesuffix(".lock")
@@ -125,12 +125,12 @@ def ref_of(who: str, session: str) -> str:
 
 
 def sent(ref: str) -> str:
-    """Where what was pushed as this ref last is remembered."""
+    """The local ref that remembers what was last pushed as `ref`."""
     return f"{_SENT}{ref.removeprefix(PREFIX)}"
 
 
 def parts(ref: str) -> tuple[str, str] | None:
-    """Who and which session a ref is of; None for a name that this program would not have given."""
+    """The person and session of a ref; None for a name that this program would not make."""
     names = ref.removeprefix(PREFIX).split("/")
     if not ref.startswith(PREFIX) or len(names) != 2:
         return None
@@ -165,7 +165,7 @@ def _fields(record: SharedSession | SharedExperiment) -> dict[str, Any]:
 
 
 def read_session(data: bytes) -> SharedSession:
-    """What a stranger's `session.json` says. Raises UnusableRecord."""
+    """Parse a stranger's `session.json`. Raises UnusableRecord."""
     found = _object(data, SESSION_BYTES)
     if found.get("format") != _FORMAT:
         raise UnusableRecord("another format")
@@ -188,7 +188,7 @@ def read_session(data: bytes) -> SharedSession:
 
 
 def read_experiments(data: bytes) -> tuple[tuple[SharedExperiment, ...], Counter[str]]:
-    """What a stranger's `experiments.jsonl` says, each number once; and how many lines are left out, by the reason."""
+    """Parse a stranger's `experiments.jsonl`, each number once; and count lines that are left out, by reason."""
     found: dict[int, SharedExperiment] = {}
     left_out: Counter[str] = Counter()
     for text in data[:EXPERIMENTS_BYTES].split(b"\n"):
@@ -253,4 +253,4 @@ def _number(value: object) -> float | None:
 
 
 def _text(value: object, limit: int) -> str:
-    return "" if not isinstance(value, str) or (said := describe(value[: 4 * limit], limit)) == "-" else said
+    return "" if not isinstance(value, str) or (text := describe(value[: 4 * limit], limit)) == "-" else text

@@ -1,4 +1,4 @@
-"""The remote that a lab's people have: what is asked of it, within bounds of time, bytes and refs. Never a prompt."""
+"""Exchanges refs with a remote, within limits of time, bytes and refs, and without prompts."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from autoresearch_tui.util.text import describe
 LIST_SECONDS, EXCHANGE_SECONDS = 60.0, 300.0
 LIST_BYTES = 8 << 20
 PACK_BYTES = 256 << 20
-"""Of one fetch: a remote that has more is not for this."""
+"""The limit for one fetch."""
 _REFS_AT_ONCE = 200
 _LINE = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64})\t(refs/\S+)", re.ASCII)
-# What the user's own git would heed on the way there, if it is set in the lab's repository alone.
+# Settings of the lab's own repository that affect how git reaches a remote.
 _CONFIGURED = r"^(credential|http|url|ssh)\.|^core\.(sshcommand|gitproxy)$"
 _PASSED_ON = ("GIT_SSH", "GIT_SSH_VARIANT", "GIT_SSL_", "GIT_HTTP_", "GIT_PROXY_")
 
 
 class Remote(Frozen):
-    """Where to; `shown` has no password in it. `config`: the lab's own settings of how to get there."""
+    """A remote; `shown`: its address without a password. `config`: the lab's settings for reaching it."""
 
     url: str
     shown: str
@@ -40,8 +40,8 @@ class Remote(Frozen):
 
 
 def find(repo: GitRepo, named: str) -> Remote:
-    """The remote that is meant: a name or an address; by default what the branch tracks, else `origin`, else the only
-    one. Raises Refused, UserError."""
+    """The remote `named` by a name or an address; by default the one that the branch tracks, else `origin`, else the
+    only one. Raises Refused, UserError."""
     known = repo.setting_lines("--get-regexp", r"^remote\..*\.(push)?url$")
     names = list(dict.fromkeys(key.removeprefix("remote.").rpartition(".")[0] for key, _ in known))
     name = named or _default(repo, names)
@@ -62,7 +62,7 @@ def find(repo: GitRepo, named: str) -> Remote:
 
 
 def _shown(text: str, url: str) -> str:
-    """A text without the password that is in an address."""
+    """A text without the password in an address."""
     for password in passwords(url):
         text = text.replace(password, "…")
     return text
@@ -77,7 +77,7 @@ def _default(repo: GitRepo, names: Sequence[str]) -> str:
 
 
 def shared_refs(remote: Remote, store: Store) -> tuple[dict[str, str], bool]:
-    """The refs of sessions that the remote has, with their commits; and whether it has more than was read."""
+    """The remote's refs of sessions with their commits; and whether it has more than were read."""
     pattern = f"{records.PREFIX}*"
     words = ("ls-remote", "--refs", "--", remote.url, pattern)
     code, out, errors = _git(remote, store, words, LIST_SECONDS, LIST_BYTES)
@@ -89,9 +89,9 @@ def shared_refs(remote: Remote, store: Store) -> tuple[dict[str, str], bool]:
 
 
 def push(remote: Remote, store: Store, moves: Mapping[str, tuple[str, str]]) -> dict[str, str]:
-    """Make each ref what it is to be, if it is what it was: `(commit, before)`, before empty for a new one.
+    """Push refs by compare-and-swap: to each `(commit, before)`; `before` is empty for a new ref.
 
-    Returns why those that were refused were. Raises Refused if the remote cannot be reached.
+    Returns why refs were refused. Raises Refused if the remote cannot be reached.
     """
     leases = [f"--force-with-lease={ref}:{before}" for ref, (_, before) in moves.items()]
     specs = [f"{commit}:{ref}" for ref, (commit, _) in moves.items()]
@@ -106,8 +106,8 @@ def push(remote: Remote, store: Store, moves: Mapping[str, tuple[str, str]]) -> 
 
 
 def fetch(remote: Remote, store: Store, refs: Sequence[str]) -> dict[str, str]:
-    """Bring these refs here, each under its own name. Returns why those of a person that did not come did not: one who
-    sends what git refuses keeps nobody else's away."""
+    """Fetch these refs under the same names. Returns by person why theirs could not be fetched: what git refuses of one
+    person does not keep out others'."""
     refused: dict[str, str] = {}
     for start in range(0, len(refs), _REFS_AT_ONCE):
         some = refs[start : start + _REFS_AT_ONCE]
@@ -133,10 +133,9 @@ def _fetch(remote: Remote, store: Store, refs: Sequence[str]) -> str:
 
 
 def _git(remote: Remote, store: Store, words: Sequence[str], seconds: float, largest: int) -> tuple[int, bytes, bytes]:
-    """Exit code, output and errors; no file that it writes is larger than `largest` bytes. Raises Refused if it takes
-    too long.
+    """Exit code, output and errors; it writes no file larger than `largest` bytes. Raises Refused if it takes too long.
 
-    In a session of its own: without a terminal there is nobody to ask for a password, and all of it can be ended.
+    In a session of its own: without a terminal it cannot ask for a password, and its whole process group can be killed.
     """
 
     def limited() -> None:
@@ -156,7 +155,7 @@ def _git(remote: Remote, store: Store, words: Sequence[str], seconds: float, lar
         try:
             code = process.wait(seconds)
         except BaseException as error:
-            # With all that it started, ssh for one.
+            # With everything that it started, such as ssh.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -169,7 +168,7 @@ def _git(remote: Remote, store: Store, words: Sequence[str], seconds: float, lar
 
 
 def _environment(remote: Remote) -> dict[str, str]:
-    """The user's own, without what points git elsewhere, and with nothing that asks."""
+    """The user's environment without variables that redirect git, and without prompts."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k.startswith(_PASSED_ON)}
     env |= {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "LC_ALL": "C.UTF-8"}
     configured = dict(remote.config)
@@ -186,10 +185,10 @@ def _environment(remote: Remote) -> dict[str, str]:
 
 
 def _why(errors: bytes, remote: Remote) -> str:
-    """What git, or what it started, complains of, in one line without a password."""
+    """The error of git, or of what it started, in one line without a password."""
     lines = [line.strip() for line in errors.decode("utf-8", "replace").splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith(("fatal:", "error:", "ssh:", "remote: error", "remote: fatal"))]
-    first = next((line for line in told if "Could not read from remote" not in line), (told or lines or [""])[0])
+    known = [line for line in lines if line.startswith(("fatal:", "error:", "ssh:", "remote: error", "remote: fatal"))]
+    first = next((line for line in known if "Could not read from remote" not in line), (known or lines or [""])[0])
     if "terminal prompts disabled" in first or "could not read Username" in first or "could not read Password" in first:
         return "wants a password, and there is nobody to ask; set up a credential helper or a key"
     if "Permission denied (publickey" in " ".join(lines):

@@ -1,7 +1,7 @@
-"""What leaves a lab, in the few words of `--include` and `--exclude`. Pure.
+"""Pure: what leaves a lab, by the words of `--include` and `--exclude`.
 
-`kept`, `tried`, `crashed`: experiments by what came of them. `7`, `nov21#7`: one experiment. `nov21`: a session.
-`program`, `notes`: the human's own texts, which leave only if they are named.
+`kept`, `tried`, `crashed`: experiments by outcome. `7`, `nov21#7`: one experiment. `nov21`: a session. `program`,
+`notes`: the human's own texts, which leave only if they are named.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _NUMBER = re.compile(r"(?:(?P<tag>[^#]+)#|#)?(?P<number>[0-9]{1,6})")
 
 
 class Selection(Frozen):
-    """`sessions`: all of them that are considered."""
+    """The chosen sessions, and the words that select within them."""
 
     sessions: tuple[str, ...]
     include: tuple[str, ...]
     exclude: tuple[str, ...]
 
     def experiments(self, tag: str, state: State) -> list[Experiment]:
-        """Those of a session that leave: they ran, and are no repeats of others."""
+        """The selected experiments of a session that ran and are no repeats."""
         ran = [e for e in state.experiments if e.outcome in KINDS["kept"] | KINDS["tried"] | KINDS["crashed"]]
         first = [e for e in ran if e.proposal.repeat_of is None and not e.proposal.scale]
         return [e for e in first if _matches(self.include, tag, e) and not _matches(self.exclude, tag, e)]

@@ -1,6 +1,6 @@
-"""What is shared, ours and others', in a bare repository of its own beside the lab's sessions.
+"""Shared sessions, ours and others', in a bare repository of its own beside the lab's sessions.
 
-The lab's own repository gets no object of a stranger's and gives no history away: what is pushed is made here, of
+So the lab's own repository gets no stranger's objects and gives away no history: what is pushed is made here, as
 commits without parents. A session is one ref, `refs/autoresearch/shared/<who>/<session>`.
 """
 
@@ -27,10 +27,10 @@ from autoresearch_tui.util.errors import Refused
 FOLDER = "shared.git"
 _LOCK = "exchange.lock"
 _PLAIN, _TREE = ("100644", "100755"), "40000"
-# Folders of experiments, of at most five digits, in a tree of as many entries as a session may have.
+# The largest tree: of a session with the most experiments, whose folders have at most five digits.
 _TREE_BYTES = 64 * (records.MOST_EXPERIMENTS + 2)
 _CODE, _BASE = "files/", "base/"
-# In the folder of one experiment: what is there is looked at up to here.
+# The most entries that are read in the folder of one experiment.
 _MOST_ENTRIES = 4 * MOST_FILES
 _SESSIONS_AT_ONCE = 50
 
@@ -39,7 +39,7 @@ Code = Mapping[str, str]
 
 
 class Entry(NamedTuple):
-    """What a name in a tree stands for. An empty mode is none that code can have."""
+    """An entry of a tree."""
 
     mode: str
     object: str
@@ -47,7 +47,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A session of another lab, as far as it can be used; `codes` has, by number, the tree of an experiment's code."""
+    """The usable part of another lab's session; `codes`: the tree of each experiment's code, by number."""
 
     who: str
     name: str
@@ -62,12 +62,12 @@ class Store(GitRepo):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        if self.git_folder.resolve() != folder.resolve():  # git has looked further up, and found the lab's own
+        if self.git_folder.resolve() != folder.resolve():  # git searched upward and found the lab's repository
             raise GitError(f"{folder} is no git repository any more")
 
     @classmethod
     def of(cls, state_folder: Path, like: GitRepo | None = None) -> Store:
-        """Made if it is not there, with the object names of `like`."""
+        """The store, made if it is missing, with the same kind of hashes as `like`."""
         folder = state_folder / FOLDER
         if not (folder / "HEAD").exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ class Store(GitRepo):
 
     @classmethod
     def existing(cls, state_folder: Path) -> Store | None:
-        """The one that is there; None if there is none, or it is damaged."""
+        """The store; None if it is missing or damaged."""
         try:
             return cls(state_folder / FOLDER) if (state_folder / FOLDER / "HEAD").exists() else None
         except GitError:
@@ -88,7 +88,7 @@ class Store(GitRepo):
 
     @staticmethod
     def stamp(state_folder: Path) -> tuple[int, int, int]:
-        """Another one after each fetch that brought something; zeros before the first."""
+        """Changes with each fetch that brought something; zeros before the first."""
         try:
             found = (state_folder / FOLDER / "packed-refs").stat()
         except OSError:
@@ -97,7 +97,7 @@ class Store(GitRepo):
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """No other command exchanges anything meanwhile. Raises Refused."""
+        """Keeps out other commands that use the store. Raises Refused."""
         file = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             try:
@@ -112,27 +112,27 @@ class Store(GitRepo):
             os.close(file)
 
     def _left_by_killed(self) -> list[Path]:
-        """Half a pack, and locks of refs, of a git that was killed: nobody else is here."""
+        """Half a pack, and locks of refs, left by a killed git: nothing else uses the store now."""
         locks = (*self.root.glob("*.lock"), *(self.root / "refs").rglob("*.lock"))
         return [*(self.root / "objects" / "pack").glob("tmp_*"), *(each for each in locks if each.name != _LOCK)]
 
     def settle(self) -> None:
-        """After a fetch: one file has all refs, and readers see by it that something came."""
+        """After a fetch: pack all refs into one file, by which readers notice the change."""
         self._git("pack-refs", "--all")
 
     # ── ours ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def write(self, files: Mapping[str, str], message: str, when: str) -> str:
-        """A commit of these files without a parent; the same call gives the same commit. No ref moves."""
+        """A commit of these files without a parent; the same call gives the same commit, and no ref moves."""
         data = {path: text.encode("utf-8", "surrogateescape") for path, text in files.items()}
         return self.commit(None, data, message, when)
 
     # ── others' ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def sessions(self, editable: Editable) -> tuple[list[Shared], Counter[str]]:
-        """Every session that can be read, with the code at editable paths; and what cannot, counted by the reason.
+        """Every readable session, with the code at editable paths; and the number of unreadable ones by reason.
 
-        A few calls of git, however many sessions there are.
+        It takes few git processes, however many sessions there are.
         """
         found: list[Shared] = []
         left_out: Counter[str] = Counter()
@@ -186,7 +186,7 @@ class Store(GitRepo):
         return text
 
     def _problems(self, trees: Sequence[str], editable: Editable) -> dict[str, str]:
-        """What is wrong with the code in folders of experiments: links, submodules, giants, nothing of ours in it."""
+        """What is wrong with the code in folders of experiments: links, submodules, huge files, no editable file."""
         found, too_many = self._files(trees, editable)
         blobs = list({entry.object: None for files in found.values() for entry in files.values()})
         sizes = dict(zip(blobs, self._sizes(blobs), strict=True))
@@ -203,8 +203,8 @@ class Store(GitRepo):
         return problems
 
     def _files(self, trees: Sequence[str], editable: Editable) -> tuple[dict[str, dict[str, Entry]], frozenset[str]]:
-        """What is at editable paths in folders of experiments, by `files/<path>` and `base/<path>`: a step down is one
-        look for all. And the folders that have more than a lab may have, where not all was looked at."""
+        """The entries at editable paths in folders of experiments, by `files/<path>` and `base/<path>`, read level by
+        level for all folders together. And the folders with too many entries, which were not read completely."""
         found: dict[str, dict[str, Entry]] = {tree: {} for tree in trees}
         seen: Counter[str] = Counter()
         level: dict[str, list[tuple[str, str]]] = {tree: [(tree, "")] for tree in trees}
@@ -228,31 +228,30 @@ class Store(GitRepo):
     # ── objects ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _trees(self, names: Sequence[str], limit: int) -> dict[str, dict[str, Entry]]:
-        """What is in each tree itself, by name; those that are no trees, or longer than `limit` bytes, are left out."""
+        """The entries of each tree by name; objects that are no trees, or longer than `limit` bytes, are left out."""
         sizes = zip(names, self._sizes(names), strict=True)
         right = [name for name, size in sizes if size is not None and size[0] == "tree" and size[1] <= limit]
         width = len(names[0].partition("^")[0]) // 2 if names else 0
         return {name: _entries(data, width) for name, data in zip(right, self._contents(right), strict=True)}
 
     def _blobs(self, limits: Mapping[str, int]) -> dict[str, bytes | None]:
-        """The bytes of each blob; None for one that is longer than its limit."""
+        """The bytes of each blob; None for one longer than its limit."""
         sizes = zip(limits, self._sizes(list(limits)), strict=True)
         right = [name for name, size in sizes if size is not None and size[0] == "blob" and size[1] <= limits[name]]
         return dict.fromkeys(limits) | dict(zip(right, self._contents(right), strict=True))
 
     def _sizes(self, names: Sequence[str]) -> list[tuple[str, int] | None]:
-        """Kind and size of each object, None if there is none."""
+        """Kind and size of each object; None for missing ones."""
         asked = "".join(f"{name}\n" for name in names).encode()
         lines = self._git("cat-file", "--batch-check=%(objecttype) %(objectsize)", stdin=asked).splitlines()
         words = [line.split() for line in lines]
         return [(w[0], int(w[1])) if len(w) == 2 and w[1].isdigit() else None for w in words]
 
     def _contents(self, names: Sequence[str]) -> list[bytes]:
-        """The bytes of each object."""
         return [each.data if each is not None else b"" for each in self._objects(names)]
 
     def codes(self, trees: Sequence[str], editable: Editable) -> dict[str, tuple[Code, Code]]:
-        """The texts of experiments whose trees :class:`Shared` has, and those at their bases."""
+        """The texts of experiments' code, by the trees in :class:`Shared`, and those of their bases."""
         trees = list(dict.fromkeys(trees))
         files, base = (self._texts(trees, part, editable) for part in (_CODE, _BASE))
         return {tree: (files[tree], base[tree]) for tree in trees}
@@ -269,7 +268,7 @@ class Store(GitRepo):
 
 
 def _leads(folder: str, editable: Editable) -> bool:
-    """Whether editable files may be below it."""
+    """Whether editable files may be below a folder."""
     return editable.reaches(folder) or any(path.startswith(f"{folder}/") for path in editable.plain)
 
 
