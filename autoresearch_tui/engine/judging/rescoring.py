@@ -65,9 +65,9 @@ def on_draw(
     """Score `other` on the draw of `run`. Slow. Raises OSError, also if cancelled, and GitError."""
     assert run.draw is not None
     result = again(launcher, files, state, other, {DRAW: str(run.draw.seed)}, files.run(run.number), cancelled)
-    mine, rows = score_file.scored_rows(files.run(run.number).score)
-    theirs, others = score_file.rows_of(result.details)
-    stderr = statistics.paired_error(rows, others) if mine == theirs else None
+    data, rows = score_file.scored_rows(files.run(run.number).score)
+    other_data, other_rows = score_file.rows_of(result.details)
+    stderr = statistics.paired_error(rows, other_rows) if data == other_data else None
     return ev.Rescored(run.number, other.number, result.value, stderr, result.problem)
 
 

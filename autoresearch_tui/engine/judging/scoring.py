@@ -408,42 +408,42 @@ _SHARES = frozenset({"accuracy", "acc"})
 
 
 def columns(
-    metric: MetricSettings, summary: Mapping[str, str], ended: ev.RunEnded, told: Mapping[str, Any]
+    metric: MetricSettings, summary: Mapping[str, str], ended: ev.RunEnded, details: Mapping[str, Any]
 ) -> dict[str, float]:
-    """The lab's further numbers by name; `told`: the referee's details."""
+    """The lab's further numbers by name; `details`: from the referee."""
     names = (word.removeprefix("+") for word in metric.columns)
-    found = {name: _number(name, measured(ended), summary, told) for name in names}
-    return {name: number for name, number in found.items() if number is not None}
+    numbers = {name: _number(name, measured(ended), summary, details) for name in names}
+    return {name: number for name, number in numbers.items() if number is not None}
 
 
 def out_of_bounds(
-    metric: MetricSettings, summary: Mapping[str, str], ended: ev.RunEnded, told: Mapping[str, Any] = NOTHING
+    metric: MetricSettings, summary: Mapping[str, str], ended: ev.RunEnded, details: Mapping[str, Any] = NOTHING
 ) -> tuple[str, ...]:
     """The bounds that a run violates; a missing number counts as a violation."""
     ours = measured(ended)
-    found = []
+    violations = []
     for bounds, word, sign in ((metric.at_most, "more", 1), (metric.at_least, "less", -1)):
         for key, bound in bounds.items():
-            number = _number(key, ours, summary, told)
+            number = _number(key, ours, summary, details)
             name = key
             if key == "peak_vram_mb" and sign > 0 and understated(summary, ended):
                 number = ended.device_memory_mb
                 name = f"{key}, said to be {summary[key][:40]}, for which the accelerator held"
             if number is None:
-                found.append(f"{_missing(key, ours)}, which is bounded")
+                violations.append(f"{_missing(key, ours)}, which is bounded")
             elif sign * (number - bound) > 0:
-                found.append(f"{name} {number:g} is {word} than {bound:g}")
-    return tuple(found)
+                violations.append(f"{name} {number:g} is {word} than {bound:g}")
+    return tuple(violations)
 
 
 def _number(
-    key: str, ours: Mapping[str, float | None], summary: Mapping[str, str], told: Mapping[str, Any]
+    key: str, ours: Mapping[str, float | None], summary: Mapping[str, str], details: Mapping[str, Any]
 ) -> float | None:
     """As measured from outside, else from the referee, else from the run itself."""
     if key in ours:
         return ours[key]
-    if isinstance(said := told.get(key), int | float) and not isinstance(said, bool):
-        return finite(str(said))
+    if isinstance(number := details.get(key), int | float) and not isinstance(number, bool):
+        return finite(str(number))
     return finite(summary.get(key, ""))
 
 
