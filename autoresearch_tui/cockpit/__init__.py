@@ -1,7 +1,7 @@
-"""The screen. It learns everything from files and asks for everything by commands; it owns no fact.
+"""The screen. It reads every fact from files and sends every request as a command; it owns no state of the session.
 
-Textual reads these when it is first imported, so they are set here, before any module of the cockpit imports it:
-panes are drawn a few times a second, so the frame rate makes no more frames: it bounds how fast a key is answered.
+Textual reads these variables when it is first imported, so they are set here. The frame rate bounds how fast a key is
+answered; panes themselves are drawn only a few times a second.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""One table of everything a key can do; bindings, key bars, help and the command palette are made from it."""
+"""The table of all key actions; bindings, key bars, help and the command palette are made from it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Action(Frozen):
 
     @property
     def call(self) -> str:
-        """The action as Textual runs it from its screen."""
+        """The Textual action, as its screen runs it."""
         if self.run:
             return self.run
         return f"app.{self.id}" if self.id in {"help", "detach", "take_over"} else self.id

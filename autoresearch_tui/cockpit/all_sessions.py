@@ -1,4 +1,4 @@
-"""The lab's sessions beside each other. Those that measured in another way are left out, and named."""
+"""The lab's sessions beside each other. Those that measured differently are left out, and named."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autoresearch_tui.util.text import clean_line
 
 
 class Part(Frozen):
-    """One session; its experiment 0 has the number `first` among those of all."""
+    """One session; `first` is the number of its experiment 0 when all are numbered through."""
 
     tag: str
     state: State
@@ -24,7 +24,7 @@ class Part(Frozen):
 
 
 class Others(Frozen):
-    """The other sessions of a lab that compare with this one, by when they began; `left_out` says why others do not."""
+    """The lab's other sessions that are comparable with this one, by start; `left_out` says why others are not."""
 
     before: tuple[tuple[str, State], ...]
     after: tuple[tuple[str, State], ...] = ()
@@ -32,7 +32,7 @@ class Others(Frozen):
 
 
 class Together(Frozen):
-    """All sessions as one state, whose experiments are numbered through; `own` is the part of this session."""
+    """All sessions as one state with experiments numbered through; `own` is the part of this session."""
 
     parts: tuple[Part, ...]
     own: Part
@@ -40,26 +40,26 @@ class Together(Frozen):
     left_out: tuple[str, ...]
 
     def inside(self, number: int) -> int:
-        """The number among those of all of this session's experiment `number`."""
+        """The overall number of this session's experiment `number`."""
         return self.own.first + number
 
     def own_number(self, number: int) -> int | None:
-        """The other way round; None for an experiment of another session."""
+        """The inverse of `inside`; None for an experiment of another session."""
         return number - self.own.first if self.part_of(number) is self.own else None
 
     def part_of(self, number: int) -> Part:
-        """The session of an experiment, by its number among those of all."""
+        """The session of an experiment, by its overall number."""
         return next(part for part in reversed(self.parts) if part.first <= number)
 
     @property
     def summary(self) -> str:
-        """How many sessions these are, and why others are left out, for a pane's title."""
+        """The number of sessions, and why others are left out, for a pane's title."""
         count = len(self.parts)
         return " · ".join((f"{count} session{'s' * (count != 1)}", *self.left_out))
 
 
 def read(lab: Lab, tag: str, now: State) -> Others:
-    """What the other sessions' journals say; long ones take a second each."""
+    """Reads the other sessions' journals; a long one takes a second."""
     mine, began = measured(now), _began(now)
     found: list[tuple[str, str, State]] = []
     left_out: list[str] = []
@@ -87,12 +87,12 @@ def read(lab: Lab, tag: str, now: State) -> Others:
 
 
 def _began(state: State) -> str:
-    """When its first experiment was proposed; stamps sort as they are."""
+    """When the first experiment was proposed; timestamps sort as text."""
     return state.experiments[0].proposed_at if state.experiments else state.time
 
 
 def beside(others: Others, tag: str, state: State) -> tuple[Part, ...]:
-    """This session, as it is now, among the others."""
+    """This session's current state in its place among the others."""
     parts: list[Part] = []
     first = 0
     for name, each in (*others.before, (clean_line(tag), state), *others.after):
@@ -102,7 +102,7 @@ def beside(others: Others, tag: str, state: State) -> tuple[Part, ...]:
 
 
 def together(others: Others, tag: str, state: State) -> Together:
-    """The same as one state."""
+    """`beside` as one state."""
     parts = beside(others, tag, state)
     own = parts[len(others.before)]
     experiments = Experiments.of(_renumbered(e, part.first) for part in parts for e in part.state.experiments)
@@ -130,7 +130,7 @@ def _renumbered(experiment: Experiment, first: int) -> Experiment:
 
 
 def names(parts: Sequence[Part], width: int, last: int) -> str:
-    """The sessions' tags where each begins on an axis of `width` cells; one without room is left out."""
+    """The sessions' tags at their places on an axis of `width` cells; a tag without room is left out."""
     line = ""
     for part in parts:
         at = round(part.first / max(last, 1) * (width - 1))

@@ -1,4 +1,4 @@
-"""Pure: what `:` can go to, and what typed words mean: an experiment, the next of a kind, a session of the lab."""
+"""Pure: what `:` can go to: an experiment, the next of a kind, a session of the lab."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KINDS = (*map(str, Outcome), *(str(stage) for stage in Stage if stage is not Sta
 
 
 class Destination(Frozen):
-    """One of these is given; `missing` says in one line why there is nothing to go to."""
+    """One of the fields is set; `missing` says in one line why there is no destination."""
 
     number: int | None = None
     kind: str = ""
@@ -25,7 +25,7 @@ class Destination(Frozen):
 
 
 def destination(typed: str, state: State, sessions: Sequence[str]) -> Destination:
-    """What `typed` means: a number, a kind or a session, or the beginning of only one of them."""
+    """The destination that `typed` names: a number, a kind or a session, or an unambiguous prefix of one."""
     typed = clean_line(typed).strip()
     if _is_number(typed):
         return _experiment(typed, state)
@@ -46,13 +46,13 @@ def destination(typed: str, state: State, sessions: Sequence[str]) -> Destinatio
 
 
 def completions(typed: str, state: State, sessions: Sequence[str]) -> list[str]:
-    """The kinds that there are, then the sessions, the newest first, that begin with `typed`."""
+    """The existing kinds, then the sessions, newest first, that begin with `typed`."""
     names = [*_counts(state), *reversed(sessions)]
     return [name for name in names if name.lower().startswith(typed.strip().lower())]
 
 
 def preview(typed: str, state: State, sessions: Sequence[str]) -> str:
-    """One line: the experiment that is meant, all that is possible, or that there is nothing."""
+    """One line: the experiment `typed` names, the possible completions, or why there are none."""
     typed = clean_line(typed).strip()
     last = len(state.experiments) - 1
     if typed == "#" and last >= 0:
@@ -84,6 +84,6 @@ def _is_number(typed: str) -> bool:
 
 
 def _counts(state: State) -> Counter[str]:
-    """How many experiments there are of each kind, in the order of KINDS."""
+    """The number of experiments of each kind, in the order of KINDS."""
     found = Counter(str(experiment.status) for experiment in state.experiments)
     return Counter({kind: found[kind] for kind in KINDS if found[kind]})

@@ -11,17 +11,17 @@ from pathlib import Path
 
 from textual.app import App, SuspendNotSupported
 
-# Edits the files in place; returns what went wrong, or nothing.
+# Edits the files in place; returns the problem, or an empty text.
 Editor = Callable[[Sequence[Path]], str]
 
 
 def command() -> list[str]:
-    """What `$VISUAL` or `$EDITOR` names; or vi if neither is set."""
+    """The command in `$VISUAL` or `$EDITOR`; vi if neither is set."""
     return shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "") or ["vi"]
 
 
 def suspended(app: App[object]) -> Editor:
-    """Runs the editor on the terminal, with the cockpit out of the way until it ends."""
+    """An editor that suspends the cockpit and runs in its terminal."""
 
     def edit(paths: Sequence[Path]) -> str:
         problem = _run(app, command, paths, "editor")
@@ -31,7 +31,7 @@ def suspended(app: App[object]) -> Editor:
 
 
 def pager(app: App[object]) -> Editor:
-    """The same with `$PAGER`, or less if it is not set."""
+    """The same with `$PAGER`, or less."""
     return lambda paths: _run(app, _pager_command, paths, "pager")
 
 
@@ -52,7 +52,7 @@ def _run(app: App[object], words: Callable[[], Sequence[str]], paths: Sequence[P
 
 
 def edit_texts(files: Mapping[str, str], edit: Editor) -> tuple[dict[str, str], str]:
-    """The files' texts after the editor, and what went wrong. The files that it sees are temporary ones."""
+    """Edits copies of the files; returns their new texts and the problem, or the old texts if there was one."""
     with tempfile.TemporaryDirectory(prefix="autoresearch-edit-") as name:
         folder = Path(name)
         paths = {}

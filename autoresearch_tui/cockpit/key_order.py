@@ -1,4 +1,4 @@
-"""Keys take effect in the order in which they arrive, however many come in one packet."""
+"""Keys take effect in the order in which they arrive, even if many come in one packet."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from textual.message_pump import MessagePump
 
 T = TypeVar("T")
 
-# A key waits so long for what the one before it led to; then it is passed on all the same.
+# A key waits at most this long for the effects of the previous one.
 _PATIENCE_SECONDS = 10.0
-# Keys that follow each other within this are typed in one breath.
+# Keys with less time than this between them are typed together.
 _BREATH_SECONDS = 0.5
-# How often the queues are gone through without a new screen or focus before a key counts as done.
+# A key is done after this many passes through the queues without a change of screen or focus.
 _CALM = 2
 
 
 class _Passage:
-    """What a pump comes to when it has handled what was in its queue before.
+    """A callback that a pump reaches when it has handled the queue before it.
 
-    A method, not a function made for each or a partial: of these Textual works out the signature every time.
+    It is a method, because Textual computes the signature of a new function or a partial every time.
     """
 
     def __init__(self, callback: Callable[..., object] | None, args: tuple[object, ...]) -> None:
@@ -44,13 +44,13 @@ class _Passage:
 
 
 class KeysInOrder(App[T], Generic[T]):
-    """An App that passes a key on only when the one before has done what it does.
+    """An App that passes a key on only when the previous one is done.
 
-    Textual hands keys to the queue of the widget with the focus. Letters are inserted there at once, while bindings
-    (Backspace, arrows, Enter, a screen's own keys) first travel up to the app. Over a slow line many keys arrive in one
-    packet: the letters overtake the bindings, and what is meant for a dialog reaches the screen below it. Here
-    a key waits until the queues between the focus and the app are empty and screen and focus have settled. Letters
-    that follow each other into one field need no such wait.
+    Textual queues keys for the focused widget. Letters are inserted there at once, while bindings (Backspace, arrows,
+    Enter, a screen's own keys) first travel up to the app. Over a slow line many keys arrive in one packet: the letters
+    overtake the bindings, and keys meant for a dialog reach the screen below it. Here a key waits until the queues
+    between the focus and the app are empty and screen and focus have settled. Consecutive letters into one field need
+    no such wait.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -63,14 +63,14 @@ class KeysInOrder(App[T], Generic[T]):
         self._refused: events.Key | None = None
 
     def ignore_words(self) -> None:
-        """Ignores what is typed in one breath after the present key, which opened no dialog for it.
+        """Ignores text that is typed together with the current key, because that opened no dialog for it.
 
-        The letters of a reason would be taken for keys. The same key again counts, and so do arrows and Escape.
+        The letters of a reason would run as keys. The same key again counts, and so do arrows and Escape.
         """
         self._refused = self._last if isinstance(self._last, events.Key) else None
 
     async def on_event(self, event: events.Event) -> None:
-        """Puts what was typed into a queue of its own. Mouse events join it only to stay behind earlier keys."""
+        """Queues keys and pastes. Mouse events are queued only behind earlier keys."""
         if event.is_forwarded or not isinstance(event, events.InputEvent | events.Paste):
             await super().on_event(event)
         elif isinstance(event, events.Key | events.Paste) or self._typing is not None:
@@ -94,14 +94,14 @@ class KeysInOrder(App[T], Generic[T]):
             self._typing = None
 
     async def _take(self) -> None:
-        """The next event, and the text that follows it into the same field."""
+        """Handles the next event, and the text that follows it into the same field."""
         while not self._exit:
             event = self._arrived.popleft()
             if not self._is_refused(event):
                 self._last = event
                 await super().on_event(event)
             if not event.is_forwarded:
-                # It was a binding after all.
+                # It was a binding, not text.
                 self._field = None
             if self._field is None or not self._arrived or self._text_field(self._arrived[0]) is not self._field:
                 return
@@ -126,7 +126,7 @@ class KeysInOrder(App[T], Generic[T]):
         return focused if typed else None
 
     async def _settle(self) -> None:
-        """Waits until the last key is done: handled, its messages too, and a screen that it opened can take keys."""
+        """Waits until the last key and its messages are handled, and a screen that it opened can take keys."""
         calm, before = 0, None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE_SECONDS):
@@ -138,12 +138,12 @@ class KeysInOrder(App[T], Generic[T]):
         self._unsettled = False
 
     def _way_up(self) -> list[MessagePump]:
-        """From the focus over its parents and the screen to the app: the way of a key that no widget takes."""
+        """From the focus up to the app: the path of a key that no widget takes."""
         return list((self.focused or self.screen).ancestors_with_self)
 
     @staticmethod
     async def _pass_through(pump: MessagePump, callback: Callable[..., object] | None = None, *args: object) -> None:
-        """Until `pump` has handled what is in its queue, then `callback`. A pump that closes is not waited for."""
+        """Waits until `pump` has handled its queue and then `callback`; does not wait for a pump that is closing."""
         passage = _Passage(callback, args)
         if pump.post_message(events.Callback(passage.reached)):
             await passage.passed.wait()

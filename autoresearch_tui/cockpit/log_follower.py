@@ -1,4 +1,4 @@
-"""One run's log as the screen needs it: its last lines, its progress, its curve. Bounded, whatever its length."""
+"""One run's log for the screen: its last lines, its progress, its curves. Memory is bounded."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ CURVES = {
     "mfu_percent": "mfu",
     "dt_ms": "ms a step",
 }
-"""What a curve can be of, by the field of a progress line, and its name; a fork's own numbers have the fork's names."""
-# A log that prints other names in every line does not fill the memory.
+"""The curves and their names, by the field of a progress line; a fork's own numbers keep the fork's names."""
+# So that a log with other names in every line does not fill the memory.
 MOST_CURVES = 48
 
 
@@ -44,7 +44,7 @@ _WARNING = re.compile(r"Warning\b|(?i:\bwarn(?:ing)?\b|\bdeprecat)")
 
 
 def kind_of(text: str) -> str:
-    """What a line looks like: error, warn, skip or nothing. A guess for colours and for "first error", never a fact."""
+    """error, warn, skip or nothing. A guess for colours and for the first error, not a fact."""
     if text.startswith(_SKIPPED):
         return "skip"
     if _ERROR.search(text):
@@ -75,7 +75,6 @@ class RunFeed:
 
     @property
     def curve(self) -> Curve:
-        """The loss over the run."""
         return self.curve_of("loss")
 
     def curve_of(self, key: str) -> Curve:
@@ -84,17 +83,17 @@ class RunFeed:
 
     @property
     def keys(self) -> list[str]:
-        """What there are curves of: what is in CURVES in its order, then a fork's own numbers as it prints them."""
+        """The available curves: those in CURVES in its order, then a fork's own numbers in the order of the log."""
         known = [name for name in CURVES if name in self._curves]
         return [*known, *(name for name in self._curves if name not in CURVES)]
 
     @property
     def first(self) -> int:
-        """The number of the first line that is kept."""
+        """The number of the first kept line."""
         return self.total - len(self.lines)
 
     def poll(self, now: float) -> bool:
-        """Reads what is new, for a few milliseconds at most. Returns whether anything was."""
+        """Reads new data for a few milliseconds at most. Returns whether there was any."""
         end = time.perf_counter() + SLICE_SECONDS
         found = False
         while self._file.grown and (data := self._read()):
@@ -114,7 +113,7 @@ class RunFeed:
         return found
 
     def fraction(self, progress: Progress) -> float | None:
-        """The share of the budget that is used."""
+        """The share of the budget that is used, if the line tells."""
         if progress.percent is not None:
             return min(1.0, progress.percent / 100)
         if progress.remaining_seconds is not None and self._budget:
@@ -123,7 +122,7 @@ class RunFeed:
 
     @property
     def fraction_done(self) -> float | None:
-        """The share of the budget that the newest progress line says is used."""
+        """The share of the budget used at the newest progress line."""
         return None if self.progress is None else self.fraction(self.progress)
 
     def _read(self) -> bytes:
@@ -148,7 +147,7 @@ class RunFeed:
         for progress in chunk.progress:
             self._plot(progress)
         if chunk.current and chunk.current.remaining_seconds is not None:
-            self._plot(chunk.current)  # not yet ended, but nothing of it is missing that is shown
+            self._plot(chunk.current)  # the line has not ended, but has all that is shown
         if found:
             self.progress, self.seen = found[-1], now
         self.frame = chunk.frame
@@ -188,7 +187,7 @@ def sampled(path: Path, start: int, end: int) -> Iterator[Progress | None]:
 
 
 def whole(path: Path, number: int, budget: float | None) -> RunFeed:
-    """The log of a run that has ended, read to its end."""
+    """The log of a finished run, read to its end."""
     feed = RunFeed(path, number, budget)
     while feed.poll(0.0) and feed.behind:
         pass
@@ -206,7 +205,7 @@ class Curve:
         self.version = 0
 
     def add(self, fraction: float, value: float) -> None:
-        """One more measurement, at `fraction` of the budget."""
+        """`fraction` is of the budget; a value that is not finite is ignored."""
         if value != value or value in (float("inf"), float("-inf")):
             return
         self._values[min(BINS - 1, max(0, int(fraction * BINS)))] = value
@@ -217,18 +216,17 @@ class Curve:
 
     @property
     def points(self) -> list[tuple[float, float]]:
-        """What is known, by fraction of the budget."""
+        """Pairs of budget fraction and value."""
         return [(at / BINS, value) for at, value in sorted(self._values.items())]
 
     @property
     def last(self) -> tuple[float, float] | None:
-        """The newest point."""
         if not self._values:
             return None
         at = max(self._values)
         return at / BINS, self._values[at]
 
     def value_at(self, fraction: float) -> float | None:
-        """The value at the slice before or at `fraction`."""
+        """The value in the last slice up to `fraction`."""
         known = [at for at in self._values if at <= fraction * BINS]
         return self._values[max(known)] if known else None

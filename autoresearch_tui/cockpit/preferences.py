@@ -21,25 +21,25 @@ _AS_TEXTUAL = {shown: name for name, shown in KEY_NAMES.items()}
 
 
 class Preferences(Frozen):
-    """`keys` maps an action's id to keys with commas between; `problems` is what could not be understood."""
+    """`keys` maps an action's id to keys separated by commas; `problems` are the mistakes in the file."""
 
     theme: str = ""
     bell: bool = True
     notify: bool = True
     keys: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     columns: tuple[str, ...] = ()
-    """Of the results, by their ids; empty: the usual ones."""
+    """The ids of the results' columns; empty: the usual ones."""
     sort: str = ""
     problems: tuple[str, ...] = ()
 
 
 def keys_of(app: object) -> Mapping[str, str]:
-    """The human's own keys, by the action's id."""
+    """The user's own keys, by the action's id."""
     return getattr(app, "preferences", Preferences()).keys
 
 
 def path() -> Path:
-    """`~/.config/autoresearch/cockpit.toml`, or where XDG_CONFIG_HOME says."""
+    """`cockpit.toml` in XDG_CONFIG_HOME, or in `~/.config`."""
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     return Path(base).expanduser() / "autoresearch" / "cockpit.toml"
 
@@ -70,11 +70,11 @@ def load(file: Path) -> Preferences:
 
 
 def keep_theme(file: Path, theme: str) -> str:
-    """Sets the theme in `file` and leaves the rest of it as it is; returns what is wrong, in one line, if it cannot."""
+    """Sets the theme in `file` and leaves the rest unchanged; returns the problem in one line, if there is one."""
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
-    file = file.resolve()  # A link to where someone keeps their settings stays a link.
+    file = file.resolve()  # A symbolic link stays a link.
     try:
         old = file.read_bytes().decode("utf-8") if file.exists() else ""
         document = tomlkit.parse(old)
@@ -89,7 +89,7 @@ def keep_theme(file: Path, theme: str) -> str:
 
 
 def _known_columns(values: dict[str, Any], file: Path, problems: list[str]) -> None:
-    """Leaves out columns that do not exist."""
+    """Removes unknown columns."""
     if not values.keys() & {"columns", "sort"}:
         return
     from autoresearch_tui.cockpit.widgets.table import COLUMNS, SORTABLE
@@ -105,7 +105,7 @@ def _known_columns(values: dict[str, Any], file: Path, problems: list[str]) -> N
 
 
 def unknown_theme(preferences: Preferences, themes: Iterable[str]) -> str:
-    """One line about a theme that does not exist; empty if there is nothing to say."""
+    """One line about a theme that does not exist; empty if it does."""
     name = preferences.theme
     if not name or name in themes:
         return ""
@@ -130,7 +130,7 @@ def _keys(table: object, file: Path, problems: list[str]) -> dict[str, str]:
 
 
 def _conflict(keys: Mapping[str, str]) -> tuple[str, str, str] | None:
-    """The first action whose new key another one has in the same place: the action, the key, the other."""
+    """The first action whose new key another action has in the same place: the action, the key, the other."""
     for name in keys:
         action = by_id(name)
         for other in ACTIONS:
@@ -143,7 +143,7 @@ def _conflict(keys: Mapping[str, str]) -> tuple[str, str, str] | None:
 
 
 def _places(action: Action) -> set[str]:
-    """Where an action's key counts. A pane may use a key of the main screen for itself, as some do by default."""
+    """Where an action's key applies. A pane may use a key of the main screen for itself, as some do by default."""
     if action.id == "help":
         return {a.place for a in ACTIONS}
     if action.place == "replay":

@@ -1,4 +1,4 @@
-"""`program.md` on disk: read with its version, written whole or not at all, watched for another editor's hand."""
+"""`program.md` on disk: read with its version, replaced atomically, watched for changes by other editors."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A text and the bytes it came from, by their hash. `version` is what the journal calls them."""
+    """A text, and the sha256 of its bytes."""
 
     text: str
     digest: str
 
     @property
     def version(self) -> str:
-        """The first 12 digits of the sha256, as in ProgramRead."""
+        """The first 12 digits of the hash, as in ProgramRead."""
         return self.digest[:12]
 
 
 class Changed(Exception):
-    """The file is not what it was when it was loaded."""
+    """The file is not the one that was loaded."""
 
 
 def load(path: Path) -> Loaded:
-    """The file as it is. Raises OSError, and ValueError with one clear line where it is not UTF-8."""
+    """Raises OSError, and ValueError with one line if the file is not UTF-8."""
     data = path.read_bytes()
     try:
         text = data.decode("utf-8")
@@ -45,7 +45,7 @@ def load(path: Path) -> Loaded:
 
 
 def digest_of(path: Path) -> str:
-    """The hash of what is on disk; empty if there is nothing to read."""
+    """The hash of the file; empty if it cannot be read."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
@@ -62,7 +62,7 @@ def save(path: Path, text: str, expected: str) -> Loaded:
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(path.stat().st_mode & 0o7777 if path.exists() else 0o644)
-        # The last thing before the rename, so that the gap is as small as a file system allows.
+        # Right before the rename, so that the gap is as small as a file system allows.
         if digest_of(path) != expected:
             raise Changed
         Path(name).replace(path)
@@ -73,7 +73,7 @@ def save(path: Path, text: str, expected: str) -> Loaded:
 
 
 def both(mine: str, theirs: str) -> str:
-    """Both texts with what differs side by side between marks, for a human to settle."""
+    """Both texts, with conflict markers around the differences."""
     old, new = mine.splitlines(keepends=True), theirs.splitlines(keepends=True)
     lines: list[str] = []
     for tag, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
@@ -91,9 +91,9 @@ def both(mine: str, theirs: str) -> str:
 
 
 def conflict_marks(text: str) -> str:
-    """The numbers of the lines that are conflict marks, ours or git's; empty if there are none.
+    """The numbers of the lines that are conflict markers, ours or git's; empty if there are none.
 
-    A row of `=` alone underlines a heading in Markdown: it counts only beside one of the others.
+    A row of `=` alone underlines a heading in Markdown, so it counts only beside one of the others.
     """
     lines = list(enumerate(text.splitlines(), 1))
     marks = [n for n, line in lines if line.startswith(("<<<<<<< ", ">>>>>>> "))]
@@ -106,20 +106,19 @@ def _ended(line: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Unsaved:
-    """An edit that was never saved, and the text that it was made from."""
+    """An unsaved edit, and the file that it was made from."""
 
     base: Loaded
     text: str
 
 
 class Draft:
-    """An edit in progress, on disk, so that no way of ending the cockpit loses it. A net: it never complains."""
+    """An edit in progress, on disk, so that it survives the end of the cockpit. Its errors are ignored."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def keep(self, base: str, text: str) -> None:
-        """Remembers the edit."""
         with contextlib.suppress(OSError, ValueError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             beside = self._path.with_suffix(".new")
@@ -127,12 +126,11 @@ class Draft:
             beside.replace(self._path)
 
     def drop(self) -> None:
-        """It was saved, or is not wanted."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
     def take(self) -> Unsaved | None:
-        """What was kept, if anything."""
+        """The draft on disk, or None."""
         try:
             found = json.loads(self._path.read_text("utf-8"))
             base, text = str(found["base"]), str(found["text"])
@@ -142,7 +140,7 @@ class Draft:
 
 
 class Watch:
-    """Calls back, in another thread, when the file may have changed. `start` says whether that works here."""
+    """Calls `changed`, in another thread, when the file may have changed."""
 
     def __init__(self, path: Path, changed: Callable[[], None]) -> None:
         self._path = path
@@ -150,7 +148,7 @@ class Watch:
         self._observer: BaseObserver | None = None
 
     def start(self) -> bool:
-        """False where the system has no watches left, or none at all: then the caller has to look by itself."""
+        """Returns False if the system has no watches left, or none at all; then the caller has to poll."""
         from watchdog.events import FileSystemEvent, FileSystemEventHandler
         from watchdog.observers import Observer
 
@@ -159,7 +157,7 @@ class Watch:
 
         class Handler(FileSystemEventHandler):
             def on_any_event(self, event: FileSystemEvent) -> None:
-                # Opening and reading it, as this program does, is no change.
+                # Opening and reading the file is no change.
                 if event.event_type in ("modified", "created", "moved", "deleted", "closed") and (
                     {os.fsdecode(event.src_path), os.fsdecode(event.dest_path)} & names
                 ):
@@ -175,7 +173,7 @@ class Watch:
         return True
 
     def stop(self) -> None:
-        """Ends the watching thread without waiting for it: a quit is never held up."""
+        """Ends the watching thread without waiting for it, so that quitting is not delayed."""
         if self._observer is not None:
             self._observer.stop()
             self._observer = None

@@ -1,4 +1,4 @@
-"""All runs in flight as the screen needs them: how far each is, how its device is, and which one is shown."""
+"""All runs in flight for the screen: the progress of each, the load of its device, and which one is shown."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from autoresearch_tui.util.frozen import replaced
 if TYPE_CHECKING:
     from autoresearch_tui.lab.machine_load import Sample
 
-# Of a log that is not on the screen only its end is read, each time.
+# Of a log that is not on the screen, at most this much of its end is read.
 GLANCE_BYTES = 4096
-# One log in so many is read at a time; of very many fewer, so that no key waits; and so many new ones all together.
+# Each poll reads a quarter of the logs, but about 16 of them at most so that no key waits. Up to 64 logs are read at
+# once when they are new.
 _SHARE, _AT_A_TIME, _AT_ONCE = 4, 16, 64
 
 
@@ -36,13 +37,13 @@ class Glance:
         self.seen = 0.0
 
     def poll(self, now: float) -> None:
-        """Reads what is new, or the end of it."""
+        """Reads the end of what is new."""
         if not self._file.grown:
             return
         first = not self._file.offset
         try:
             piece = self._file.read(GLANCE_BYTES, most_behind=GLANCE_BYTES)
-            # What is read for the first time may have been written long ago.
+            # At the first read, the line may have been written long ago.
             written = min(now, self._path.stat().st_mtime) if first else now
         except OSError:
             return
@@ -55,7 +56,7 @@ class Glance:
 
 
 class RunsInFlight:
-    """Polled by the app's one timer. Nothing here blocks, and nothing of it is asked of a cluster: only files are read.
+    """Polled by the app's one timer. It reads files only, so it neither blocks nor asks the cluster.
 
     `followed` is the device whose runs are shown, one after the other; None: always the newest run.
     """
@@ -71,10 +72,10 @@ class RunsInFlight:
         self.followed: str | None = None
         self._last: int | None = None
 
-    # -- facts in --------------------------------------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------------------------------------
 
     def poll(self, runs: Sequence[Experiment], now: float) -> None:
-        """Reads what the runs' logs and the cluster's file have that is new; of many logs some at a time, by turns."""
+        """Reads what is new in the runs' logs, of many logs some at a time by turns, and in the cluster's file."""
         self._read_cluster()
         keys = {(run.number, run.attempt, run.started_at): run for run in runs}
         for key in self._glances.keys() - keys:
@@ -98,23 +99,23 @@ class RunsInFlight:
         if seen != self._cluster_seen:
             before, now = self._cluster, cluster_file.read(self._cluster_path)
             if before is not None and now is not None and now.problem and not now.devices:
-                # An engine that cannot reach it knows nothing of its devices: what was known last is shown as old.
+                # The engine cannot reach the cluster: the devices that were known last are shown as old.
                 now = replaced(now, devices=before.devices, nodes=before.nodes)
             self._cluster, self._cluster_seen = now, seen
 
     def take_load(self, names: Sequence[str], sample: Sample) -> None:
-        """How busy this machine's own devices are, of those names."""
+        """Takes the load of this machine's devices of these names."""
         self._loads = loads_of(names, sample)
 
-    # -- facts out -------------------------------------------------------------------------------------------
+    # -- results ---------------------------------------------------------------------------------------------
 
     @property
     def beside(self) -> devices_now.Now:
-        """What is known of the devices beside the journal."""
+        """The facts about the devices that are not in the journal."""
         return devices_now.Now(self._cluster, self._loads)
 
     def lives(self, budget: float | None) -> dict[int, Live]:
-        """What each log says, by the number of its experiment."""
+        """The progress in each log, by the number of its experiment."""
         return {
             number: live(number, glance.progress, budget, glance.seen)
             for (number, _, _), glance in self._glances.items()
@@ -124,7 +125,7 @@ class RunsInFlight:
     # -- which one is shown ----------------------------------------------------------------------------------
 
     def follow(self, state: State, device: str | None) -> None:
-        """Shows the runs of this device from here on, its last one first; None: always the newest of all."""
+        """Shows the runs of this device from now on, beginning with its last one; None: always the newest run."""
         self.followed, self._last = device, None
         if device is not None and not any(run.device == device for run in state.in_flight):
             before = next((e for e in state.experiments.newest(DEVICE, device) if e.started_at), None)
@@ -144,7 +145,7 @@ class RunsInFlight:
 
 
 def loads_of(names: Sequence[str], sample: Sample) -> dict[str, DeviceLoad]:
-    """What a sample of this machine says of the devices of these names."""
+    """The load of the devices of these names in a sample of this machine."""
     accelerators = [name for name in names if not devices.cpus(name)]
     if len(accelerators) == len(sample.devices):
         pairs = list(zip(accelerators, sample.devices, strict=True))

@@ -1,4 +1,4 @@
-"""The only link between screens and session: reads its files by offset, sends commands through the host."""
+"""The only link between screens and session: reads the session's files by offset, sends commands to the host."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Bridge:
         monotonic: Callable[[], float] = time.monotonic,
         player: Replay | None = None,
     ) -> None:
-        """With a `player`, what it plays is shown, by the clock of the recorded night."""
+        """A `player` replays a recorded session, by the recorded clock."""
         self.lab, self.tag, self.host, self.player = lab, tag, host, player
         self.files = lab.session(tag)
         self._watches = host is None and player is None
@@ -58,10 +58,10 @@ class Bridge:
         self._outline = outline(self.state, for_screen=True)
         self.problem = ""
         self.stop_sent = False
-        # Made once: a path costs more than the look at its file, several times a second.
+        # Made once: making a path costs more than the stat of its file, several times a second.
         self._journal = self.files.journal
         self.stream = 0
-        """Which researcher's stream is read."""
+        """The number of the researcher's stream that is read."""
         self._stream = FileTail(self.files.researcher_log)
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
         found = snapshots.read(self.files, proven=False) if player is None else None
@@ -79,33 +79,33 @@ class Bridge:
         self._left_at: State | None = None
         self._begins_at = start.seq
         self.reviewed: tuple[int, str] | None = None
-        """Number and commit of the proposal that was read on the review screen last."""
+        """Number and commit of the proposal last read on the review screen."""
         self.feed = RunFeed(Path())
         self._feed_key: tuple[object, ...] = ()
         self.flight = RunsInFlight(self.files)
         self._behind = RunFeed(Path())
         self.pinned: int | None = None
         self.stream_anew = False
-        """Whether what was read of the stream last is its beginning: a replay went back, or it is another stream."""
+        """Whether the last text read is the beginning of a stream: of another one, or because a replay went back."""
         self._turned = False
         # The user's last edit of each proposal, by number and commit: `e` reopens it if it was refused.
         self.edits: dict[tuple[int, str], dict[str, str]] = {}
 
-    # -- facts in --------------------------------------------------------------------------------------------
+    # -- reading ---------------------------------------------------------------------------------------------
 
     @property
     def read_only(self) -> str:
-        """Why this screen sends no commands; of a replay, where it is."""
+        """Why this screen sends no commands; for a replay, its position."""
         return self._read_only if self.player is None else self.player.standing()
 
     @property
     def commands(self) -> bool:
-        """Whether an engine hears what is sent: none does once ours has ended with the session."""
+        """Whether an engine receives commands; none does once ours has ended with the session."""
         return self.host is not None and not (self._begun and self.over and not self.host.alive)
 
     @property
     def reading(self) -> float | None:
-        """The share read so far of the journal as it was at the start; None once all of it is read."""
+        """The share of the journal read so far, of its size at the start; None once all of it is read."""
         return None if self._caught_up or self.problem else self._tail.offset / self._size
 
     def poll(self) -> bool:
@@ -120,18 +120,18 @@ class Bridge:
         self.problem = ""
         try:
             try:
-                # A jump of a replay is seen at once.
+                # A replay's jump is shown at once.
                 self._read(READ_BYTES if self.player is None else max(size, 1))
             except Rewritten:
                 self.state = State()
                 self._feed_key = ()
-                self._read(size)  # in one go: the screen need not go back to its beginning
+                self._read(size)  # in one go, so that the screen does not show the beginning again
         except ValueError as error:
             self.problem = f"{self.files.journal}: {error}; run `autoresearch-tui doctor --repair`"
         except OSError as error:
             self.problem = f"{self.files.journal}: cannot be read: {error.strerror}"
         self._engine_seen = self._engine_seen or self.state.engine is not None
-        # A reading ends with a whole record: only one that finds nothing has seen all that there is.
+        # A read ends at a whole record: only one that finds nothing has seen everything.
         self._polled_size = size if self.state is before else -1
         self._caught_up = self._caught_up or self.state is before or self._tail.offset >= self._size
         changed = self.state is not before or bool(self.problem)
@@ -139,7 +139,7 @@ class Bridge:
         return changed
 
     def _disproved(self) -> bool:
-        """Whether the snapshot that is shown turns out to be of another journal: a long one is read in pieces."""
+        """Whether the snapshot that is shown belongs to another journal; a long journal is checked in pieces."""
         if self._proof is None:
             return False
         try:
@@ -157,7 +157,7 @@ class Bridge:
 
     @property
     def left_at(self) -> State | None:
-        """The session as the user saw it last; None if they saw nothing of it, or that is not known any more."""
+        """The session as the user last saw it; None if they never did, or if it is no longer known."""
         if self._left_at is None and 0 < self._seen_seq <= self._begins_at:
             self._left_at = (
                 self.state if self._seen_seq == self.state.seq else snapshots.seen(self.files, self._seen_seq)
@@ -165,14 +165,14 @@ class Bridge:
         return self._left_at
 
     def _save_memory(self) -> None:
-        """What the engine has put on disk need not be in memory here as well; looked at after every other page."""
+        """Drops from memory what the engine has put on disk; checked after every other page."""
         due = len(self.state.experiments) // CHUNK - self._looked_for_pages
         if due >= 2 and self._caught_up:
             self._looked_for_pages += due
             self.state = snapshots.adopted(self.state, self.files)
 
     def poll_log(self) -> bool:
-        """Reads what is new in the shown run's log. Returns whether anything was new."""
+        """Reads new data of the shown run's log. Returns whether there was any."""
         shown = self.shown_run()
         if shown is None:
             return False
@@ -184,7 +184,7 @@ class Bridge:
         return self.feed.poll(self.clock()) or fresh
 
     def change_stream(self, step: int) -> bool:
-        """Read the next or the previous of the streams that there are; whether there is another one."""
+        """Switches to the next or the previous researcher's stream; False if there is only one."""
         numbers = sorted({*range(len(self.files.streams)), *(ask.stream for ask in self.state.asks), self.stream})
         chosen = numbers[(numbers.index(self.stream) + step) % len(numbers)]
         if chosen == self.stream:
@@ -195,7 +195,7 @@ class Bridge:
         return True
 
     def read_stream(self) -> str:
-        """What the researcher's stream gained since the last call."""
+        """The text added to the researcher's stream since the last call."""
         self.stream_anew, self._turned = self._turned, False
         try:
             piece = self._stream.read(STREAM_BYTES, most_behind=STREAM_BYTES) if self._stream.grown else Piece()
@@ -204,7 +204,7 @@ class Bridge:
         self.stream_anew = self.stream_anew or piece.restarted
         if piece.restarted:
             self._characters.reset()
-        # A character that is cut in two belongs to the next reading.
+        # The decoder keeps half of a character for the next read.
         return self._characters.decode(piece.data)
 
     def _read_seen(self) -> int:
@@ -214,11 +214,11 @@ class Bridge:
             return 0
 
     def write_seen(self) -> None:
-        """Remembers the last record that the user saw, for "Since you left"."""
+        """Records the last event that the user saw, for "Since you left"."""
         if self.host is not None and self.state.seq != self._seen_written and self.reading is None:
             self._seen_written = self.state.seq
             snapshots.keep_seen(self.files, self.state.seq)
-            # Worth no failure: without it the next screen says nothing about the time in between.
+            # Failing is harmless: the next cockpit only does not report the time in between.
             with contextlib.suppress(OSError):
                 _write_over(self.files.folder / SEEN_FILE, f"{self.state.seq:012}\n")
 
@@ -239,7 +239,6 @@ class Bridge:
 
     @property
     def other_sessions(self) -> list[str]:
-        """The tags of the lab's other sessions."""
         return [tag for tag in self.lab.tags() if tag != self.tag]
 
     # -- what is shown ---------------------------------------------------------------------------------------
@@ -250,7 +249,7 @@ class Bridge:
         return self.state.session.budget_seconds if self.state.session else None
 
     def shown_run(self) -> Experiment | None:
-        """The run in progress (of several, the followed device's or the newest one), or the last one."""
+        """The run in progress (of several, the followed device's or the newest), or the last one."""
         running = self.flight.shown(self.state)
         if running is not None:
             return running
@@ -282,9 +281,9 @@ class Bridge:
         return self.curve(best.number, key), f"best so far, #{best.number}"
 
     def view(self) -> View:
-        """Everything for the status line of this moment."""
+        """Everything that the status line needs."""
         feed = self.feed
-        # While a long journal is read, each slice has another state, and nothing but the share of it is shown.
+        # While a long journal is read, only the share that is read is shown.
         if self._outlined is not self.state and self.reading is None:
             self._outlined, self._outline = self.state, outline(self.state, for_screen=True)
         lives = self.flight.lives(self.budget)
@@ -306,12 +305,12 @@ class Bridge:
 
     @property
     def _starting(self) -> bool:
-        """Whether this screen's engine is on its way, and what the journal says of the last one is past."""
+        """Whether this screen's engine is starting, and the journal describes an earlier one."""
         return self.host is not None and not self._engine_seen and (self.host.alive or not self._begun)
 
     @property
     def _orphaned(self) -> bool:
-        """Whether the engine that a watched session's journal speaks of is dead; looked at once a second."""
+        """Whether the engine in a watched session's journal is dead; checked once a second."""
         if not self._watches or self.state.engine is None:
             return False
         if self.monotonic() >= self._looked + 1:
@@ -328,10 +327,10 @@ class Bridge:
 
     @property
     def over(self) -> bool:
-        """Whether the session's last engine has ended it."""
+        """Whether the last engine ended the session."""
         return self.state.stopped is not None and self.state.stopped.why != "detached"
 
-    # -- commands out ----------------------------------------------------------------------------------------
+    # -- commands --------------------------------------------------------------------------------------------
 
     def send(self, command: Command) -> bool:
         """Sends a command to the engine. Returns False if this cockpit only watches."""
@@ -343,8 +342,9 @@ class Bridge:
         return True
 
     def attend(self, experiment: Experiment, why: str = "answer", *, over: bool = False) -> None:
-        """Tells the engine why the user is at a proposal (with `over`: no longer), so that the policy's clock waits."""
-        # At the gate of the policy "hold" nothing happens by itself; before it, that is not known yet.
+        """Tells the engine that the user reads or answers a proposal (with `over`: no longer), so that the policy
+        waits."""
+        # Under the policy "hold" nothing happens by itself; before the gate, the policy is not known yet.
         if experiment.deadline or experiment.stage in (Stage.PROPOSED, Stage.APPROVED):
             self.send(Attend(experiment.number, experiment.commit, over, why))
 
@@ -361,7 +361,7 @@ class Bridge:
 
 
 def _write_over(path: Path, text: str) -> None:
-    """Write `text` over one of the same length, in one call: neither a kill nor a full disk leaves half of it."""
+    """Writes `text` over one of the same length, in one call, so that a kill or a full disk leaves no half of it."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         os.pwrite(file, text.encode("ascii"), 0)

@@ -1,4 +1,4 @@
-"""What decides whether an action makes sense now."""
+"""Which actions make sense now."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from autoresearch_tui.util.frozen import Frozen
 
 
 class Situation(Frozen):
-    """What decides whether an action is available.
+    """The facts that decide which actions are available.
 
     `proposal` is the one on screen, `selected` the experiment under the cursor of the focused pane; `commands`: this
     screen may send commands; `elsewhere`: to an engine in another process. `replay`: a recorded session is played.
-    `visit`: another session of the lab is shown than the cockpit's own. `no_row`: the focused list has no experiment.
-    `follows`: the runs of one device are shown, not always the newest one.
+    `visit`: another session of the lab is shown. `no_row`: the focused list has no experiment. `follows`: the runs of
+    one device are shown, not always the newest one.
     """
 
     state: State
@@ -34,7 +34,7 @@ class Situation(Frozen):
 
     @property
     def sent_back(self) -> bool:
-        """Whether the experiment under the cursor was vetoed on the critic's word alone."""
+        """Whether the selected experiment was vetoed because of the critic alone."""
         return self.commands and self.selected is not None and self.selected.sent_back
 
     @property
@@ -57,13 +57,13 @@ class Situation(Frozen):
 
     @property
     def only_stopping(self) -> bool:
-        """Whether the session ends after the current run, and nothing else holds the loop."""
+        """Whether the session ends after the current run and nothing else blocks the loop."""
         state = self.state
         return state.stopping == "after" and state.paused is None and state.trouble is None
 
     @property
     def holdable(self) -> bool:
-        """Whether something would happen to the proposal on the screen by itself."""
+        """Whether the proposal on the screen will be decided or launched without an answer."""
         return (
             self.unlaunched
             and self.proposal is not None

@@ -1,4 +1,4 @@
-"""Pure: a theme's colours as text. Many a light theme's warning is a fine background, and cannot be read on its own."""
+"""Pure: a theme's colours as readable text. Many light themes have a warning colour that works only as a background."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textual.color import BLACK, WHITE, Color
 
 from autoresearch_tui.util.frozen import Frozen
 
-# What WCAG asks of text.
+# The contrast that WCAG requires for text.
 RATIO = 4.5
 _PALETTES = {"256": EIGHT_BIT_PALETTE, "standard": STANDARD_PALETTE}
 # Below this a colour counts as grey.
@@ -21,7 +21,7 @@ _GROUNDS = ("background", "surface", "panel")
 _INKS = {"words": 0.86, "quiet": 0.55}
 _DARK_DIFF = ("#005f00", "#5f0000", "#008700", "#870000", "#ffffff", "#303030", "#5f5f00")
 _LIGHT_DIFF = ("#d7ffd7", "#ffd7d7", "#afffaf", "#ffafaf", "#000000", "#ffffff", "#ffffd7")
-# By what they mean rather than by what the theme has: there are no finer hues.
+# Sixteen colours are chosen by meaning, since they have no finer hues.
 _SIXTEEN = {
     "success": (2, 10),
     "error": (1, 9),
@@ -30,7 +30,7 @@ _SIXTEEN = {
     "accent": (4, 12, 6, 14),
     "secondary": (5, 13),
 }
-# How much of its hue a banner has where there are colours enough.
+# The share of its hue in a banner's background, with enough colours.
 _BANNERS = {"primary": 0.2, "warning": 0.3, "error": 0.3}
 _TROUGHS = tuple(
     f"scrollbar-{part}" for part in ("background", "background-hover", "background-active", "corner-color")
@@ -40,7 +40,7 @@ _STEPS = 20
 
 
 def contrast(one: Color, other: Color) -> float:
-    """From 1 (the same) to 21 (black and white), as WCAG counts it."""
+    """The WCAG contrast, from 1 (the same) to 21 (black and white)."""
     low, high = sorted((_luminance(one), _luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
@@ -51,7 +51,7 @@ def _luminance(color: Color) -> float:
 
 
 def legible(color: Color, ground: Color, ratio: float = RATIO) -> Color:
-    """The colour itself where it can be read on `ground`; else as little darker, or lighter, as it takes."""
+    """The colour, darkened or lightened as little as it takes to reach `ratio` on `ground`."""
     end = max(BLACK, WHITE, key=lambda pole: contrast(pole, ground))
     shades = (color.blend(end, step / _STEPS, 1.0) for step in range(_STEPS))
     return next((shade for shade in shades if contrast(shade, ground) >= ratio), end)
@@ -59,9 +59,9 @@ def legible(color: Color, ground: Color, ratio: float = RATIO) -> Color:
 
 @lru_cache(maxsize=256)
 def shown(color: Color, depth: str, grounds: tuple[Color, ...] = (), ratio: float = RATIO) -> Color:
-    """What a terminal of this depth shows for a colour: of its palette the likest in hue, and legible on `grounds`.
+    """What a terminal of this depth shows for a colour: the palette's closest hue that is readable on `grounds`.
 
-    Without this a terminal library takes the nearest by brightness, and a soft green becomes grey.
+    Otherwise Rich takes the closest brightness, and a soft green becomes grey.
     """
     if depth not in _PALETTES:
         return color
@@ -72,7 +72,7 @@ def shown(color: Color, depth: str, grounds: tuple[Color, ...] = (), ratio: floa
 
 
 def drawn(color: Color, depth: str) -> Color:
-    """What Rich makes of a colour on a terminal of this depth."""
+    """The colour that Rich draws on a terminal of this depth."""
     if depth not in _PALETTES:
         return color
     system = ColorSystem.STANDARD if depth == "standard" else ColorSystem.EIGHT_BIT
@@ -81,8 +81,8 @@ def drawn(color: Color, depth: str) -> Color:
 
 @lru_cache(maxsize=2)
 def _palette(depth: str) -> dict[Color, Color]:
-    """The colours of a terminal, each with one that Rich draws as it: it takes some greys for their neighbours."""
-    # Of the 256 the first 16 are whatever the user's terminal says.
+    """The terminal's colours, each with one that Rich draws as it, since it draws some greys as their neighbours."""
+    # The first 16 of the 256 depend on the user's terminal.
     numbers = range(16) if depth == "standard" else range(16, 256)
     asked = [Color(*_PALETTES[depth][number]) for number in numbers]
     greys = [] if depth == "standard" else [Color(level, level, level) for level in range(0, 256, 3)]
@@ -90,7 +90,7 @@ def _palette(depth: str) -> dict[Color, Color]:
 
 
 def _unlike(one: Color, other: Color) -> float:
-    """A hue counts as much as a colour has of it; a grey has none."""
+    """The distance between two colours. A hue weighs as much as a colour is saturated; a grey has none."""
     (hue, _, light), (its_hue, _, its_light) = one.hsl, other.hsl
     apart = abs(hue - its_hue)
     away = min(apart, 1 - apart) if _chroma(other) > _GREY else 0.25
@@ -103,10 +103,10 @@ def _chroma(color: Color) -> float:
 
 
 def variables(named: Mapping[str, str], depth: str = "truecolor") -> dict[str, str]:
-    """A theme's variables, legible on its background and in the colours that the terminal has.
+    """A theme's variables, readable on its background and in the colours that the terminal has.
 
-    `words` is for text, `quiet` for less of it, `primary-banner` the ground of a row that stands out and
-    `on-primary-banner` the text there. `depth` is as Rich names it.
+    `words` is for text, `quiet` for dimmed text, `primary-banner` the background of a row that stands out and
+    `on-primary-banner` its text. `depth` is Rich's name of the colour system.
     """
     if any(named[name].startswith("ansi_") for name in ("background", "foreground", *_NAMES)):
         # The terminal's own colours: their values are unknown.
@@ -125,19 +125,19 @@ def variables(named: Mapping[str, str], depth: str = "truecolor") -> dict[str, s
     if depth in _PALETTES:
         readable["foreground"] = shown(ink, depth, (ground,)).hex6
         readable |= {name: color.hex6 for name, color in grounds.items()}
-        # Without these Textual's own widgets lie on the nearest grey, or on black.
+        # Otherwise Textual's own widgets get the closest grey, or black.
         readable |= dict.fromkeys(_TROUGHS, ground.hex6) | {"panel-darken-1": grounds.get("panel", ground).hex6}
     readable |= _banners(readable, ground, ink, depth)
     if depth in _PALETTES:
         for state in ("", "-blurred"):
             readable[f"block-cursor{state}-background"] = readable["primary-banner"]
             readable[f"block-cursor{state}-foreground"] = readable["on-primary-banner"]
-    # Of what is not typed yet: Textual has "auto 38%".
+    # For placeholders, where Textual has "auto 38%".
     return {**named, **readable, "text-disabled": named["text-muted"]}
 
 
 def _banners(readable: Mapping[str, str], ground: Color, ink: Color, depth: str) -> dict[str, str]:
-    """Grounds of rows that stand out, and the text on them: of 16 colours the hue itself, else some of it."""
+    """Backgrounds of rows that stand out, and their text: with 16 colours the hue itself, otherwise a blend."""
     found: dict[str, str] = {}
     for name, strength in _BANNERS.items():
         hue = Color.parse(readable[name])
@@ -149,20 +149,20 @@ def _banners(readable: Mapping[str, str], ground: Color, ink: Color, depth: str)
 
 
 def _ground(color: Color, depth: str) -> Color:
-    """Of sixteen colours black or white: on any other of them too little can be read."""
+    """With sixteen colours black or white: the others leave too few readable colours."""
     if depth == "standard":
         return max(BLACK, WHITE, key=lambda pole: -contrast(pole, color))
     return shown(color, depth)
 
 
 def _of_sixteen(numbers: tuple[int, ...], ground: Color) -> Color:
-    """The first of these that can be read, or else the one that can be best."""
+    """The first of these colours that is readable, or else the most readable one."""
     colors = [Color(*STANDARD_PALETTE[number]) for number in numbers]
     return next((c for c in colors if contrast(c, ground) >= RATIO), max(colors, key=lambda c: contrast(c, ground)))
 
 
 class DiffColours(Frozen):
-    """Grounds of a diff's lines, and of what changed in them, with the ink on those; None: that of the terminal."""
+    """Backgrounds of a diff's lines and of the changes in them, with their text colour; None: the terminal's own."""
 
     added: Color | None
     removed: Color | None
@@ -174,7 +174,7 @@ class DiffColours(Frozen):
 
 
 def diff_colours(ground: Color, depth: str) -> DiffColours | None:
-    """Of 256 colours those that are green and red, not the nearest to a faint green; of 16 none; else None."""
+    """With 256 colours clear greens and reds rather than the closest to a faint one; with 16 none; else None."""
     if depth == "standard":
         return DiffColours(None, None, None, None, None, None, None)
     if depth != "256":

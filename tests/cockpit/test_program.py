@@ -15,9 +15,9 @@ from textual.pilot import Pilot
 from autoresearch_tui.cockpit import program_file
 from autoresearch_tui.cockpit.program_file import Watch
 from autoresearch_tui.cockpit.screens import program
-from autoresearch_tui.cockpit.screens.conflict import ConflictScreen
 from autoresearch_tui.cockpit.screens.dialogs import Dialog
 from autoresearch_tui.cockpit.screens.program import ProgramScreen
+from autoresearch_tui.cockpit.screens.program_diffs import ConflictScreen
 from autoresearch_tui.cockpit.session_view import Bridge
 from autoresearch_tui.cockpit.widgets.editor import TextEditor
 from autoresearch_tui.lab import paths as labs

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from textual.screen import Screen
 
-from autoresearch_tui.cockpit.screens.conflict import ConflictScreen
 from autoresearch_tui.cockpit.screens.dialogs import Dialog, note_dialog, one_of, veto_dialog
 from autoresearch_tui.cockpit.screens.edit import EditScreen
 from autoresearch_tui.cockpit.screens.help import Entry, HelpScreen
 from autoresearch_tui.cockpit.screens.program import ProgramScreen
+from autoresearch_tui.cockpit.screens.program_diffs import ConflictScreen
 from autoresearch_tui.cockpit.screens.review import ReviewScreen
 from autoresearch_tui.cockpit.screens.since import SinceScreen
 from autoresearch_tui.cockpit.session_view import Bridge

@@ -1,4 +1,4 @@
-"""Which columns the results have, and by which they are sorted."""
+"""The dialog that chooses the columns of the results and the order of their rows."""
 
 from __future__ import annotations
 
@@ -47,12 +47,11 @@ class ColumnsScreen(ModalScreen[None]):
         self._results = results
         self._shown = [column.id for column in shown(results.state)]
         self._sortable = sortable(results.state)
-        # The usual ones with the lab's own, as the table has them.
+        # By default the table has the usual columns and the lab's own.
         usual = [column.id for column in shown(results.state) if column.usual]
         self._columns = usual if results.columns == USUAL else list(results.columns)
 
     def compose(self) -> ComposeResult:
-        """One row for each column."""
         with Vertical() as box:
             box.border_title = Content("Columns")
             box.border_subtitle = Content("Enter: sort · Space: show · Esc: back")
@@ -70,22 +69,20 @@ class ColumnsScreen(ModalScreen[None]):
             options.replace_option_prompt_at_index(index, self._line(index))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Sorts by it; again: the other way round."""
+        """Sorts by the column; by the same one again, in the other direction."""
         self._results.sort_by(str(event.option_id))
         self._update()
 
     def action_cursor(self, step: int) -> None:
-        """As the arrow keys."""
         options = self.query_one(OptionList)
         options.action_cursor_down() if step > 0 else options.action_cursor_up()
 
     def action_show_or_hide(self) -> None:
-        """Shows or hides the column under the cursor."""
         index = self.query_one(OptionList).highlighted
         if index is None or self._sortable[index].id not in self._shown:
             return
         name, columns = self._sortable[index].id, self._columns
-        # The distance to the best has no row of its own here: it comes and goes with the score.
+        # The distance to the best has no row of its own here: it is shown and hidden with the score.
         names = {name, "best"} if name == "score" else {name}
         chosen = set(columns) - names if name in columns else set(columns) | names
         self._columns = [column for column in self._shown if column in chosen]

@@ -13,8 +13,8 @@ from textual.geometry import Size
 
 from autoresearch_tui.cockpit import actions
 from autoresearch_tui.cockpit.log_follower import RunFeed, whole
-from autoresearch_tui.cockpit.screens.curves import CurveScreen
 from autoresearch_tui.cockpit.screens.finding import FindingScreen
+from autoresearch_tui.cockpit.screens.session_screen import CurveScreen
 from autoresearch_tui.cockpit.session_view import Bridge
 from autoresearch_tui.cockpit.situation import Situation
 from autoresearch_tui.cockpit.widgets.bars import KeyBar
@@ -34,7 +34,7 @@ TONES = ("accent", "warn", "good", "second")
 
 
 class Scores(Canvas):
-    """A row for each; the differences are to the first."""
+    """One row for each experiment; differences are to the first."""
 
     def __init__(self, experiments: Sequence[Experiment], goal: Goal, columns: Sequence[Axis] = ()) -> None:
         super().__init__(id="scores")
@@ -43,11 +43,9 @@ class Scores(Canvas):
 
     @property
     def height(self) -> int:
-        """How many rows it has."""
         return len(self._experiments) + len(self._columns)
 
     def paint(self, size: Size) -> Sequence[Row]:
-        """Tone, mark, score, difference, cost, what it was."""
         first = self._experiments[0]
         rows: list[Row] = []
         for tone, experiment in zip(TONES, self._experiments, strict=False):
@@ -65,7 +63,7 @@ class Scores(Canvas):
         return rows + [self._beside(column) for column in self._columns]
 
     def _beside(self, column: Axis) -> Row:
-        """One of the lab's columns: a number for each experiment, in its tone, and how far it is from the first's."""
+        """A row for one of the lab's columns: each experiment's number, and its difference to the first."""
         values = [column.of(experiment) for experiment in self._experiments]
         row: list[Cells] = [(f" {fit(clean_line(column.name), 16)}", "dim")]
         for tone, experiment, value in zip(TONES, self._experiments, values, strict=False):
@@ -78,7 +76,7 @@ class Scores(Canvas):
 
 
 class CompareScreen(FindingScreen, CurveScreen):
-    """Two to four experiments, the one marked first being what the others are compared with."""
+    """Two to four experiments; the others are compared with the one that was marked first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("compare")]
     AUTO_FOCUS = "DiffPane"
@@ -92,8 +90,7 @@ class CompareScreen(FindingScreen, CurveScreen):
         self._keys = KeyBar(id="compare-keys")
 
     def compose(self) -> ComposeResult:
-        """Scores, curves, diffs, from the top."""
-        self.on_resize()  # not when all is laid out: it would be so twice
+        self.on_resize()  # before the first layout, which would otherwise be done twice
         yield self._scores
         yield self.plot
         with Container(id="diffs"):
@@ -104,7 +101,7 @@ class CompareScreen(FindingScreen, CurveScreen):
         yield self._keys
 
     def on_mount(self) -> None:
-        """Everything is on disk; nothing of it changes any more."""
+        """Reads everything once: finished experiments do not change."""
         self._scores.styles.height = self._scores.height
         # On a small terminal the few rows of a pane are the diff's.
         low = self.app.size.height < 30
@@ -124,7 +121,7 @@ class CompareScreen(FindingScreen, CurveScreen):
         return self._diffs[0]
 
     def action_leave(self) -> None:
-        """Out of a search; else back."""
+        """Leaves a search first, then the screen."""
         if not self.leave_search():
             self.dismiss(None)
 
@@ -132,10 +129,8 @@ class CompareScreen(FindingScreen, CurveScreen):
         return self._feeds
 
     def draw_curves(self) -> None:
-        """One curve each."""
         named = zip(TONES, self._feeds, strict=False)
         self.plot.show(*(Series(f"#{feed.number}", tone, feed.curve_of(self.plot.key)) for tone, feed in named))
 
     def on_resize(self) -> None:
-        """Diffs beside each other where there is room."""
         self.set_class(self.app.size.width >= 120, "-beside")

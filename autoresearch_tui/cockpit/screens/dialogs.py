@@ -1,4 +1,4 @@
-"""A question in a box: answers by their keys, a line for the user's own words, or both."""
+"""A question in a box: answers chosen by key, a line for free text, or both."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ STOP_REASONS = (
     "nothing to do with the change: I need the machine",
 )
 
-# A dialog shows as much of the notes that wait as leaves room for its line on a small screen.
+# Limits for the notes listed above the line, so that a small screen still shows it.
 _NOTES_LISTED, _NOTE_CHARS = 4, 100
 
 
 class Dialog(ModalScreen[str | None]):
     """Returns an answer's key, or the text of a reason or of the line; None on Escape.
 
-    No answer is chosen by default: Enter takes what the arrows point at, or the line's text. `blank` says what Enter
-    does where neither is given, with an empty text as the result; if it is empty, Enter does nothing then.
+    No answer is selected at first: Enter takes the selected one, or the line's text. `blank` labels Enter while there
+    is neither, and the result is then an empty text; without `blank`, Enter does nothing.
     """
 
     DEFAULT_CSS = """
@@ -72,10 +72,10 @@ class Dialog(ModalScreen[str | None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back"),
-        # At once, so that words that were typed with the Tab in one breath come after it.
+        # With priority, so that text typed right after the Tab goes into the line.
         Binding("tab,shift+tab", "own_words", show=False, priority=True),
     ]
-    # A line of its own has the keys; beside answers it gets them by Tab, for digits choose.
+    # A line alone has the focus; beside answers, whose digits are keys, it gets the focus by Tab.
     AUTO_FOCUS = "#alone"
 
     def __init__(
@@ -90,8 +90,8 @@ class Dialog(ModalScreen[str | None]):
         enter: str = "choose",
         blank: str = "",
     ) -> None:
-        """`answers` are keys and words, `reasons` words to be numbered; `line` is the hint of the line for free text,
-        `value` what stands in it, `enter` what Enter does with it."""
+        """`answers` are pairs of key and text, `reasons` texts to be numbered; `line` is the placeholder of the line
+        for free text, `value` its text at first, `enter` what Enter does with it."""
         super().__init__()
         self._heading, self._words = title, text
         self._answers = [(key, words, key) for key, words in answers]
@@ -100,7 +100,6 @@ class Dialog(ModalScreen[str | None]):
         self._row: int | None = None
 
     def compose(self) -> ComposeResult:
-        """The question, the answers, the line, and below all else the keys."""
         with VerticalScroll(can_focus=False) as box:
             box.border_title = Content(clean_line(self._heading))
             if self._words:
@@ -137,7 +136,7 @@ class Dialog(ModalScreen[str | None]):
         return " · ".join([*words, *([f"Enter: {enter}"] if enter else []), "Esc: back"])
 
     def on_key(self, event: events.Key) -> None:
-        """An answer's key, or the arrows and Enter; a letter that is none begins the line of own words."""
+        """Takes an answer's key, arrows and Enter; any other letter starts the line of own words."""
         if not self._answers or isinstance(self.focused, Input):
             return
         letters = {} if self._line is not None else {"j": 1, "k": -1}
@@ -163,19 +162,18 @@ class Dialog(ModalScreen[str | None]):
                 self.dismiss("" if self._row is None else self._answers[self._row][2])
 
     def on_click(self, event: events.Click) -> None:
-        """A click on an answer is its key."""
         widget = event.widget
         if widget is not None and widget.id == "answers":
             self.dismiss(self._answers[min(int(event.screen_y) - widget.region.y, len(self._answers) - 1)][2])
 
     def action_own_words(self) -> None:
-        """To the free text, or back to the list."""
+        """Focuses the free text, or the list again."""
         line = self.query_one(Input) if self._line is not None and self._answers else None
         if line is not None:
             self.set_focus(None if line.has_focus else line)
 
     @on(Input.Submitted)
-    def _said(self, event: Input.Submitted) -> None:
+    def _submitted(self, event: Input.Submitted) -> None:
         if text := clean_line(event.value).strip():
             self.dismiss(text)
 
@@ -193,7 +191,7 @@ def veto_dialog(what: str) -> Dialog:
 
 
 def note_dialog(waiting: Sequence[str]) -> Dialog:
-    """One line is enough for a nudge; the program is the place for more. `waiting`: notes that are not sent yet."""
+    """Asks for one line; longer instructions belong in the program. `waiting`: notes not sent yet."""
     hint = "for example: smaller steps; watch the data loader"
     text = ""
     if waiting:
@@ -205,6 +203,6 @@ def note_dialog(waiting: Sequence[str]) -> Dialog:
 
 
 def waiting_notes_dialog(waiting: Sequence[str]) -> Dialog:
-    """Asks which note that waits is taken back; the answer is its place in `waiting`, from 1, at most 9."""
+    """Asks which unsent note to withdraw; returns its place in `waiting`, from 1, at most 9."""
     answers = [(str(place), note[:_NOTE_CHARS]) for place, note in enumerate(waiting[:9], 1)]
     return Dialog("Take back which note?", "They wait for the researcher's next request.", answers)

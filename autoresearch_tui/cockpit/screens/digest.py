@@ -1,4 +1,4 @@
-"""The page about the session: what was learnt, what the researcher believes, what it would do next."""
+"""The digest of the session: what was learnt, what the researcher believes, what it would do next."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST = 24_000
 
 
 class DigestScreen(Screen[None]):
-    """The last page, and a key that has a new one written."""
+    """The last digest, and a key that requests a new one."""
 
     DEFAULT_CSS = """
     DigestScreen {
@@ -40,19 +40,16 @@ class DigestScreen(Screen[None]):
         self._view = view
 
     def compose(self) -> ComposeResult:
-        """How old it is, the page, the keys."""
         yield Static("", id="digest-about")
         with VerticalScroll():
             yield Static("", id="digest-page")
         yield KeyBar(id="digest-keys")
 
     def on_mount(self) -> None:
-        """What there is."""
         self.query_one(KeyBar).show(actions.bar(Situation(self._view.state), ("digest",)))
         self._draw(self._view.state)
 
     def refresh_state(self, state: State) -> None:
-        """A page may have been written."""
         if self.is_mounted:
             self._draw(state)
 
@@ -67,7 +64,6 @@ class DigestScreen(Screen[None]):
             return ""
 
     def action_write(self) -> None:
-        """Ask for a new page."""
         if self._view.read_only:
             self.query_one("#digest-about", Static).update(Content(f"read only: {self._view.read_only}"))
         else:
@@ -75,7 +71,7 @@ class DigestScreen(Screen[None]):
 
 
 def about(state: State) -> str:
-    """How the page stands to the session."""
+    """How old the digest is, and how many of its numbers the journal confirms."""
     if state.digest_asked is not None:
         return "a new page is being written …"
     page = state.digest

@@ -42,16 +42,16 @@ class EditScreen(Screen[dict[str, str] | None]):
     def __init__(
         self, view: Bridge, proposal: Experiment, files: Mapping[str, str], lines: Mapping[str, int] | None = None
     ) -> None:
-        """`lines`: where to begin in each file. An edit that is left unsent is kept in the view, for the next time."""
+        """`lines`: the cursor's first line in each file. Unsent edits are kept in `view` for the next time."""
         super().__init__()
         self._edits, self._key = view.edits, (proposal.number, proposal.commit)
         self._editable = view.lab.editable
         self._before = dict(files)
         self._draft = {**files, **self._edits.get(self._key, {})}
         self._lines = lines or {}
-        # The texts that each question was asked about: an answer to one is not an answer to the other.
-        self._told_syntax: dict[str, str] = {}
-        self._told_unsent: dict[str, str] = {}
+        # The texts that each warning was about, so that repeating the key confirms that warning only.
+        self._warned_syntax: dict[str, str] = {}
+        self._warned_unsent: dict[str, str] = {}
 
     def compose(self) -> ComposeResult:
         """One file fills the screen; several have tabs."""
@@ -72,48 +72,47 @@ class EditScreen(Screen[dict[str, str] | None]):
 
     @property
     def _alone(self) -> bool:
-        """Whether there is one file, and can be no other."""
+        """Whether there is one file and no other can be added."""
         return len(self._draft) == 1 and not self._editable.patterns
 
     def on_mount(self) -> None:
-        """At the first change of each file."""
+        """Puts the cursor at the first change of each file."""
         self.query_one(KeyBar).show(actions.bar(Situation(State()), ("edit",)), ("edit.save",))
         for path, area in self._areas.items():
             if self._draft[path] != area.text:
-                # As an edit, so that it can be undone.
+                # As an edit, so that undo restores the proposal.
                 area.replace(self._draft[path], (0, 0), area.document.end)
                 area.move_cursor((0, 0))
             if path in self._lines:
                 area.move_cursor((self._lines[path], 0))
-                # Its height is known later; the cursor is where it belongs already, for what is typed ahead.
+                # The height is known later; the cursor is set now, for keys typed ahead.
                 self.call_after_refresh(area.scroll_cursor_visible, center=True)
 
     def action_save(self) -> None:
-        """Checked first; a mistake in the syntax is shown, and a second save of the same text sends it anyway."""
+        """Submits the files; a syntax error is shown first, and a second save of the same text submits it anyway."""
         files = self._texts()
         if files == self._before:
-            self._say("nothing changed; Esc goes back")
+            self._show_message("nothing changed; Esc goes back")
             return
         problem = syntax_problem(files)
-        if problem and files != self._told_syntax:
-            self._told_syntax = files
-            self._say(f"{problem}; ctrl+s again runs it as it is")
+        if problem and files != self._warned_syntax:
+            self._warned_syntax = files
+            self._show_message(f"{problem}; ctrl+s again runs it as it is")
             return
         self.dismiss(files)
 
     def action_add(self) -> None:
-        """Asks for the path of a new file."""
         if not self._editable.patterns:
-            self._say("this lab takes no new files: `lab.editable` names each one")
+            self._show_message("this lab takes no new files: `lab.editable` names each one")
             return
         hint = f"its path, within {', '.join(self._editable.patterns)}"
-        self.app.push_screen(Dialog("A new file", line=hint, enter="begin it"), self._added)
+        self.app.push_screen(Dialog("A new file", line=hint, enter="begin it"), self._add_file)
 
-    async def _added(self, path: str | None) -> None:
+    async def _add_file(self, path: str | None) -> None:
         if path is None or not (path := path.strip()):
             return
         if problem := self._editable.refusal([path], self._areas):
-            self._say(problem)
+            self._show_message(problem)
             return
         area = self._areas[path] = self._area(path, "")
         tabs = self.query_one(TabbedContent)
@@ -123,11 +122,11 @@ class EditScreen(Screen[dict[str, str] | None]):
         area.focus()
 
     def action_leave(self) -> None:
-        """Back; what was changed is kept, and leaving it unsent is asked about once."""
+        """Goes back and keeps unsent changes, after warning about them once."""
         files = self._texts()
-        if files not in (self._before, self._told_unsent):
-            self._told_unsent = files
-            self._say("not sent yet: ctrl+s runs it; Esc again leaves and keeps it for the next e")
+        if files not in (self._before, self._warned_unsent):
+            self._warned_unsent = files
+            self._show_message("not sent yet: ctrl+s runs it; Esc again leaves and keeps it for the next e")
             return
         if files == self._before:
             self._edits.pop(self._key, None)
@@ -136,11 +135,11 @@ class EditScreen(Screen[dict[str, str] | None]):
         self.dismiss(None)
 
     def _texts(self) -> dict[str, str]:
-        """Without new files in which there is nothing."""
+        """The texts, without new files that are empty."""
         texts = {path: area.text for path, area in self._areas.items()}
         return {path: text for path, text in texts.items() if path in self._before or text.strip()}
 
-    def _say(self, text: str) -> None:
+    def _show_message(self, text: str) -> None:
         line = self.query_one(".trouble", Static)
         line.update(Content(clean_line(text)))
         line.display = True

@@ -1,4 +1,4 @@
-"""One experiment whole: what was changed and why, how it went, what came of it, who decided."""
+"""One experiment in full: the change and its reason, the run, the verdict, the decisions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BESIDE = 120
 
 
 class ExperimentScreen(FindingScreen, JudgeScreen):
-    """Left and right go to the neighbours. Diff and run are beside each other, or one at a time."""
+    """Left and right go to the neighbours. Diff and run are beside each other, or one at a time on a narrow screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("details")]
     AUTO_FOCUS = "DiffPane"
@@ -46,8 +46,7 @@ class ExperimentScreen(FindingScreen, JudgeScreen):
         self._keys = KeyBar(id="experiment-keys")
 
     def compose(self) -> ComposeResult:
-        """Facts above; diff, curve and log below."""
-        self.on_resize()  # not when all is laid out: it would be so twice
+        self.on_resize()  # before the first layout, which would otherwise be done twice
         with VerticalScroll(id="facts-box", can_focus=False):
             yield self._facts
         with Container(id="evidence"):
@@ -62,21 +61,18 @@ class ExperimentScreen(FindingScreen, JudgeScreen):
         yield self._keys
 
     def on_mount(self) -> None:
-        """The experiment that was asked for."""
         self._show_all()
 
     def on_resize(self) -> None:
-        """Beside each other where there is room."""
         self.set_class(self.app.size.width >= BESIDE, "-beside")
 
     @property
     def situation(self) -> Situation:
-        """The experiment on the screen is the one that is judged."""
+        """Here the experiment on the screen is the selected one."""
         state = self.bridge.state
         return Situation(state, commands=self.bridge.commands, selected=state.experiments[self._number])
 
     def refresh_state(self, state: State) -> None:
-        """What is open may get on."""
         experiment = state.experiments[self._number]
         self._facts.update(_content(facts(experiment, state)))
         self._keys.show(actions.bar(self.situation, ("details",)))
@@ -89,50 +85,46 @@ class ExperimentScreen(FindingScreen, JudgeScreen):
         return self._log if self._log.has_focus else self._diff
 
     def action_leave(self) -> None:
-        """Out of a search; else back."""
+        """Leaves a search first, then the screen."""
         if not self.leave_search():
             self.dismiss(None)
 
     def action_step(self, step: int) -> None:
-        """The experiment before or after."""
         number = self._number + step
         if 0 <= number < len(self.bridge.state.experiments):
             self._number = number
             self._show_all()
 
     def action_other(self) -> None:
-        """The keys to the other pane, and the pane to the front where there is room for one."""
+        """Focuses the other pane, and brings it to the front where there is room for one."""
         to_run = not self._log.has_focus
         self.query_one("#experiment-run").set_class(not to_run, "-behind")
         self.query_one("#experiment-diff").set_class(to_run, "-behind")
         (self._log if to_run else self._diff).focus()
 
     def action_approve(self) -> None:
-        """What the policy vetoed on the critic's word runs after all; what and why are on the screen."""
+        """Approves a proposal that the policy vetoed because of the critic."""
         experiment = self.bridge.state.experiments[self._number]
         if self.may("details.approve"):
             self.bridge.send(Approve(experiment.number, experiment.commit))
             self.say(f"#{experiment.number} is approved, against the critic")
 
     def action_copy(self) -> None:
-        """The row, as in results.tsv, to the clipboard of the terminal."""
         self.app.copy_to_clipboard(results_table.row(self.bridge.state.experiments[self._number]))
         self.notify("row copied", markup=False)
 
     def action_copy_diff(self) -> None:
-        """The diff to the clipboard of the terminal."""
         self.app.copy_to_clipboard(self._diff.text)
         self.notify("diff copied", markup=False)
 
     def action_first_error(self) -> None:
-        """The log at its first error."""
         if not self._log.has_focus:
             self.action_other()
         if not self._log.first_error():
             self.notify("no line of the log looks like an error", markup=False)
 
     def action_compare(self) -> None:
-        """Beside the best."""
+        """Compares the experiment with the best."""
         from autoresearch_tui.cockpit.screens.compare import CompareScreen
 
         state = self.bridge.state
@@ -156,7 +148,6 @@ class ExperimentScreen(FindingScreen, JudgeScreen):
         return [self._feed]
 
     def draw_curves(self) -> None:
-        """The experiment's curve, and the best one's in grey."""
         key, best = self.plot.key, self.bridge.state.best
         series = [Series(f"#{self._number}", "accent", self._feed.curve_of(key))]
         if best is not None and best.number != self._number:

@@ -1,4 +1,4 @@
-"""What belongs to an experiment, out of the cockpit: to the clipboard, or into the user's own programs."""
+"""An experiment's data for other programs: to the clipboard, the pager or the editor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def copy(screen: JudgeScreen, experiment: Experiment) -> None:
-    """Asks what to copy."""
+    """Asks what to copy to the clipboard."""
     score = "" if experiment.value is None else f"{experiment.value:.6f}"
     texts = {
         "r": ("the row, as in results.tsv", results_table.row(experiment)),
@@ -38,7 +38,7 @@ def copy(screen: JudgeScreen, experiment: Experiment) -> None:
 
 
 def view(screen: JudgeScreen, experiment: Experiment) -> None:
-    """Asks which of its files to read, and in what."""
+    """Asks which of the experiment's files to read, in the pager or, as a copy, in the editor."""
     files = screen.bridge.files.run(experiment.number)
     there = [("l", "the log", files.log), ("d", "the diff", files.diff)]
     trained = files.as_trained(screen.bridge.lab.editable.plain)
@@ -61,7 +61,7 @@ def _read(screen: JudgeScreen, paths: dict[str, Path], key: str | None) -> None:
     if key in paths:
         problem = external_editor.pager(screen.app)([path])
     else:
-        # Only ever a copy: the file is what the session's story rests on.
+        # Only a copy: the session's record must not change.
         text = path.read_bytes().decode("utf-8", "replace")
         _, problem = external_editor.edit_texts({path.name: text}, external_editor.suspended(screen.app))
     if problem:

@@ -1,4 +1,4 @@
-"""The line for words to look for, in whatever pane has the keys; and for an experiment, kind or session to go to."""
+"""The search line: find text in the focused pane, or go to an experiment, kind or session."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _TEXTS = (RunLog, DiffPane, ResearcherStream)
 
 
 class FindingScreen(SessionScreen):
-    """A list is narrowed while words are typed; a text is searched when the line is whole."""
+    """A list is narrowed while words are typed; a text is searched on Enter."""
 
     FIND_LINE: ClassVar[str] = "find"
 
     class SessionAsked(Message):
-        """Another session of the lab is to be shown."""
+        """Asks to show another session of the lab."""
 
         def __init__(self, tag: str) -> None:
             self.tag = tag
@@ -39,7 +39,7 @@ class FindingScreen(SessionScreen):
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__(bridge)
-        # The line while it is open, and the pane that it is about; None if it is for where to go from `_from`.
+        # The line while it is open, and the pane that it searches; None if it asks for a destination from `_from`.
         self._line: Input | None = None
         self._pane_of_line: Searchable | ExperimentList | None = None
         self._from: Widget | None = None
@@ -49,25 +49,24 @@ class FindingScreen(SessionScreen):
     @property
     @abstractmethod
     def keys_row(self) -> KeyBar:
-        """Where the line says what its keys do."""
+        """The key bar, which explains the keys of the open line."""
 
     @abstractmethod
     def text_to_search(self) -> Searchable:
-        """The text that is searched where the pane with the keys has none; it is brought to the screen."""
+        """Brings to the screen, and returns, the text to search if the focused pane has none."""
 
     def list_to_go_to(self) -> ExperimentList | None:
-        """The list in which the cursor goes to an experiment if no list has the keys; it is brought to the screen."""
+        """Brings to the screen, and returns, the list whose cursor moves if no list has the focus."""
         return None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Letters typed into a line of text are text."""
+        """Letters typed into the open line are text, not keys."""
         if self._line is None or action == "leave":
             return True
         call = f"{action}({', '.join(map(repr, parameters))})" if parameters else action
         return not any(call in {a.call, a.id} for a in actions.ACTIONS)
 
     def action_find(self) -> None:
-        """Opens the line for what to look for."""
         focused = self.focused
         if isinstance(focused, ExperimentList):
             self._open_line(focused, focused.words, "rows that contain all these words", "Enter: keep these · Esc: all")
@@ -76,16 +75,15 @@ class FindingScreen(SessionScreen):
             self._open_line(pane, "", f"search {pane.called}", "Enter: search · Esc: back")
 
     def action_go_to(self, words: str = "") -> None:
-        """Opens the line for an experiment, a kind or a session; below it, what is possible."""
+        """Opens the line for an experiment, a kind or a session, with the possible answers below it."""
         self._sessions = self.bridge.lab.tags()
-        told = destinations.preview(words, self.bridge.state, self._sessions)
-        self._open_line(None, words, "number, kind or session · Tab: complete · Enter: go · Esc: back", told)
+        preview = destinations.preview(words, self.bridge.state, self._sessions)
+        self._open_line(None, words, "number, kind or session · Tab: complete · Enter: go · Esc: back", preview)
 
     def action_go_to_number(self) -> None:
-        """The same line, for the number of an experiment."""
         self.action_go_to("#")
 
-    def _open_line(self, pane: Searchable | ExperimentList | None, words: str, hint: str, told: str) -> None:
+    def _open_line(self, pane: Searchable | ExperimentList | None, words: str, hint: str, keys: str) -> None:
         from autoresearch_tui.cockpit.widgets.line import Line
 
         if self._line is not None:
@@ -93,11 +91,10 @@ class FindingScreen(SessionScreen):
         self._pane_of_line, self._from = pane, self.focused
         self._line = Line(words, placeholder=hint, id=self.FIND_LINE)
         self.mount(self._line, before=self.keys_row)
-        self.keys_row.tell(told)
+        self.keys_row.tell(keys)
         self._line.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """The rows, or what is possible, follow what is typed."""
         if self._line is None:
             return
         if isinstance(self._pane_of_line, ExperimentList):
@@ -106,7 +103,7 @@ class FindingScreen(SessionScreen):
             self.keys_row.tell(destinations.preview(event.value, self.bridge.state, self._sessions))
 
     def on_key(self, event: events.Key) -> None:
-        """Tab completes where to go."""
+        """Tab completes the destination."""
         if event.key == "tab" and self._line is not None and self._pane_of_line is None:
             event.stop()
             found = destinations.completions(self._line.value, self.bridge.state, self._sessions)
@@ -114,7 +111,6 @@ class FindingScreen(SessionScreen):
             self._line.cursor_position = len(self._line.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """A text is searched, and the way gone, when the line is whole."""
         if self._line is None:
             return
         pane = self._pane_of_line
@@ -143,7 +139,7 @@ class FindingScreen(SessionScreen):
                 self.say(f"{pane.name_of(number)} is the only experiment that is `{to.kind}`")
 
     def close_find(self) -> None:
-        """The keys back to where they were."""
+        """Closes the line and returns the focus."""
         if self._line is not None:
             self._line.remove()
             self._line = None
@@ -153,7 +149,7 @@ class FindingScreen(SessionScreen):
             back.focus()
 
     def leave_search(self) -> bool:
-        """Out of the line, and with it of the rows' filter; then out of the search. Whether there was any."""
+        """Closes the line and clears its filter, else clears the filter, else the search; returns whether it did."""
         pane, focused = self._pane_of_line, self.focused
         if self._line is not None:
             self.close_find()
@@ -169,11 +165,9 @@ class FindingScreen(SessionScreen):
         return False
 
     def action_find_next(self) -> None:
-        """The next occurrence."""
         self._step(1)
 
     def action_find_previous(self) -> None:
-        """The occurrence before."""
         self._step(-1)
 
     def _step(self, step: int) -> None:

@@ -1,4 +1,4 @@
-"""Every key and what it does, from the same table that the keys come from."""
+"""Every key and what it does, from the table of actions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WIDTH, _COLUMNS = 110, 84
 
 
 class Entry(Frozen):
-    """A key, what it is called, and what it does; a heading has only `words`. `action` is what Enter runs."""
+    """A key, its title, and what it does; a heading has only `words`. Enter runs `action`."""
 
     key: str = ""
     title: str = ""
@@ -36,7 +36,7 @@ class Entry(Frozen):
 
 
 class HelpScreen(ModalScreen[str | None]):
-    """Every key. Typing filters; Enter returns the id of the action that the mark is at, Escape None."""
+    """Every key. Typing filters; Enter returns the id of the selected action, Escape None."""
 
     DEFAULT_CSS = """
     HelpScreen {
@@ -57,17 +57,15 @@ class HelpScreen(ModalScreen[str | None]):
         self._at = 0
 
     def compose(self) -> ComposeResult:
-        """One grid in a pane that scrolls."""
         with Vertical(), VerticalScroll():
             yield Static("", id="help-keys")
         yield KeyLine("")
 
     def on_mount(self) -> None:
-        """Everything, until a letter is typed."""
         self._draw()
 
     def on_key(self, event: events.Key) -> None:
-        """Letters filter; the arrows choose among what can run, as long as something is filtered."""
+        """Letters filter; while a filter is set, the arrows select among the actions that can run."""
         character = event.character or ""
         if event.key == "escape" or (character == "?" and not self._filter):
             self._type("") if self._filter else self.dismiss(None)
@@ -113,7 +111,7 @@ class HelpScreen(ModalScreen[str | None]):
         self.query_one(KeyLine).tell(keys)
 
     def _text(self) -> Content:
-        """In columns where there is room, else what a key does below its name."""
+        """In columns where there is room, else with each description below its title."""
         width = min(_WIDTH, self.app.size.width) - 5
         keys = 1 + max((cell_len(entry.key) for entry in self._entries), default=0)
         names = max((cell_len(entry.title) for entry in self._entries), default=0)
@@ -152,7 +150,7 @@ _MOVING = (
 def help_entries(keys: Mapping[str, str], place: str = "", *, replay: bool = False) -> list[Entry]:
     """Every action below its group's heading, then the keys for moving and the marks.
 
-    The groups of the screen from which help was asked for come first, and before them, in a `replay` alone, its own.
+    The groups of the screen that help was opened from come first; in a `replay`, those of the replay before them.
     """
     entries: list[Entry] = []
     rows = [a for a in ACTIONS if a not in REPLAY]
@@ -171,5 +169,5 @@ def help_entries(keys: Mapping[str, str], place: str = "", *, replay: bool = Fal
 
 
 def _words(action: Action) -> str:
-    """What it does, and the other keys that do it."""
+    """The action's description, and its other keys."""
     return f"{action.help} Also {action.more.replace(',', ', ')}." if action.more else action.help

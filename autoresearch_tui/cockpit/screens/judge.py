@@ -1,4 +1,4 @@
-"""Judging a verdict (repeat, overrule, continue from it), in results, tree and details."""
+"""Keys about one experiment's verdict: repeat, overrule, continue from it; in results, tree and details."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from abc import abstractmethod
 from functools import partial
 
 from autoresearch_tui.cockpit import actions
-from autoresearch_tui.cockpit.screens.curves import CurveScreen
+from autoresearch_tui.cockpit.screens.session_screen import CurveScreen
 from autoresearch_tui.cockpit.situation import Situation
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import looks
@@ -14,19 +14,19 @@ from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.state import Experiment
 from autoresearch_tui.session.status import title
 
-_NOTHING = "there is no experiment of this session here"
+_NO_EXPERIMENT = "there is no experiment of this session here"
 
 
 class JudgeScreen(CurveScreen):
-    """A screen with an experiment under its cursor, and the keys that judge it."""
+    """A screen with an experiment under its cursor, and the actions that judge it."""
 
     @property
     @abstractmethod
     def situation(self) -> Situation:
-        """What decides which actions make sense now."""
+        """Decides which actions make sense now."""
 
     def may(self, action: str) -> bool:
-        """Whether an action makes sense now; says why where it does not."""
+        """Whether an action makes sense now; shows the reason if not."""
         now, found = self.situation, actions.find(action)
         if found is None or found.enabled(now):
             return True
@@ -40,48 +40,47 @@ class JudgeScreen(CurveScreen):
 
     @property
     def read_only(self) -> str:
-        """Why nothing can be decided here, in a message; empty if it can."""
+        """Why no decision can be made here, as a message; empty if one can."""
         return f"read only: {self.bridge.read_only}" if self.bridge.read_only else ""
 
     @property
     def shown(self) -> Experiment | None:
-        """The experiment that the pane with the keys is about."""
+        """The experiment that the focused pane is about."""
         return self.situation.selected or self.situation.proposal
 
     def action_copy_menu(self) -> None:
-        """Asks what of the experiment to copy."""
         from autoresearch_tui.cockpit.screens import files
 
         if (experiment := self.shown) is not None:
             files.copy(self, experiment)
         else:
-            self.say(_NOTHING, warn=True)
+            self.say(_NO_EXPERIMENT, warn=True)
 
     def action_view(self) -> None:
-        """Asks which of the experiment's files to read in a program of the user's."""
+        """Asks which of the experiment's files to read, in `$PAGER` or `$EDITOR`."""
         from autoresearch_tui.cockpit.screens import files
 
         if (experiment := self.shown) is not None:
             files.view(self, experiment)
         else:
-            self.say(_NOTHING, warn=True)
+            self.say(_NO_EXPERIMENT, warn=True)
 
     def action_repeat(self) -> None:
-        """One run more of the same commit. It is approved by being asked for; a veto takes it back."""
+        """Requests another run of the same commit. The request approves it; a veto takes it back."""
         experiment = self.situation.selected
         if self.may("repeat") and experiment is not None:
             self.bridge.send(cmd.Repeat(experiment.number))
             self.say(f"#{experiment.number} will run again with another seed, after what is already approved")
 
     def action_transfer(self) -> None:
-        """One run at the lab's larger scale, and one of the baseline unless it has run there."""
+        """Requests a run at the lab's larger scale, and one of the baseline unless it has run there."""
         experiment = self.situation.selected
         if self.may("transfer") and experiment is not None:
             self.bridge.send(cmd.Transfer(experiment.number))
             self.say(f"#{experiment.number} and the baseline will run at a larger scale; the details say how it went")
 
     def action_overrule(self) -> None:
-        """Ask for the reason, for it is in the session's story for good."""
+        """Asks for a reason, because it stays in the journal."""
         experiment = self.situation.selected
         if not self.may("overrule") or experiment is None:
             return
@@ -107,7 +106,7 @@ class JudgeScreen(CurveScreen):
             self.say(f"overruling #{number}: {verdict}")
 
     def action_continue_from(self) -> None:
-        """Ask, because what is measured from then on is measured against another score."""
+        """Asks for confirmation, because later proposals are measured against another score."""
         experiment = self.situation.selected
         if not self.may("continue_from") or experiment is None:
             return
@@ -135,15 +134,15 @@ class JudgeScreen(CurveScreen):
             self.say(f"the search continues from #{number}")
 
     def action_holdout(self) -> None:
-        """Ask, for it can be done once."""
+        """Asks for confirmation, because the holdout opens only once."""
         if not self.may("holdout"):
             return
         from autoresearch_tui.cockpit.screens.dialogs import Dialog
 
         answers = [("y", "open it, for good"), ("n", "leave it closed")]
-        self.app.push_screen(Dialog("Open the holdout", self._opening(), answers), self._open_holdout)
+        self.app.push_screen(Dialog("Open the holdout", self._holdout_question(), answers), self._open_holdout)
 
-    def _opening(self) -> str:
+    def _holdout_question(self) -> str:
         state = self.bridge.state
         best, first = state.best, looks.baseline(state)
         assert best is not None and first is not None
@@ -159,11 +158,10 @@ class JudgeScreen(CurveScreen):
             self.say("the holdout is being opened; the details of the best say how it went")
 
     def action_renew(self) -> None:
-        """As many looks again: said by a human alone."""
+        """Allows as many looks again; only a human can."""
         if self.may("renew") and self.bridge.send(cmd.RenewBudget()):
             self.say(f"the testing budget is renewed, after {looks.counted(looks.spent(self.bridge.state))}")
 
 
 def _given(experiment: Experiment) -> str:
-    """What it is, before a human decides otherwise."""
     return f'was given "{experiment.outcome}"' if experiment.outcome else "waits for runs that confirm it"

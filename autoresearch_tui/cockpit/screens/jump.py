@@ -17,9 +17,9 @@ from autoresearch_tui.cockpit.widgets.bars import KeyLine
 
 
 class JumpScreen(ModalScreen[int | None]):
-    """Returns the number of the pane whose letter was pressed, or clicked, or that was clicked itself; None on Escape.
+    """Returns the number of the pane whose letter was pressed or clicked, or that was clicked; None on Escape.
 
-    Other keys do nothing. A pane that has no room on the screen has its letter where it would come to the front.
+    Other keys do nothing. The letter of a pane that has no room on the screen is where the pane would appear.
     """
 
     DEFAULT_CSS = """
@@ -35,7 +35,6 @@ class JumpScreen(ModalScreen[int | None]):
         self._size = Size()
 
     def compose(self) -> ComposeResult:
-        """The letters, and below all else the keys."""
         self._size = self.app.size
         for place, numbers in self._posts.items():
             names = [f" {LETTERS[number]}  {self._names[number]} " for number in numbers]
@@ -45,19 +44,18 @@ class JumpScreen(ModalScreen[int | None]):
         yield KeyLine("a letter or a click: that pane · Esc: back")
 
     def on_mount(self) -> None:
-        """Each in the middle of its pane."""
+        """Centres each sign in its pane."""
         for place, sign in self._signs.items():
             pane = self._shown[place].region
             width, height = sign.get_content_width(pane.size, pane.size), len(str(sign.content).split("\n"))
             sign.styles.offset = pane.x + max(0, pane.width - width) // 2, pane.y + max(0, pane.height - height) // 2
 
     def on_resize(self) -> None:
-        """Another size may have other panes: then this is over."""
+        """Closes, because another size may have other panes."""
         if self.app.size != self._size:
             self.dismiss(None)
 
     def on_click(self, event: events.Click) -> None:
-        """A letter's row, or anywhere else in a pane."""
         x, y = int(event.screen_x), int(event.screen_y)
         for place, sign in self._signs.items():
             if sign.region.contains(x, y):
@@ -68,7 +66,7 @@ class JumpScreen(ModalScreen[int | None]):
             self.dismiss(number)
 
     def on_key(self, event: events.Key) -> None:
-        """A letter, or the digit in the pane's title."""
+        """Takes a letter, or the digit in the pane's title."""
         event.stop()
         number = next((n for n, letter in LETTERS.items() if event.character in (letter, str(n))), None)
         if number is not None or event.key == "escape":

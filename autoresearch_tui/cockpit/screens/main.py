@@ -1,4 +1,4 @@
-"""The main screen: every view of the session, the status line, and what the keys do."""
+"""The main screen: the panes, the status line, and the keys that need them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from textual.widget import Widget
 from autoresearch_tui.cockpit import actions
 from autoresearch_tui.cockpit.layout import NAMES, PANES, in_front, layout
 from autoresearch_tui.cockpit.preferences import keys_of
-from autoresearch_tui.cockpit.screens.playing import PlayingScreen
+from autoresearch_tui.cockpit.screens.finding import FindingScreen
 from autoresearch_tui.cockpit.screens.runs import RunsScreen
+from autoresearch_tui.cockpit.screens.steering import SteeringScreen
 from autoresearch_tui.cockpit.session_view import Bridge
 from autoresearch_tui.cockpit.situation import Situation
 from autoresearch_tui.cockpit.widgets.bars import Hint, KeyBar, StatusBar, Tab, TabBar, TitleBar
@@ -39,24 +40,24 @@ if TYPE_CHECKING:
 # A key decides about a diff only when the diff has been on screen for this long.
 GRACE_SECONDS = 0.5
 TICKS_A_SECOND = 4
-# Rows of the run's pane that devices leave it.
+# The devices leave at least this many rows to the run's pane.
 _LEAST_RUN = 13
-# Between two pieces of what is too long to be read at once.
+# Pause between two pieces of a journal that is too long to be read at once.
 READ_ON_SECONDS = 0.012
-# Which panes are in which box.
+# The panes in each box.
 _COLUMNS = {"left": {1, 2}, "middle": {3, 6}, "right": {4, 5, 7}, "side": {3, 4, 5, 6, 7}}
 
 
-class MainScreen(PlayingScreen, RunsScreen):
+class MainScreen(FindingScreen, RunsScreen, SteeringScreen):
     """Seven panes under the status line.
 
-    :meth:`refresh_state` gives the panes each new state; :meth:`tick`, four times a second, what changes in between:
-    the log, the clock, the loss curve, the load.
+    :meth:`refresh_state` gives the panes each new state. :meth:`tick`, four times a second, updates what changes
+    between states: the log, the clock, the loss curve, the load.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings(), *actions.bindings("replay")]
     AUTO_FOCUS = "#log"
-    # Whose actions the key bar shows, beside those of the focused pane.
+    # The places whose actions the key bar shows, beside those of the focused pane.
     PLACES: ClassVar[tuple[str, ...]] = ("", "replay")
 
     def __init__(self, bridge: Bridge) -> None:
@@ -90,11 +91,11 @@ class MainScreen(PlayingScreen, RunsScreen):
         }
 
     def compose(self) -> ComposeResult:
-        """The panes in the order of their keys, the tabs for where they do not fit beside each other."""
+        """Yields the panes in the order of their keys, and the tabs for panes that do not fit beside each other."""
         if self.turn_to_devices():
             self._panes[2] = self.load_pane
             self.show_devices()
-        # Before anything has a style: every class that comes later costs the styles of all that is below it.
+        # Before anything has a style: adding a class later restyles everything below its widget.
         for number, pane in self._panes.items():
             self.entitle(pane, f"{number} {NAMES[number]}")
         self._arrange(update=False)
@@ -121,22 +122,20 @@ class MainScreen(PlayingScreen, RunsScreen):
         yield self.key_bar
 
     def on_mount(self) -> None:
-        """The first picture of what is known already."""
         self.refresh_state(self.bridge.state)
         self.tick(0)
 
     def on_resize(self) -> None:
-        """Another size may have room for other panes."""
         self._arrange()
 
-    # -- facts -----------------------------------------------------------------------------------------------
+    # -- updates ---------------------------------------------------------------------------------------------
 
     def _show_history(self, state: State) -> None:
         self.chart.show(state)
         self.tree_pane.show(state)
 
     def refresh_state(self, state: State) -> None:
-        """Shows a new state; every pane redraws only what differs."""
+        """Shows a new state; each pane redraws only its differences."""
         self._state_changed = True
         if self.bridge.reading is not None:
             return
@@ -145,7 +144,7 @@ class MainScreen(PlayingScreen, RunsScreen):
             self.results.show(state)
             if self._pictured:
                 self._show_history(state)
-            else:  # of a long session that takes as long as all the rest
+            else:  # for a long session this takes as long as all the rest
                 self.call_after_refresh(self._show_history, state)
             self._pictured = True
             self._show_proposal(self.bridge.proposal())
@@ -165,7 +164,6 @@ class MainScreen(PlayingScreen, RunsScreen):
 
     @on(ResearcherStream.Turned)
     def _turn_stream(self, turned: ResearcherStream.Turned) -> None:
-        """Another researcher's words in the pane."""
         if not self.bridge.change_stream(turned.step):
             self.notify("there is one researcher here", markup=False)
             return
@@ -174,8 +172,8 @@ class MainScreen(PlayingScreen, RunsScreen):
 
     def _entitle_stream(self, state: State) -> None:
         which, several = of_several(state, self.bridge.stream)
-        words = " · ".join(filter(None, (several, self._of_researcher(state))))
-        self.entitle(self.stream, f"6 {NAMES[6]}{which}", words)
+        subtitle = " · ".join(filter(None, (several, self._of_researcher(state))))
+        self.entitle(self.stream, f"6 {NAMES[6]}{which}", subtitle)
 
     def _of_researcher(self, state: State) -> str:
         waiting = len(state.waiting_notes)
@@ -183,7 +181,7 @@ class MainScreen(PlayingScreen, RunsScreen):
         return " · ".join(filter(None, (notes, spending(state, self.bridge.lab.settings.researcher.max_usd))))
 
     def tick(self, count: int) -> None:
-        """At each tick the log; each second the clock; every two of a run, else every six, the load."""
+        """Updates the log at each tick, the clock each second, the load every two seconds of a run, else every six."""
         grown = self.bridge.poll_log()
         self.read_runs()
         second = count % TICKS_A_SECOND == 0
@@ -203,7 +201,7 @@ class MainScreen(PlayingScreen, RunsScreen):
                 self.show_load()
 
     def show_status(self) -> None:
-        """The three answers, and the row of progress."""
+        """Draws the three answers of the status line, and the progress row."""
         view = self.bridge.view()
         answers = status(view, *self._status_size)
         bar = self.status_bar
@@ -224,8 +222,8 @@ class MainScreen(PlayingScreen, RunsScreen):
         if experiment is None:
             self._show_diff("", "The researcher's next change appears here before it runs.", ())
             return
-        words = {Stage.REVIEW: "waits for you", Stage.APPROVED: "approved", Stage.RUNNING: "in training"}
-        stage = words.get(experiment.stage, experiment.status)
+        names = {Stage.REVIEW: "waits for you", Stage.APPROVED: "approved", Stage.RUNNING: "in training"}
+        stage = names.get(experiment.stage, experiment.status)
         self.entitle(
             pane,
             f"3 {NAMES[3]} {title(experiment, 60)}",
@@ -240,24 +238,23 @@ class MainScreen(PlayingScreen, RunsScreen):
         diff = self.bridge.read_diff(experiment.number)
         self._show_diff(diff, why if diff else nothing, experiment.proposal.flags)
 
-    def _show_diff(self, diff: str, words: str, flags: tuple[str, ...]) -> None:
+    def _show_diff(self, diff: str, text: str, flags: tuple[str, ...]) -> None:
         self.diff.display, self.hint.display = bool(diff), not diff
         if diff:
-            self.diff.show(diff, words, flags)
+            self.diff.show(diff, text, flags)
         else:
-            self.hint.show(words)
+            self.hint.show(text)
 
-    # -- what is where ---------------------------------------------------------------------------------------
+    # -- focus and layout ------------------------------------------------------------------------------------
 
     @property
     def chosen(self) -> int | None:
-        """The experiment under the cursor of the table or the tree, where one of them has the keys."""
+        """The experiment under the cursor of the table or the tree, if one of them has the focus."""
         focused = self.focused
         return focused.chosen if isinstance(focused, ExperimentList | DevicePanel) else None
 
     @property
     def situation(self) -> Situation:
-        """What decides which actions make sense now."""
         bridge = self.bridge
         chosen = self.chosen
         selected = None if chosen is None else bridge.state.experiments[chosen]
@@ -276,7 +273,7 @@ class MainScreen(PlayingScreen, RunsScreen):
 
     @property
     def shown(self) -> Experiment | None:
-        """In the log's pane it is the run that is shown; under a row of another session it is nothing."""
+        """In the log's pane: the run that is shown. Under another session's row: None."""
         focused = self.focused
         if isinstance(focused, ExperimentList) and focused.selected is not None and focused.chosen is None:
             return None
@@ -284,12 +281,12 @@ class MainScreen(PlayingScreen, RunsScreen):
 
     @property
     def diff_seen(self) -> bool:
-        """Whether the diff was on the screen, or reviewed, for long enough that a key was meant for it."""
+        """Whether the diff was on the screen, or reviewed, long enough for a key to be about it."""
         shown = self._pane(3).display or self._target == self.bridge.reviewed
         return shown and self.bridge.monotonic() - self._target_since >= GRACE_SECONDS
 
     def bring(self, number: int) -> None:
-        """Pane `number` to the front, and the keys to it."""
+        """Brings pane `number` to the front and focuses it."""
         was = self._pane(3).display
         self._current = number
         self._front = in_front(self._front, number)
@@ -328,11 +325,11 @@ class MainScreen(PlayingScreen, RunsScreen):
 
     @property
     def _names(self) -> Mapping[int, str]:
-        """What the panes are called; a row of tabs of 60 columns has no room for a longer name."""
+        """The panes' names; a row of tabs in 60 columns has no room for longer ones."""
         return NAMES if self.devices is None or self.app.size.width < 64 else {**NAMES, 2: "devices"}
 
     def _rows_of_devices(self, layout: str, body: int) -> int:
-        """How high the pane of devices is; 0 where it has all the room there is, or there is none."""
+        """The height of the devices pane; 0 if it is alone on the screen, or absent."""
         if self.devices is None or layout == "one":
             return 0
         return max(5, min(self.devices.wanted_height, body - _LEAST_RUN))
@@ -343,23 +340,22 @@ class MainScreen(PlayingScreen, RunsScreen):
         self.tab_bar.show(tabs, self._current)
 
     def show_keys(self) -> None:
-        """The keys that make sense now."""
         now = self.situation
         focused = self.focused
         places = (*self.PLACES, *(focused.places if isinstance(focused, ExperimentList | DevicePanel) else ()))
-        pressing = ("approve", "veto", "review") if now.open_gate else ()
-        words = {"hold": "release" if now.proposal is not None and now.proposal.held else "hold"}
+        urgent = ("approve", "veto", "review") if now.open_gate else ()
+        labels = {"hold": "release" if now.proposal is not None and now.proposal.held else "hold"}
         if self.bridge.player is not None and self.bridge.player.paused:
-            words["replay.pause"] = "continue"
+            labels["replay.pause"] = "continue"
         if now.held:
-            words["pause"] = "keep going" if now.only_stopping else "resume"
-        self.key_bar.show(actions.bar(now, places), pressing, words)
+            labels["pause"] = "keep going" if now.only_stopping else "resume"
+        self.key_bar.show(actions.bar(now, places), urgent, labels)
 
     def _pane(self, number: int) -> Widget:
         return self._panes[number]
 
     def entitle(self, pane: Widget, name: str, more: str = "") -> None:
-        """A pane's titles; setting one draws the pane again, so only where it differs."""
+        """Sets a pane's titles if they differ, because setting one redraws the pane."""
         if self._titles.get(pane.id) == (name, more):
             return
         self._titles[pane.id] = (name, more)
@@ -377,7 +373,7 @@ class MainScreen(PlayingScreen, RunsScreen):
         self.bring(message.number)
 
     def set_focus(self, widget: Widget | None, scroll_visible: bool = True, from_app_focus: bool = False) -> None:
-        """A smaller terminal would show the pane with the focus; its keys come with the same paint."""
+        """Makes the focused pane the one that a smaller terminal shows, and paints its keys with it."""
         before = self.focused
         super().set_focus(widget, scroll_visible, from_app_focus)
         if self.focused is before:
@@ -388,7 +384,7 @@ class MainScreen(PlayingScreen, RunsScreen):
                     self._current = number
                     self._show_tabs()
         self.show_keys()
-        # By itself it would tell of its change after the panes, and miss their picture.
+        # Its own update would come after those of the panes, and miss their paint.
         self.post_message(Update(self.key_bar))
 
     @on(DevicePanel.Moved)
@@ -396,10 +392,10 @@ class MainScreen(PlayingScreen, RunsScreen):
     def _moved(self) -> None:
         self.show_keys()
 
-    # -- decide ----------------------------------------------------------------------------------------------
+    # -- decisions -------------------------------------------------------------------------------------------
 
     def _on_screen(self, action: str) -> Experiment | None:
-        """The proposal, if its diff is what the reader has before the eyes; else it is brought there."""
+        """The proposal, if its diff is on the screen; otherwise brings the diff there and returns None."""
         proposal = self.situation.proposal
         shown = proposal is not None and self._target == (proposal.number, proposal.commit)
         if actions.by_id(action).asks and not (shown and self.diff_seen):
@@ -414,7 +410,7 @@ class MainScreen(PlayingScreen, RunsScreen):
         return proposal
 
     def action_approve(self) -> None:
-        """Train exactly what is on the screen."""
+        """Approves the commit whose diff is on the screen."""
         if not self.may("approve"):
             return
         proposal = self._on_screen("approve")
@@ -422,7 +418,7 @@ class MainScreen(PlayingScreen, RunsScreen):
             self.bridge.send(cmd.Approve(proposal.number, proposal.commit))
 
     def action_veto(self) -> None:
-        """Ask for the reason; the answer is about the proposal of this moment."""
+        """Asks for a reason, then vetoes the proposal that was shown when the key was pressed."""
         if not self.may("veto"):
             return
         proposal = self._on_screen("veto")
@@ -440,7 +436,6 @@ class MainScreen(PlayingScreen, RunsScreen):
             self.say(self.read_only, warn=True)
 
     def action_review(self) -> None:
-        """The proposal on a screen of its own; what it answers are commands."""
         proposal = self.situation.selected
         if proposal is None or proposal.stage not in WAITING:
             proposal = self.situation.proposal
@@ -451,15 +446,14 @@ class MainScreen(PlayingScreen, RunsScreen):
         self.app.push_screen(ReviewScreen(self.bridge, proposal.number))
 
     def action_hold(self) -> None:
-        """Neither the policy nor a launch comes first until the proposal on the screen is released."""
+        """Holds the proposal, so that neither the policy nor a launch comes first, or releases it."""
         proposal = self.situation.proposal
         if self.may("hold") and proposal is not None:
             self.bridge.toggle_hold(proposal)
 
-    # -- look ------------------------------------------------------------------------------------------------
+    # -- other screens, other sessions -----------------------------------------------------------------------
 
     def action_details(self) -> None:
-        """The experiment under the cursor of the pane with the focus."""
         selected = self.chosen
         if selected is None:
             selected = self.shown.number if self.shown else None
@@ -467,7 +461,6 @@ class MainScreen(PlayingScreen, RunsScreen):
             self.open_details(selected)
 
     def open_details(self, number: int) -> None:
-        """One experiment on a screen of its own."""
         from autoresearch_tui.cockpit.screens.experiment import ExperimentScreen
 
         self.app.push_screen(ExperimentScreen(self.bridge, number))
@@ -483,11 +476,9 @@ class MainScreen(PlayingScreen, RunsScreen):
         self.app.push_screen(CompareScreen(self.bridge, self.situation.state, message.numbers))
 
     def action_pane(self, number: int) -> None:
-        """To a pane by its number."""
         self.bring(number)
 
     def action_jump(self) -> None:
-        """A letter on each pane."""
         from autoresearch_tui.cockpit.screens.jump import JumpScreen
 
         shown = {number: pane for number, pane in self._panes.items() if pane.display}
@@ -496,20 +487,18 @@ class MainScreen(PlayingScreen, RunsScreen):
         )
 
     def action_digest(self) -> None:
-        """The page about the session."""
         from autoresearch_tui.cockpit.screens.digest import DigestScreen
 
         self.app.push_screen(DigestScreen(self.bridge))
 
     def action_pareto(self) -> None:
-        """Two of the lab's numbers against each other."""
         from autoresearch_tui.cockpit.screens.pareto import ParetoScreen
 
         if self.may("pareto"):
             self.app.push_screen(ParetoScreen(self.bridge))
 
     def action_all_sessions(self) -> None:
-        """The tree and the chart of all the lab's sessions, or of this one alone again."""
+        """Shows the tree and the chart of all the lab's sessions, or of this one alone again."""
         if not self.may("all_sessions"):
             return
         if self._all:
@@ -521,7 +510,7 @@ class MainScreen(PlayingScreen, RunsScreen):
             self.run_worker(self._read_sessions, thread=True, exclusive=True)
 
     def _read_sessions(self) -> None:
-        """In a thread of its own."""
+        """Runs in a thread."""
         from autoresearch_tui.cockpit.all_sessions import read
 
         bridge = self.bridge
@@ -537,12 +526,11 @@ class MainScreen(PlayingScreen, RunsScreen):
         self.say("this session alone" if others is None else "all sessions that measured as this one does")
 
     def action_zoom(self) -> None:
-        """The pane with the focus alone."""
+        """Shows the focused pane alone, or all panes again."""
         self._zoomed = not self._zoomed
         self._arrange()
 
     def key_escape(self) -> None:
-        """Out of a search."""
         self.leave_search()
 
     @property
@@ -562,3 +550,40 @@ class MainScreen(PlayingScreen, RunsScreen):
         from autoresearch_tui.cockpit.screens.columns import ColumnsScreen
 
         self.app.push_screen(ColumnsScreen(self.results))
+
+    # -- replay ----------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Without a replay its keys are free for the panes."""
+        if self.bridge.player is None and any(action == a.run.partition("(")[0] for a in actions.REPLAY):
+            return False
+        return super().check_action(action, parameters)
+
+    def action_play_or_pause(self) -> None:
+        if (player := self.bridge.player) is not None:
+            player.pause()
+            self.show_keys()
+            self.show_status()
+
+    def action_play_step(self) -> None:
+        """Plays on to the next verdict."""
+        if (player := self.bridge.player) is not None:
+            if not player.step():
+                self.say("no verdict comes after this")
+            self.show_keys()
+
+    def action_play_faster(self, times: float) -> None:
+        if (player := self.bridge.player) is not None:
+            player.faster(times)
+            self.show_status()
+
+    def action_play_from(self) -> None:
+        from autoresearch_tui.cockpit.screens.dialogs import Dialog
+
+        hint = "#12, 50% or 03:30"
+        text = "To an experiment, a share of the night, or a time."
+        self.app.push_screen(Dialog("Go to", text, line=hint, enter="go there"), self._seek)
+
+    def _seek(self, where: str | None) -> None:
+        if where is not None and (player := self.bridge.player) is not None and (problem := player.seek(where)):
+            self.say(problem, warn=True)

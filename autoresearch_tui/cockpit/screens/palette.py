@@ -1,4 +1,4 @@
-"""The command palette, on terminals of any size and for keys that come before its list is there."""
+"""The command palette, on terminals of any size, with keys that may come before its list."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from textual.theme import ThemeProvider
 
 from autoresearch_tui.cockpit import preferences
 from autoresearch_tui.cockpit.log_follower import curve_name
-from autoresearch_tui.cockpit.screens.curves import CurveScreen
 from autoresearch_tui.cockpit.screens.runs import RunsScreen
+from autoresearch_tui.cockpit.screens.session_screen import CurveScreen
 from autoresearch_tui.cockpit.widgets.bars import KeyLine
 from autoresearch_tui.session.status import title
 from autoresearch_tui.util.text import clean_line
 
 
 class Palette(CommandPalette):
-    """A page of a list that has no rows on the screen is no move; Textual looks one up that does not exist."""
+    """Ignores Page Up and Down while the list has no rows on the screen; Textual looks up one that does not exist."""
 
     def compose(self) -> ComposeResult:
-        """With keys of its own: those of the screen behind it do nothing now."""
+        """Adds a key line of its own, since the keys of the screen behind it do nothing now."""
         yield from super().compose()
         yield KeyLine("Enter: choose · ↑ ↓: move · Esc: back")
 
@@ -33,7 +33,7 @@ class Palette(CommandPalette):
 
 
 class Themes(ThemeProvider):
-    """Every theme, by its name; the one that is chosen is kept in the preferences."""
+    """Every theme by name; the chosen one is saved in the preferences."""
 
     @property
     def commands(self) -> list[tuple[str, Callable[[], None]]]:
@@ -41,7 +41,7 @@ class Themes(ThemeProvider):
 
 
 class Curves(ThemeProvider):
-    """What the plot of the screen behind can draw, by the names that the log has for it."""
+    """Everything that the plot of the screen behind can draw, by its name in the log."""
 
     @property
     def commands(self) -> list[tuple[str, Callable[[], None]]]:
@@ -51,7 +51,7 @@ class Curves(ThemeProvider):
 
 
 class Runs(ThemeProvider):
-    """Every run in flight, by its device; its log and curve are shown then."""
+    """Every run in flight, by its device."""
 
     @property
     def commands(self) -> list[tuple[str, Callable[[], None]]]:
@@ -66,5 +66,5 @@ class Runs(ThemeProvider):
 def _choose(app: App[Any], name: str) -> None:
     app.theme = name
     problem = preferences.keep_theme(preferences.path(), name)
-    said = problem or f"{name} is your theme from now on"
-    app.notify(said, severity="warning" if problem else "information", markup=False)
+    message = problem or f"{name} is your theme from now on"
+    app.notify(message, severity="warning" if problem else "information", markup=False)

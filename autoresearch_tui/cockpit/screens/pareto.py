@@ -1,4 +1,4 @@
-"""Two of a lab's numbers against each other: what was tried, what no other beats, and one of them in words."""
+"""Two of a lab's numbers plotted against each other, with the Pareto front and the details of one point."""
 
 from __future__ import annotations
 
@@ -30,12 +30,10 @@ class Chosen(Canvas):
         self._rows: Sequence[Row] = ()
 
     def show(self, rows: Sequence[Row]) -> None:
-        """These rows."""
         self._rows = rows
         self.repaint()
 
     def paint(self, size: Size) -> Sequence[Row]:  # noqa: ARG002
-        """As they are."""
         return self._rows
 
 
@@ -58,17 +56,14 @@ class ParetoScreen(SessionScreen):
         self._number = bridge.state.frontier_number
 
     def compose(self) -> ComposeResult:
-        """The points, the chosen one, the keys."""
         yield self._plot
         yield self._chosen
         yield self._keys
 
     def on_mount(self) -> None:
-        """What there is."""
         self._draw(self.bridge.state)
 
     def refresh_state(self, state: State) -> None:
-        """A point may have come."""
         if self.is_mounted:
             self._draw(state)
 
@@ -82,7 +77,7 @@ class ParetoScreen(SessionScreen):
         self._keys.show(actions.bar(Situation(state), ("pareto",)))
 
     def _shown(self, state: State) -> tuple[tuple[Axis, Axis] | None, tuple[Point, ...]]:
-        """The axes, x first, and the points by x, then y; nothing before there are two numbers."""
+        """The axes, x first, and the points by x, then y; none unless there are two numbers."""
         known = pairs(state)
         if not known:
             return None, ()
@@ -104,12 +99,12 @@ class ParetoScreen(SessionScreen):
         return [row, [(clean_line(experiment.description), "text")]]
 
     def action_step(self, step: int) -> None:
-        """The next point by x."""
+        """Chooses the next point by x."""
         _, points = self._shown(self.bridge.state)
         self._go(points, step)
 
     def action_front(self) -> None:
-        """The next point on the front, by x."""
+        """Chooses the next point on the front, by x."""
         _, points = self._shown(self.bridge.state)
         self._go([point for point in points if point.front], 1, around=True)
 
@@ -125,12 +120,10 @@ class ParetoScreen(SessionScreen):
         self.refresh_state(self.bridge.state)
 
     def action_axes(self) -> None:
-        """The next two numbers."""
         self._pair += 1
         self.refresh_state(self.bridge.state)
 
     def action_open(self) -> None:
-        """The chosen experiment on a screen of its own."""
         from autoresearch_tui.cockpit.screens.experiment import ExperimentScreen
 
         if self._number is not None and self._shown(self.bridge.state)[1]:

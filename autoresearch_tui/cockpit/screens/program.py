@@ -1,4 +1,4 @@
-"""`program.md`, edited while the loop runs: never overwritten silently, by either side."""
+"""`program.md`, edited while the loop runs: neither side overwrites the other's changes silently."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ from textual.widgets import Static, TextArea
 from autoresearch_tui.cockpit import actions, program_file
 from autoresearch_tui.cockpit.external_editor import suspended
 from autoresearch_tui.cockpit.program_file import Draft, Loaded, Watch
-from autoresearch_tui.cockpit.screens.conflict import Choice, ConflictScreen
 from autoresearch_tui.cockpit.screens.dialogs import Dialog
-from autoresearch_tui.cockpit.screens.version import VersionScreen
+from autoresearch_tui.cockpit.screens.program_diffs import Choice, ConflictScreen, VersionScreen
 from autoresearch_tui.cockpit.session_view import Bridge
 from autoresearch_tui.cockpit.situation import Situation
 from autoresearch_tui.cockpit.widgets.bars import KeyBar
@@ -40,13 +39,12 @@ _VERSION_KEYS = "123456789abcdefghilmnopqrstuvwxyz"
 
 
 class ProgramScreen(Screen[None]):
-    """The text, the versions that experiments had, and what came of each."""
+    """The text, its versions, and the results of the experiments under each."""
 
     class Touched(Message):
-        """The file may have changed on disk. A burst of these is one."""
+        """The file may have changed on disk. Several in a row count as one."""
 
         def can_replace(self, message: Message) -> bool:
-            """The newest says it all."""
             return isinstance(message, ProgramScreen.Touched)
 
     DEFAULT_CSS = """
@@ -63,7 +61,7 @@ class ProgramScreen(Screen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         *actions.bindings("program"),
-        # For a reader whose keys are not in the text.
+        # For when the focus is outside the text.
         Binding("E", "external", show=False),
     ]
 
@@ -76,22 +74,21 @@ class ProgramScreen(Screen[None]):
         self._draft = Draft(view.lab.state_folder / "program.draft.json")
         self._watch = Watch(self._path, self._touched)
         self._loaded = Loaded("", "")
-        # What the text area makes of the file: it may write line ends its own way.
+        # The file's text in the text area, which may use other line ends.
         self._shown = ""
         self._text = ""
         self._theirs: Loaded | None = None
         self._trouble = ""
         self._note = ""
         self._discarded = False
-        self._told_marks = ""
+        self._warned_marks = ""
 
     @property
     def unsaved(self) -> bool:
-        """Whether the editor holds what the file does not."""
+        """Whether the editor's text differs from the file's."""
         return self._area.text != self._shown
 
     def compose(self) -> ComposeResult:
-        """The text gets the room; the history takes what it needs of the rest."""
         yield Static("", id="program-head")
         yield Static("", id="program-trouble")
         yield TextEditor("", markdown)
@@ -100,16 +97,15 @@ class ProgramScreen(Screen[None]):
         yield KeyBar(id="program-keys")
 
     def on_mount(self) -> None:
-        """Reads the file and begins to watch it."""
         self._drafting = self.set_interval(0.5, self._drafted, pause=True)
         self._reload()
         self._take_draft()
         self.query_one(KeyBar).show(actions.bar(Situation(self._view.state), ("program",)))
         if not self._watch.start():
-            self.set_interval(1, self._look)
+            self.set_interval(1, self._check_file)
 
     def on_unmount(self) -> None:
-        """Nobody is watching any more. An edit that was neither saved nor thrown away is there the next time."""
+        """Keeps an edit that was neither saved nor discarded for the next time."""
         self._watch.stop()
         self._keep_draft()
 
@@ -117,10 +113,10 @@ class ProgramScreen(Screen[None]):
         found = self._draft.take()
         if found is None or self._area.read_only or found.text == self._loaded.text:
             return
-        # On the text that it was made from: where the file has changed since, that is a conflict as any other.
+        # Shown over the text that it was made from, so that a later change of the file is a conflict like any other.
         self._show(found.base, found.text)
         self._note = "this edit was not saved when the cockpit closed: ctrl+s saves it, Esc leaves or discards it"
-        self._look()
+        self._check_file()
 
     def _drafted(self) -> None:
         self._drafting.pause()
@@ -136,24 +132,23 @@ class ProgramScreen(Screen[None]):
     def _edited(self) -> None:
         self._text = self._area.text
         self._draw()
-        # Also for a terminal that goes away without a word; a moment after the last key.
+        # Kept a moment after the last key, because a terminal may vanish without notice.
         self._drafting.reset()
         self._drafting.resume()
 
     def refresh_state(self, _: State) -> None:
-        """The session went on."""
         if self.is_mounted:
             self._draw()
 
     # -- the file --------------------------------------------------------------------------------------------
 
     def _touched(self) -> None:
-        """Called in the watcher's thread: posting is all that is safe there."""
+        """Runs in the watcher's thread, where only posting a message is safe."""
         self.post_message(self.Touched())
 
     @on(Touched)
-    def _look(self) -> None:
-        """Another hand on the file: taken over where nothing is edited here, a conflict otherwise."""
+    def _check_file(self) -> None:
+        """Reloads the file if another editor changed it; with unsaved changes here, that is a conflict."""
         digest = program_file.digest_of(self._path)
         if digest == self._loaded.digest:
             self._theirs, self._trouble = None, ""
@@ -175,7 +170,7 @@ class ProgramScreen(Screen[None]):
         self._draw()
 
     def _show(self, loaded: Loaded, text: str | None = None) -> None:
-        """`text` is the editor's, where that is not the file's."""
+        """`text` is the editor's text, if it is not the file's."""
         area = self._area
         where = area.cursor_location
         area.read_only = False
@@ -195,7 +190,7 @@ class ProgramScreen(Screen[None]):
             self._trouble = "changed on disk by another editor while you edited; ctrl+s shows both"
 
     def action_save(self) -> None:
-        """Writes the text, if the file is still the one that was loaded."""
+        """Writes the text if the file is still the one that was loaded."""
         self._save()
 
     def _save(self) -> bool:
@@ -203,8 +198,8 @@ class ProgramScreen(Screen[None]):
             self.notify("nothing to save", markup=False)
             return True
         text = self._area.text
-        if (marks := program_file.conflict_marks(text)) and text != self._told_marks:
-            self._told_marks = text
+        if (marks := program_file.conflict_marks(text)) and text != self._warned_marks:
+            self._warned_marks = text
             self._trouble = f"lines {marks} are conflict markers: resolve them, or press ctrl+s again to save them"
             self._draw()
             return False
@@ -234,11 +229,11 @@ class ProgramScreen(Screen[None]):
             self.app.push_screen(screen, partial(self._chosen, theirs, merged))
 
     def _chosen(self, theirs: Loaded, merged: str | None, choice: Choice | None) -> None:
-        """The answer is about the texts that were shown: if the file has changed since, it is asked for again."""
+        """Applies the answer to the texts that were shown; asks again if the file has changed since."""
         if choice is None:
             return
         if program_file.digest_of(self._path) != theirs.digest:
-            self._look()
+            self._check_file()
             if self._theirs is not None:
                 self._conflict()
             return
@@ -256,7 +251,7 @@ class ProgramScreen(Screen[None]):
     # -- earlier versions ------------------------------------------------------------------------------------
 
     def action_versions(self) -> None:
-        """Asks which of the versions that are kept to look at."""
+        """Asks which earlier version to show."""
         state = self._view.state
         kept = [one for one in versions(state) if self._view.files.program(one.version).is_file()]
         kept = kept[: len(_VERSION_KEYS)]
@@ -278,29 +273,28 @@ class ProgramScreen(Screen[None]):
         self.app.push_screen(VersionScreen(version, text, self._area.text), partial(self._restore, version, text))
 
     def _restore(self, version: str, text: str, wanted: bool | None) -> None:
-        """Into the editor, as an edit: nothing that was not saved is lost, and nothing is written."""
+        """Puts the version into the editor as an edit: nothing unsaved is lost, and nothing is written."""
         area = self._area
         if not wanted or area.read_only:
             return
         area.replace(text, area.document.start, area.document.end)
-        told = f"version {version[:7]} is in the editor: ctrl+s saves it, ctrl+z takes it back"
-        self._note = told if self.unsaved else ""
+        note = f"version {version[:7]} is in the editor: ctrl+s saves it, ctrl+z takes it back"
+        self._note = note if self.unsaved else ""
         self._draw()
 
     # -- leaving, and the other editor -----------------------------------------------------------------------
 
     def action_external(self) -> None:
-        """`$EDITOR` on the file itself; what it saves is read again."""
         if self.unsaved:
             self.notify("save first (ctrl+s): $EDITOR opens the saved file", severity="warning", markup=False)
             return
         problem = suspended(self.app)([self._path])
         if problem:
             self.notify(problem, severity="error", markup=False)
-        self._look()
+        self._check_file()
 
     def action_leave(self) -> None:
-        """Back; with unsaved changes not before it is said what becomes of them."""
+        """Asks about unsaved changes, then goes back."""
         if self.unsaved:
             answers = [("s", "save"), ("d", "discard"), ("n", "keep editing")]
             self.app.push_screen(Dialog("program.md has unsaved changes", answers=answers), self._leave)
@@ -329,9 +323,9 @@ class ProgramScreen(Screen[None]):
             head.append(f"  {next_line(self._view.state, on_disk)}", style=Style(bold=False) + quiet)
         self.query_one("#program-head", Static).update(head)
         trouble = self.query_one("#program-trouble", Static)
-        said = self._trouble or self._note
-        trouble.update(Content(f"! {clean_line(said)}"))
-        trouble.display = bool(said)
+        message = self._trouble or self._note
+        trouble.update(Content(f"! {clean_line(message)}"))
+        trouble.display = bool(message)
         self.query_one("#program-history", Static).update(history(self._view.state, on_disk, quiet))
 
 
@@ -349,7 +343,7 @@ def _line(error: Exception) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of the program, and what came of it."""
+    """One version of the program, and the results under it."""
 
     version: str
     first: int
@@ -361,7 +355,7 @@ class Version:
 
 
 def versions(state: State) -> tuple[Version, ...]:
-    """The versions that experiments were proposed under, the newest first."""
+    """The versions that experiments were proposed under, newest first."""
     found: dict[str, Version] = {}
     for experiment in state.experiments:
         name = experiment.proposal.program
@@ -383,7 +377,7 @@ def versions(state: State) -> tuple[Version, ...]:
 
 
 def uses(state: State, version: str) -> str:
-    """Who has this version now: the running experiment, those that wait, the request that is out."""
+    """What uses this version now: the running experiment, waiting proposals, open requests."""
     parts = []
     running = state.running
     if running is not None and running.proposal.program == version:
@@ -397,7 +391,7 @@ def uses(state: State, version: str) -> str:
 
 
 def next_line(state: State, on_disk: str) -> str:
-    """What the next experiment will be proposed under."""
+    """The version that the next experiment will be proposed under."""
     number = len(state.experiments)
     if state.asks:
         asked = f"{_asked(state)} being proposed with {state.program[:7] or 'an unknown version'}"
@@ -414,7 +408,7 @@ def _asked(state: State) -> str:
 
 
 def history(state: State, on_disk: str, quiet: Style) -> Table:
-    """The table of versions with the best score under each."""
+    """The table of versions, with the best score under each."""
     grid = Table(box=None, expand=True, padding=(0, 1), show_edge=False, header_style=quiet)
     grid.add_column("version", no_wrap=True)
     grid.add_column("experiments", no_wrap=True)

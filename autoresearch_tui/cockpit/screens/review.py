@@ -1,4 +1,4 @@
-"""The review of one proposal: all that a decision needs; every answer names the exact commit on screen."""
+"""The review of one proposal, with everything that a decision needs; every answer names the commit on screen."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from autoresearch_tui.util.text import clean_line
 
 # Keys typed for the screen before must not decide anything on this one.
 GRACE_SECONDS = 0.5
-# A reader who presses keys is known to be there for longer.
+# A key renews the hold after this long.
 RENEW_SECONDS = 60.0
 
 
 class ReviewDiff(DiffPane, inherit_bindings=False):
-    """The diff with `n` left to the screen: here the next hunk is `]`."""
+    """The diff, with `n` left to the screen: here the next hunk is `]`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *ScrollableContainer.BINDINGS,
@@ -58,7 +58,7 @@ class ReviewDiff(DiffPane, inherit_bindings=False):
 
 
 class ReviewScreen(FindingScreen):
-    """One proposal after the other, as long as some wait. The policy's clock is held while one is read."""
+    """Shows one waiting proposal after the other. The policy's clock is held while one is read."""
 
     DEFAULT_CSS = """
     ReviewScreen {
@@ -80,11 +80,10 @@ class ReviewScreen(FindingScreen):
         self._appeared = self._renewed = view.monotonic()
         self._decided: set[tuple[int, str]] = set()
         self._opinion: tuple[object, object] = (None, None)
-        # What came of the last key, until the next one.
-        self._told = ""
+        # The result of the last key, shown until the next one.
+        self._message = ""
 
     def compose(self) -> ComposeResult:
-        """What and why above, the diff, and at the bottom what happens without an answer."""
         with VerticalScroll(id="review-facts"):
             yield Static("", id="review-what")
         yield ReviewDiff()
@@ -92,17 +91,16 @@ class ReviewScreen(FindingScreen):
         yield KeyBar(id="review-keys")
 
     def on_mount(self) -> None:
-        """What is to be read, and what becomes of it without an answer."""
         self._open(self._shown.number)
         self.set_interval(1, self._draw_gate)
 
     def _open(self, number: int) -> None:
-        """Show a proposal as it is now, and hold its clock."""
+        """Shows a proposal's current state and holds its clock."""
         self._shown = self.bridge.state.experiments[number]
         self._diff = self.bridge.read_diff(number)
-        self._told = ""
+        self._message = ""
         self._appeared = self.bridge.monotonic()
-        self._reads()
+        self._hold_while_read()
         self._draw_facts()
         self.query_one(DiffPane).show(self._diff, flags=self._shown.proposal.flags)
         self._draw_gate()
@@ -111,21 +109,21 @@ class ReviewScreen(FindingScreen):
         what = facts(self._shown, self.bridge.state, self._diff, tones(self.app))
         self.query_one("#review-what", Static).update(what)
 
-    def _reads(self) -> None:
+    def _hold_while_read(self) -> None:
         self._renewed = self.bridge.monotonic()
         self.bridge.attend(self._shown, "read")
 
     def on_unmount(self) -> None:
-        """A diff that was read here needs no second look on the main screen."""
+        """Records a diff that was read, so that the main screen need not show it again before a key counts."""
         if self.bridge.monotonic() - self._appeared >= GRACE_SECONDS:
             self.bridge.reviewed = (self._shown.number, self._shown.commit)
 
     def on_screen_resume(self) -> None:
-        """Keys typed for the screen that just closed must not decide anything here."""
+        """Restarts the grace period, for keys typed for the screen that just closed."""
         self._appeared = self.bridge.monotonic()
 
     def refresh_state(self, state: State) -> None:
-        """The answer may no longer be wanted, or be about another diff; and the critic may have answered."""
+        """Redraws the gate, and the facts if the critic has answered."""
         if not self.is_mounted:
             return
         self._draw_gate()
@@ -135,11 +133,11 @@ class ReviewScreen(FindingScreen):
             self._draw_facts()
 
     def on_key(self, _: events.Key) -> None:
-        """Who presses keys reads: what they have not released stays held."""
-        if self._told:
-            self._tell("")
+        """A key shows that the user is still reading: renews the hold unless they released it."""
+        if self._message:
+            self._show_message("")
         if self._held() == "read" and self.bridge.monotonic() - self._renewed > RENEW_SECONDS:
-            self._reads()
+            self._hold_while_read()
 
     @property
     def keys_row(self) -> KeyBar:
@@ -148,7 +146,7 @@ class ReviewScreen(FindingScreen):
     def text_to_search(self) -> DiffPane:
         return self.query_one(DiffPane)
 
-    # -- what counts -----------------------------------------------------------------------------------------
+    # -- which answers count ---------------------------------------------------------------------------------
 
     def outdated(self) -> str:
         """Why an answer would not count (proposal changed or decided, or a read-only screen), or empty."""
@@ -167,7 +165,7 @@ class ReviewScreen(FindingScreen):
         return next((e for e in others if e.number > self._shown.number), others[0] if others else None)
 
     def _onward(self) -> Experiment | None:
-        """What Enter leads to where an answer would not count: the new diff, or the next proposal that waits."""
+        """What Enter shows if an answer would not count: the new diff, or the next waiting proposal."""
         if not outdated(self._shown, self.bridge.state):
             return None
         known, number = self.bridge.state.experiments, self._shown.number
@@ -214,45 +212,44 @@ class ReviewScreen(FindingScreen):
     # -- keys ------------------------------------------------------------------------------------------------
 
     def action_approve(self) -> None:
-        """Train exactly the commit that is on the screen."""
+        """Approves the commit that is on the screen."""
         if self._may_decide():
             self._decide(Approve(self._shown.number, self._shown.commit))
 
     def action_veto(self) -> None:
-        """Asks why, then vetoes."""
         if self._may_ask():
             self.bridge.attend(self._shown)
             self.app.push_screen(veto_dialog(f"#{self._shown.number}"), self._vetoed)
 
     def _vetoed(self, reason: str | None) -> None:
         if reason is None:
-            self._reads()
+            self._hold_while_read()
         else:
             self._decide(Veto(self._shown.number, self._shown.commit, reason))
 
     def action_another(self) -> None:
-        """Vetoes with a note that reaches the researcher's next request."""
+        """Vetoes, with a note for the researcher's next request."""
         if self._may_ask():
             title = f"Ask for another instead of #{self._shown.number}"
             self.bridge.attend(self._shown)
             dialog = Dialog(title, line="what it should be instead", enter="veto this one and send the note")
-            self.app.push_screen(dialog, self._noted)
+            self.app.push_screen(dialog, self._veto_with_note)
 
-    def _noted(self, text: str | None) -> None:
+    def _veto_with_note(self, text: str | None) -> None:
         if text is None:
-            self._reads()
+            self._hold_while_read()
         else:
             veto = Veto(self._shown.number, self._shown.commit, f"asked for another: {text}")
             self._decide(veto, Note(text))
 
     def action_edit(self) -> None:
-        """The proposed files, to be changed by hand here."""
         if files := self._files():
             self.bridge.attend(self._shown)
-            self.app.push_screen(EditScreen(self.bridge, self._shown, files, first_changes(self._diff)), self._edited)
+            self.app.push_screen(
+                EditScreen(self.bridge, self._shown, files, first_changes(self._diff)), self._ask_description
+            )
 
     def action_external(self) -> None:
-        """The proposed files in `$EDITOR`."""
         files = self._files()
         if not files:
             return
@@ -260,21 +257,21 @@ class ReviewScreen(FindingScreen):
         edited, problem = edit_texts(self.bridge.edits.get(self._key, files), suspended(self.app))
         self._appeared = self.bridge.monotonic()
         nothing = bool(problem) or edited == files
-        self._edited(None if nothing else edited)
+        self._ask_description(None if nothing else edited)
         if nothing:
-            self._tell(problem or "nothing changed, nothing sent")
+            self._show_message(problem or "nothing changed, nothing sent")
 
     def _files(self) -> dict[str, str]:
         if not self._may_decide():
             return {}
         files = self.bridge.editable_files(self._shown.number)
         if files is None:
-            self._tell("the proposal's files cannot be read")
+            self._show_message("the proposal's files cannot be read")
         return files or {}
 
-    def _edited(self, files: dict[str, str] | None) -> None:
+    def _ask_description(self, files: dict[str, str] | None) -> None:
         if files is None:
-            self._reads()
+            self._hold_while_read()
         else:
             self.bridge.edits[self._key] = files
             dialog = Dialog(
@@ -283,48 +280,48 @@ class ReviewScreen(FindingScreen):
                 value=self._shown.description,
                 enter="run your version",
             )
-            self.app.push_screen(dialog, partial(self._described, files))
+            self.app.push_screen(dialog, partial(self._send_edit, files))
 
-    def _described(self, files: dict[str, str], description: str | None) -> None:
-        """An edit is in the table, the report and the researcher's brief under what it is, not what it was."""
+    def _send_edit(self, files: dict[str, str], description: str | None) -> None:
+        """Sends the edit under its own description, which table, report and brief will show."""
         if description is None:
-            self._reads()
-            self._tell("not sent; e reopens your version")
+            self._hold_while_read()
+            self._show_message("not sent; e reopens your version")
         else:
             self._decide(Revise(self._shown.number, self._shown.commit, files, description))
 
     def action_hold(self) -> None:
-        """Hold it until it is released, or let the policy's clock run while it is read."""
+        """Holds the proposal until it is released, or lets the policy's clock run."""
         self.bridge.toggle_hold(self._current())
 
     def action_undo(self) -> None:
-        """Take back the last decision; a proposal that waits again is among those to be read."""
+        """Takes the last decision back; the proposal may wait here again."""
         if (last := undo.last(self.bridge.state)) is not None and self.bridge.send(Undo(last.seq)):
             self._decided = {key for key in self._decided if key[0] != last.number}
-            self._tell(f"#{last.number} is no longer {last.what}")
+            self._show_message(f"#{last.number} is no longer {last.what}")
 
     def action_onward(self) -> None:
-        """To the new diff, or to the next proposal that waits."""
+        """Shows the new diff, or the next waiting proposal."""
         if (onward := self._onward()) is not None:
             self._open(onward.number)
 
     def action_next(self) -> None:
-        """To the next proposal that waits; this one keeps waiting."""
+        """Shows the next waiting proposal; this one keeps waiting."""
         if (other := self._next()) is not None:
             self.bridge.attend(self._shown, "read", over=True)
             self._open(other.number)
 
     def action_leave(self) -> None:
-        """Out of a search; else back, with the proposal left at the gate: that decides nothing, so it need not wait."""
+        """Leaves a search first, then the screen; the proposal stays at the gate."""
         if self.leave_search():
             return
         self.bridge.attend(self._shown, "read", over=True)
         self.dismiss(None)
 
     def _decide(self, *commands: Command) -> None:
-        """Sends the answer unless the proposal was decided or changed while a dialog was open; then the next one."""
+        """Sends the answer unless the proposal has been decided or changed since; then shows the next one."""
         if self.outdated() or not all(self.bridge.send(command) for command in commands):
-            self._tell(f"not sent: {self.outdated()}")
+            self._show_message(f"not sent: {self.outdated()}")
             return
         self._decided.add(self._key)
         other = self._next()
@@ -339,14 +336,14 @@ class ReviewScreen(FindingScreen):
 
     # -- the rows below --------------------------------------------------------------------------------------
 
-    def _tell(self, words: str) -> None:
-        self._told = words
+    def _show_message(self, words: str) -> None:
+        self._message = words
         self._draw_gate()
 
     def _draw_gate(self) -> None:
         why = self.outdated()
         self.set_class(bool(why), "-outdated")
-        self.query_one("#review-gate", Static).update(Content(clean_line(self._told or self._gate(why))))
+        self.query_one("#review-gate", Static).update(Content(clean_line(self._message or self._gate(why))))
         shown = [a for a in actions.bar(Situation(self.bridge.state), ("review",)) if self.check_action(a.call, ())]
         words = {"review.hold": "release" if self._held() else "hold"}
         self.query_one(KeyBar).show(shown, ("review.approve", "review.veto", "review.onward"), words)
@@ -374,9 +371,9 @@ def facts(experiment: Experiment, state: State, diff: str, tones: Mapping[str, S
     what.append(f"  +{made.added} −{made.removed}", style=Style(bold=False) + tones["dim"])
     grid.add_row(f"#{experiment.number}", what)
     grid.add_row("risk", _risk(experiment, tones["warn-strong"]))
-    said, tone = opinions.in_words(experiment, state.critic_asked)
-    if said:
-        grid.add_row("critic", Text(said, style=tones.get(tone, "")))
+    opinion, tone = opinions.in_words(experiment, state.critic_asked)
+    if opinion:
+        grid.add_row("critic", Text(opinion, style=tones.get(tone, "")))
     if made.hypothesis:
         grid.add_row("why", Text(clean_line(made.hypothesis)))
     identifiers = statistics.changed_names(diff)
@@ -387,7 +384,7 @@ def facts(experiment: Experiment, state: State, diff: str, tones: Mapping[str, S
 
 
 def origin(experiment: Experiment, state: State) -> str:
-    """Who proposed it, on what, at what cost, under which program."""
+    """Author, base, cost and program version."""
     made = experiment.proposal
     parts = [clean_line(made.author or "unknown"), f"on {_base(experiment, state)}"]
     if made.tokens:
@@ -436,7 +433,7 @@ def _value(experiment: Experiment) -> str:
     return "" if experiment.value is None else f"{experiment.value:.6f}"
 
 
-_SINCE = {
+_STAGE_NOW = {
     Stage.PROPOSED: "is being checked",
     Stage.RUNNING: "is already running",
     Stage.ENDED: "has already finished",
@@ -445,7 +442,7 @@ _SINCE = {
 
 
 def outdated(shown: Experiment, state: State) -> str:
-    """Why an answer about `shown` would be about something that is no longer there; empty if it would count."""
+    """Why an answer about `shown` would not count; empty if it would."""
     if shown.number >= len(state.experiments):
         return "this proposal is no longer in the session"
     current = state.experiments[shown.number]
@@ -453,14 +450,14 @@ def outdated(shown: Experiment, state: State) -> str:
         reason = f": {clean_line(current.reason)}" if current.reason else ""
         return f"#{current.number} is decided ({current.status}{reason})"
     if current.stage not in WAITING:
-        return f"#{current.number} {_SINCE[current.stage]}"
+        return f"#{current.number} {_STAGE_NOW[current.stage]}"
     if current.commit != shown.commit:
         return f"#{current.number} changed to {current.commit[:7]} after this diff was shown"
     return ""
 
 
 def gate(experiment: Experiment, now: datetime, place: str = "") -> str:
-    """What happens, and when, without an answer; `place` is the proposal's among those that wait."""
+    """What happens, and when, without an answer; `place` is the proposal's place among those that wait."""
     held = holding(experiment, now.timestamp())
     if experiment.stage is Stage.APPROVED:
         return f"✓ {approval(experiment.approved_by)}; {held or 'you can veto or edit it until it starts'}"
@@ -471,7 +468,7 @@ def gate(experiment: Experiment, now: datetime, place: str = "") -> str:
 
 
 def _automatic(experiment: Experiment, now: datetime) -> str:
-    """What the policy does with it, and when."""
+    """What the policy will do with it, and when."""
     left = (timestamps.parse(experiment.deadline) - now).total_seconds()
     when = f"in {clock(math.ceil(left))}" if left > 0 else "now"
     policy = experiment.review.policy if experiment.review else ""

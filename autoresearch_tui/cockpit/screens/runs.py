@@ -1,9 +1,10 @@
-"""The first two panes: the run that is shown, the newest one or always that of one device; and load or devices."""
+"""The run in the first pane, the load or the devices in the second, and the keys for both."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -11,13 +12,14 @@ from textual.widget import Widget
 
 from autoresearch_tui.cockpit.layout import NAMES
 from autoresearch_tui.cockpit.log_follower import RunFeed
-from autoresearch_tui.cockpit.screens.steering import SteeringScreen
+from autoresearch_tui.cockpit.screens.judge import JudgeScreen
 from autoresearch_tui.cockpit.session_view import Bridge
 from autoresearch_tui.cockpit.widgets.charts import Series
 from autoresearch_tui.cockpit.widgets.devices import DevicePanel
 from autoresearch_tui.cockpit.widgets.experiments import ExperimentList
 from autoresearch_tui.cockpit.widgets.load import LoadPanel, in_short
 from autoresearch_tui.cockpit.widgets.log import ProgressRow, RunLog
+from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import devices_now
 from autoresearch_tui.session.devices_now import BUSY
 from autoresearch_tui.session.state import Experiment, Stage, State
@@ -28,8 +30,11 @@ if TYPE_CHECKING:
     from autoresearch_tui.lab.machine_load import Monitor
 
 
-class RunsScreen(SteeringScreen):
-    """A session on one device has its load in the second pane; one on several has a row for each device."""
+class RunsScreen(JudgeScreen):
+    """The first pane shows the newest run, or always the run of one device.
+
+    A session on one device has its load in the second pane; one on several devices has a row for each.
+    """
 
     def __init__(self, bridge: Bridge) -> None:
         super().__init__(bridge)
@@ -43,7 +48,7 @@ class RunsScreen(SteeringScreen):
 
     @abstractmethod
     def show_status(self) -> None:
-        """Draws the status line and the row of progress."""
+        """Draws the status line and the progress row."""
 
     @abstractmethod
     def show_keys(self) -> None:
@@ -55,22 +60,21 @@ class RunsScreen(SteeringScreen):
 
     @abstractmethod
     def bring(self, number: int) -> None:
-        """Pane `number` to the front, and the keys to it."""
+        """Brings pane `number` to the front and focuses it."""
 
     @property
     def load_pane(self) -> Widget:
-        """What the second pane is."""
         return self.load if self.devices is None else self.devices
 
     def turn_to_devices(self) -> bool:
-        """Makes the pane one of devices, if the session has several now and it is not; whether that was so."""
+        """Creates the devices pane when the session first has several devices; returns whether it did."""
         if self.devices is not None or not devices_now.several(self.bridge.view().state):
             return False
         self.devices = DevicePanel()
         return True
 
     def read_runs(self) -> None:
-        """What the logs of the runs that are not shown have that is new, and the cluster's file."""
+        """Reads what is new in the logs of the runs that are not shown, and in the cluster's file."""
         if self.devices is not None:
             bridge = self.bridge
             shown = bridge.shown_run()
@@ -78,7 +82,7 @@ class RunsScreen(SteeringScreen):
             bridge.flight.poll(others, bridge.clock())
 
     def show_load(self) -> None:
-        """What is known of the devices, or of this machine."""
+        """Shows the load of the devices, or of this machine."""
         if self.devices is None:
             if self.monitor is not None:
                 self.load.show(self.monitor.history())
@@ -90,12 +94,11 @@ class RunsScreen(SteeringScreen):
         self.show_devices()
 
     def show_devices(self) -> None:
-        """The rows of the devices, as of now."""
         if self.devices is not None:
             self.devices.show(self.bridge.view(), self.bridge.flight.followed, self._machine)
 
     def of_device(self, run: Experiment, state: State) -> str:
-        """Beside a run's name, where there are several devices: its device, and whether that is followed."""
+        """The label of a run's device, and whether the pane follows it; empty if there is one device."""
         if self.devices is None or not run.device:
             return ""
         followed = self.bridge.flight.followed
@@ -107,7 +110,6 @@ class RunsScreen(SteeringScreen):
     # -- the run ---------------------------------------------------------------------------------------------
 
     def show_progress(self, view: View) -> None:
-        """How far the run is."""
         running = self.bridge.flight.shown(self.bridge.state)
         left = None
         if running is not None and running.stage is Stage.RUNNING:
@@ -127,8 +129,8 @@ class RunsScreen(SteeringScreen):
         if shown is not None:
             held = self.log_pane.feed.number
             state = f"log of #{held}" if held != shown.number else "" if shown.is_open else "ended"
-            words = " · ".join(filter(None, (of, state)))
-            self.entitle(self.query_one("#run"), f"1 {NAMES[1]} {title(shown, 60)}", words)
+            subtitle = " · ".join(filter(None, (of, state)))
+            self.entitle(self.query_one("#run"), f"1 {NAMES[1]} {title(shown, 60)}", subtitle)
 
     def show_run(self) -> None:
         self.log_pane.release()
@@ -142,7 +144,7 @@ class RunsScreen(SteeringScreen):
         return [self.bridge.feed]
 
     def draw_curves(self) -> None:
-        """The shown run's curve, and the one to beat in grey."""
+        """Draws the shown run's curve, and the one to beat in grey."""
         feed, of = self.bridge.feed, self.plot.key
         (behind, name), curve = self.bridge.curve_to_beat(of), feed.curve_of(of)
         key = (feed.number, curve.version, name, of, self.plot.smooth)
@@ -164,21 +166,20 @@ class RunsScreen(SteeringScreen):
         self.draw_curves()
 
     def action_follow(self) -> None:
-        """Follow the log, or stand still."""
+        """Follows the log's end, or stops following."""
         self.log_pane.toggle_follow()
         self._log_key = ()
         self.show_log()
 
     def action_first_error(self) -> None:
-        """To the log's first error."""
         self.bring(1)
         if not self.log_pane.first_error():
             self.say("no line of the log looks like an error")
 
-    # -- whose run is shown ----------------------------------------------------------------------------------
+    # -- which run is shown ----------------------------------------------------------------------------------
 
     def follow(self, device: str | None) -> None:
-        """Shows the runs of this device from here on; None: the newest run, always."""
+        """Shows the runs of this device from now on; None: always the newest run."""
         self.bridge.flight.follow(self.bridge.state, device)
         self.show_run()
         self.show_devices()
@@ -203,7 +204,7 @@ class RunsScreen(SteeringScreen):
             self.bring(1)
 
     def action_next_run(self) -> None:
-        """The runs of the next device that has one."""
+        """Follows the next device that has a run."""
         if not self.may("next_run"):
             return
         names = [run.device for run in self.runs()]
@@ -212,20 +213,42 @@ class RunsScreen(SteeringScreen):
         self.follow(names[(here + 1) % len(names)])
 
     def action_newest_run(self) -> None:
-        """The newest run, whichever device has it."""
         if self.may("newest_run"):
             self.follow(None)
 
     def action_choose_run(self) -> None:
-        """A list of the runs in flight, narrowed by typing."""
         if not self.may("choose_run"):
             return
         from autoresearch_tui.cockpit.screens.palette import Palette, Runs
 
         self.app.push_screen(Palette(providers=[Runs], placeholder="Search for runs…", id="--command-palette"))
 
-    def run_to_stop(self) -> Experiment | None:
-        """The run under the cursor of the devices where they have the keys, else the one that is shown."""
+    def action_stop_run(self) -> None:
+        """Asks for a reason, because the run's time is lost."""
+        if not self.may("stop_run"):
+            return
+        running = self._run_to_stop()
+        if running is None or running.stage is not Stage.RUNNING:
+            self.say("this run is not in training: choose another one with L or in 2 devices", warn=True)
+            return
+        from autoresearch_tui.cockpit.screens.dialogs import STOP_REASONS, Dialog
+
+        text = "It will not run again; the researcher gets your reason."
+        dialog = Dialog(
+            f"Stop {title(running, 40)}",
+            text,
+            reasons=STOP_REASONS,
+            line="or in your own words",
+            blank="no reason",
+        )
+        self.app.push_screen(dialog, partial(self._stop_run, running.number))
+
+    def _stop_run(self, number: int, reason: str | None) -> None:
+        if reason is not None:
+            self.bridge.send(cmd.StopRun(number, reason))
+
+    def _run_to_stop(self) -> Experiment | None:
+        """The run under the cursor of the devices pane if that has the focus, else the run that is shown."""
         row = self.devices.selected if self.devices is not None and self.devices.has_focus else None
         if row is not None and row.doing in BUSY:
             return row.experiment

@@ -46,7 +46,6 @@ class SinceScreen(ModalScreen[None]):
         self._lines = digest(before, after)
 
     def compose(self) -> ComposeResult:
-        """What waits for the human stands out by its mark."""
         with Vertical() as box:
             box.border_title = Content("Since you left")
             with VerticalScroll():
@@ -54,7 +53,7 @@ class SinceScreen(ModalScreen[None]):
         yield KeyLine("Enter: continue")
 
     def on_key(self, event: events.Key) -> None:
-        """A user who types has read it; what the key was meant for stands behind it."""
+        """Any other key closes the screen, without acting on the one behind it."""
         if event.key not in self.SCROLLING:
             event.stop()
             self.dismiss(None)
@@ -71,7 +70,7 @@ class SinceScreen(ModalScreen[None]):
 
 
 def digest(before: State, after: State) -> tuple[str, ...]:
-    """What changed between two states of a session, what waits for the human first; clean text."""
+    """What changed between two states of a session, as clean text; first what waits for the human."""
     lines = [_span(before, after), _best(before, after), _counts(before, after)]
     lines += [f"! {warning}" if (warning := statistics.overfitting(after)) else "", _noise(before, after)]
     lines += [_program(before, after), _cost(before, after)]
@@ -115,8 +114,8 @@ def _counts(before: State, after: State) -> str:
     if not new:
         return "no experiment finished"
     count = Counter(e.status for e in new)
-    said = ", ".join(f"{count[outcome]} {outcome.participle}" for outcome in Outcome if count[outcome])
-    return f"{len(new)} {'experiment' if len(new) == 1 else 'experiments'} finished: {said}"
+    counts = ", ".join(f"{count[outcome]} {outcome.participle}" for outcome in Outcome if count[outcome])
+    return f"{len(new)} {'experiment' if len(new) == 1 else 'experiments'} finished: {counts}"
 
 
 def _noise(before: State, after: State) -> str:
@@ -142,7 +141,7 @@ def _cost(before: State, after: State) -> str:
 
 
 def _needs(state: State) -> list[str]:
-    """What waits for a human, or stands in the way."""
+    """What waits for a human or blocks the loop."""
     paused, lines = state.paused, []
     if paused is not None and paused.by != "human":
         lines.append(f"! paused by the {paused.by}: {paused.reason}")

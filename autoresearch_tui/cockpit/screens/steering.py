@@ -1,4 +1,4 @@
-"""Steering the loop: notes to the researcher, pausing, stopping, and taking a decision back."""
+"""Keys for the session: notes to the researcher, pausing, stopping, undo, the program."""
 
 from __future__ import annotations
 
@@ -8,29 +8,26 @@ from functools import partial
 from autoresearch_tui.cockpit.screens.judge import JudgeScreen
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import undo
-from autoresearch_tui.session.state import Experiment, Stage
-from autoresearch_tui.session.status import title
 
 
 class SteeringScreen(JudgeScreen):
-    """What the keys do that are about the session rather than one experiment."""
+    """Actions about the session rather than one experiment."""
 
     def action_note(self) -> None:
-        """A line to the researcher."""
         if not self.may("note"):
             return
         from autoresearch_tui.cockpit.screens.dialogs import note_dialog
 
         waiting = [note.text for note in self.bridge.state.waiting_notes]
-        self.app.push_screen(note_dialog(waiting), self._noted)
+        self.app.push_screen(note_dialog(waiting), self._send_note)
 
-    def _noted(self, text: str | None) -> None:
+    def _send_note(self, text: str | None) -> None:
         if text:
             self.bridge.send(cmd.Note(text))
             self.say("the note is sent with the next request")
 
     def action_notes(self) -> None:
-        """The notes that wait, the newest first, to take one back."""
+        """Lists the notes not sent yet, newest first, to withdraw one."""
         if not self.may("notes"):
             return
         from autoresearch_tui.cockpit.screens.dialogs import waiting_notes_dialog
@@ -44,47 +41,18 @@ class SteeringScreen(JudgeScreen):
             self.bridge.send(cmd.WithdrawNote(waiting[int(place) - 1]))
 
     def action_pause(self) -> None:
-        """Pause, or resume from whatever holds the loop up."""
+        """Pauses the loop, or resumes it, whatever paused it."""
         if not self.may("pause"):
             return
         now = self.situation
         self.bridge.send(cmd.CancelStop() if now.only_stopping else cmd.Resume() if now.held else cmd.Pause())
 
     def action_pause_run(self) -> None:
-        """Pause at once; the run's proposal is requeued."""
+        """Pauses at once; the run's proposal is requeued."""
         if self.may("pause_run"):
             self.bridge.send(cmd.Pause(stop_run=True))
 
-    def action_stop_run(self) -> None:
-        """Ask, because the run's time is lost."""
-        if not self.may("stop_run"):
-            return
-        running = self.run_to_stop()
-        if running is None or running.stage is not Stage.RUNNING:
-            self.say("this run is not in training: choose another one with L or in 2 devices", warn=True)
-            return
-        from autoresearch_tui.cockpit.screens.dialogs import STOP_REASONS, Dialog
-
-        text = "It will not run again; the researcher gets your reason."
-        dialog = Dialog(
-            f"Stop {title(running, 40)}",
-            text,
-            reasons=STOP_REASONS,
-            line="or in your own words",
-            blank="no reason",
-        )
-        self.app.push_screen(dialog, partial(self._stop_run, running.number))
-
-    def _stop_run(self, number: int, reason: str | None) -> None:
-        if reason is not None:
-            self.bridge.send(cmd.StopRun(number, reason))
-
-    def run_to_stop(self) -> Experiment | None:
-        """The run that is shown."""
-        return self.bridge.shown_run()
-
     def action_stop(self) -> None:
-        """Ask when."""
         if not self.may("stop"):
             return
         from autoresearch_tui.cockpit.screens.dialogs import Dialog
@@ -105,7 +73,7 @@ class SteeringScreen(JudgeScreen):
             self.bridge.send(cmd.Stop(now=answer == "x"))
 
     def action_undo(self) -> None:
-        """Take back the last decision, or say why it stands."""
+        """Takes the last decision back, or says why it stands."""
         state = self.bridge.state
         if self.read_only or (why := undo.too_late(state)):
             self.say(self.read_only or f"nothing to take back: {why}", warn=True)
@@ -117,14 +85,14 @@ class SteeringScreen(JudgeScreen):
     # -- the program -----------------------------------------------------------------------------------------
 
     def action_program(self) -> None:
-        """`program.md` in an editor of our own, beside its history."""
+        """Opens `program.md` in the cockpit's editor, beside its history."""
         if self.may("program"):
             from autoresearch_tui.cockpit.screens.program import ProgramScreen
 
             self.app.push_screen(ProgramScreen(self.bridge))
 
     def action_editor(self) -> None:
-        """`program.md` in the human's editor; the engine reads the file itself."""
+        """Opens `program.md` in `$EDITOR`; the engine reads the file itself."""
         if self.may("editor"):
             from autoresearch_tui.cockpit.external_editor import suspended
 

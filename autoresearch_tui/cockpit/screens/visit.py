@@ -1,4 +1,4 @@
-"""Another session of the lab over this cockpit's own: read-only, and Escape goes back."""
+"""Another session of the lab over this cockpit's own, read-only; Escape returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autoresearch_tui.util.text import clean_line
 
 
 class VisitScreen(MainScreen):
-    """The session `tag`, while that of `home` runs on behind it."""
+    """Session `tag`, while session `home` continues behind it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("visit")]
     PLACES = (*MainScreen.PLACES, "visit")
@@ -32,7 +32,7 @@ class VisitScreen(MainScreen):
         self._read_on()
 
     def _read_on(self) -> None:
-        """A long journal is read in pieces, so that no key waits for it."""
+        """Reads a long journal in pieces, so that no key waits for it."""
         if self.bridge.reading is not None:
             if self.bridge.poll():
                 self.refresh_state(self.bridge.state)
@@ -44,9 +44,8 @@ class VisitScreen(MainScreen):
         return replaced(super().situation, visit=True)
 
     def key_escape(self) -> None:
-        """Its action sees to searches as well."""
+        """Does nothing: `action_leave` handles searches too."""
 
     def action_leave(self) -> None:
-        """Out of a search; else back."""
         if not self.leave_search():
             self.dismiss(None)

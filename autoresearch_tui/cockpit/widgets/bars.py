@@ -1,4 +1,4 @@
-"""The rows around the panes: whose session this is, the three answers, the tabs, the keys."""
+"""The rows around the panes: title, status line, tabs, keys."""
 
 from __future__ import annotations
 
@@ -34,7 +34,6 @@ class TitleBar(Canvas):
         self._warning = ""
 
     def show(self, state: State) -> None:
-        """Follow the session."""
         self._state = state
         self._warning = overfitting(state)
         self.repaint()
@@ -87,7 +86,7 @@ def _score(state: State, room: int) -> Row:
 
 
 def _sealed(state: State) -> list[Cells]:
-    """The best on the split that the loop never sees, and how much wider the gap is than at the baseline."""
+    """The best score on the split that the loop never sees, and how the gap has grown since the baseline."""
     known = gaps(state)
     last = next((gap for gap in known if gap.number == state.best_number), None)
     if last is None:
@@ -100,7 +99,7 @@ def _sealed(state: State) -> list[Cells]:
 
 
 class StatusBar(Canvas):
-    """What is happening, what happens next, does it wait for me: on one, two or three rows."""
+    """What is happening, what happens next, what waits for the user: on one, two or three rows."""
 
     def __init__(self) -> None:
         super().__init__(id="status")
@@ -113,7 +112,6 @@ class StatusBar(Canvas):
 
     @property
     def answers(self) -> Status:
-        """What is shown."""
         return self._status
 
     def paint(self, size: Size) -> Sequence[Row]:
@@ -142,7 +140,7 @@ def _answer(part: Part, width: int) -> Row:
 
 
 class Tab(Frozen):
-    """A name in the row of tabs; `mark` where something in it wants to be seen."""
+    """`mark` draws attention to the pane."""
 
     number: int
     name: str
@@ -150,7 +148,7 @@ class Tab(Frozen):
 
 
 class TabBar(Canvas):
-    """Which pane is on the screen where there is room for one only."""
+    """The tabs of the panes, where there is room for one only."""
 
     class Picked(Message):
         def __init__(self, number: int) -> None:
@@ -163,7 +161,6 @@ class TabBar(Canvas):
         self._current = 1
 
     def show(self, tabs: tuple[Tab, ...], current: int) -> None:
-        """Another set of tabs, or another one in front."""
         self._tabs, self._current = tabs, current
         self.repaint()
 
@@ -183,7 +180,6 @@ class TabBar(Canvas):
         return [[cell for cells in self._cells(width) for cell in cells]]
 
     def on_click(self, event: events.Click) -> None:
-        """The tab under the pointer comes to the front."""
         end = 0
         for tab, cells in zip(self._tabs, self._cells(self.content_size.width), strict=True):
             end += length(cells)
@@ -193,31 +189,31 @@ class TabBar(Canvas):
 
 
 class KeyBar(Canvas):
-    """The keys that make sense just now, the most pressing first."""
+    """The keys that make sense now, the most urgent first."""
 
     def __init__(self, *, id: str = "keys") -> None:  # noqa: A002
         super().__init__(id=id)
         self._actions: Sequence[Action] = ()
-        self._pressing: frozenset[str] = frozenset()
-        self._words: Mapping[str, str] = {}
-        self._told = ""
+        self._urgent: frozenset[str] = frozenset()
+        self._labels: Mapping[str, str] = {}
+        self._text = ""
 
     def tell(self, text: str) -> None:
-        """Some words in place of the keys, while letters are text; empty: the keys again."""
-        self._told = text
+        """Shows `text` instead of the keys, while letters are text; empty: shows the keys again."""
+        self._text = text
         self.repaint()
 
     def show(
-        self, actions: Sequence[Action], pressing: Collection[str] = (), words: Mapping[str, str] | None = None
+        self, actions: Sequence[Action], urgent: Collection[str] = (), labels: Mapping[str, str] | None = None
     ) -> None:
-        """Another choice; `pressing` are ids that stand out, `words` take the place of the table's."""
-        shown = (actions, frozenset(pressing), words or {})
-        if shown != (self._actions, self._pressing, self._words):
-            self._actions, self._pressing, self._words = shown
+        """`urgent` are ids that stand out; `labels` replace those of the table."""
+        shown = (actions, frozenset(urgent), labels or {})
+        if shown != (self._actions, self._urgent, self._labels):
+            self._actions, self._urgent, self._labels = shown
             self.repaint()
 
     def _cells(self, width: int) -> list[tuple[Action, list[Cells]]]:
-        """The ways out keep their place at the end; the least pressing of the others give way."""
+        """The last actions always keep their place; the least urgent of the others are left out."""
         always = [(a, self._cell(a)) for a in self._actions if a.bar >= WAYS_OUT]
         room = width - sum(length(cells) for _, cells in always)
         made = []
@@ -229,19 +225,19 @@ class KeyBar(Canvas):
         return [*made, *always]
 
     def _cell(self, action: Action) -> list[Cells]:
-        pressing = action.id in self._pressing
-        key: Cells = (f" {key_name(action, keys_of(self.app))}", "warn-strong" if pressing else "key")
-        word = self._words.get(action.id, action.short)
-        return [key, (f" {word} ", "text" if pressing else "dim")] if word else [key]
+        urgent = action.id in self._urgent
+        key: Cells = (f" {key_name(action, keys_of(self.app))}", "warn-strong" if urgent else "key")
+        word = self._labels.get(action.id, action.short)
+        return [key, (f" {word} ", "text" if urgent else "dim")] if word else [key]
 
     def paint(self, size: Size) -> Sequence[Row]:
-        if self._told:
-            return [[(f" {cut(self._told, size.width - 1)}", "dim")]]
+        if self._text:
+            return [[(f" {cut(self._text, size.width - 1)}", "dim")]]
         return [[cell for _, cells in self._cells(size.width) for cell in cells]]
 
     def on_click(self, event: events.Click) -> None:
-        """A click on a word is its key."""
-        end = 0 if not self._told else self.size.width
+        """A click on a label is its key."""
+        end = 0 if not self._text else self.size.width
         for action, cells in self._cells(self.content_size.width):
             end += length(cells)
             if event.x < end:
@@ -250,7 +246,7 @@ class KeyBar(Canvas):
 
 
 class KeyLine(KeyBar):
-    """The keys of a dialog, in words, over those of the screen behind it, which do nothing meanwhile."""
+    """The keys of a dialog, in words, over the key bar of the screen behind it, whose keys do nothing meanwhile."""
 
     DEFAULT_CSS = "KeyLine { dock: bottom; height: 1; background: $panel; }"
 
@@ -260,7 +256,7 @@ class KeyLine(KeyBar):
 
 
 class Hint(Canvas):
-    """Some words in the place of a pane."""
+    """Text in place of a pane."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -272,5 +268,4 @@ class Hint(Canvas):
             self.repaint()
 
     def paint(self, size: Size) -> Sequence[Row]:
-        """Wrapped, from the top."""
         return [[(f" {line}", "dim")] for line in wrap(self._words, size.width - 2)]

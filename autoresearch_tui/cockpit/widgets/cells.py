@@ -1,4 +1,4 @@
-"""Pure: how many columns text takes, and text cut to columns. It must be clean already."""
+"""Pure: the width of text in terminal columns, and text cut to columns. The text must be clean already."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import functools
 from rich.cells import cell_len, get_character_cell_size
 
 Span = tuple[int, int]
-_KEPT = 256  # a screen of lines, each asked for again whenever it is painted
+_KEPT = 256  # the lines of a screen, which are wrapped again at every paint
 
 
 def cells(text: str) -> int:
-    """How many columns `text` takes, as every other pane counts them."""
+    """The number of columns that `text` takes."""
     return len(text) if _plain(text) else cell_len(text)
 
 
 def wrap(text: str, width: int) -> tuple[Span, ...]:
-    """`text` cut into pieces of at most `width` columns; always at least one piece."""
+    """The spans of `text` in pieces of at most `width` columns; at least one piece."""
     width = max(width, 2)
     if _plain(text):
         return tuple((i, min(i + width, len(text))) for i in range(0, len(text), width)) or ((0, 0),)
@@ -34,7 +34,7 @@ def wrap(text: str, width: int) -> tuple[Span, ...]:
 
 @functools.lru_cache(_KEPT)
 def wrap_words(text: str, width: int) -> tuple[Span, ...]:
-    """As :func:`wrap`, but broken at spaces where there are some."""
+    """As :func:`wrap`, but broken at spaces where there are any."""
     spans: list[Span] = []
     start = 0
     while True:
@@ -49,7 +49,7 @@ def wrap_words(text: str, width: int) -> tuple[Span, ...]:
 
 @functools.lru_cache(_KEPT)
 def wrap_code(text: str, width: int) -> tuple[Span, ...]:
-    """As :func:`wrap`, but no name or number is broken if it begins in the last third of the piece."""
+    """As :func:`wrap`, but a word that begins in the last third of a piece is not broken."""
     spans: list[Span] = []
     start = 0
     while True:
@@ -62,7 +62,7 @@ def wrap_code(text: str, width: int) -> tuple[Span, ...]:
 
 
 def _first_piece(text: str, start: int, width: int) -> int:
-    # Four characters a column leave room for what takes none.
+    # Four characters a column leave room for characters without a width.
     return wrap(text[start : start + 4 * max(width, 2)], width)[0][1]
 
 
@@ -71,7 +71,7 @@ def _in_word(text: str, at: int) -> bool:
 
 
 def cut(text: str, room: int) -> str:
-    """`text` in at most `room` columns; what is cut ends in `…`."""
+    """`text` in at most `room` columns; cut text ends in `…`."""
     if cells(text) <= room:
         return text
     if room < 4:
@@ -80,5 +80,5 @@ def cut(text: str, room: int) -> str:
 
 
 def _plain(text: str) -> bool:
-    """Whether each character takes one column; quicker than counting."""
+    """Whether each character takes one column; faster than counting."""
     return text.isascii() and text.isprintable()

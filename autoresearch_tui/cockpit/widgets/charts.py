@@ -1,4 +1,4 @@
-"""Curves and points in braille dots: two columns and four rows of dots a cell."""
+"""Curves and points in braille dots: each cell has two columns and four rows of dots."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 
 
 class Dots:
-    """A grid of cells. Where two curves meet in one cell, the layer drawn last gives the tone."""
+    """A grid of cells. If two curves meet in one cell, the layer drawn last sets the tone."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
@@ -35,13 +35,12 @@ class Dots:
         column, row = x // 2, y // 4
         if 0 <= column < self.width and 0 <= row < self.height:
             if self._tones[row][column] != tone:
-                # Another layer's dots in this cell would take on this tone and lie.
+                # The other layer's dots in this cell would get this tone, which would be wrong.
                 self._bits[row][column] = 0
                 self._tones[row][column] = tone
             self._bits[row][column] |= _DOTS[y % 4][x % 2]
 
     def line(self, points: Iterable[tuple[int, int]], tone: str) -> None:
-        """Dots from point to point."""
         before: tuple[int, int] | None = None
         for x, y in points:
             if before is None:
@@ -57,7 +56,7 @@ class Dots:
             self.dot(x0 + round((x1 - x0) * step / steps), y0 + round((y1 - y0) * step / steps), tone)
 
     def rows(self) -> list[list[tuple[str, str]]]:
-        """The cells as runs of one tone."""
+        """The cells of each row as runs of one tone."""
         return [_runs(bits, tones) for bits, tones in zip(self._bits, self._tones, strict=True)]
 
 
@@ -72,12 +71,12 @@ def _runs(bits: Sequence[int], tones: Sequence[str]) -> list[tuple[str, str]]:
     return runs
 
 
-# From here on a chart of positive values has a logarithmic axis.
+# A chart of positive values has a logarithmic axis from this ratio of its ends.
 _DECADES = 30
 
 
 class Scale:
-    """From values to dots and rows, `high` at the top: one mapping for what is drawn and for the labels beside it."""
+    """Maps values to dots and rows, `high` at the top, for the curves and for the labels beside them."""
 
     def __init__(self, low: float, high: float, rows: int) -> None:
         self.log = low > 0 and high / low >= _DECADES
@@ -87,23 +86,22 @@ class Scale:
 
     @property
     def key(self) -> tuple[float, float, int]:
-        """Scales with the same are the same."""
+        """Equal for equal scales."""
         return (*self._ends, self._rows)
 
     def _place(self, value: float) -> float:
         return math.log10(max(value, self._ends[0] / 10)) if self.log else value
 
     def dot(self, value: float) -> int:
-        """The dot's place from the top; what is off the scale lies on its edge."""
+        """The dot's place from the top; a value off the scale is on its edge."""
         last = self._rows * 4 - 1
         return min(last, max(0, round((self._high - self._place(value)) / (self._high - self._low) * last)))
 
     def off(self, value: float) -> bool:
-        """Whether the value is off the scale."""
         return not self._ends[0] <= value <= self._ends[1]
 
     def labels(self) -> dict[int, str]:
-        """Round values by the row of cells that their dots are in."""
+        """Round values, by the row of cells of their dots."""
         most = max(2, self._rows // 2)
         values = decades(*self._ends, most) if self.log else ticks(*self._ends, most)
         texts = [f"{value:g}" for value in values] if self.log else axis_texts(values)
@@ -111,12 +109,12 @@ class Scale:
 
 
 _MOST_DECIMALS = 6
-# From the first number on, values are counted in the second.
+# From this value on: the unit, and its suffix.
 _UNITS = ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e5, 1e3, "k"))
 
 
 def axis_texts(values: Sequence[float]) -> list[str]:
-    """The values of an axis, with as many decimals as they differ in."""
+    """The values of an axis, with as many decimals as tell them apart."""
     largest = max(map(abs, values))
     step = min((b - a for a, b in pairwise(values)), default=largest / 1000)
     power = math.floor(math.log10(largest)) if largest else 0
@@ -130,7 +128,7 @@ def axis_texts(values: Sequence[float]) -> list[str]:
 
 
 def decades(low: float, high: float, count: int) -> list[float]:
-    """At most `count` powers of ten within `low` and `high`, with 2 and 5 times those where there is room."""
+    """At most `count` powers of ten between `low` and `high`, with 2 and 5 times those where there is room."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     for steps, stride in (((1, 2, 5), 1), ((1,), 1), ((1,), 2), ((1,), 4)):
         values = [step * 10.0**power for power in range(first, last + 1, stride) for step in steps]
@@ -141,7 +139,7 @@ def decades(low: float, high: float, count: int) -> list[float]:
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
-    """At most `count` round values within `low` and `high`."""
+    """At most `count` round values between `low` and `high`."""
     span = high - low
     if span <= 0 or count < 1:
         return [low]
@@ -157,7 +155,7 @@ def ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def _axis_width(labels: Mapping[int, str]) -> int:
-    """Of the labels and the axis itself. A chart whose labels get longer does not jump at once."""
+    """The columns for the labels and the axis; at least 7, so that the chart seldom moves when labels grow."""
     return max(7, *(len(label) + 3 for label in labels.values()))
 
 
@@ -169,7 +167,7 @@ def beside_axis(labels: Mapping[int, str], axis: int, dots: Dots) -> list[Row]:
 
 
 class Series(Frozen):
-    """A curve, what it is called, and the tone it is drawn in."""
+    """A curve with its name and its tone."""
 
     name: str
     tone: str
@@ -177,7 +175,7 @@ class Series(Frozen):
 
 
 class LossPlot(Canvas):
-    """x is the share of the budget, so that curves of runs of any speed lie over each other."""
+    """Curves over the share of the budget, so that runs of different speed are comparable."""
 
     def __init__(self) -> None:
         super().__init__(id="plot")
@@ -186,12 +184,11 @@ class LossPlot(Canvas):
         self.key = "loss"
 
     def show(self, *series: Series) -> None:
-        """These, the first in front of the others."""
+        """Shows these curves, the first in front."""
         self._series = tuple(one for one in series if len(one.curve))
         self.repaint()
 
     def paint(self, size: Size) -> Sequence[Row]:
-        """The legend, the curves with their y axis at the left, the x axis below."""
         width, height = size
         if not self._series:
             text = "The loss curve appears here with the first progress line."
@@ -212,7 +209,7 @@ class LossPlot(Canvas):
         return smoothed(points) if self.smooth else points
 
     def _range(self) -> tuple[float, float]:
-        """From the lowest value to where the first steep fall is over, so that what follows can be seen."""
+        """Leaves out the first steep fall, so that the rest of the curve is visible."""
         points = [point for one in self._series for point in self._points(one)]
         newest = self._series[0].curve.last
         from_ = min(0.08, newest[0] / 4 if newest else 0.08)
@@ -227,7 +224,7 @@ class LossPlot(Canvas):
         if what := " ".join(filter(None, ("" if self.key == "loss" else curve_name(self.key), "smooth" * self.smooth))):
             row.append((f" {cut(what, width // 2)}", "second"))
         newest = first.curve.last if self.key == "loss" else None
-        # The loss itself is in the row above, from the newest line; beside it another one would only confuse.
+        # The loss itself is in the row above, from the newest line, so only the difference is shown.
         there = others[0].curve.value_at(newest[0]) if newest and len(others) == 1 else None
         if newest is not None and there is not None:
             apart = newest[1] - there
@@ -244,19 +241,19 @@ class LossPlot(Canvas):
 
 
 def _draw(dots: Dots, points: list[tuple[float, float]], scale: Scale, tone: str) -> None:
-    """From where the curve comes onto the scale: before, along its edge, it would look flat."""
+    """Leaves out the part above the scale, which would look flat along the edge."""
     wide = dots.width * 2 - 1
     comes = next((i for i, (_, value) in enumerate(points) if not scale.off(value)), 0)
     points = points[max(0, comes - 1) :]
     dots.line([(round(at * wide), scale.dot(value)) for at, value in points], tone)
 
 
-# How much of the curve so far a smooth one keeps at each point.
+# The weight of the mean so far at each point of a smooth curve.
 _KEPT = 0.9
 
 
 def smoothed(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """A running mean that forgets, without the pull of its first value."""
+    """An exponential running mean, without the bias towards its first value."""
     mean = weight = 0.0
     made = []
     for at, value in points:
@@ -276,10 +273,10 @@ def _x_axis(axis: int, width: int) -> Row:
 
 
 class ProgressChart(Canvas):
-    """Points far off the line, as a failed change gives them, lie on the chart's edge, and are counted there.
+    """Scores over experiments, and the frontier. Points far off it are drawn on the chart's edge and counted there.
 
-    The sealed split has a line of its own that begins where the frontier does: what matters is where they part. With
-    all of a lab's sessions each has its own frontier, from where it began to its end.
+    The line of the sealed split is moved to begin where the frontier does, so that it shows where the two part. With
+    all sessions of the lab, each has its own frontier from its beginning to its end.
     """
 
     def __init__(self) -> None:
@@ -296,7 +293,7 @@ class ProgressChart(Canvas):
             self.repaint()
 
     def show_all(self, others: Others | None) -> None:
-        """All sessions from here on; None: this one alone."""
+        """Shows all sessions; None: this one alone."""
         self._others = others
         self.repaint()
 
@@ -305,7 +302,6 @@ class ProgressChart(Canvas):
         return beside(self._others, tag, self._state) if self._others is not None else (Part(tag, self._state, 0),)
 
     def paint(self, size: Size) -> Sequence[Row]:
-        """Axis, points, frontiers."""
         width, height = size
         parts = self._parts()
         spans = [span for part in parts if (span := part.state.experiments.known(_span, _widest)) is not None]
@@ -320,7 +316,7 @@ class ProgressChart(Canvas):
         rows = beside_axis(labels, axis, dots)
         chunks = (chunk for part in parts for chunk in part.state.experiments.chunks)
         if off := sum(chunk.last_known(_off, scale.key) for chunk in chunks):
-            # In the corner where they lie: above the frontier, or below it.
+            # In the corner where those points are: above the frontier, or below it.
             edge = 0 if self._state.goal is Goal.MINIMIZE else len(rows) - 1
             rows[edge] = _marked(rows[edge], f"{'▲' if not edge else '▼'} {off} off the chart", width)
         if len(parts) > 1:
@@ -329,7 +325,7 @@ class ProgressChart(Canvas):
         return [*rows, [(" " * axis, ""), *legend]]
 
     def _legend(self, width: int, last: int, moved: str, log: bool) -> Row:
-        """Experiment numbers at the ends; between them what the lines are."""
+        """Experiment numbers at the ends; between them the names of the lines."""
         legend: list[Cells] = [("━", "good"), (" frontier  ", "dim"), ("·", "dim"), (" not kept", "dim")]
         if moved:
             legend += [("  ━", "second"), (f" sealed split, less {moved}", "dim")]
@@ -344,7 +340,7 @@ class ProgressChart(Canvas):
 
 
 def _draw_part(dots: Dots, part: Part, scale: Scale, last: int) -> float | None:
-    """One session's points and lines; how far its sealed line is moved, None if it has none."""
+    """Draws one session's points and lines; returns by how much its sealed line is moved, or None without one."""
     wide, state = dots.width * 2 - 1, part.state
 
     def place(number: float, value: float) -> tuple[int, int]:
@@ -355,24 +351,24 @@ def _draw_part(dots: Dots, part: Part, scale: Scale, last: int) -> float | None:
         begins, _ = place(0, 0.0)
         for y in range(0, dots.height * 4, 2):
             dots.dot(begins, y, "faint")
-    # Of neighbours whose dots may be the same, one of each height is drawn.
+    # Of neighbours that may share a dot, one of each height is drawn.
     neighbours = 1 << max(0, math.frexp(last / wide)[1] - 1)
     for chunk in state.experiments.chunks:
         for number, y, tone in chunk.last_known(_dots, scale.key, neighbours):
             dots.dot(place(number, 0.0)[0], y, tone)
-    way = frontier_line(state)
+    frontier = frontier_line(state)
     known = gaps(state)
     moved = known[0].gap if known else 0.0
-    sealed = [place(at, e.sealed - moved) for at, e in way if e.sealed is not None]
+    sealed = [place(at, e.sealed - moved) for at, e in frontier if e.sealed is not None]
     if sealed:
         dots.line(_steps(sealed, end), "second")
-    if way:
-        dots.line(_steps([place(at, e.value or 0.0) for at, e in way], end), "good")
+    if frontier:
+        dots.line(_steps([place(at, e.value or 0.0) for at, e in frontier], end), "good")
     return moved if sealed else None
 
 
 def _dots(chunk: Chunk, ends: tuple[float, float, int], neighbours: int) -> list[tuple[int, int, str]]:
-    """Number, height and tone of what is seen of a chunk."""
+    """Number, height and tone of a chunk's visible points."""
     scale, found = Scale(*ends), {}
     for number, value, outcome in zip(*map(chunk.column, ("number", "value", "outcome")), strict=True):
         if value is not None:
@@ -388,7 +384,7 @@ def _off(chunk: Chunk, ends: tuple[float, float, int]) -> int:
 
 
 Span = tuple[float, float, float, float]
-"""The lowest and the highest score, and of what was kept, or of all where nothing was."""
+"""The lowest and the highest score of all, then of those kept, or of all if none was kept."""
 
 
 def _span(chunk: Chunk) -> tuple[list[float], list[float]]:
@@ -405,7 +401,7 @@ def _widest(parts: Sequence[tuple[list[float], list[float]]]) -> Span | None:
 
 
 def _steps(points: list[tuple[int, int]], wide: int) -> list[tuple[int, int]]:
-    """Points as stairs to the dot `wide` at the right."""
+    """The points as stairs, up to dot column `wide`."""
     stairs: list[tuple[int, int]] = []
     for x, y in points:
         stairs += [(x, stairs[-1][1])] if stairs else []
@@ -414,13 +410,13 @@ def _steps(points: list[tuple[int, int]], wide: int) -> list[tuple[int, int]]:
 
 
 def _marked(row: Row, text: str, width: int) -> Row:
-    """A row with some words over its right end."""
+    """The row with `text` over its right end."""
     room = width - cell_len(text) - 1
     return [*clip(row, room), (f" {text}", "warn")] if room > width // 3 else row
 
 
 def _range(spans: Sequence[Span], goal: Goal) -> tuple[float, float]:
-    """The frontier's span and as much again on the bad side: there the points matter little."""
+    """The span of the frontier, and as much again on the worse side, where points matter less."""
     values = [value for span in spans for value in span[:2]]
     low, high = min(span[2] for span in spans), max(span[3] for span in spans)
     if low > 0 and high / low >= _DECADES:
@@ -431,7 +427,7 @@ def _range(spans: Sequence[Span], goal: Goal) -> tuple[float, float]:
     else:
         low = min(low, max(min(values), low - span))
     if high == low:
-        # One value, in the middle of what a change can be.
+        # One value, in the middle.
         return low - span / 2, high + span / 2
     room = 0.06 * (high - low)
     return low - room, high + room

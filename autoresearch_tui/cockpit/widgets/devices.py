@@ -1,4 +1,4 @@
-"""What each of a session's devices does, one in a row: how far its run is, how busy it is, what went wrong there."""
+"""A row for each of a session's devices: its run, its load, its last fault."""
 
 from __future__ import annotations
 
@@ -35,37 +35,36 @@ MARKS: dict[Doing, tuple[str, str]] = {
 }
 FOLLOWED = "→"
 _BAR = 8
-# The column with the run keeps so much before others have room.
+# The least width of the column with the run.
 _RUN = 22
 _TITLES = {"bar": "progress", "left": "left", "busy": "busy", "heat": "heat", "memory": "memory", "model": "model"}
 _WIDTHS = {"bar": _BAR, "left": 6, "busy": 4, "heat": 4, "memory": 9, "model": 9}
 _RIGHT = ("left", "busy", "heat", "memory")
-# A device between two runs keeps its place for so long, where busy ones come first.
+# A device between two runs counts as busy for this long, where busy ones come first.
 _LATELY_SECONDS = 10.0
-# After so long without a word from its node, its figures are old.
+# A node that was silent for this long has old figures.
 _SILENT_SECONDS = 60.0
-# Above this, minutes are precise enough; each change is bytes on a slow line, times the devices.
+# Above this, minutes are precise enough; each change costs bytes on a slow line for every device.
 _PRECISE_SECONDS = 100.0
 
 
 class DevicePanel(Scroller):
-    """The cursor is on a device, and stays on it. Rows are in the order in which they joined, those of a node together;
-    where there are more than fit, busy ones are first.
-    """
+    """The cursor stays on its device. Rows are in the order in which devices joined, those of a node together; if
+    not all fit, busy ones come first."""
 
     HEADER = 1
     places: ClassVar[tuple[str, ...]] = ("devices",)
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "follow", "Follow", show=False), *bindings("devices")]
 
     class Followed(Message):
-        """This device's runs are to be shown."""
+        """Asks to show this device's runs."""
 
         def __init__(self, row: devices_now.Row) -> None:
             self.row = row
             super().__init__()
 
     class Moved(Message):
-        """The cursor came to another device."""
+        """The cursor moved to another device."""
 
     def __init__(self) -> None:
         super().__init__(id="devices", classes="pane")
@@ -80,7 +79,7 @@ class DevicePanel(Scroller):
         self._names = self._faults = self._flex = 0
 
     def show(self, view: View, followed: str | None, machine: str = "") -> None:
-        """Another moment; `machine` is how busy this one is as a whole, where it has the devices."""
+        """`machine` is the load of this machine as a whole, if it has the devices."""
         self._view, self._followed, self._machine = view, followed, machine
         self._all = view.devices
         for row in self._all:
@@ -90,7 +89,6 @@ class DevicePanel(Scroller):
 
     @property
     def selected(self) -> devices_now.Row | None:
-        """The device under the cursor."""
         return self._rows[self.cursor] if self._rows else None
 
     @property
@@ -101,7 +99,6 @@ class DevicePanel(Scroller):
 
     @property
     def cursor(self) -> int:
-        """The row of the cursor."""
         return next((at for at, row in enumerate(self._rows) if row.key == self._at), 0)
 
     @property
@@ -110,12 +107,12 @@ class DevicePanel(Scroller):
 
     @property
     def wanted_height(self) -> int:
-        """Rows that show everything, the border and some about the device under the cursor included."""
+        """Enough rows for all devices, the border and the details below."""
         return len(self._all) + 7
 
     @property
     def models(self) -> str:
-        """`16 × H100`: of what model they are."""
+        """`16 × H100`."""
         there = [row for row in self._all if row.doing not in OF_NODES and row.doing is not Doing.LEFT]
         models = {devices_now.short_model(row.model) for row in there}
         name = clean_line(models.pop()) if len(models) == 1 else ""
@@ -124,7 +121,6 @@ class DevicePanel(Scroller):
     # -- moving ----------------------------------------------------------------------------------------------
 
     def action_move(self, rows: int) -> None:
-        """The cursor moves, and what is in sight follows it."""
         if self._rows:
             self._at = self._rows[max(0, min(self.count - 1, self.cursor + rows))].key
             self.top = max(min(self.top, self.cursor), self.cursor - self.page + 1)
@@ -132,12 +128,11 @@ class DevicePanel(Scroller):
             self.post_message(self.Moved())
 
     def action_follow(self) -> None:
-        """Enter: the runs of the device under the cursor are shown."""
         if self.selected is not None:
             self.post_message(self.Followed(self.selected))
 
     def on_click(self, event: events.Click) -> None:
-        """A click puts the cursor there; a second one follows the device."""
+        """A click moves the cursor; a double click follows the device."""
         place = event.get_content_offset(self)
         if place is None or not 0 <= place.y - self.HEADER < self.page:
             return
@@ -150,7 +145,6 @@ class DevicePanel(Scroller):
     # -- painting --------------------------------------------------------------------------------------------
 
     def paint(self, size: Size) -> Sequence[Row]:
-        """The summary, the names of columns where there is room, the devices."""
         self.HEADER = 2 if size.height >= 8 else 1
         self._rows = self._all
         if len(self._all) > size.height - self.HEADER and self._view is not None:
@@ -167,7 +161,7 @@ class DevicePanel(Scroller):
         return min(18, max(6, *(cell_len(_name(row)) for row in self._all), 0))
 
     def _fitting(self, width: int) -> tuple[tuple[str, ...], int]:
-        """The columns that there is room for, and the width of that of faults, 0 without any."""
+        """The columns that fit, and the width of the faults column, 0 if there is none."""
         room = width - 5 - self._names - _RUN
         mixed = len({row.model for row in self._all if row.model}) > 1
         order = ["bar", "left", "busy", *(["model"] if mixed else []), "heat", "memory"]
@@ -183,12 +177,14 @@ class DevicePanel(Scroller):
         return tuple(columns), faults
 
     def header(self, width: int) -> Sequence[Row]:
-        """How many do what, whether the cluster answers, and what the columns are."""
+        """A summary, and the names of the columns where there is room."""
         if self._view is None:
             return [[] for _ in range(self.HEADER)]
-        said, lost = devices_now.in_one_line(self._all, self._view.beside.cluster, width - 1)
-        first: list[Cells] = [(f" {cut(said, width - 1)}", "strong"), *([(f"; {lost}", "warn-strong")] if lost else [])]
-        if self._machine and cell_len(said) + cell_len(self._machine) + 4 < width:
+        summary, lost = devices_now.in_one_line(self._all, self._view.beside.cluster, width - 1)
+        first: list[Cells] = [(f" {cut(summary, width - 1)}", "strong")]
+        if lost:
+            first.append((f"; {lost}", "warn-strong"))
+        if self._machine and cell_len(summary) + cell_len(self._machine) + 4 < width:
             first = list(spread(first, [(f"{self._machine} ", "dim")], width))
         if self.HEADER == 1:
             return [first]
@@ -205,7 +201,6 @@ class DevicePanel(Scroller):
         return width - taken - (self._faults + 1 if self._faults else 0)
 
     def rows(self, start: int, end: int, width: int) -> Sequence[Row]:
-        """Devices, or why there are none."""
         if not self.count or self._view is None:
             return [[(f" {line}", "dim")] for line in wrap("Devices appear here when they have joined.", width - 2)]
         cursor = self.cursor
@@ -236,7 +231,7 @@ class DevicePanel(Scroller):
         return cells
 
     def _name_cells(self, row: devices_now.Row, same: bool) -> list[Cells]:
-        """The node once for all its devices that follow each other."""
+        """The node's name is shown once for consecutive devices of it."""
         name, wide = _name(row), self._names
         node = clean_line(row.node)
         if row.name and node and name.startswith(f"{node}:"):
@@ -259,7 +254,7 @@ class DevicePanel(Scroller):
         return [(f"{text:>{wide}}", "faint" if old else "dim")]
 
     def _wrong(self, row: devices_now.Row) -> str:
-        """What went wrong there last, or that nothing was heard of it for long."""
+        """The last fault of the device, or that its node has been silent for long."""
         if row.why and row.doing in BUSY:
             return f"set aside: {row.why}"
         view, load = self._view, row.load
@@ -271,7 +266,7 @@ class DevicePanel(Scroller):
         return row.fault
 
     def below(self, width: int) -> Sequence[Row]:
-        """Everything about the device under the cursor, where the keys are here: what is wrong there first."""
+        """Everything about the device under the cursor, its fault first, while the pane has the focus."""
         row, view, height = self.selected, self._view, self.content_size.height - self.HEADER
         limit = height // 2 if height >= 14 else height // 3
         if row is None or view is None or not self.has_focus or limit < 2:
@@ -279,8 +274,10 @@ class DevicePanel(Scroller):
         busy = row.doing in BUSY
         wrong = self._wrong(row) if busy else " — ".join(filter(None, (row.why or row.fault, row.remedy)))
         lead = "" if busy else f"{row.doing}: "
-        said = [f"{_name(row)} {MARKS[row.doing][0] if not busy else '!'} {lead}{clean_line(wrong)}"] if wrong else []
-        lines = [(line, "warn") for text in said for line in wrap(text, width - 2)]
+        lines: list[tuple[str, str]] = []
+        if wrong:
+            fault = f"{_name(row)} {'!' if busy else MARKS[row.doing][0]} {lead}{clean_line(wrong)}"
+            lines = [(line, "warn") for line in wrap(fault, width - 2)]
         lines += [(line, "text") for line in wrap(_whole(row, view), width - 2)]
         return [[("─" * width, "faint")], *([(f" {cut(text, width - 2)}", tone)] for text, tone in lines[: limit - 1])]
 
@@ -294,7 +291,7 @@ def _run_name(run: Experiment) -> str:
 
 
 def _idle(row: devices_now.Row) -> list[Cells]:
-    """Why it has no run, and where a preparation is."""
+    """Why the device has no run, and the progress of its preparation."""
     tone = "bad" if row.doing is Doing.LEFT else "dim" if row.doing in (Doing.IDLE, Doing.PREPARES) else "warn"
     cells: list[Cells] = [(str(row.doing), tone)]
     if row.share is not None:
@@ -344,7 +341,7 @@ def _memory(row: devices_now.Row) -> str:
 
 
 def _whole(row: devices_now.Row, view: View) -> str:
-    """All that is known of a device, as one line to be wrapped."""
+    """Everything known about a device, as one line to be wrapped."""
     words = [_name(row)]
     words += [clean_line(row.model)] if row.model else []
     if row.experiment is not None:

@@ -1,4 +1,4 @@
-"""A unified diff to be read and judged: unified or side by side, wrapped, never cut off at the edge."""
+"""A unified diff for review: unified or side by side, wrapped rather than cut off."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from autoresearch_tui.util.text import clean_line
 
 SPLIT_WIDTH = 100
 _NUMBER = 4
-# A number, a blank, the glyph, a blank.
+# Number, blank, glyph, blank.
 _GUTTER = _NUMBER + 3
 _COLOURS = {Kind.ADDED: "diff--added", Kind.REMOVED: "diff--removed", Kind.CONTEXT: "diff--context"}
 
 
 class DiffPane(ScrollView, can_focus=True):
-    """Shows one diff. Nothing that it means is carried by colour alone."""
+    """Shows one diff. Colour alone carries no meaning."""
 
     DEFAULT_CSS = """
     DiffPane {
@@ -64,7 +64,7 @@ class DiffPane(ScrollView, can_focus=True):
         self._split = False
         self._plan = model.Layout()
         self._laid_out_for = 0
-        # What is on each row of the picture: a row of the layout, and which piece of its wrapped text.
+        # For each row on the screen: the row of the layout, and the piece of its wrapped text.
         self._picture: list[tuple[int, int]] = []
         self._starts: list[int] = []
         self.query_text = ""
@@ -72,16 +72,15 @@ class DiffPane(ScrollView, can_focus=True):
 
     @property
     def text(self) -> str:
-        """The diff as it was given, for a clipboard."""
+        """The diff as it was given, for the clipboard."""
         return self._text
 
     @property
     def split(self) -> bool:
-        """Whether it is drawn side by side now."""
         return self._split and self._columns >= SPLIT_WIDTH
 
     def show(self, diff_text: str, title: str = "", flags: tuple[str, ...] = ()) -> None:
-        """Shows another diff from its top; the same one again changes nothing."""
+        """Shows another diff from its top; showing the same one again changes nothing."""
         if (diff_text, title, flags) == (self._text, self._title, self._flags):
             return
         self._text, self._title, self._flags = diff_text, title, flags
@@ -92,7 +91,7 @@ class DiffPane(ScrollView, can_focus=True):
         self._to_first_change()
 
     def on_resize(self) -> None:
-        """Another width wraps differently; the line at the top stays."""
+        """Wraps again and keeps the line at the top."""
         if self._columns == self._laid_out_for:
             self._to_first_change()
             return
@@ -103,7 +102,7 @@ class DiffPane(ScrollView, can_focus=True):
         self._to_first_change()
 
     def _to_first_change(self) -> None:
-        """On a small screen the lines before the first change would be all that is seen."""
+        """Scrolls to the first change if the lines before it fill the screen."""
         height = self.scrollable_content_region.height
         if not self.opens_at_change or not self._untouched or not height:
             return
@@ -116,30 +115,25 @@ class DiffPane(ScrollView, can_focus=True):
                 return
 
     def notify_style_update(self) -> None:
-        """A theme changed."""
         super().notify_style_update()
         self.refresh()
 
     # -- jumping ---------------------------------------------------------------------------------------------
 
     def action_next_hunk(self) -> None:
-        """The next hunk to the top."""
         self._jump(self._plan.hunks, 1)
 
     def action_previous_hunk(self) -> None:
-        """The hunk before to the top."""
         self._jump(self._plan.hunks, -1)
 
     def action_next_file(self) -> None:
-        """The next file's header to the top."""
         self._jump(self._plan.files, 1)
 
     def action_previous_file(self) -> None:
-        """The header of the file before to the top."""
         self._jump(self._plan.files, -1)
 
     def action_next_flag(self) -> None:
-        """The next risk flag; after the last one the first again."""
+        """Goes to the next risk flag; after the last one, to the first."""
         if not self._plan.flags:
             return
         before = self.scroll_offset.y
@@ -148,7 +142,7 @@ class DiffPane(ScrollView, can_focus=True):
             self.scroll_to(0, self._starts[self._plan.flags[0]], animate=False)
 
     def action_toggle_split(self) -> None:
-        """Unified or side by side; the latter where there is room for it."""
+        """Switches between unified and side by side, which needs SPLIT_WIDTH columns."""
         if self._columns < SPLIT_WIDTH:
             self.app.notify(f"side by side needs {SPLIT_WIDTH} columns; this pane has {self._columns}")
             return
@@ -158,23 +152,19 @@ class DiffPane(ScrollView, can_focus=True):
         self.scroll_to(0, self._find(top), animate=False)
 
     def action_page_down(self) -> None:
-        """A screenful on, at once."""
         self.scroll_page_down(animate=False)
 
     def action_page_up(self) -> None:
-        """A screenful back, at once."""
         self.scroll_page_up(animate=False)
 
     def action_scroll_down(self) -> None:
-        """One row on."""
         self.scroll_relative(y=1, animate=False)
 
     def action_scroll_up(self) -> None:
-        """One row back."""
         self.scroll_relative(y=-1, animate=False)
 
     def find(self, text: str) -> int:
-        """Marks `text` and goes to its first occurrence; how many lines have it."""
+        """Marks `text` and goes to its first occurrence; returns the number of lines with it."""
         self.query_text = text
         found = self._matches()
         if found:
@@ -183,7 +173,7 @@ class DiffPane(ScrollView, can_focus=True):
         return len(found)
 
     def find_step(self, step: int) -> bool:
-        """To the next or the previous occurrence; whether there is one."""
+        """Goes to the next or the previous occurrence; returns whether there is one."""
         before = self.scroll_offset.y
         self._jump(self._matches(), step)
         return self.scroll_offset.y != before
@@ -195,10 +185,10 @@ class DiffPane(ScrollView, can_focus=True):
                 found.append(index)
         return found
 
-    def _jump(self, rows: Sequence[int], way: int) -> None:
+    def _jump(self, rows: Sequence[int], step: int) -> None:
         places = [self._starts[row] for row in rows]
         here = self.scroll_offset.y
-        where = bisect.bisect_right(places, here) if way > 0 else bisect.bisect_left(places, here) - 1
+        where = bisect.bisect_right(places, here) if step > 0 else bisect.bisect_left(places, here) - 1
         if 0 <= where < len(places):
             self.scroll_to(0, places[where], animate=False)
 
@@ -248,7 +238,7 @@ class DiffPane(ScrollView, can_focus=True):
     # -- drawing ---------------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
-        """One row of the picture. Only what is on the screen is ever coloured."""
+        """Only rows on the screen are coloured."""
         width = self._columns
         y += self.scroll_offset.y
         if not self._picture:
@@ -299,7 +289,7 @@ class DiffPane(ScrollView, can_focus=True):
         return list(Strip(segments).adjust_cell_length(width, base))
 
     def _coloured(self, line: Line, piece: Span, base: Style) -> list[Segment]:
-        """A piece of a line with its syntax colours and what changed in it."""
+        """A piece of a line with syntax colours and marked changes."""
         marks = model.changed(line.text, line.mate) if line.mate is not None else ()
         mark = self._style(f"{_COLOURS[line.kind]}-mark") if marks else base
         syntax = python_tokens(line.text, line.in_string) if line.python else ()
@@ -327,7 +317,7 @@ class DiffPane(ScrollView, can_focus=True):
         return tones(self.app)[name]
 
     def _colour(self, name: str) -> Style:
-        """A tone's colour and weight, over whatever background the line has."""
+        """A tone's colour and weight, without its background."""
         style = self._style(name)
         return Style(color=style.color, bold=style.bold, italic=style.italic)
 

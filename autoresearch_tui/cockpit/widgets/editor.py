@@ -1,4 +1,4 @@
-"""A text area that colours Python and Markdown by itself: no grammar has to be installed for it."""
+"""A text area that colours Python and Markdown without an installed grammar."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ class TextEditor(TextArea):
     def __init__(self, text: str, colours: Colours, *, soft_wrap: bool = True) -> None:
         super().__init__(text, soft_wrap=soft_wrap, show_line_numbers=not soft_wrap, tab_behavior="indent")
         self._colours = colours
-        # A steady cursor costs nothing over SSH.
+        # A blinking cursor costs bytes over SSH.
         self.cursor_blink = False
 
     def get_line(self, line_index: int) -> Text:
-        """A line, coloured. Only lines on the screen are asked for."""
+        """Textual asks only for lines on the screen."""
         line = super().get_line(line_index)
         for start, end, kind in self._colours(line.plain):
             style = self.get_component_rich_style(f"editor--{kind}")

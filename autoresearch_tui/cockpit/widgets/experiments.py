@@ -1,4 +1,4 @@
-"""Every experiment as a row, in one of two arrangements: the results as a table, the branch as a tree."""
+"""Every experiment as a row, in one of two arrangements: a table of results, or the branch as a tree."""
 
 from __future__ import annotations
 
@@ -24,15 +24,12 @@ from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.text import clean_line
 
 FILTERS = (None, *Outcome)
-# The text of the selected row may take so much of the pane.
+# The text of the selected row may take half of the pane.
 _TEXT_SHARE = 2
 
 
 class ExperimentList(Scroller):
-    """The cursor is on an experiment, and stays on it; until the reader moves it, it stays with the first row.
-
-    What is shown and how is the reader's; the facts stay the session's.
-    """
+    """The cursor stays on its experiment; until the reader moves it, it stays on the first row."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "open", "Details", show=False),
@@ -40,30 +37,30 @@ class ExperimentList(Scroller):
     ]
 
     places: ClassVar[tuple[str, ...]] = ("results",)
-    """Where its keys are in the table of actions."""
+    """The places of its keys in the table of actions."""
 
     class Opened(Message):
-        """An experiment was chosen."""
+        """Asks for the details of an experiment."""
 
         def __init__(self, number: int) -> None:
             self.number = number
             super().__init__()
 
     class Moved(Message):
-        """The cursor came to another experiment."""
+        """The cursor moved to another experiment."""
 
     class Arranged(Message):
-        """Sorted, filtered, folded or marked in another way."""
+        """The order, the filter, the folding or the marks changed."""
 
     class Pinned(Message):
-        """The curve of this one is to lie behind that of the run."""
+        """Asks to draw this experiment's curve behind that of the run."""
 
         def __init__(self, number: int) -> None:
             self.number = number
             super().__init__()
 
     class Compared(Message):
-        """These are to be shown beside each other."""
+        """Asks to show these beside each other."""
 
         def __init__(self, numbers: tuple[int, ...]) -> None:
             self.numbers = numbers
@@ -77,11 +74,11 @@ class ExperimentList(Scroller):
         self._marked: list[int] = []
         self.words = ""
 
-    # -- what an arrangement says ----------------------------------------------------------------------------
+    # -- the arrangement -------------------------------------------------------------------------------------
 
     @abstractmethod
     def put_in_rows(self, state: State, found: Sequence[Experiment]) -> None:
-        """Puts what the filter found into rows."""
+        """Arranges the filtered experiments in rows."""
 
     @property
     @abstractmethod
@@ -91,7 +88,7 @@ class ExperimentList(Scroller):
     @property
     @abstractmethod
     def order_name(self) -> str:
-        """How the rows are arranged, for the pane's title."""
+        """The arrangement, for the pane's title."""
 
     @abstractmethod
     def paint_row(self, row: int, width: int, head: Row) -> Row:
@@ -102,37 +99,34 @@ class ExperimentList(Scroller):
         return number
 
     def own(self, number: int) -> int | None:
-        """The other way round; None for a row of another session."""
+        """The inverse of `inside`; None for a row of another session."""
         return number
 
     def foreign(self, number: int) -> None:
-        """Says whose row it is."""
+        """Reports that the row belongs to another session."""
 
     def name_of(self, number: int) -> str:
-        """What a row is called."""
         return f"#{number}"
 
     # -- state -----------------------------------------------------------------------------------------------
 
     @property
     def chosen(self) -> int | None:
-        """This session's experiment under the cursor, for what is done with it elsewhere."""
+        """This session's experiment under the cursor."""
         return None if self.selected is None else self.own(self.selected)
 
     @property
     def narrowed(self) -> bool:
-        """Whether a filter leaves some out."""
         return bool(self._filter or self.words)
 
     @property
     def selected(self) -> int | None:
-        """The experiment under the cursor."""
+        """The row number under the cursor."""
         numbers = self.numbers
         return numbers[self.cursor] if numbers else None
 
     @property
     def cursor(self) -> int:
-        """The row of the cursor."""
         try:
             return self.numbers.index(self._number) if self._number is not None else 0
         except ValueError:
@@ -140,7 +134,7 @@ class ExperimentList(Scroller):
 
     @property
     def arrangement(self) -> str:
-        """How it is sorted and filtered, for the pane's title."""
+        """The order and the filter, for the pane's title."""
         wanted = FILTERS[self._filter]
         kept = f" · {wanted.participle} only" if wanted else ""
         words = f' · "{self.words}" {len(self._found())} of {len(self._state.experiments)}' if self.words else ""
@@ -148,7 +142,7 @@ class ExperimentList(Scroller):
         return f"{self.order_name}{kept}{words}{marked}".removeprefix(" · ")
 
     def show(self, state: State) -> None:
-        """Another state; what is in sight stays where it is while rows come in above it."""
+        """Shows another state; the rows in sight stay while new ones come in above them."""
         same = state.experiments is self._state.experiments and state.frontier_number == self._state.frontier_number
         found = state.session is self._state.session and state.prior is self._state.prior
         if same and found and state.shared is self._state.shared:
@@ -161,17 +155,17 @@ class ExperimentList(Scroller):
         self.repaint()
 
     def _found(self) -> Sequence[Experiment]:
-        """In order."""
+        """The experiments that pass the filter, in order."""
         wanted, words = FILTERS[self._filter], self.words.lower().split()
         experiments = self._state.experiments
         if words:
-            told = chain.from_iterable(chunk.known(_all_said) for chunk in experiments.chunks)
-            has = (e for e, said in zip(experiments, told, strict=True) if all(word in said for word in words))
+            texts = chain.from_iterable(chunk.known(_search_texts) for chunk in experiments.chunks)
+            has = (e for e, text in zip(experiments, texts, strict=True) if all(word in text for word in words))
             return [e for e in has if wanted is None or e.status == wanted]
         return experiments if wanted is None else [*experiments.having(STATUS, wanted)]
 
     def rearrange(self) -> None:
-        """The same facts in another way; the cursor stays in sight."""
+        """Arranges the rows again and keeps the cursor in sight."""
         self.put_in_rows(self._state, self._found())
         self._into_sight()
         self.repaint()
@@ -180,7 +174,6 @@ class ExperimentList(Scroller):
     # -- moving ----------------------------------------------------------------------------------------------
 
     def action_move(self, rows: int) -> None:
-        """The cursor moves, and what is in sight follows it."""
         numbers = self.numbers
         if not numbers:
             return
@@ -190,13 +183,13 @@ class ExperimentList(Scroller):
         self.move_to(numbers[max(0, min(len(numbers) - 1, self.cursor + rows))])
 
     def action_edge(self, side: int) -> None:
-        """To the first row, and with it from then on; or to the last."""
+        """Goes to the first row, and stays on it as rows come in, or to the last."""
         super().action_edge(side)
         if side < 0:
             self._number = None
 
     def move_to(self, number: int) -> bool:
-        """The cursor on experiment `number`; False if there is none. A filter that hides it is lifted."""
+        """Puts the cursor on experiment `number` and lifts a filter that hides it; False if there is none."""
         if not 0 <= number < len(self._state.experiments):
             return False
         if number not in self.numbers:
@@ -210,7 +203,7 @@ class ExperimentList(Scroller):
         return True
 
     def next_of(self, kind: str) -> int | None:
-        """The next experiment with this status below the cursor, then from the top; else one that a filter hides."""
+        """The next experiment with this status below the cursor, then from the top, else one that a filter hides."""
         found = [e.number for e in self._state.experiments if e.status == kind]
         after, wanted = self.cursor + 1, set(found)
         rows = (*self.numbers[after:], *self.numbers[:after])
@@ -224,14 +217,13 @@ class ExperimentList(Scroller):
         self.top = max(min(self.top, self.cursor), self.cursor - self.page + 1)
 
     def action_open(self) -> None:
-        """Enter: details of the experiment under the cursor."""
         if (number := self.chosen) is not None:
             self.post_message(self.Opened(number))
         elif self.selected is not None:
             self.foreign(self.selected)
 
     def on_click(self, event: events.Click) -> None:
-        """A click puts the cursor there; a second one opens the details."""
+        """A click moves the cursor; a double click opens the details."""
         place = event.get_content_offset(self)
         if place is None:
             return
@@ -249,7 +241,7 @@ class ExperimentList(Scroller):
     # -- choosing --------------------------------------------------------------------------------------------
 
     def action_mark(self) -> None:
-        """Marks the experiment under the cursor for a comparison, or unmarks it; the cursor moves on."""
+        """Marks the experiment under the cursor for a comparison, or unmarks it, and moves on."""
         if self.selected is None:
             return
         if self.selected in self._marked:
@@ -261,7 +253,7 @@ class ExperimentList(Scroller):
         self.post_message(self.Arranged())
 
     def action_compare(self) -> None:
-        """The marked ones beside each other; one alone is compared with the best."""
+        """Compares the marked experiments; a single one is compared with the best."""
         numbers = list(self._marked)
         if not numbers and self.selected is not None:
             numbers = [self.selected]
@@ -275,26 +267,24 @@ class ExperimentList(Scroller):
             self.post_message(self.Compared(owned))
 
     def action_pin(self) -> None:
-        """The curve of the experiment under the cursor behind the run's, or no longer."""
         if (number := self.chosen) is not None:
             self.post_message(self.Pinned(number))
         elif self.selected is not None:
             self.foreign(self.selected)
 
     def action_copy(self) -> None:
-        """The row under the cursor, as results.tsv has it, to the clipboard of the terminal."""
         if self.selected is not None:
             self.app.copy_to_clipboard(results_table.row(self._state.experiments[self.selected]))
             self.notify("row copied", markup=False)
 
     def action_filter(self) -> None:
-        """The next outcome to look at alone."""
+        """Shows the next outcome alone."""
         self._filter = (self._filter + 1) % len(FILTERS)
         self.top = 0
         self.rearrange()
 
     def narrow(self, words: str) -> None:
-        """Only what has all these words, in whatever is known of it."""
+        """Shows only experiments whose text has all these words."""
         self.words = clean_line(words).strip()
         self.top = 0
         self.rearrange()
@@ -302,7 +292,6 @@ class ExperimentList(Scroller):
     # -- painting --------------------------------------------------------------------------------------------
 
     def rows(self, start: int, end: int, width: int) -> Sequence[Row]:
-        """Experiments, from the top, then what comes after them."""
         if not self.count:
             words = "Every experiment gets a row here; the unmodified baseline is the first."
             if self.words:
@@ -323,31 +312,31 @@ class ExperimentList(Scroller):
         return made
 
     def below(self, width: int) -> Sequence[Row]:
-        """The whole text and reason of the row under the cursor, if the row itself has no room for them."""
+        """The full text and reason of the selected row, if the row itself has no room for them."""
         number = self.selected
         if number is None or not self.has_focus:
             return ()
         experiment = self._state.experiments[number]
         row = self.paint_row(self.cursor, width, [("", ""), ("  ", "")])
-        said = clean_line(experiment.description)
+        text = clean_line(experiment.description)
         if experiment.reason:
-            said += f" — {clean_line(experiment.reason)}"
-        whole = length(row) <= width and said in "".join(text for text, _ in row)
+            text += f" — {clean_line(experiment.reason)}"
+        whole = length(row) <= width and text in "".join(cell for cell, _ in row)
         limit = (self.content_size.height - self.HEADER) // _TEXT_SHARE
         if whole or limit < 2:
             return ()
-        lines = wrap(f"{self.name_of(number)} {said}", width - 2)
+        lines = wrap(f"{self.name_of(number)} {text}", width - 2)
         if len(lines) >= limit:
             lines = [*islice(lines, limit - 2), cut(" ".join(lines[limit - 2 :]), width - 2)]
         return [[("─" * width, "faint")], *([(f" {line}", "text")] for line in lines)]
 
 
-def _all_said(chunk: Chunk) -> tuple[str, ...]:
-    return tuple(_said(experiment.whole) for experiment in chunk)
+def _search_texts(chunk: Chunk) -> tuple[str, ...]:
+    return tuple(_search_text(experiment.whole) for experiment in chunk)
 
 
-def _said(experiment: Experiment) -> str:
-    """What the words of a filter are looked for in."""
+def _search_text(experiment: Experiment) -> str:
+    """The text that a filter's words are searched in."""
     known = (
         f"#{experiment.number}",
         experiment.status,
@@ -362,7 +351,7 @@ def _said(experiment: Experiment) -> str:
 
 
 class Results(ExperimentList):
-    """The table: sorted by any column, with the columns that the reader chose."""
+    """The table, sorted by any column, with the columns that the reader chose."""
 
     HEADER = 1
 
@@ -370,7 +359,7 @@ class Results(ExperimentList):
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("table")]
 
     class ColumnsAsked(Message):
-        """The reader wants to choose columns or the order."""
+        """Asks for the dialog with columns and order."""
 
     def __init__(self) -> None:
         super().__init__(id="results", classes="pane")
@@ -380,12 +369,12 @@ class Results(ExperimentList):
         self._numbers: Sequence[int] = ()
 
     def prefer(self, columns: Sequence[str], sort: str) -> None:
-        """The reader's usual columns and order, before anything is shown."""
+        """Sets the reader's usual columns and order, before anything is shown."""
         self.columns = tuple(columns) or USUAL
         self.order = self.order.by(sort) if sort else self.order
 
     def put_in_rows(self, state: State, found: Sequence[Experiment]) -> None:
-        """Sorted; what was there before the session is below, unless something is looked for."""
+        """Sorts the rows; results from before the session are below, unless a filter is set."""
         if self._table.state is not state or self._table.wanted != self.columns:
             self._table = Table(state, self.columns)
         self._numbers = self.order.sort(found, state)
@@ -400,55 +389,48 @@ class Results(ExperimentList):
 
     @property
     def state(self) -> State:
-        """What is shown."""
         return self._state
 
     @property
     def experiments(self) -> tuple[Experiment, ...]:
-        """What passes the filter, as sorted."""
+        """The experiments that pass the filter, in the order of the rows."""
         return tuple(self._state.experiments[number] for number in self._numbers)
 
     @property
     def count(self) -> int:
-        """How many rows there are; results that are none of the session's own have a heading."""
+        """Includes the rows below, with their headings."""
         return len(self._numbers) + (0 if self.narrowed else len(self._table.below))
 
     def paint_row(self, row: int, width: int, head: Row) -> Row:
-        """An experiment; or what comes under them."""
         if row < len(self._numbers):
             return self._table.row(self._state.experiments[self._numbers[row]], width, head)
         return self._table.under(row - len(self._numbers), width)
 
     def header(self, width: int) -> Sequence[Row]:
-        """The columns' names; a click on one sorts by it."""
         return [self._table.header(width, self.order)]
 
     def click_header(self, x: int) -> None:
-        """Sorts by the column there; again: the other way round."""
         self.sort_by(self._table.column_at(x, self.content_size.width - 1))
 
     def sort_by(self, column: str) -> None:
-        """By `column`; turned round if it was that already."""
+        """Sorts by `column`; in the other direction if it was sorted by it already."""
         self.order = self.order.by(column)
         self.rearrange()
 
     def choose_columns(self, columns: Sequence[str]) -> None:
-        """Shows these from here on."""
         self.columns = tuple(columns)
         self.rearrange()
 
     def action_order(self) -> None:
-        """The next usual order."""
         self.order = self.order.then()
         self.rearrange()
 
     def action_columns(self) -> None:
-        """Asks for columns and order."""
         self.post_message(self.ColumnsAsked())
 
 
 class BranchTree(ExperimentList):
-    """The tree: newest at the top, the session's base at the bottom. Discards of a keep can be folded away."""
+    """The tree: newest at the top, the session's base at the bottom. A keep's discards can be folded."""
 
     places = ("results", "tree")
     BINDINGS: ClassVar[list[BindingType]] = [*bindings("tree")]
@@ -465,7 +447,7 @@ class BranchTree(ExperimentList):
         self._whole: Together | None = None
 
     def show_all(self, others: Others | None) -> None:
-        """All sessions from here on; None: this one alone."""
+        """Shows all sessions; None: this one alone."""
         number = self.chosen
         self._others, self._marked, self._folded = others, [], set()
         self._join()
@@ -473,7 +455,6 @@ class BranchTree(ExperimentList):
         self.rearrange()
 
     def show(self, state: State) -> None:
-        """Another state of this session."""
         changed = state.experiments is not self._own.experiments or state.frontier_number != self._own.frontier_number
         self._own = state
         if self._others is None:
@@ -499,7 +480,6 @@ class BranchTree(ExperimentList):
         return number if self._whole is None else self._whole.own_number(number)
 
     def foreign(self, number: int) -> None:
-        """Of another session only its rows are here."""
         assert self._whole is not None
         tag = self._whole.part_of(number).tag
         text = f"{self.name_of(number)} is of session {tag}; `:{tag}` shows that session"
@@ -510,7 +490,6 @@ class BranchTree(ExperimentList):
         return f"#{number - (0 if self._whole is None else self._whole.part_of(number).first)}"
 
     def put_in_rows(self, state: State, found: Sequence[Experiment]) -> None:
-        """What was found hangs where it was tried."""
         shown = {e.number for e in found} if self.narrowed else None
         self._rows = tree.build(state, shown=shown, folded=self._folded if shown is None else (), before=self._rows)
         self._tree = self._rows if self._whole is None else tree.named(self._rows, self._whole)
@@ -524,16 +503,15 @@ class BranchTree(ExperimentList):
     @property
     def order_name(self) -> str:
         folded = 0 if self._rows is None else self._rows.folded
-        told = [] if self._whole is None else [self._whole.summary]
-        return " · ".join([*told, *([f"{folded} folded"] if folded else [])])
+        summary = "" if self._whole is None else self._whole.summary
+        return " · ".join(filter(None, (summary, f"{folded} folded" if folded else "")))
 
     @property
     def count(self) -> int:
-        """The root is below all experiments."""
+        """Includes the root below all experiments."""
         return len(self._tree) if self._numbers or not self.narrowed else 0
 
     def paint_row(self, row: int, width: int, head: Row) -> Row:
-        """An experiment, or the root."""
         return tree.row(self._tree[row], width, head, self._digits)
 
     def _reveal(self, number: int) -> None:
@@ -541,7 +519,7 @@ class BranchTree(ExperimentList):
         super()._reveal(number)
 
     def action_fold(self) -> None:
-        """Folds the finished leaves of the keep under the cursor, or of the one it was based on; or unfolds them."""
+        """Folds or unfolds the finished leaves of the keep under the cursor, or of the one it was based on."""
         number = self.selected
         if number is None:
             return
@@ -560,7 +538,7 @@ class BranchTree(ExperimentList):
         self.rearrange()
 
     def action_fold_all(self) -> None:
-        """Folds everything; or unfolds it, if anything is folded."""
+        """Unfolds everything if anything is folded, else folds everything."""
         if self._folded:
             self._folded.clear()
         else:

@@ -1,4 +1,4 @@
-"""One line of text to type or paste into."""
+"""A one-line text field."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textual.widgets import Input
 
 
 class Line(Input):
-    """An Input that takes a paste of several lines as one line, and says so when it leaves something out.
+    """An Input that pastes several lines as one, and warns if it leaves something out.
 
     `limit` is in characters; 0: none.
     """
@@ -21,7 +21,7 @@ class Line(Input):
     ]
 
     def __init__(self, value: str = "", *, placeholder: str = "", limit: int = 0, id: str | None = None) -> None:  # noqa: A002
-        # Selecting what is there when the keys arrive would swallow what was typed ahead.
+        # Selecting the text on focus would let the next key replace what was typed ahead.
         super().__init__(value, placeholder=placeholder, id=id, compact=True, select_on_focus=False)
         self._limit = limit
         self._full = False
@@ -33,7 +33,7 @@ class Line(Input):
         self.replace(event.text, *self.selection)
 
     def replace(self, text: str, start: int, end: int) -> None:
-        """Every way in ends here: typing, both kinds of paste, deleting."""
+        """All input ends here: typing, both kinds of paste, deleting."""
         text = " ".join(text.strip("\r\n").splitlines())
         room = self._limit - len(self.value) + abs(end - start)
         if not self._limit or len(text) <= room:

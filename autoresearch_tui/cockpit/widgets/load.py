@@ -1,4 +1,4 @@
-"""How busy the machine is: every accelerator, the processor, the memory; now and over the last minutes."""
+"""The load of the machine: accelerators, processor, memory; now and over the last minutes."""
 
 from __future__ import annotations
 
@@ -24,21 +24,19 @@ _SOON = "Load appears here within a second."
 
 
 class LoadPanel(Canvas, can_focus=True):
-    """The more height, the more of it: gauges first, then details, then who holds the memory."""
+    """Shows as much as its height allows: gauges, then details, then the processes that hold memory."""
 
     def __init__(self, *, recorded: bool = False) -> None:
-        """Of a `recorded` session there is none: that is said, in place of this machine's load of today."""
+        """A `recorded` session has no load, and the pane says so."""
         super().__init__(id="load", classes="pane")
         self._nothing = "A replay has no load: none was recorded." if recorded else _SOON
         self._samples: list[Sample] = []
 
     def show(self, samples: list[Sample]) -> None:
-        """The history up to now."""
         self._samples = samples
         self.repaint()
 
     def paint(self, size: Size) -> Sequence[Row]:
-        """Gauges of all devices, then as many details as there is height for."""
         width, height = size
         if not self._samples:
             return [[(f" {line}", "dim")] for line in wrap(self._nothing, width - 2)]
@@ -62,7 +60,7 @@ class LoadPanel(Canvas, can_focus=True):
 
 
 def in_short(now: Sample) -> str:
-    """`cpu 31% · ram 17%`: this machine as a whole."""
+    """`cpu 31% · ram 17%`."""
     words = [f"cpu {now.cpu:.0%}"] if now.cpu is not None else []
     if now.memory_used is not None and now.memory_total:
         words.append(f"ram {now.memory_used / now.memory_total:.0%}")
@@ -74,7 +72,7 @@ def _busy(place: int, sample: Sample) -> float | None:
 
 
 def _history(samples: list[Sample], value: Callable[[Sample], float | None]) -> list[float]:
-    """The mean of every ten seconds: the line moves when it has something new to say, not with every sample."""
+    """The means of every ten seconds, so that the line does not change with every sample."""
     groups = groupby(samples, lambda sample: int(sample.time // _STEP))
     return [statistics.fmean([value(sample) or 0.0 for sample in group]) for _, group in groups]
 

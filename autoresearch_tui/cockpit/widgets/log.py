@@ -1,4 +1,4 @@
-"""The present run: how far it is, and what it prints."""
+"""The current run: its progress and its output."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ _NO_LOG = "Output of the training command appears here when a run starts."
 
 
 class ProgressRow(Canvas):
-    """The progress line in place: a bar, the time left, and the figures beside it."""
+    """The progress line: a bar, the time left, and figures."""
 
     def __init__(self) -> None:
         super().__init__(id="progress")
         self._shown: tuple[Progress | None, float | None, int | None, bool] = (None, None, None, False)
 
     def show(self, progress: Progress | None, fraction: float | None, left: float | None, live: bool) -> None:
-        """The newest progress line; `left` seconds of training; `live` while the run is in progress."""
+        """`left` is in seconds of training; `live` while the run is in progress."""
         shown = (progress, fraction, None if left is None else int(left), live)
         if shown != self._shown:
             self._shown = shown
             self.repaint()
 
     def paint(self, size: Size) -> Sequence[Row]:
-        """Bar and figures, on one row."""
         width = size.width
         progress, fraction, left, live = self._shown
         if progress is None:
@@ -55,7 +54,7 @@ class ProgressRow(Canvas):
 
 
 def _figures(progress: Progress) -> list[Cells]:
-    """The most telling first; the last ones give way where the row is narrow."""
+    """The most telling first; the last ones are left out of a narrow row."""
     cells: list[Cells] = []
     if not math.isnan(progress.loss):
         cells.append((f"  loss {progress.loss:.4f}", "strong"))
@@ -72,7 +71,7 @@ def _figures(progress: Progress) -> list[Cells]:
 
 
 class RunLog(Scroller):
-    """Follows the end of the log until the reader scrolls up; then says how much came meanwhile.
+    """Follows the end of the log until the reader scrolls up; then counts the new lines.
 
     A log that is being read stays when another run starts; the new one is offered.
     """
@@ -92,19 +91,18 @@ class RunLog(Scroller):
 
     @property
     def count(self) -> int:
-        """Kept lines, and the one that is being written where it is not the progress line."""
+        """The kept lines, and the unfinished one unless it is the progress line."""
         return len(self._feed.lines) + bool(self._tail())
 
     @property
     def feed(self) -> RunFeed:
-        """What is shown."""
         return self._feed
 
     def show(self, feed: RunFeed) -> None:
-        """Another moment, or another run."""
+        """Shows the feed's current lines, or another run."""
         if feed is not self._feed and not self.following and self._feed.number not in {-1, feed.number}:
             self._next = feed
-            self._feed.poll(0.0)  # what the ended run printed last
+            self._feed.poll(0.0)  # the last lines of the ended run
             feed = self._feed
         elif feed is self._feed:
             self._next = None
@@ -120,19 +118,19 @@ class RunLog(Scroller):
             self.top = self.last_top
             self._seen_total = feed.total
         else:
-            # Lines that fell out at the beginning must not move what is being read.
+            # Dropping lines at the beginning must not move the text that is being read.
             self.top = max(0, self.top - (feed.first - self._first))
         self._first = feed.first
         self.repaint()
 
     def moved(self) -> None:
-        """At the end it follows again."""
+        """Follows again at the end."""
         self.following = self.top >= self.last_top
         if self.following:
             self._seen_total = self._feed.total
 
     def toggle_follow(self) -> bool:
-        """Follow, or stand still; whether it follows now. A line is read from its beginning then."""
+        """Follows, or stops following, from the beginning of the lines; returns whether it follows."""
         if self._next is not None:
             newest = self._next
             self.release()
@@ -145,7 +143,7 @@ class RunLog(Scroller):
         return self.following
 
     def release(self) -> None:
-        """Whatever run comes next is shown."""
+        """Lets the next run replace the log."""
         self.following, self._next = True, None
 
     def _tail(self) -> str:
@@ -153,7 +151,6 @@ class RunLog(Scroller):
         return "" if not feed.frame or feed.progress is not None else feed.frame
 
     def rows(self, start: int, end: int, width: int) -> Sequence[Row]:
-        """Lines, the found text marked in them."""
         lines = list(islice(self._feed.lines, start, end))
         tail = self._tail()
         if tail and end > len(self._feed.lines):
@@ -174,7 +171,7 @@ class RunLog(Scroller):
         return [head, *marked(text, tone, self.query_text)]
 
     def footer(self, width: int) -> Row | None:
-        """How many lines came since the reader stopped following."""
+        """The number of lines since the reader stopped following."""
         if self.following:
             return None
         if self._next is not None:
@@ -187,7 +184,7 @@ class RunLog(Scroller):
     # -- finding ---------------------------------------------------------------------------------------------
 
     def find(self, text: str) -> int:
-        """Mark `text` and go to its last occurrence; how many lines have it."""
+        """Marks `text` and goes to its last occurrence; returns the number of lines with it."""
         self.query_text = text
         self._match, self.left = None, 0
         found = self._matches()
@@ -198,7 +195,7 @@ class RunLog(Scroller):
         return len(found)
 
     def find_step(self, step: int) -> bool:
-        """To the next or the previous occurrence; whether there is one."""
+        """Goes to the next or the previous occurrence; returns whether there is one."""
         found = self._matches()
         here = self._match if self._match is not None else self._feed.total
         beyond = [n for n in found if (n > here if step > 0 else n < here)]
@@ -207,7 +204,7 @@ class RunLog(Scroller):
         return bool(beyond)
 
     def first_error(self) -> bool:
-        """To the first line that looks like an error; whether there is one."""
+        """Goes to the first line that looks like an error; returns whether there is one."""
         for number, line in enumerate(self._feed.lines, self._feed.first):
             if kind_of(line) == "error":
                 self._go(number, "")
@@ -229,19 +226,19 @@ class RunLog(Scroller):
         self.repaint()
 
     def _show_place(self, line: str, wanted: str) -> None:
-        """Brings `wanted` in `line` between the sides of the pane: with the line's beginning, if both fit."""
+        """Scrolls sideways to show `wanted` in `line`, with the line's beginning if both fit."""
         start = max(0, line.lower().find(wanted.lower()))
         end, width = start + len(wanted), max(1, self.content_size.width - 2)
         if start < self.left or cell_len(line[self.left : end]) > width:
             self.left = 0 if cell_len(line[:end]) <= width else max(0, start - width // 3)
 
     def action_sideways(self, side: int) -> None:
-        """Not past the end of the longest line in sight."""
+        """Stops at the end of the longest line in sight."""
         seen = islice(self._feed.lines, self.top, self.top + self.page)
         if side < 0 or any(cell_len(line[self.left :]) > self.content_size.width - 2 for line in seen):
             super().action_sideways(side)
 
     def action_edge(self, side: int) -> None:
-        """To the beginning of the first line, or of the last."""
+        """Goes to the beginning of the first line, or of the last."""
         self.left = 0
         super().action_edge(side)

@@ -1,4 +1,4 @@
-"""A pane painted as rows of toned text. Only the cells that changed reach the terminal."""
+"""A pane painted as rows of toned text. Only changed cells reach the terminal."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from textual import events
 from textual.binding import Binding, BindingType
 
 Cells = tuple[str, str]
-"""A piece of clean text and the tone it is painted in."""
+"""A piece of clean text and its tone."""
 Row = Sequence[Cells]
 
 
 def _ansi(value: str, name: str, strength: float) -> str:
-    """A colour of the terminal's own sixteen: they cannot be blended, so weak ones are grey, or nothing."""
+    """One of the terminal's own sixteen colours. They cannot be blended, so weak ones are grey or the default."""
     if not value.startswith("ansi_"):
         return Color.parse(value).hex6
     if name == "foreground" and strength < 0.8:
@@ -73,7 +73,7 @@ def _tones(variables: tuple[tuple[str, str], ...], depth: str) -> Mapping[str, S
 
 
 def _diff_tones(color: Callable[..., str], ground: Color | None, depth: str) -> dict[str, Style]:
-    """Every tone of a diff's ground has its own background; those of its syntax lie over any of them."""
+    """The tones of lines have a background; those of syntax lie over any of them."""
     back, text, quiet = color("background"), color("words"), color("quiet")
     marks = Style(bold=True, underline=True)
     tones = {
@@ -99,13 +99,13 @@ def _diff_tones(color: Callable[..., str], ground: Color | None, depth: str) -> 
     return tones if few is None else tones | _few_diff_tones(few, color)
 
 
-# Syntax lies over three grounds; what WCAG asks of large text is what all of them allow.
+# Syntax lies over three backgrounds, which allow only the contrast that WCAG requires for large text.
 _LEAST = 3.0
 _SYNTAX = ("gutter", "keyword", "string", "number", "comment", "defined", "builtin", "decorator")
 
 
 def _few_diff_tones(few: DiffColours, color: Callable[..., str]) -> dict[str, Style]:
-    """Where there are 256 colours, or 16: green and red are that, and what lies over them can be read."""
+    """The tones for 256 or 16 colours: clear green and red, with readable text on them."""
     back, quiet = color("background"), color("quiet")
     marks = Style(bold=True, underline=True)
     if few.added is None or few.removed is None or few.ink is None or few.hunk is None or few.flag is None:
@@ -139,7 +139,7 @@ _NAMES = ("foreground", "background", "words", "quiet", "primary", "secondary", 
 
 
 def tones(app: App[object]) -> Mapping[str, Style]:
-    """The named styles of the present theme."""
+    """The named styles of the current theme."""
     return tones_of(app.theme_variables, app.console.color_system or "truecolor")
 
 
@@ -149,14 +149,14 @@ def tones_of(variables: Mapping[str, str], depth: str) -> Mapping[str, Style]:
 
 
 def strip(row: Row, styles: Mapping[str, Style], width: int, base: Style | None = None) -> Strip:
-    """One row as Textual draws it, cut or padded to `width` cells."""
+    """A row as Textual draws it, cut or padded to `width` cells."""
     segments = [Segment(text, styles.get(tone, Style.null())) for text, tone in row if text]
     made = Strip(segments).adjust_cell_length(width)
     return made.apply_style(base) if base else made
 
 
 def length(row: Row) -> int:
-    """How many cells a row takes."""
+    """The width of a row in cells."""
     return sum(cell_len(text) for text, _ in row)
 
 
@@ -178,12 +178,12 @@ def fit(text: str, width: int) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """`text` in at most `width` cells, with an ellipsis where it was cut."""
+    """`text` in at most `width` cells; cut text ends with an ellipsis."""
     return text if cell_len(text) <= width else fit(text, width).rstrip()
 
 
 def clip(row: Row, width: int) -> list[Cells]:
-    """A row in exactly `width` cells, with an ellipsis where it was cut; the padding has the last cells' tone."""
+    """A row in exactly `width` cells, cut with an ellipsis or padded in the tone of the last cells."""
     cells: list[Cells] = []
     room = width
     for text, tone in row:
@@ -197,13 +197,13 @@ def clip(row: Row, width: int) -> list[Cells]:
 
 
 def spread(left: Row, right: Row, width: int) -> Row:
-    """`left` and `right` at the ends of a row; `right` gives way where there is no room for both."""
+    """`left` and `right` at the ends of a row; without room for both, `left` alone."""
     gap = width - length(left) - length(right)
     return [*left, (" " * gap, ""), *right] if gap > 0 else left
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """`text` in lines of at most `width` cells, broken at spaces where there are some."""
+    """`text` in lines of at most `width` cells, broken at spaces where there are any."""
     lines: list[str] = []
     for paragraph in text.split("\n"):
         line = ""
@@ -219,7 +219,7 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 def occurrences(text: str, query: str) -> list[tuple[int, int]]:
-    """Where `query` is in `text`, in characters; upper and lower case are alike."""
+    """The spans of `query` in `text`, ignoring case."""
     low, wanted = text.lower(), query.lower()
     if not wanted or len(low) != len(text):
         return []
@@ -231,7 +231,7 @@ def occurrences(text: str, query: str) -> list[tuple[int, int]]:
 
 
 def marked(text: str, tone: str, query: str) -> list[Cells]:
-    """`text` with every occurrence of `query` standing out."""
+    """`text` with highlighted occurrences of `query`."""
     cells: list[Cells] = []
     at = 0
     for start, end in occurrences(text, query):
@@ -251,11 +251,11 @@ def changed(old: Sequence[Strip], new: Sequence[Strip], width: int) -> Iterable[
 
 
 def _common(one: list[Segment], other: list[Segment], *, from_end: bool = False) -> int:
-    """How many cells at the beginning, or from the end, are the same."""
+    """The number of equal cells at the beginning, or at the end."""
     cells = 0
     for a, b in zip(one, other, strict=False):
         if a != b:
-            # Within a piece only where each character has a cell: half of a wide one cannot be drawn.
+            # Compared by character only if each takes one cell: half of a wide one cannot be drawn.
             if a.style == b.style and a.cell_length == len(a.text) and b.cell_length == len(b.text):
                 step = -1 if from_end else 1
                 pairs = zip(a.text[::step], b.text[::step], strict=False)
@@ -266,7 +266,7 @@ def _common(one: list[Segment], other: list[Segment], *, from_end: bool = False)
 
 
 class Canvas(Widget):
-    """Subclasses say in :meth:`paint` what to show; :meth:`repaint` finds out what that changes."""
+    """Subclasses paint rows in :meth:`paint`; :meth:`repaint` sends the differences."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes, markup=False)
@@ -275,11 +275,11 @@ class Canvas(Widget):
 
     @abstractmethod
     def paint(self, size: Size) -> Sequence[Row]:
-        """The rows to show, from the top; missing ones are blank."""
+        """The rows from the top; missing ones are blank."""
         return ()
 
     def repaint(self) -> None:
-        """Paint again, and let the terminal know of the difference."""
+        """Paints again and refreshes the regions that differ."""
         if not self.is_mounted or not self.display:
             self._painted = ()
             return
@@ -293,7 +293,6 @@ class Canvas(Widget):
             self.refresh(*regions)
 
     def render_line(self, y: int) -> Strip:
-        """One row, as painted last."""
         if self._painted != self._key():
             self._paint_rows()
         if y < len(self._strips):
@@ -316,9 +315,9 @@ _WHEEL = 3
 
 
 class Scroller(Canvas, can_focus=True):
-    """Subclasses give `count` and :meth:`rows`. `top` is the first row on the screen.
+    """A scrolling list of rows: subclasses define `count` and :meth:`rows`. `top` is the first row on the screen.
 
-    It scrolls by itself, without Textual's scroll bars, because those make every new line a layout of the screen.
+    It does without Textual's scroll bars, with which every new line would be a layout of the screen.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -341,7 +340,7 @@ class Scroller(Canvas, can_focus=True):
     @property
     @abstractmethod
     def count(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return 0
 
     def header(self, _width: int) -> Sequence[Row]:
@@ -354,16 +353,16 @@ class Scroller(Canvas, can_focus=True):
         return ()
 
     def below(self, _width: int) -> Sequence[Row]:
-        """Rows under those that scroll; they take their room from them."""
+        """Rows under the scrolling ones, whose room they reduce."""
         return ()
 
     def footer(self, _width: int) -> Row | None:
-        """A row over the last one, where something is to be said about what is below."""
+        """A row over the last one, for a notice about the rows below."""
         return None
 
     @property
     def page(self) -> int:
-        """How many rows are on the screen."""
+        """The number of rows on the screen."""
         return max(1, self.content_size.height - self.HEADER - len(self.below(self.content_size.width - 1)))
 
     @property
@@ -372,7 +371,7 @@ class Scroller(Canvas, can_focus=True):
         return max(0, self.count - self.page)
 
     def paint(self, size: Size) -> Sequence[Row]:
-        """Header, the rows in sight, a thumb at the right edge."""
+        """Header, the rows in sight with a thumb at the right edge, the rows below."""
         width = size.width
         self.top = max(0, min(self.top, self.last_top))
         shown = list(self.rows(self.top, min(self.count, self.top + self.page), width - 1))
@@ -392,28 +391,24 @@ class Scroller(Canvas, can_focus=True):
         return [("▐", "dim") if start <= y < start + size else (" ", "") for y in range(page)]
 
     def scroll_rows(self, rows: int) -> None:
-        """Move what is in sight."""
         self.top = max(0, min(self.last_top, self.top + rows))
         self.moved()
         self.repaint()
 
     def moved(self) -> None:
-        """The reader has moved."""
+        """Called when the reader has scrolled."""
 
     def action_move(self, rows: int) -> None:
-        """A key up or down."""
         self.scroll_rows(rows)
 
     def action_page(self, pages: int) -> None:
-        """A key for a page."""
         self.action_move(pages * max(1, self.page - 1))
 
     def action_edge(self, side: int) -> None:
-        """To the first row or to the last."""
+        """Goes to the first row, or to the last."""
         self.action_move(side * (self.count + 1))
 
     def action_sideways(self, side: int) -> None:
-        """Long rows move under the window."""
         self.left = max(0, self.left + side * 16)
         self.repaint()
 

@@ -1,4 +1,4 @@
-"""Experiments by two of their numbers, and the front: those that no other is as good as in both."""
+"""Experiments by two of their numbers, and the Pareto front: those that no other beats in both."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session.columns import Axis, Point
 from autoresearch_tui.util.text import clean_line
 
-# From the least to the most: what lies over what in one cell.
+# In one cell, a later one covers an earlier one.
 _TRIED, _KEPT, _FRONT = ("·", "dim"), ("●", "good"), ("◆", "accent")
-_ROOM = 0.05  # beside the outermost points, as a share of the span
+_ROOM = 0.05  # margin beside the outermost points, as a share of the span
 
 
 class ParetoPlot(Canvas):
-    """x and y as they are, without turning an axis round; the labels say which direction is better."""
+    """Neither axis is reversed; the labels say which direction is better."""
 
     def __init__(self) -> None:
         super().__init__(id="pareto")
@@ -27,12 +27,11 @@ class ParetoPlot(Canvas):
         self._chosen: int | None = None
 
     def show(self, points: tuple[Point, ...], x: Axis, y: Axis, chosen: int | None) -> None:
-        """These points; `chosen` is the number of the one that is marked."""
+        """`chosen` is the number of the point that is marked."""
         self._points, self._axes, self._chosen = points, (x, y), chosen
         self.repaint()
 
     def paint(self, size: Size) -> Sequence[Row]:
-        """What y is, the points with both axes, what x is."""
         width, height = size
         if not self._points or self._axes is None:
             return [[(" Points appear here with the first experiments that have both numbers.", "dim")]]
@@ -57,7 +56,7 @@ class ParetoPlot(Canvas):
         return list(zip(words, ("accent", "dim", "good", "dim", "dim", "dim"), strict=True))
 
     def _glyphs(self, places: dict[int, tuple[int, int]], row: int) -> dict[int, Cells]:
-        """By cell of one row: the foremost of the points in it; the chosen one lies over all."""
+        """The foremost point in each cell of a row; the chosen one is in front of all."""
         found: dict[int, Cells] = {}
         for point in sorted(self._points, key=lambda point: (point.number == self._chosen, point.front, point.kept)):
             at, dot = places[point.number]
@@ -81,7 +80,7 @@ def _column(value: float, low: float, high: float, across: int) -> int:
 
 
 def _stairs(points: Sequence[Point], places: dict[int, tuple[int, int]], x: Axis) -> list[tuple[int, int]]:
-    """Along the front: what is as good as any in x at that height, and no better in both."""
+    """The line of the front."""
     front = sorted((point for point in points if point.front), key=lambda point: (x.goal.sort_key(point.x), point.y))
     line: list[tuple[int, int]] = []
     for point in front:
@@ -93,7 +92,7 @@ def _stairs(points: Sequence[Point], places: dict[int, tuple[int, int]], x: Axis
 
 
 def _over(row: Row, axis: int, glyphs: dict[int, Cells]) -> Row:
-    """A row of dots with these glyphs in place of some of its cells."""
+    """A row of dots with these glyphs in place of some cells."""
     if not glyphs:
         return row
     cells: list[Cells] = []
@@ -106,7 +105,7 @@ def _over(row: Row, axis: int, glyphs: dict[int, Cells]) -> Row:
 
 
 def _x_axis(x: Axis, axis: int, across: int, low: float, high: float) -> list[Row]:
-    """Round values below the points, and what they are."""
+    """Round values below the points, and the name of the axis."""
     line = [" "] * across
     values = ticks(low, high, max(2, across // 14))
     for value, text in zip(values, axis_texts(values), strict=True):

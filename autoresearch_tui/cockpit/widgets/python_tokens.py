@@ -1,4 +1,4 @@
-"""Pure: enough of Python's syntax to colour one line, without the cost of a real lexer."""
+"""Pure: colours one line of Python, without the cost of a real lexer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _END = re.compile(r'"""|\'\'\'')
 
 @lru_cache(maxsize=4096)
 def tokens(text: str, in_string: bool = False) -> tuple[Token, ...]:
-    """What to colour in a line: (start, end, kind), kind being comment, string, number, keyword, name, builtin."""
+    """Tuples (start, end, kind); kind is comment, string, number, decorator, keyword, defined or builtin."""
     found: list[Token] = []
     start = 0
     if in_string:

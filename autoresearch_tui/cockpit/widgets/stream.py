@@ -1,4 +1,4 @@
-"""What the researcher says while it works, and the human between it: thinking, text, tool calls. Text, never markup."""
+"""The researcher's output while it works: thinking, text, tool calls, and the human's notes between them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ResearcherStream(Scroller):
     """The end of an append-only text, wrapped; follows it until the reader scrolls up."""
 
     class Turned(Message):
-        """The reader wants the next stream, or the previous one."""
+        """Asks for the next stream, or the previous one."""
 
         def __init__(self, step: int) -> None:
             super().__init__()
@@ -45,11 +45,10 @@ class ResearcherStream(Scroller):
 
     @property
     def count(self) -> int:
-        """Wrapped lines."""
         return len(self._lines)
 
     def add(self, text: str, *, anew: bool = False) -> None:
-        """More of the text; `anew`: it begins again."""
+        """Appends `text`; `anew` replaces all of it."""
         if not text and not anew:
             return
         self._text = (("" if anew else self._text) + clean_text(text))[-KEPT_CHARS:]
@@ -63,18 +62,16 @@ class ResearcherStream(Scroller):
             self.top = self.last_top
 
     def moved(self) -> None:
-        """At the end it follows again."""
+        """Follows again at the end."""
         self._following = self.top >= self.last_top
 
     def paint(self, size: Size) -> Sequence[Row]:
-        """Wrapped for this width."""
         width = size.width
         if self._width != width - 2:
             self._wrap(max(10, width - 2))
         return super().paint(size)
 
     def rows(self, start: int, end: int, width: int) -> Sequence[Row]:
-        """Lines of the text."""
         if not self._lines:
             return [[(f" {line}", "dim")] for line in wrap(_NOTHING, width - 2)]
         made: list[Row] = []
@@ -83,15 +80,13 @@ class ResearcherStream(Scroller):
         return made
 
     def action_next_stream(self) -> None:
-        """Another researcher's words."""
         self.post_message(self.Turned(1))
 
     def action_previous_stream(self) -> None:
-        """The one before."""
         self.post_message(self.Turned(-1))
 
     def action_fold(self) -> None:
-        """Tool calls on one line each, or whole with what they gave back."""
+        """Shows each tool call on one line, or in full with its result."""
         self._folded = not self._folded
         share = self.top / max(1, self.last_top)
         self._wrap(self._width)
@@ -99,7 +94,8 @@ class ResearcherStream(Scroller):
         self.repaint()
 
     def find(self, text: str) -> int:
-        """Marks `text` and goes to its last occurrence; how many rows have it. Unfolds what alone has it."""
+        """Marks `text` and goes to its last occurrence; returns the number of rows with it. Unfolds calls if only
+        they have it."""
         self.query_text, self._match = text, None
         found = self._matches()
         if not found and text and self._folded and occurrences(self._text, text):
@@ -111,7 +107,7 @@ class ResearcherStream(Scroller):
         return len(found)
 
     def find_step(self, step: int) -> bool:
-        """To the next or the previous occurrence; whether there is one."""
+        """Goes to the next or the previous occurrence; returns whether there is one."""
         here = self._match if self._match is not None else len(self._lines)
         beyond = [row for row in self._matches() if (row > here if step > 0 else row < here)]
         if beyond:
@@ -128,9 +124,9 @@ class ResearcherStream(Scroller):
 
 
 def of_several(state: State, stream: int) -> tuple[str, str]:
-    """Which of several researchers a stream is, and how many proposals are in the making; an empty text for one alone.
+    """The label of a stream, and the number of open requests; both empty if there is a single researcher.
 
-    `stream` counts from 0, and what is shown from 1: ` 2, #15`.
+    `stream` counts from 0, the label from 1: ` 2, #15`.
     """
     ask, making = state.asking.of(stream), len(state.asks)
     if not stream and making < 2:
@@ -143,7 +139,7 @@ _TONES = {THINKING: "dim", TEXT: "text", CALL: "accent", RESULT: "dim", HUMAN: "
 
 
 class _Part(NamedTuple):
-    """Lines under one mark; `begun`: they begin the part, and do not continue it after the human's words."""
+    """Lines under one mark; `begun`: they begin the part, rather than continue it after a note."""
 
     mark: str
     begun: bool
@@ -151,9 +147,9 @@ class _Part(NamedTuple):
 
 
 def _toned(text: str, width: int, *, fold: bool) -> Iterator[tuple[str, str]]:
-    """Wrapped lines with their tones: a part keeps its own to its end, and hangs below its mark.
+    """Wrapped lines with their tones: a part keeps its tone to its end, and is indented below its mark.
 
-    `fold`: a tool call and its result are one line; a call at the end is still being written, and whole.
+    `fold`: a tool call and its result take one line; a call at the end is still being written, and shown in full.
     """
     parts = _parts(text)
     if fold and parts[-1].mark == CALL:
@@ -170,7 +166,7 @@ def _toned(text: str, width: int, *, fold: bool) -> Iterator[tuple[str, str]]:
 
 
 def _parts(text: str) -> list[_Part]:
-    """The human's words are one line: what follows continues the part that they stand in."""
+    """A note of the human is one line; the lines after it continue the part around it."""
     parts: list[_Part] = []
     mark = ""
     for line in text.split("\n"):
@@ -197,7 +193,7 @@ def _folded(parts: Sequence[_Part], width: int) -> list[_Part]:
         elif part.begun:
             words = " ".join(" ".join(part.lines).split())
             if part.mark == RESULT and open_call:
-                # The result has at least a third of the line.
+                # Leaves at least a third of the line to the result.
                 call = fit(folded.pop().lines[0], width * 2 // 3).rstrip()
                 words = f"{call} {RESULT} {words}"
             folded.append(_Part(CALL if open_call else part.mark, True, [fit(words, width - 2).rstrip()]))
@@ -206,7 +202,7 @@ def _folded(parts: Sequence[_Part], width: int) -> list[_Part]:
 
 
 def _tone(line: str) -> str:
-    """What the loop says between the researcher's words stands out from them; empty for theirs."""
+    """The tone of a line written by the loop; empty for the researcher's own."""
     if line.startswith(("── experiment", "── a second opinion")):
         return "second-strong"
     if line.startswith(("preflight:", "── error:")):

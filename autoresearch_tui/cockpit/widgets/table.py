@@ -1,4 +1,4 @@
-"""Pure: the results as a table: its columns, what they say of an experiment, the order of the rows."""
+"""Pure: the table of results: its columns, their values, the order of the rows."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Value = float | str | None
 
 
 class Column(Frozen):
-    """`write` gives the text of a value for so many digits. `usual`: shown until the reader chooses others."""
+    """`write` formats a value with so many digits. `usual`: shown until the reader chooses others."""
 
     id: str
     title: str
     of: str
-    """What of an experiment it shows."""
+    """The attribute of an experiment that it shows."""
     write: Callable[[Any, int], str]
     usual: bool = False
     own: str = ""
@@ -60,7 +60,7 @@ def _word(value: str, _digits: int) -> str:
     return clean_line(value)
 
 
-# The first ones keep their place the longest where there is little room.
+# In a narrow pane the last ones are left out first.
 COLUMNS = (
     Column("score", "score", "value", _fixed, True),
     Column("best", "vs best", "value", _fixed, True),
@@ -73,17 +73,17 @@ COLUMNS = (
     Column("commit", "commit", "commit", lambda v, _: v[:7]),
     Column("author", "author", "author", _word),
 )
-"""What can be shown between an experiment's number and its change."""
+"""The columns between an experiment's number and its change."""
 USUAL = tuple(column.id for column in COLUMNS if column.usual)
 OF_LAB = "column:"
-"""How the id of one of the lab's own columns begins."""
+"""The prefix of the ids of the lab's own columns."""
 _PRIOR_NAME = 10
-# What rows can be sorted by that has no column of its own.
+# For sorting only; they have no column of their own.
 _NUMBER = Column("number", "number", "number", _fixed)
 _OUTCOME = Column("outcome", "outcome", "status", _word)
 _CHANGE = Column("change", "change", "description", _word)
 SORTABLE = (_NUMBER, _OUTCOME, *(column for column in COLUMNS if column.id != "best"), _CHANGE)
-# By key, one after the other: column, and whether its order is turned round.
+# The orders that a key steps through: column, and whether in reverse.
 QUICK = (("number", True), ("number", False), ("score", False), ("outcome", False))
 _ORDER_NAMES = {
     ("number", True): "newest first",
@@ -92,7 +92,7 @@ _ORDER_NAMES = {
     ("score", True): "worst first",
     ("outcome", False): "by outcome",
 }
-# Cursor, mark and glyph with their blanks, beside the number.
+# The width of cursor, mark and glyph with their blanks.
 _HEAD = 5
 # The change gets at least this share of a row.
 _CHANGE_SHARE = 0.4
@@ -100,7 +100,7 @@ _FEWEST_CHANGE = 20
 
 
 def of_lab(state: State) -> tuple[Column, ...]:
-    """The lab's own columns, which are usual ones."""
+    """The lab's own columns, all of them usual."""
     axes = columns_of(state)
     return tuple(
         Column(OF_LAB + axis.name, clean_line(axis.name), "columns", _plainly, True, own=axis.name) for axis in axes
@@ -108,40 +108,40 @@ def of_lab(state: State) -> tuple[Column, ...]:
 
 
 def shown(state: State) -> tuple[Column, ...]:
-    """What the results of this session can show; the lab's own columns come after the scores."""
+    """The columns that this session's results can show; the lab's own come after the scores."""
     return (*COLUMNS[:3], *of_lab(state), *COLUMNS[3:])
 
 
 def sortable(state: State) -> tuple[Column, ...]:
-    """What the results of this session can be sorted by."""
+    """The columns that this session's results can be sorted by."""
     return (*SORTABLE[:4], *of_lab(state), *SORTABLE[4:])
 
 
 class Order(Frozen):
-    """The column that rows are sorted by, and whether its order is turned round."""
+    """The column that rows are sorted by, and whether in reverse."""
 
     column: str = "number"
     turned: bool = True
 
     @property
     def name(self) -> str:
-        """In words."""
         arrow = "↓" if self.turned else "↑"
         title = self.column.removeprefix(OF_LAB)
         title = next((column.title for column in SORTABLE if column.id == self.column), clean_line(title))
         return _ORDER_NAMES.get((self.column, self.turned), f"by {title} {arrow}")
 
     def then(self) -> Order:
-        """The next of the quick ones."""
+        """The next of the quick orders."""
         here = (self.column, self.turned)
         return Order(*QUICK[(QUICK.index(here) + 1) % len(QUICK) if here in QUICK else 0])
 
     def by(self, column: str) -> Order:
-        """By `column`; turned round if that is the order already."""
+        """The order by `column`, reversed if it is the order already."""
         return Order(column, not self.turned) if column == self.column else Order(column, column == "number")
 
     def sort(self, experiments: Sequence[Experiment], state: State) -> Sequence[int]:
-        """The numbers of these, which are in order; what has no value comes last, of equals the newest first."""
+        """The numbers of `experiments`, which are given in order; those without a value come last, equal ones newest
+        first."""
         if self.column == "number":
             if experiments is state.experiments:
                 return range(len(experiments) - 1, -1, -1) if self.turned else range(len(experiments))
@@ -159,7 +159,7 @@ class Order(Frozen):
 
 
 def digits(state: State) -> int:
-    """How many digits behind the point tell two scores apart: one more than equal runs differ in."""
+    """The number of decimals that tell two scores apart: one more than equal runs differ in."""
     chance = spread(state) or TYPICAL_SPREAD * state.experiments.known(_smallest, _least)
     return max(0, min(9, 1 - math.floor(math.log10(chance)))) if chance > 0 else 6
 
@@ -174,7 +174,7 @@ def _least(parts: Sequence[float]) -> float:
 
 
 class Table:
-    """A session's rows for one width at a time. `columns` are the ids that the reader wants to see."""
+    """A session's rows. `columns` are the ids that the reader chose."""
 
     def __init__(self, state: State, columns: Sequence[str]) -> None:
         self.state, self.wanted = state, tuple(columns)
@@ -188,7 +188,7 @@ class Table:
         self._columns = [(column, width) for column, width in chosen if width]
 
     def _width(self, column: Column) -> int:
-        """How many cells a column takes; 0 if it would be empty."""
+        """The width of a column in cells; 0 if it would be empty."""
         found = self.state.experiments.known(_extreme_values, _extremes_of_all, column.of, column.own, column.zero)
         if not found:
             return 0
@@ -204,7 +204,7 @@ class Table:
         return cut(column.title, 12)
 
     def columns(self, width: int) -> list[tuple[Column, int]]:
-        """The columns that a row of this width has room for, with their widths."""
+        """The columns that fit into a row of this width, with their widths."""
         room = width - _HEAD - self._number_width - self._mark_width - 2
         room -= max(_FEWEST_CHANGE, int(width * _CHANGE_SHARE))
         shown: list[tuple[Column, int]] = []
@@ -215,7 +215,7 @@ class Table:
         return shown
 
     def header(self, width: int, order: Order) -> Row:
-        """The columns' names; an arrow at the one that decides the order."""
+        """The columns' names, with an arrow at the one that rows are sorted by."""
         cells: list[Cells] = [(f"  {'#':>{self._number_width}}", "dim"), (self._arrow("number", order), "accent")]
         cells.append(("  ", ""))
         for column, wide in self.columns(width):
@@ -240,7 +240,7 @@ class Table:
         return "change"
 
     def row(self, experiment: Experiment, width: int, head: Row) -> Row:
-        """One experiment, after what the list itself says of a row."""
+        """`head` is what the list puts before a row."""
         glyph, tone = look(experiment, self.state)
         cells: list[Cells] = [
             *head,
@@ -252,16 +252,16 @@ class Table:
         quiet = experiment.outcome in (Outcome.DISCARD, Outcome.WITHDRAWN, Outcome.SCALED)
         cells.append((clean_line(experiment.description), "dim" if quiet else "text"))
         beyond = experiment.score is not None and bool(experiment.score.beyond)
-        told = beyond or experiment.overruled or experiment.status in TO_EXPLAIN
+        explain = beyond or experiment.overruled or experiment.status in TO_EXPLAIN
         if waits := progress(experiment, self.state):
             cells.append((f" — {waits}", "accent"))
-        if experiment.reason and told:
+        if experiment.reason and explain:
             cells.append((f" — {clean_line(experiment.reason)}", "dim"))
         return cells
 
     def _figures(self, experiment: Experiment, columns: list[tuple[Column, int]], tone: str) -> list[Cells]:
         cells: list[Cells] = []
-        # Where there is no score, what happened takes its place, and that of the distance to the best.
+        # Without a score, the status takes the columns of the score and of the distance to the best.
         scoreless = sum(wide + 1 for column, wide in columns if column.id in {"score", "best"})
         for column, wide in columns:
             value = column.value(experiment)
@@ -291,8 +291,8 @@ class Table:
 
     @cached_property
     def below(self) -> tuple[str | PriorResult, ...]:
-        """What comes under the session's own rows: others' results, then those from before the session, the newest
-        first, each under its heading."""
+        """The rows under the session's own: results of other labs, then of earlier sessions, newest first, with
+        headings."""
         state = self.state
         shared = _heading("from other labs, unverified: the best", state.shared, state.shared_left_out)
         prior = _heading("before this session: the newest", state.prior, state.prior_left_out)
@@ -306,7 +306,7 @@ class Table:
         return self.prior(one, width)
 
     def prior(self, one: PriorResult, width: int) -> Row:
-        """A result that is none of the session's own, in the columns of the scores."""
+        """A result from outside the session, in the columns of the scores."""
         columns = self.columns(width)
         wide = max(len("withdrawn"), columns[0][1] if columns and columns[0][0].id == "score" else 4 + self._digits)
         score = f"{one.value:>{wide}.{self._digits}f}" if one.value is not None else fit(one.status, wide)
@@ -323,13 +323,13 @@ class Table:
 
     @cached_property
     def _verified(self) -> dict[str, Experiment]:
-        """What was tried here of others' results, by their names."""
+        """The experiments that tried results of other labs, by the names of those."""
         names = self.state.experiments.values(ORIGIN) - {""}
         return {e.origin: e for name in names for e in self.state.experiments.having(ORIGIN, name)}
 
 
 def _heading(what: str, results: Sequence[PriorResult], left_out: int) -> tuple[str, ...]:
-    """None where there is nothing to head; which of them these are only where some are left out."""
+    """Empty without results; says how many are shown only if some are left out."""
     if not results:
         return ()
     if left_out:
@@ -338,7 +338,7 @@ def _heading(what: str, results: Sequence[PriorResult], left_out: int) -> tuple[
 
 
 def _prior_name(name: str) -> str:
-    """`nov29#15` with its whole number, or a short hash."""
+    """`nov29#15` with its full number, or a short hash."""
     tag, mark, number = name.rpartition("#")
     if not mark:
         return name[:7]
@@ -356,7 +356,7 @@ def _extremes_of_all(parts: Sequence[list[Any]]) -> list[Any]:
 
 
 def _extremes(values: Sequence[Any]) -> list[Any]:
-    """What the widest of them is among, without writing all of them."""
+    """A few values, the widest of all among them."""
     if not values:
         return []
     if isinstance(values[0], str):
@@ -365,7 +365,7 @@ def _extremes(values: Sequence[Any]) -> list[Any]:
 
 
 def look(experiment: Experiment, state: State) -> tuple[str, str]:
-    """The glyph that says how it went, and its tone; the best and the frontier have their own."""
+    """The glyph and tone of an experiment's outcome; the best and the frontier have their own."""
     if experiment.number == state.best_number:
         return "★", "good-strong"
     if experiment.number == state.frontier_number:

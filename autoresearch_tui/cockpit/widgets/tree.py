@@ -1,4 +1,4 @@
-"""Pure: the branch as a tree. Kept commits are the trunk, everything else leaves at the commit it was based on."""
+"""Pure: the branch as a tree. Kept commits are the trunk; all others branch off at the commit they are based on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from autoresearch_tui.session.sequence import Chunk, Experiments
 from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.util.text import clean_line
 
-# What a keep's fold takes away: leaves with one of these outcomes.
+# Folding a keep hides its leaves with one of these outcomes.
 _FOLDED = frozenset(Outcome) - {Outcome.KEEP}
 _ROOT = "root"
 _QUIET = _FOLDED - {Outcome.INVALID} | {_ROOT}
@@ -34,7 +34,7 @@ _TONES: dict[str, str] = {
     Outcome.STOPPED: "warn",
     **dict.fromkeys(map(str, Stage), "accent-strong"),
 }
-# As wide as the longest outcome: scores and words have one column.
+# As wide as the longest outcome, so that scores and outcomes share a column.
 _FIGURES = max(map(len, Outcome)) + 1
 # Deeper side branches are drawn at this depth; a phone has 60 columns.
 _DEPTH = 8
@@ -47,7 +47,7 @@ class Node:
     number: int | None
     prefix: str
     status: str
-    star: str  # the mark of the best or of the frontier, if it is one of them
+    star: str  # the mark of the best or of the frontier, else empty
     value: float | None
     delta: float | None
     better: bool
@@ -55,15 +55,14 @@ class Node:
     text: str
     marks: str = ""
     folded: int = 0
-    """How many leaves are folded away under it."""
+    """The number of leaves folded under it."""
     matches: bool = True
-    """Whether it is what a filter looks for, or only on the way there."""
+    """Whether it passes the filter, rather than being an ancestor of one that does."""
     name: str = ""
-    """What it is called in place of its number, if all sessions are shown."""
+    """Its name in place of the number, if all sessions are shown."""
 
     @property
     def glyph(self) -> str:
-        """The mark that says how it went; the best and the frontier have their own."""
         return self.star or MARKS.get(self.status, ("◆", ""))[0]
 
 
@@ -73,7 +72,7 @@ def parents(experiments: Experiments) -> list[int | None]:
 
 
 def _links(chunk: Chunk) -> tuple[tuple[str, str, bool, bool], ...]:
-    """What the shape of the tree depends on."""
+    """The facts that the shape of the tree depends on."""
     columns = zip(*map(chunk.column, ("base", "commit", "outcome", "advanced")), strict=True)
     return tuple((base, commit, outcome == Outcome.KEEP, advanced) for base, commit, outcome, advanced in columns)
 
@@ -86,24 +85,24 @@ def _parents(parts: Sequence[tuple[tuple[str, str, bool, bool], ...]]) -> list[i
         found.append(at.get(base))
         kept.append(keep)
         holder = at.get(commit)
-        # A repeat shares its commit with the first: what was kept stays the parent.
+        # A repeat shares its commit with the first run: the kept one stays the parent.
         if holder is None or (keep and not kept[holder]):
             at[commit] = number
     return found
 
 
 def trunk(state: State, parent: Sequence[int | None]) -> set[int]:
-    """The way from the frontier back to the session's base."""
-    way: set[int] = set()
+    """The experiments from the frontier back to the session's base."""
+    found: set[int] = set()
     number = state.frontier_number
-    while number is not None and number not in way:
-        way.add(number)
+    while number is not None and number not in found:
+        found.add(number)
         number = parent[number]
-    return way
+    return found
 
 
 class Rows(Sequence[Node]):
-    """All rows, the newest at the top and the root at the bottom; each is made when it is asked for."""
+    """All rows, newest at the top and the root at the bottom; each is made on demand."""
 
     def __init__(self, state: State, parent: list[int | None], order: list[tuple[int, str]]) -> None:
         """`order`: the experiments with their prefixes, oldest first."""
@@ -113,16 +112,16 @@ class Rows(Sequence[Node]):
         self.shown: Collection[int] | None = None
         self.away: Mapping[int | None, int] = {}
         self.frontier_number: int | None = -1
-        """Of the tree's trunk; -1 where something is folded or left out."""
+        """The end of the trunk; -1 if something is folded or left out."""
         self.numbers: Sequence[int] = [number for number, _ in reversed(order)]
 
     @property
     def folded(self) -> int:
-        """How many leaves are folded away."""
+        """The number of folded leaves."""
         return sum(self.away.values())
 
     def of(self, state: State) -> Rows:
-        """The same rows of another state, whose tree has the same shape."""
+        """The same rows for another state whose tree has the same shape."""
         rows = copy(self)
         rows._state, rows._marks = state, marking(state)
         return rows
@@ -151,8 +150,8 @@ class Rows(Sequence[Node]):
         base = draws.beside(experiments[number], experiments[up]) if up is not None else None
         star = "★" if number == state.best_number else FRONTIER if number == state.frontier_number else ""
         node = _node(experiments[number], prefix, base, state.goal, star)
-        told = len(state.heads) > 1 or number != state.frontier_number
-        if told and (names := [front(f) for f, at in sorted(state.heads.items()) if at == number]):
+        several = len(state.heads) > 1 or number != state.frontier_number
+        if several and (names := [front(f) for f, at in sorted(state.heads.items()) if at == number]):
             node = replace(node, star=star or FRONTIER, text=f"{', '.join(names)} · {node.text}")
         marks, matches = self._marks.of(experiments[number]), self.shown is None or number in self.shown
         return replace(node, marks=marks, folded=self.away.get(number, 0), matches=matches)
@@ -165,9 +164,10 @@ def build(
     folded: Collection[int | None] = (),
     before: Rows | None = None,
 ) -> Rows:
-    """With `shown` those and the way to them. `folded` are keeps whose finished leaves are not shown; None: the root's.
+    """The rows of `shown` and their ancestors, or of all. `folded` are keeps whose finished leaves are hidden; None:
+    the root's.
 
-    `before`: the rows of an earlier state, most of which may be used again.
+    `before`: the rows of an earlier state, which are reused if the tree has the same shape.
     """
     experiments = state.experiments
     parent = parents(experiments)
@@ -191,7 +191,7 @@ def build(
 
 
 def named(nodes: Sequence[Node], whole: Together) -> tuple[Node, ...]:
-    """The rows of all sessions, each by its number in its own, those of others with their session's tag."""
+    """The rows of all sessions, numbered as in their own session, with the tags of the others."""
     found, marked = [], {part.tag: marking(part.state) for part in whole.parts}
     for node in nodes:
         if node.number is None:
@@ -218,7 +218,7 @@ def _with_ancestors(numbers: Collection[int], parent: Sequence[int | None]) -> s
 def _fold(
     experiments: Sequence[Experiment], roots: list[int], children: list[list[int]], folded: Collection[int | None]
 ) -> dict[int | None, int]:
-    """Takes the finished leaves of what is folded out of `roots` and `children`; how many, by their parent."""
+    """Removes the finished leaves of folded keeps from `roots` and `children`; returns how many, by parent."""
     away: dict[int | None, int] = {}
     for number in folded:
         below = roots if number is None else children[number] if number < len(children) else []
@@ -229,31 +229,31 @@ def _fold(
     return away
 
 
-def _main_children(experiments: Experiments, parent: Sequence[int | None], way: set[int]) -> dict[int | None, int]:
-    """The child that continues its parent's column: the trunk's, or else the last kept one."""
+def _main_children(experiments: Experiments, parent: Sequence[int | None], trunk: set[int]) -> dict[int | None, int]:
+    """The child that continues its parent's column: the one on the trunk, or else the last kept one."""
     main: dict[int | None, int] = {}
-    for number in sorted(way.union(experiments.numbers(ADVANCED, True))):
-        if number in way or main.get(parent[number], -1) not in way:
+    for number in sorted(trunk.union(experiments.numbers(ADVANCED, True))):
+        if number in trunk or main.get(parent[number], -1) not in trunk:
             main[parent[number]] = number
     return main
 
 
 def _walk(roots: list[int], children: list[list[int]], main: Mapping[int | None, int]) -> list[tuple[int, str]]:
-    """Every experiment with its prefix, oldest first; without recursion, for chains are long."""
+    """Every experiment with its prefix, oldest first. Not recursive, because chains are long."""
     rows: list[tuple[int, str]] = []
     pending: list[tuple[int, str, str]] = _plan(roots, main.get(None), "")
     while pending:
         number, column, connector = pending.pop()
         rows.append((number, column + connector))
         if children[number]:
-            # Its children hang in its own column: one further in, where a connector leads to it.
+            # Children are in the column of their parent, or one further in if a connector leads to it.
             inner = column + {"├─": "│ ", "┌─": "  "}.get(connector, "") if len(column) < 2 * _DEPTH else column
             pending += _plan(children[number], main.get(number), inner)
     return rows
 
 
 def _plan(numbers: list[int], main: int | None, column: str) -> list[tuple[int, str, str]]:
-    """The children of one node as a stack, the first to come out being the oldest leaf, the last the main child."""
+    """The children of one node as a stack: the oldest leaf is on top, the main child at the bottom."""
     leaves = [number for number in numbers if number != main]
     plan = [(main, column, "")] if main is not None else []
     for place, number in enumerate(reversed(leaves)):
@@ -294,16 +294,16 @@ def _node(experiment: Experiment, prefix: str, base: float | None, goal: Goal, s
 
 
 def row(node: Node, width: int, head: Row, digits: int = 6) -> Row:
-    """One row, after what the list itself says of it."""
+    """`head` is what the list puts before a row."""
     room = width - sum(cells(text) for text, _ in head)
     name, figures, text, commit = columns(node, room, digits)
     tone = "good-strong" if node.star else _TONES.get(node.status, "dim")
     quiet = node.status in _QUIET or not node.matches
     figure = "dim" if node.status == Outcome.DISCARD else "good" if node.better else tone
-    said = "good-strong" if node.star else "dim" if quiet else "text"
+    text_tone = "good-strong" if node.star else "dim" if quiet else "text"
     marks = len(node.marks)
     made: list[Cells] = [*head, (node.prefix, "faint"), (name[len(node.prefix) :], tone), (figures, figure)]
-    made += [(text[:marks], "warn"), (text[marks:], said)]
+    made += [(text[:marks], "warn"), (text[marks:], text_tone)]
     gap = room - cells(name + figures + text + commit)
     return [*made, (" " * max(gap, 0), ""), (commit, "faint")]
 
@@ -324,8 +324,8 @@ def columns(node: Node, width: int, digits: int = 6) -> tuple[str, str, str, str
 def _figures(node: Node, width: int, digits: int) -> str:
     if node.number is None:
         return ""
-    said = node.status if node.value is None else f"{node.value:.{digits}f}"
+    result = node.status if node.value is None else f"{node.value:.{digits}f}"
     if width < 72:
-        return f"{said} ".ljust(_FIGURES)
+        return f"{result} ".ljust(_FIGURES)
     change = f" {node.delta:+.{digits}f}" if node.delta is not None else ""
-    return f"{said}{change}  ".ljust(2 * digits + 8)
+    return f"{result}{change}  ".ljust(2 * digits + 8)

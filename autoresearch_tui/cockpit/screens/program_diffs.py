@@ -1,4 +1,4 @@
-"""Two editors changed program.md: shows both versions and asks what to do."""
+"""Two texts of `program.md` compared: an earlier version with the current one, or both sides of a conflict."""
 
 from __future__ import annotations
 
@@ -15,13 +15,59 @@ from autoresearch_tui.cockpit import actions
 from autoresearch_tui.cockpit.situation import Situation
 from autoresearch_tui.cockpit.widgets.bars import KeyBar
 from autoresearch_tui.cockpit.widgets.diff import DiffPane
+from autoresearch_tui.cockpit.widgets.editor import TextEditor, markdown
 from autoresearch_tui.session.state import State
 
 Choice = Literal["merge", "theirs", "mine", "both"]
 
 
+def _diff(old: str, new: str) -> str:
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), "a/program.md", "b/program.md", lineterm="")
+    return "\n".join(lines)
+
+
+class VersionScreen(Screen[bool]):
+    """Shows the changes since a version, or its whole text; returns whether to restore it."""
+
+    DEFAULT_CSS = """
+    VersionScreen {
+        & > Static { height: auto; padding: 0 1; background: $panel; }
+        & > DiffPane { height: 1fr; }
+        & > TextEditor { height: 1fr; display: none; }
+        & > #version-keys { height: 1; background: $panel; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("version")]
+
+    AUTO_FOCUS = "DiffPane"
+
+    def __init__(self, version: str, text: str, now: str) -> None:
+        """`now` is the editor's text."""
+        super().__init__()
+        self._version, self._text, self._now = version, text, now
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content(f"program.md {self._version[:7]}: - that version, + now"))
+        yield DiffPane()
+        yield TextEditor(self._text, markdown)
+        yield KeyBar(id="version-keys")
+
+    def on_mount(self) -> None:
+        self.query_one(TextEditor).read_only = True
+        self.query_one(DiffPane).show(_diff(self._text, self._now))
+        self.query_one(KeyBar).show(actions.bar(Situation(State()), ("version",)))
+
+    def action_whole(self) -> None:
+        diff, whole = self.query_one(DiffPane), self.query_one(TextEditor)
+        diff.display, whole.display = not diff.display, diff.display
+        (diff if diff.display else whole).focus()
+
+    def action_restore(self) -> None:
+        self.dismiss(True)
+
+
 class ConflictScreen(Screen[Choice | None]):
-    """Returns the choice, or None if nothing was written."""
+    """Shows what differs from the file on disk to the editor's text; returns the choice, or None to write nothing."""
 
     DEFAULT_CSS = """
     ConflictScreen {
@@ -41,19 +87,13 @@ class ConflictScreen(Screen[Choice | None]):
         self._merges = merges
 
     def compose(self) -> ComposeResult:
-        """What differs, from the file on disk to the text in the editor."""
         how = "the changes do not overlap" if self._merges else "both changed the same lines"
         yield Static(Content(f"program.md was changed on disk while you edited; {how}. - on disk, + yours"))
         yield DiffPane()
         yield KeyBar(id="conflict-keys")
 
     def on_mount(self) -> None:
-        """The diff has the keys."""
-        lines = difflib.unified_diff(
-            self._theirs.splitlines(), self._mine.splitlines(), "a/program.md", "b/program.md", lineterm=""
-        )
-        pane = self.query_one(DiffPane)
-        pane.show("\n".join(lines))
+        self.query_one(DiffPane).show(_diff(self._theirs, self._mine))
         bar = actions.bar(Situation(State()), ("conflict",))
         self.query_one(KeyBar).show([a for a in bar if self._merges or a.id != "conflict.merge"])
 
@@ -64,5 +104,4 @@ class ConflictScreen(Screen[Choice | None]):
         return super().check_action(action, parameters)
 
     def action_choose(self, choice: Choice) -> None:
-        """Ends with the choice."""
         self.dismiss(choice)
