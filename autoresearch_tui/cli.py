@@ -1,4 +1,4 @@
-"""The command line: one function a command. Everything heavy is imported inside the command that needs it."""
+"""The command line: one function for each command. Heavy modules are imported inside the command that needs them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ DONE, FAILED, INTERRUPTED = 0, 1, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit code; errors are one line on stderr."""
+    """Runs one command and returns the exit code; errors are one line on stderr."""
     words = list(sys.argv[1:] if argv is None else argv)
-    _mend_surroundings()
+    _prepare_process()
     try:
         name = _command(words)
         arguments = _COMMANDS[name][0](words[1:] if name != "open" else words)
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output is gone; Python would complain once more at exit.
+        # The reader of our output is gone; Python would report it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except OSError as error:
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _command(words: Sequence[str]) -> str:
-    """The command that is meant; another first word is a lab's folder. Raises UserError if it is a misspelling."""
+    """The command's name; any other first word is a lab's folder. Raises UserError for a misspelled command."""
     if not words or words[0] in _COMMANDS:
         return words[0] if words else "open"
     word = words[0]
@@ -65,18 +65,18 @@ def _command(words: Sequence[str]) -> str:
 
 
 def _print_error(error: Exception | str) -> None:
-    # Names of the user's own are in it: whatever they contain, it is one line. Its reader may have gone.
+    # One line, whatever the user's own names in it contain. The reader of stderr may be gone.
     with contextlib.suppress(OSError):
         print(f"autoresearch-tui: {clean_line(' '.join(str(error).splitlines()))}", file=sys.stderr, flush=True)
 
 
-def _mend_surroundings() -> None:
-    """What a shell, cron or a service may have left out, and what would only be met much later."""
+def _prepare_process() -> None:
+    """Opens standard streams that a shell, cron or a service closed, and drops an empty HOME."""
     for number, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
-            # Closed: the next file opened would become our output, the journal for example.
+            # Closed: the next file to be opened, such as the journal, would become our output.
             os.open(os.devnull, mode)
     sys.stdin = sys.stdin or os.fdopen(0)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
@@ -84,7 +84,7 @@ def _mend_surroundings() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of another encoding
     if os.environ.get("HOME") == "":
-        del os.environ["HOME"]  # as good as none: the account says where it is
+        del os.environ["HOME"]  # the account's home is used instead
 
 
 def _open(arguments: argparse.Namespace) -> int:
@@ -107,7 +107,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _run_on_nodes(lab: Lab, arguments: argparse.Namespace) -> int:
-    """The demo on a cluster that begins and ends with it."""
+    """Runs the demo on a cluster that lives as long as the demo."""
     from autoresearch_tui.cluster import requirements
     from autoresearch_tui.cluster.local_nodes import local_nodes
     from autoresearch_tui.preparing import lab_data
@@ -121,13 +121,13 @@ def _run_on_nodes(lab: Lab, arguments: argparse.Namespace) -> int:
 
 
 def _stand_in() -> None:
-    """Without a key, a stand-in plays Claude; in the environment, for the engine that takes over after a detach."""
+    """Without a key, a stand-in plays Claude. Set in the environment, so that a background engine uses it too."""
     from autoresearch_tui.researchers.claude.client import STAND_IN, has_credentials
 
     if not has_credentials(os.environ):
         os.environ["ANTHROPIC_BASE_URL"] = STAND_IN
-        said = "No API key: a stand-in on this machine plays Claude. It turns constants, and costs nothing."
-        print(said, file=sys.stderr)
+        note = "No API key: a stand-in on this machine plays Claude. It turns constants, and costs nothing."
+        print(note, file=sys.stderr)
 
 
 def _init(arguments: argparse.Namespace) -> int:
@@ -230,10 +230,9 @@ def _steer(given: argparse.Namespace) -> int:
     from autoresearch_tui.launch import verbs
     from autoresearch_tui.session import commands as cmd
 
-    alone: dict[str, cmd.OpenHoldout | cmd.RenewBudget]
-    alone = {"holdout": cmd.OpenHoldout(), "renew": cmd.RenewBudget()}
-    if given.verb in alone:
-        print(verbs.evaluation(given.lab, given.tag or "", alone[given.verb]))
+    if given.verb in ("holdout", "renew"):
+        command = cmd.OpenHoldout() if given.verb == "holdout" else cmd.RenewBudget()
+        print(verbs.evaluation(given.lab, given.tag or "", command))
         return DONE
     make: dict[str, Callable[[], verbs.Make]] = {
         "approve": lambda: verbs.approve(given.number, given.commit or ""),
@@ -263,7 +262,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _sessions(lab: Lab, arguments: argparse.Namespace) -> tuple[Sequence[str], Path]:
-    """The sessions that are meant, and the folder of ours where what is made of them goes."""
+    """The selected sessions' tags, and our folder for files made from them."""
     if arguments.all and arguments.tag:
         raise UserError("--all and --tag: choose one of them")
     tag = existing_tag(lab.root, arguments.tag or "")
@@ -296,11 +295,9 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return doctor.run(arguments.lab, as_json=arguments.json, repair=arguments.repair)
 
 
-def _run_session(lab: object, arguments: argparse.Namespace, *, prepare: bool) -> int:
-    from autoresearch_tui.lab.paths import Lab
+def _run_session(lab: Lab, arguments: argparse.Namespace, *, prepare: bool) -> int:
     from autoresearch_tui.launch import launcher
 
-    assert isinstance(lab, Lab)
     overrides = {
         name: str(value)
         for name in ("researcher", "review", "budget", "experiments", "devices", "cluster", "until", "from")

@@ -1,4 +1,4 @@
-"""What each command takes: one function a command, `of_<command>(words)`. Wrong usage is a UserError of one line."""
+"""The arguments of each command: one function `of_<command>(words)`. Wrong usage is a UserError of one line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from autoresearch_tui.lab import cluster_address, devices
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.nearest import nearest
 
-# The first command is the one without a name. `STEERING` has those that an engine handles.
+# The first command has no name. An engine handles those in `STEERING`.
 SUMMARIES = {
     "": "A terminal cockpit for autonomous research.",
     "demo": "Opens a small lab of its own: no key, no GPU, no download.",
@@ -50,7 +50,7 @@ STEERING = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """Wrong usage is one line, like every other error."""
+    """Reports wrong usage in one line, like every other error."""
 
     def error(self, message: str) -> NoReturn:
         option = message.removeprefix("unrecognized arguments: ").partition(" ")[0]
@@ -89,7 +89,7 @@ def _count(text: str) -> int:
 
 
 def _hours(text: str) -> str:
-    """The moment that is so many hours from now."""
+    """The moment that many hours from now."""
     from datetime import UTC, datetime, timedelta
 
     from autoresearch_tui.util import timestamps
@@ -101,7 +101,7 @@ def _hours(text: str) -> str:
 
 
 def _until(text: str) -> str:
-    """The moment that is meant, or `never`."""
+    """The moment, or `never`."""
     from datetime import UTC, datetime
 
     from autoresearch_tui.session.limits import NEVER
@@ -137,7 +137,7 @@ def _cluster(text: str) -> str:
 
 def _add_session(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--headless", action="store_true", help="no screen: one JSON event a line on stdout")
-    # How a background engine is started; it continues as the one before it would have.
+    # For background engines, which continue another engine's work.
     parser.add_argument("--successor", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--tag", type=_tag, help="the session's name: branch autoresearch/<tag>")
     parser.add_argument("--new", action="store_true", help="begin a new session although there is one")
@@ -231,7 +231,7 @@ def of_replay(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _add_forms(parser: argparse.ArgumentParser, **forms: str) -> None:
-    """What the answer may be in place of text: one option each, with its help."""
+    """Adds one option for each form of the answer other than text, with its help."""
     group = parser.add_mutually_exclusive_group()
     for form, what in forms.items():
         group.add_argument(f"--{form}", dest="form", action="store_const", const=form, help=what)
@@ -336,7 +336,7 @@ def _add_sessions(parser: argparse.ArgumentParser) -> None:
 
 
 def of_exchange(verb: str, words: Sequence[str]) -> argparse.Namespace:
-    """`share` or `fetch-shared`. One word that is no folder is the remote."""
+    """`share` or `fetch-shared`. A single word that is no folder is the remote."""
     parser = _parser(verb)
     _add_lab(parser)
     default = "a name or an address; default: what the branch tracks, or origin"

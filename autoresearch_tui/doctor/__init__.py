@@ -1,4 +1,4 @@
-"""Everything that can stand in the way of a night, found before it begins, each with its remedy."""
+"""Checks for everything that can spoil a night, each with its remedy."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from autoresearch_tui.lab.settings import FILE_NAME
 from autoresearch_tui.util.errors import UserError
 
 Check = Callable[[], Item | list[Item]]
-# What the nodes of a cluster must have in place of this machine; each is looked at before it is used.
+# Needed on the nodes of a cluster rather than on this machine; each node is checked before it is used.
 _OF_NODES = ("command", "profile", "data", "kernels", "accelerator")
 
 
 def run(path: Path | None, *, as_json: bool, repair: bool) -> int:
-    """Look at everything, print it, return the exit code: 1 if there is a problem to fix first.
+    """Runs all checks and prints them; returns the exit code, 1 if there is a problem.
 
     Without a path: the nearest lab, or the machine alone if there is none. Raises UserError for wrong usage.
     """
@@ -41,7 +41,7 @@ def run(path: Path | None, *, as_json: bool, repair: bool) -> int:
 
 
 def examine(lab: Lab | None, failure: UserError | None = None) -> list[Item]:
-    """Every item, in a fixed order; the checks run side by side."""
+    """Every item, in a fixed order; the checks run in parallel."""
     environ = dict(os.environ)
     on_nodes = _OF_NODES if lab is not None and lab.settings.cluster.address else ()
     checks = [
@@ -99,7 +99,7 @@ def _safely(name: str, check: Check) -> list[Item]:
         found = check()
     except UserError as error:
         return [warning(name, str(error), "see the other items")]
-    except Exception as error:  # one check that fails must not hide the others
+    except Exception as error:  # a failing check must not hide the others
         return [warning(name, f"could not be looked at: {type(error).__name__}: {error}", "please report this")]
     return found if isinstance(found, list) else [found]
 
@@ -112,8 +112,8 @@ def _find(path: Path | None) -> tuple[Lab | None, UserError | None]:
         return labs.find(start), None
     except UserError as error:
         folders = (start.resolve(), *start.resolve().parents)
-        meant = any((folder / FILE_NAME).exists() for folder in folders)
-        return None, error if path is not None or meant else None
+        configured = any((folder / FILE_NAME).exists() for folder in folders)
+        return None, error if path is not None or configured else None
 
 
 def _as_text(items: Sequence[Item]) -> str:

@@ -1,7 +1,7 @@
-"""One short call of the Messages API with the user's own credentials, as one JSON object.
+"""One short call of the Messages API with the user's credentials; prints a JSON object.
 
-In a process of its own: the API's package takes a second to import, and a name server that does not answer can hold a
-thread for a minute.
+It has its own process because the API's package takes a second to import, and a name server that does not answer can
+block a thread for a minute.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ CALL_SECONDS = 3.0
 
 
 async def call() -> dict[str, object]:
-    """`models` that the server lists, or `error`; `fatal` where trying again cannot help."""
+    """The server's `models`, or `error`; `fatal` if trying again cannot help."""
     import anthropic
 
     from autoresearch_tui.researchers.base import ResearcherError
@@ -32,8 +32,8 @@ async def call() -> dict[str, object]:
     except ResearcherError as error:
         return {"host": host, "error": str(error), "fatal": error.fatal}
     except Exception as error:
-        told = errors.translate(error, "", host, redact)
-        return {"host": host, "error": str(told), "fatal": told.fatal}
+        translated = errors.translate(error, "", host, redact)
+        return {"host": host, "error": str(translated), "fatal": translated.fatal}
 
 
 if __name__ == "__main__":

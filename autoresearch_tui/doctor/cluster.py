@@ -1,4 +1,4 @@
-"""The cluster that executes a lab's runs: what this machine lacks for it, and whether it answers."""
+"""Checks of the cluster that executes a lab's runs: the requirements on this machine, and whether it answers."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from autoresearch_tui.util.errors import UserError
 
 _NAME = "cluster"
 _CONNECT_SECONDS = 3.0
-_PROBE_SECONDS = 40.0  # Ray itself tries for twenty before it gives up
+_PROBE_SECONDS = 40.0  # Ray itself gives up after twenty
 
 
 def check(lab: Lab, environ: Mapping[str, str]) -> list[Item]:
-    """The lab's cluster, or that of its latest session; nothing if there is none. Ray is not imported here."""
+    """Checks the lab's cluster, or its latest session's; no items if there is none. Ray is not imported here."""
     address = lab.settings.cluster.address or _of_latest(lab)
     if not address:
         return []
@@ -37,28 +37,30 @@ def check(lab: Lab, environ: Mapping[str, str]) -> list[Item]:
         return [problem(_NAME, f"{head} cannot be reached: {why}", "start it (`ray start --head`), or open its port")]
     if security.can_be_reached(head) and security.is_open(head, environ):
         return [problem(_NAME, f"{head} can be reached by others, and wants no token", security.REMEDY)]
-    return [_asked(address, head, lab.settings.cluster.resources, environ)]
+    return [_joined(address, head, lab.settings.cluster.resources, environ)]
 
 
 def _of_latest(lab: Lab) -> str:
-    """The address that the latest session was given, if it is on a cluster."""
+    """The address in the latest session's cluster file, if there is one."""
     tags = lab.tags()
     now = cluster_file.read(lab.session(tags[-1]).cluster) if tags else None
     return now.address if now is not None and not cluster_address.problem(now.address) else ""
 
 
-def _asked(address: str, head: str, resources: Mapping[str, float], environ: Mapping[str, str]) -> Item:
+def _joined(address: str, head: str, resources: Mapping[str, float], environ: Mapping[str, str]) -> Item:
     words = ["-m", "autoresearch_tui.cluster.probe", address, json.dumps(dict(resources))]
-    said = ask_json([sys.executable, *words], {**security.environment(environ), "PYTHONSAFEPATH": "1"}, _PROBE_SECONDS)
+    answer = ask_json(
+        [sys.executable, *words], {**security.environment(environ), "PYTHONSAFEPATH": "1"}, _PROBE_SECONDS
+    )
     version = requirements.ray_version()
-    if "error" in said:
+    if "error" in answer:
         remedy = f"the same token on all nodes, and Ray {version} with the same Python there, or theirs here"
-        return problem(_NAME, f"{head} answers, and cannot be joined: {said['error']}", remedy)
+        return problem(_NAME, f"{head} answers, and cannot be joined: {answer['error']}", remedy)
     wanted = ", ".join(f"{name} = {count:g}" for name, count in resources.items())
     token = "a token is set" if not security.token_problem(environ) else "no token, and on loopback"
-    nodes, places = _count(said["nodes"], "node"), _count(said["places"], "run")
+    nodes, places = _count(answer["nodes"], "node"), _count(answer["places"], "run")
     found = f"{head}: {nodes}, room for {places} ({wanted}); Ray {version}; {token}"
-    if not said["places"]:
+    if not answer["places"]:
         return warning(_NAME, found, "change `cluster.resources`, or add nodes that have them")
     return ok(_NAME, found)
 

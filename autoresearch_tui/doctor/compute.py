@@ -1,4 +1,4 @@
-"""Accelerator, driver, torch and attention. torch is imported by the interpreter that trains, never here."""
+"""Checks of accelerator, driver, torch and attention. torch is imported only by the interpreter that trains."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LABELS = {
 
 
 def uses_torch(lab: Lab | None) -> bool:
-    """Whether the lab's files import it; without a lab, the one to come may."""
+    """Whether the lab's files import torch; True without a lab."""
     if lab is None:
         return True
     paths = (*lab.editable_files, *lab.settings.lab.locked)
@@ -40,7 +40,7 @@ def uses_torch(lab: Lab | None) -> bool:
 
 
 def check(lab: Lab | None, environ: Mapping[str, str], *, busy: bool) -> list[Item]:
-    """All of it. `busy`: an engine is at work in this lab, so memory in use is no surprise."""
+    """`busy`: an engine is at work in this lab, so memory in use is expected."""
     needed = uses_torch(lab)
     run = RunSettings() if lab is None else lab.settings.run
     wanted = all_visible({**environ, **run.env}, run.devices)
@@ -63,7 +63,7 @@ def check(lab: Lab | None, environ: Mapping[str, str], *, busy: bool) -> list[It
 
 
 def read_devices(wanted: Sequence[Visible]) -> tuple[Sequence[Device], str, str]:
-    """Devices that the runs see, the driver's version, and why the driver does not answer where there is hardware."""
+    """The devices that runs see, the driver's version, and why the driver of existing hardware does not answer."""
     from autoresearch_tui.lab.machine_load import Probe
 
     devices = Probe(wanted).read().devices
@@ -79,7 +79,7 @@ def read_devices(wanted: Sequence[Visible]) -> tuple[Sequence[Device], str, str]
 
 
 def accelerator(devices: Sequence[Device], driver: str, failure: str, *, needed: bool, busy: bool) -> Item:
-    """What there is, and who holds memory of it."""
+    """The accelerators, and the processes that hold their memory."""
     name = "accelerator"
     if failure:
         return problem(name, f"the NVIDIA driver does not answer ({failure})", "try `nvidia-smi`; reboot, or reinstall")
@@ -118,7 +118,7 @@ def _held(device: Device) -> str:
 
 
 def ask_torch(python: Path, environ: Mapping[str, str]) -> dict[str, Any]:
-    """What `torch_probe.py` answers; `error` where it does not."""
+    """The answer of `torch_probe.py`; `error` if it fails."""
     from autoresearch_tui.lab.creation import assets
 
     script = Path(__file__).with_name("torch_probe.py")
@@ -127,7 +127,7 @@ def ask_torch(python: Path, environ: Mapping[str, str]) -> dict[str, Any]:
 
 
 def torch(found: Mapping[str, Any], python: Path, gpu: bool) -> Item:
-    """Whether the training interpreter has it, and whether it sees the GPU that is there."""
+    """Whether the training interpreter has torch, and whether torch sees the GPU."""
     name = "torch"
     if "error" in found:
         remedy = f"run `{python} -m pip install 'autoresearch-tui[harness]'`, or install the lab's own torch there"
@@ -147,7 +147,7 @@ def torch(found: Mapping[str, Any], python: Path, gpu: bool) -> Item:
 
 
 def attention(found: Mapping[str, Any]) -> list[Item]:
-    """What computes attention here, and what would be faster."""
+    """The attention that is used here, and a faster one if there is any."""
     name = "attention"
     if "error" in found:
         return []

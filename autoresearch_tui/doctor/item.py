@@ -1,4 +1,4 @@
-"""One thing that was looked at."""
+"""The result of one check."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Status = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What was found, in one line, and what to do about it where there is something to do.
+    """The finding in one line, and the remedy if there is something to fix.
 
     A problem keeps a night from working; a warning makes it worse than it could be.
     """
@@ -24,23 +24,20 @@ class Item:
     remedy: str = ""
 
     def __post_init__(self) -> None:
-        # Files, tools and servers are quoted here: their words are data.
+        # Quotes from files, tools and servers are data.
         object.__setattr__(self, "found", clean_line(" ".join(self.found.split())))
         object.__setattr__(self, "remedy", clean_line(" ".join(self.remedy.split())))
 
 
 def ok(name: str, found: str) -> Item:
-    """Nothing to do."""
     return Item(name, "ok", found)
 
 
 def warning(name: str, found: str, remedy: str) -> Item:
-    """Works, but not as well as it could."""
     return Item(name, "warning", found, remedy)
 
 
 def problem(name: str, found: str, remedy: str) -> Item:
-    """Something to fix before a night."""
     return Item(name, "problem", found, remedy)
 
 

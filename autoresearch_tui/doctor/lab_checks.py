@@ -1,4 +1,4 @@
-"""The lab: settings, files, training command, git, engine, sessions, data and researcher."""
+"""Checks of the lab: settings, files, training command, git, engine, sessions, data and researcher."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.ask import ask_json
 from autoresearch_tui.util.errors import UserError
 
-API_SECONDS = 20.0  # the package's import included, on a busy machine
+API_SECONDS = 20.0  # includes the import of the package on a busy machine
 
 
 def lab(found: Lab | None, failure: UserError | None) -> Item:
-    """The settings and the files."""
     if failure is not None:
         return from_error("lab", failure)
     if found is None:
@@ -49,7 +48,7 @@ def lab(found: Lab | None, failure: UserError | None) -> Item:
 
 
 def doubts(found: Lab) -> list[Item]:
-    """What the lab's files leave open, each with the setting that says it; and a timeout that no run survives."""
+    """Doubts about the lab's files, with the settings that resolve them; and a timeout that no run survives."""
     make = {True: problem, False: warning}
     why = timeout_problem(found.settings.run)
     tight = [warning("timeout", why, "set `run.timeout_seconds` to more than a run takes, its start included")]
@@ -57,7 +56,6 @@ def doubts(found: Lab) -> list[Item]:
 
 
 def command(found: Lab) -> Item:
-    """Whether the training command is there."""
     try:
         check_command(found)
     except UserError as error:
@@ -90,7 +88,7 @@ def changes(found: Lab) -> Item:
 
 
 def editable(found: Lab) -> list[Item]:
-    """Of a lab whose files come and go, or are checked by a command of its own: what patterns find, what checks."""
+    """For a lab with patterns or a check command of its own: the files they find."""
     name, files = "editable", found.settings.lab
     loose = [word for word in files.check if (found.root / word).is_file() and word not in files.locked]
     if loose:
@@ -110,7 +108,6 @@ def editable(found: Lab) -> list[Item]:
 
 
 def engine(found: Lab) -> Item:
-    """Who has the lab."""
     if not held(found.lock):
         return ok("engine", "none is at work in this lab")
     holder = read_holder(found.lock)
@@ -131,7 +128,7 @@ def sessions(found: Lab) -> list[Item]:
 
 
 def kept_files(found: Lab) -> list[Item]:
-    """What `run.keep` takes on the disk; nothing if it is not set."""
+    """The disk space used by `run.keep`; no item if it is not set."""
     if not found.settings.run.keep:
         return []
     runs = [run for tag in found.tags() for run in kept.runs(found.session(tag)) if run.kept_files]
@@ -141,7 +138,7 @@ def kept_files(found: Lab) -> list[Item]:
 
 
 def session(found: Lab, tag: str) -> Item:
-    """One session: its journal can be read, and its branch is where the journal says."""
+    """Whether the session's journal is sound, and its branch where the journal says."""
     name = "session"
     path = found.session(tag).journal
     try:
@@ -174,7 +171,7 @@ def session(found: Lab, tag: str) -> Item:
 
 
 def latest(found: Lab) -> tuple[str, float] | None:
-    """What happened last in the lab, and when: for the clock."""
+    """The lab's latest event and its time (seconds since 1970), for the check of the clock."""
     moments: list[tuple[str, float]] = []
     for tag in found.tags()[-1:]:
         try:
@@ -189,7 +186,7 @@ def latest(found: Lab) -> tuple[str, float] | None:
 
 
 def profile(found: Lab) -> list[Item]:
-    """The harness's profile that the lab asks for, and whether it is the one for this machine."""
+    """The harness's profile in the lab's settings, and whether it fits this machine."""
     name = found.settings.run.env.get("AUTORESEARCH_PROFILE")
     if name is None:
         return []
@@ -204,7 +201,7 @@ def profile(found: Lab) -> list[Item]:
 
 
 def dataset(found: Lab, environ: Mapping[str, str]) -> Item:
-    """Data and tokenizer, as the lab's own prepare.py says."""
+    """Whether data and tokenizer are ready, by the lab's own prepare.py."""
     path = preparer(found)
     if path is not None:
         with lab_data.Check(found) as check:
@@ -222,7 +219,7 @@ def dataset(found: Lab, environ: Mapping[str, str]) -> Item:
 
 
 def beside(found: Lab) -> list[Item]:
-    """What a run sees beside the commit, what it does not see and why, and what is not there for anybody."""
+    """The files beside the commit that a run sees, those it does not see and why, and those that are missing."""
     name = "shared"
     try:
         seen = shared.find(found, GitRepo(found.root))
@@ -241,7 +238,7 @@ def beside(found: Lab) -> list[Item]:
 
 
 def kernels(found: Lab, environ: Mapping[str, str]) -> list[Item]:
-    """Whether the kernels are downloaded that the lab's script asks the hub for: a run has no network."""
+    """Whether the kernels that the lab's script loads from the hub are downloaded, since a run has no network."""
     lacking = reference_data.missing_kernels(found, environ)
     if lacking and reference_data.has_nvidia():
         text = f"none of {', '.join(lacking)} is downloaded, and a run has no network"
@@ -252,7 +249,7 @@ def kernels(found: Lab, environ: Mapping[str, str]) -> list[Item]:
 
 
 def referee(found: Lab) -> Item:
-    """Who scores the runs, and from what."""
+    """The referee, and the data that it scores."""
     name, metric = "referee", found.settings.metric
     if not metric.referee:
         if preparer(found) is None:
@@ -262,20 +259,20 @@ def referee(found: Lab) -> Item:
     loose = [word for word in metric.referee if (found.root / word).is_file() and word not in found.settings.lab.locked]
     if loose:
         return problem(name, f"{', '.join(loose)} is not locked", "add it to `lab.locked`: it is started from there")
-    said = " ".join(metric.referee)
+    text = " ".join(metric.referee)
     if unset := [variable for variable in metric.referee_env if variable not in os.environ]:
-        said += f"; not set here: {', '.join(unset)}"
+        text += f"; not set here: {', '.join(unset)}"
     private = scored_data.folders(found, environment(found, found.state_folder))
-    return ok(name, f"{said}; what it scores is in {private[0]}, which no run sees" if private else said)
+    return ok(name, f"{text}; what it scores is in {private[0]}, which no run sees" if private else text)
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Where data and tokenizer are."""
+    """The folder of data and tokenizer."""
     return Path(environ.get("AUTORESEARCH_CACHE") or Path.home() / ".cache" / "autoresearch").expanduser().absolute()
 
 
 def researcher(found: Lab | None, environ: Mapping[str, str]) -> list[Item]:
-    """Whether the lab's researcher could propose, and whether the API takes the key where it is Claude."""
+    """Whether the lab's researcher can propose, and whether the API accepts the key."""
     from autoresearch_tui.researchers import factory
     from autoresearch_tui.researchers.claude.client import has_credentials
 
@@ -298,7 +295,6 @@ def researcher(found: Lab | None, environ: Mapping[str, str]) -> list[Item]:
 
 
 def _critic(found: Lab, environ: Mapping[str, str]) -> list[Item]:
-    """Whether the lab's critic could judge, where there is to be one."""
     from autoresearch_tui.researchers import factory
 
     kind = found.settings.review.critic.kind
@@ -313,7 +309,7 @@ def _critic(found: Lab, environ: Mapping[str, str]) -> list[Item]:
 
 
 def agent_sandbox(found: Lab, environ: Mapping[str, str]) -> Item:
-    """What holds the command-line agent, proven from inside a sandbox like its own."""
+    """The protections of the command-line agent, tested from inside such a sandbox."""
     from autoresearch_tui.lab.git import GitRepo
     from autoresearch_tui.sandbox import for_agents, for_runs, self_test
 
@@ -341,7 +337,7 @@ def agent_sandbox(found: Lab, environ: Mapping[str, str]) -> Item:
 
 
 def api(answer: Mapping[str, object]) -> Item:
-    """What came of one call."""
+    """The result of `api_probe`."""
     name = "API key"
     if "error" not in answer:
         models = answer.get("models")

@@ -1,4 +1,4 @@
-"""The machine: Python, git, sandbox, disk, clock, and what ends processes at logout."""
+"""Checks of the machine: Python, git, sandbox, disk, clock, and what ends processes at logout."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SETTLED = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 def ask(command: Sequence[str], environ: Mapping[str, str]) -> tuple[int, str]:
-    """A tool's exit code and what it printed; 127 where it is not there, 124 where it does not answer."""
+    """A tool's exit code and output; 127 if it is missing, 124 if it does not answer."""
     try:
         done = subprocess.run(
             list(command),
@@ -50,7 +50,6 @@ def ask(command: Sequence[str], environ: Mapping[str, str]) -> tuple[int, str]:
 
 
 def python(version: tuple[int, ...] = tuple(sys.version_info[:3]), system: str = platform.system()) -> Item:
-    """The interpreter and the platform."""
     found = f"{'.'.join(map(str, version))} on {system} {platform.release()} {platform.machine()}"
     if version[:2] < OLDEST_PYTHON:
         return problem("python", found, "install Python 3.11 or newer, and autoresearch-tui with it")
@@ -60,21 +59,20 @@ def python(version: tuple[int, ...] = tuple(sys.version_info[:3]), system: str =
 
 
 def git(environ: Mapping[str, str]) -> Item:
-    """Version and whether it answers."""
-    code, said = ask(["git", "--version"], environ)
+    code, output = ask(["git", "--version"], environ)
     install = "install git 2.25 or newer (Debian: apt install git)"
     if code == 127:
         return problem("git", "not found", install)
-    numbers = re.search(r"(\d+)\.(\d+)(\.\d+)*", said)
+    numbers = re.search(r"(\d+)\.(\d+)(\.\d+)*", output)
     if code != 0 or numbers is None:
-        return problem("git", f"`git --version` says: {said or f'exit code {code}'}", install)
+        return problem("git", f"`git --version` says: {output or f'exit code {code}'}", install)
     if (int(numbers[1]), int(numbers[2])) < OLDEST_GIT:
         return problem("git", f"{numbers[0]} is too old", install)
     return ok("git", f"{numbers[0]}; no identity is needed: commits are made as autoresearch-tui")
 
 
 def sandbox(lab: Lab | None) -> list[Item]:
-    """What holds a run, proven from inside a sandbox like those of the lab's runs; what it hides of the scored text."""
+    """The protections of a run, tested from inside such a sandbox, and the scored text that it hides."""
     from autoresearch_tui.sandbox import for_runs, policy
     from autoresearch_tui.sandbox.scored_data import in_words
 
@@ -113,7 +111,7 @@ def _confined(checked: ev.SandboxChecked) -> Item:
 
 
 def namespaces(kernel: Path = Path("/proc/sys"), system: str = platform.system()) -> list[Item]:
-    """Whether the kernel lets a user make namespaces, which bubblewrap needs. Nothing to say outside Linux."""
+    """Whether users may make namespaces, which bubblewrap needs. No items outside Linux."""
     name = "namespaces"
     if system != "Linux":
         return []
@@ -138,7 +136,8 @@ def _setting(path: Path) -> str:
 
 
 def memory(root: str = "") -> list[Item]:
-    """What runs and engine share, and whether that is all that the machine has. Nothing if the system says none."""
+    """The memory that runs and engine share, and whether it is all the machine has. No items if the system does not
+    tell."""
     (whole, _), (total, available) = ram.of_machine(root), ram.room(root)
     if not total:
         return []
@@ -149,7 +148,7 @@ def memory(root: str = "") -> list[Item]:
 
 
 def disk(places: Mapping[str, Path]) -> Item:
-    """Free space on the file systems that a night writes to, and whether it may write there."""
+    """Free space and write permission on the file systems that a night writes to."""
     seen: dict[int, str] = {}
     least: tuple[int, str] | None = None
     for name, place in {**places, "temporary files": Path(tempfile.gettempdir())}.items():
@@ -173,7 +172,7 @@ def disk(places: Mapping[str, Path]) -> Item:
 
 
 def clock(latest: tuple[str, float] | None, now: float | None = None) -> Item:
-    """Whether the time of day can be right. `latest` is what happened last, and when (seconds since 1970)."""
+    """Whether the time can be right. `latest` is the lab's latest event, and its time (seconds since 1970)."""
     now = time.time() if now is None else now
     today = datetime.fromtimestamp(now, UTC)
     found = f"{today:%Y-%m-%d %H:%M} UTC"
@@ -193,7 +192,7 @@ def _span(seconds: float) -> str:
 
 
 def logout(environ: Mapping[str, str], *, booted: Path = Path("/run/systemd/system"), user: int | None = None) -> Item:
-    """Whether the system ends a user's processes when the last terminal closes."""
+    """Whether the system ends a user's processes at logout."""
     name = "logout"
     user = os.getuid() if user is None else user
     if not booted.exists():
@@ -201,10 +200,10 @@ def logout(environ: Mapping[str, str], *, booted: Path = Path("/run/systemd/syst
     if user == 0:
         return ok(name, "systemd leaves root's processes alone")
     manager = ("org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager")
-    code, said = ask(["busctl", "get-property", *manager, "KillUserProcesses"], environ)
-    if code == 0 and said == "b false":
+    code, output = ask(["busctl", "get-property", *manager, "KillUserProcesses"], environ)
+    if code == 0 and output == "b false":
         return ok(name, "systemd leaves your processes alone when you log out")
     start = "start it as `systemd-run --user --scope autoresearch-tui` after `loginctl enable-linger`"
-    if code == 0 and said == "b true":
+    if code == 0 and output == "b true":
         return problem(name, "systemd ends all your processes when you log out (KillUserProcesses)", start)
-    return warning(name, f"systemd does not say whether it ends your processes at logout ({said})", start)
+    return warning(name, f"systemd does not say whether it ends your processes at logout ({output})", start)

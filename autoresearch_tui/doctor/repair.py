@@ -1,8 +1,8 @@
-"""A journal that is damaged in the middle: what of it is sound, and how to continue from there.
+"""Repairs a journal that is damaged in the middle, so that the session can continue.
 
-Every record whose own checksum holds is kept. What stood in a lost one's place is put together from git, if what came
-later needs it. The whole journal as it was stays beside it, and what the repaired one does not account for is kept by
-:mod:`left_out` under names that the next experiments do not take.
+Every record with a valid checksum is kept. A lost one that later records need is rebuilt from git. The damaged journal
+is kept beside the new one, and :mod:`left_out` keeps what the new one does not account for, under names that later
+experiments do not take.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ LOCK_SECONDS = 1.0
 class Prefix:
     """The longest sound beginning of a journal.
 
-    It is `size` bytes long and amounts to `state`; `line` (from 1) is the first bad one and `why`, empty if all are
-    sound. `torn`: the bad line is the last one, which the next start puts aside by itself.
+    It has `size` bytes and amounts to `state`; `line` (from 1) is the first bad one and `why` its fault, empty if all
+    are sound. `torn`: the bad line is the last one, which the next start puts aside by itself.
     """
 
     state: State
@@ -46,12 +46,12 @@ class Prefix:
 
     @property
     def damaged(self) -> bool:
-        """Whether it takes `doctor --repair`."""
+        """Whether it needs `doctor --repair`."""
         return bool(self.why) and not self.torn
 
 
 def look(data: bytes) -> Prefix:
-    """What of a journal's bytes is sound. Pure."""
+    """The sound beginning of a journal's bytes. Pure."""
     state = State()
     offset, line = 0, 1
     while offset < len(data):
@@ -67,22 +67,22 @@ def look(data: bytes) -> Prefix:
         try:
             state = fold(state, record)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            # Well written, but impossible here: no start would put it aside.
+            # Well-formed, but impossible here: no start would put it aside.
             return Prefix(state, offset, line, str(error), torn=False)
         offset, line = end + 1, line + 1
     return Prefix(state, offset, line, "", torn=False)
 
 
 def repair(lab: Lab) -> list[Item]:
-    """Repair every damaged journal of a lab, leave sound ones alone, and report what was done.
+    """Repairs every damaged journal of a lab, leaves sound ones alone, and reports the repairs.
 
-    Raises UserError if an engine, or a run that would be left out, is at work.
+    Raises UserError if an engine is at work, or a run that would be left out.
     """
     damaged = [tag for tag in lab.tags() if look(lab.session(tag).journal.read_bytes()).damaged]
     if not damaged:
         return [ok("repair", "nothing to repair: every journal is sound")]
     try:
-        # Not one that a cockpit may take over.
+        # A cockpit could take over a headless engine.
         lock = LabLock(lab.lock, headless=False, tag=damaged[-1], wait_seconds=LOCK_SECONDS)
     except LabBusy as busy:
         raise UserError(f"{lab.root}: {busy}", "end it, then repair") from None
@@ -112,12 +112,12 @@ def _repair(lab: Lab, tag: str) -> str:
         )
     write(files.journal, b"".join(journal.encode(record) for record in built.records))
     lost = len(built.records) - len(built.kept)
-    said = [f"{tag}: {len(built.kept)} records are kept, {lost} are lost; the journal as it was is in {copy}"]
+    report = [f"{tag}: {len(built.kept)} records are kept, {lost} are lost; the journal as it was is in {copy}"]
     if built.dropped:
-        said.append(f"{len(built.dropped)} later records cannot follow those, and are only there")
+        report.append(f"{len(built.dropped)} later records cannot follow those, and are only there")
     if evidence:
-        said.append(left_out.put_aside(lab, repo, tag, evidence, number))
-    return "; ".join(said)
+        report.append(left_out.put_aside(lab, repo, tag, evidence, number))
+    return "; ".join(report)
 
 
 def _require_no_run(files: SessionFiles, left: Iterable[int]) -> None:
@@ -128,14 +128,14 @@ def _require_no_run(files: SessionFiles, left: Iterable[int]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FromGit:
-    """A :class:`~autoresearch_tui.doctor.salvage.Guess`: attempts are commits, whose messages say what they are."""
+    """A :class:`~autoresearch_tui.doctor.salvage.Guess`: attempts are commits, whose messages describe them."""
 
     lab: Lab
     repo: GitRepo
     tag: str
 
     def session(self, found: Mapping[int, ev.Record]) -> ev.SessionBegan | None:
-        """From today's settings, and the commit that the baseline ran, which may lack files that are locked today."""
+        """From today's settings, and the commit of the baseline, which may lack files that are locked today."""
         base = self._base(found)
         if base is None:
             return None
@@ -176,7 +176,7 @@ class FromGit:
         )
 
     def change(self, number: int, commit: str) -> ev.ProposalRebased | None:
-        """From the commit that later records speak of."""
+        """From the commit in later records."""
         base = self.repo.resolve(f"{commit}~1")
         if base is None:
             return None

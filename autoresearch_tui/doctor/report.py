@@ -1,4 +1,4 @@
-"""The items as text for people, or as one JSON object."""
+"""The items as text, or as one JSON object."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _ASCII_GLYPHS: dict[Status, str] = {"ok": "+", "warning": "!", "problem": "x"}
 _COLOURS: dict[Status, str] = {"ok": "\x1b[32m", "warning": "\x1b[33m", "problem": "\x1b[31m"}
 _PLAIN = "\x1b[0m"
 _WORD, _NAME = 10, 13
-# Between a name and what was found.
+# Between a name and the finding.
 _GAP = 2
 _LEAST_WIDTH = 20
 
 
 def count(items: Sequence[Item], status: Status) -> int:
-    """How many have this status."""
     return sum(item.status == status for item in items)
 
 
 def as_json(items: Sequence[Item]) -> str:
-    """`ok` is whether there is no problem to fix first."""
+    """`ok` is whether there is no problem."""
     body = {"items": [asdict(item) for item in items], "ok": not count(items, "problem")}
     return json.dumps(body, ensure_ascii=False, indent=2) + "\n"
 
 
 def as_text(items: Sequence[Item], *, width: int | None, colour: bool, ascii_only: bool) -> str:
-    """One block an item: status, name and finding side by side, the remedy below. No width: nothing is wrapped."""
+    """One block for each item: status, name and finding side by side, the remedy below. Without `width`, no line is
+    wrapped."""
     glyphs, arrow = (_ASCII_GLYPHS, "->") if ascii_only else (_GLYPHS, "→")
     column = max([_NAME, *(len(item.name) + _GAP for item in items)])
     room = None if width is None else max(_LEAST_WIDTH, width - _WORD - 1 - column)

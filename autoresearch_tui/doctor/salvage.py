@@ -1,7 +1,7 @@
-"""Pure: every record of a damaged journal whose own checksum holds, and what has to stand between them.
+"""Pure: the records of a damaged journal with valid checksums, and replacements for the lost ones.
 
-Records are numbered without gaps, so each lost one leaves a place. A lost proposal or a lost change of its commit is
-needed by what came after it: it is put together from what git has. Every other lost record becomes a `RecordLost`.
+Records are numbered without gaps, so each lost one leaves a place. A lost proposal, or a lost change of its commit, is
+needed by later records and rebuilt from git. Every other lost record becomes a `RecordLost`.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from autoresearch_tui.session.state import State
 
 _BEGIN = re.compile(rb'\{"seq":')
 _END = re.compile(rb'"crc":"[0-9a-f]{8}"\}')
-# Events whose number is that of the next experiment, which need not exist.
+# These have the number of the next experiment, which need not exist.
 _AHEAD = (ev.ProposalAsked, ev.ProposalFailed, ev.CommandRefused)
 
 
 class Guess(Protocol):
-    """What git and the settings know of records that are lost."""
+    """Rebuilds lost records from git and the settings."""
 
     def session(self, found: Mapping[int, ev.Record]) -> ev.SessionBegan | None:
-        """The session's beginning."""
+        """The session's first event."""
         ...
 
     def proposal(self, number: int, state: State, commit: str) -> ev.ProposalMade | None:
-        """A proposal; `commit` is what later records have it at, if they do."""
+        """A proposal; `commit` is its commit in later records, if they have it."""
         ...
 
     def change(self, number: int, commit: str) -> ev.ProposalRebased | None:
-        """A proposal's other commit."""
+        """The event that gave a proposal its later commit."""
         ...
 
 
 @dataclass
 class Rebuilt:
-    """A journal put together again: `records`, those of `kept` as they were, and the lines that are lost."""
+    """A rebuilt journal: its `records`, the numbers `kept` unchanged, and those `dropped`."""
 
     records: list[ev.Record] = field(default_factory=list)
     state: State = field(default_factory=State)
@@ -49,7 +49,7 @@ class Rebuilt:
 
 
 def sound(data: bytes) -> dict[int, ev.Record]:
-    """The records whose checksum holds, by number; also where a line end was lost, or one came in between."""
+    """The records with valid checksums, by number; also those with a lost or a stray line end."""
     found: dict[int, ev.Record] = {}
     for line in data.split(b"\n"):
         try:
@@ -63,7 +63,7 @@ def sound(data: bytes) -> dict[int, ev.Record]:
 
 
 def _within(line: bytes) -> list[ev.Record]:
-    """Records inside a line that is none."""
+    """Records inside a line that is not one."""
     found, place = [], 0
     ends = [match.end() for match in _END.finditer(line)]
     for begin in (match.start() for match in _BEGIN.finditer(line)):
@@ -80,7 +80,7 @@ def _within(line: bytes) -> list[ev.Record]:
 
 
 def rebuild(found: Mapping[int, ev.Record], guess: Guess) -> Rebuilt:
-    """A journal that can be read again, with every sound record that can follow the others in its place."""
+    """A readable journal, with every sound record that can follow the others in its place."""
     places = _places(found)
     built = Rebuilt()
     time = min((found[seq].time for seq in found), default="")
@@ -113,7 +113,7 @@ def _fill(
     guess: Guess,
     found: Mapping[int, ev.Record],
 ) -> ev.Record | None:
-    """What stands at a lost record's place; None if nothing can be said, and what follows needs it."""
+    """The replacement of a lost record; None if there is none and later records need it."""
     if seq == 1:
         began = guess.session(found)
         return ev.Record(seq, time, began) if began is not None else None
@@ -127,11 +127,11 @@ def _fill(
 
 
 def _places(found: Mapping[int, ev.Record]) -> dict[int, tuple[int, str]]:
-    """Which lost records were proposals, or changes of their commits: by place, the experiment and its commit."""
+    """The lost records that were proposals, or changes of their commits: by number, the experiment and its commit."""
     places: dict[int, tuple[int, str]] = {}
     free: list[int] = []
     commits: dict[int, str] = {}
-    # Where each experiment was made.
+    # The record that made each experiment.
     made: list[int] = []
     for seq in range(2, max(found, default=0) + 1):
         if seq not in found:

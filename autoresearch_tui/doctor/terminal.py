@@ -1,4 +1,4 @@
-"""The terminal that the cockpit would draw on, and tmux around it."""
+"""Checks of the terminal, its clipboard, and tmux around it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from autoresearch_tui.doctor.machine import ask
 
 LEAST_COLUMNS, LEAST_LINES = 80, 24
 _SLOW_ESCAPE = 50
-# `set-clipboard external`, tmux's default, keeps what a program inside it copies (OSC 52) from the terminal.
+# `set-clipboard external`, tmux's default, does not pass text copied inside it (OSC 52) to the terminal.
 _WANTED = {"mouse": "on", "focus-events": "on", "set-clipboard": "on"}
 
 
@@ -51,7 +51,7 @@ def _colours(environ: Mapping[str, str], kind: str) -> tuple[str, str]:
 
 
 def clipboard(environ: Mapping[str, str]) -> Item:
-    """Whether what is copied in the cockpit reaches the clipboard: the terminal has to take OSC 52."""
+    """Whether the terminal takes copied text (OSC 52)."""
     name = "clipboard"
     program = environ.get("TERM_PROGRAM", "")
     if program == "Apple_Terminal":
@@ -73,15 +73,15 @@ def clipboard(environ: Mapping[str, str]) -> Item:
 
 
 def tmux(environ: Mapping[str, str]) -> Item:
-    """Settings of the tmux that we are in."""
+    """Settings of the surrounding tmux."""
     if not environ.get("TMUX"):
         return ok("tmux", "not in it, and not needed: the loop continues when the terminal goes away")
     options: dict[str, str] = {}
     for scope in ("-s", "-g", "-gw"):
-        code, said = ask(["tmux", "show-options", scope], environ)
+        code, output = ask(["tmux", "show-options", scope], environ)
         if code != 0:
-            return warning("tmux", f"does not answer: {said}", "check that `tmux` is on PATH and its server runs")
-        options |= dict(line.split(" ", 1) for line in said.splitlines() if " " in line)
+            return warning("tmux", f"does not answer: {output}", "check that `tmux` is on PATH and its server runs")
+        options |= dict(line.split(" ", 1) for line in output.splitlines() if " " in line)
     shown = [*_WANTED, "allow-passthrough", "escape-time"]
     found = ", ".join(f"{name} {options[name]}" for name in shown if name in options)
     lines = [f"set -g {name} {value}" for name, value in _WANTED.items() if options.get(name) != value]

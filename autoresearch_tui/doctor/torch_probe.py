@@ -1,4 +1,4 @@
-"""What torch sees, as one JSON object: run by the interpreter that trains, which need not have our package.
+"""What torch sees, as one JSON object. Run by the training interpreter, which need not have our package.
 
 python -I torch_probe.py FOLDER_OF_THE_HARNESS
 """
@@ -11,7 +11,7 @@ import sys
 
 
 def probe(harness: str) -> dict[str, object]:
-    """Version, device and attention; `attention_error` where the harness's own choice fails."""
+    """Version, device and attention; `attention_error` if the harness's choice fails."""
     import torch
 
     found: dict[str, object] = {

@@ -1,4 +1,4 @@
-"""The engine without a screen that takes a session over, started on leaving or by a watchdog."""
+"""The headless engine that takes a session over when its cockpit leaves or dies."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from dataclasses import field
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.util.frozen import Frozen
 
-# Reads one line and ends; where there is none, the engine that held the other end of the pipe died without a word.
+# Reads one line and ends. Without a line, the engine at the other end of the pipe has died.
 _WATCH = 'read -r word || exec "$@" </dev/null'
 
 
 class Watchdog:
-    """A shell of 2 MB in a session of its own, which becomes the successor when this process dies."""
+    """A shell of 2 MB in its own session, which becomes the background engine when this process dies."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
     def dismiss(self) -> None:
-        """All is well, or another engine has taken over. Harmless twice, and where it is dead already."""
+        """Ends the watchdog because no successor is needed. Harmless if repeated, or if it is dead already."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError, ValueError):
             self._process.stdin.write(b"\n")
@@ -34,24 +34,24 @@ class Watchdog:
 
 
 class BackgroundEngine(Frozen):
-    """An engine without a screen for one session, not started yet. `overrides` are the command line's settings."""
+    """A headless engine for one session, not started yet. `overrides` are the command line's settings."""
 
     lab: Lab
     tag: str
     overrides: Mapping[str, str] = field(default_factory=dict)
 
     def start(self) -> int:
-        """Take over now. Returns its process id. Raises OSError."""
+        """Takes over now. Returns the process id. Raises OSError."""
         return self._spawn([], subprocess.DEVNULL).pid
 
     def watch(self) -> Watchdog | None:
-        """Take over when this process dies unexpectedly; None if that cannot be arranged."""
+        """Takes over when this process dies unexpectedly; None if that cannot be arranged."""
         with contextlib.suppress(OSError):
             return Watchdog(self._spawn(["/bin/sh", "-c", _WATCH, "autoresearch-watchdog"], subprocess.PIPE))
         return None
 
     def watch_later(self, seconds: float = 30.0) -> DelayedWatchdog:
-        """The same for a successor itself, once it has lived for a while: one that cannot live ends the chain."""
+        """As `watch`, for a background engine itself, after so long that one which keeps dying ends the chain."""
         return DelayedWatchdog(self, seconds)
 
     def _spawn(self, before: list[str], stdin: int) -> subprocess.Popen[bytes]:
@@ -66,7 +66,6 @@ class BackgroundEngine(Frozen):
             )
 
     def command(self) -> list[str]:
-        """What starts it."""
         options = [word for name, value in self.overrides.items() for word in (f"--{name}", value)]
         # Modules of the current folder must not be imported, unless this process was started so.
         path = [] if sys.path[0] == os.getcwd() else ["-P"]  # noqa: PTH109
@@ -75,7 +74,7 @@ class BackgroundEngine(Frozen):
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[int]:
-        """`engine.err`, or nothing if it cannot be written: the successor says later what is wrong."""
+        """A descriptor of `engine.err`, or DEVNULL if it cannot be written."""
         path = self.lab.state_folder / "engine.err"
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
@@ -89,21 +88,20 @@ class BackgroundEngine(Frozen):
 
 
 class DelayedWatchdog:
-    """A watchdog that comes after so many seconds, unless dismissed before."""
+    """Starts a watchdog after so many seconds, unless dismissed before."""
 
     def __init__(self, successor: BackgroundEngine, seconds: float) -> None:
         self._successor = successor
         self._watchdog: Watchdog | None = None
-        self._timer = threading.Timer(seconds, self._come)
+        self._timer = threading.Timer(seconds, self._start_watchdog)
         self._timer.daemon = True
         self._timer.start()
 
     def dismiss(self) -> None:
-        """All is well, or another engine has taken over."""
         self._timer.cancel()
         self._timer.join()
         if self._watchdog is not None:
             self._watchdog.dismiss()
 
-    def _come(self) -> None:
+    def _start_watchdog(self) -> None:
         self._watchdog = self._successor.watch()

@@ -1,4 +1,4 @@
-"""The engine in a worker thread beside a screen. Light to import: the engine itself comes after the first picture."""
+"""The engine in a thread beside a screen. Light to import: the engine itself is imported after the first paint."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DETACH_SECONDS = 2.0
 
 
 class EngineThread:
-    """The engine in a daemon thread of this process. It owns the lab's lock until it has let go.
+    """The engine in a daemon thread of this process. It holds the lab's lock until it ends.
 
     If the process dies meanwhile, a watchdog takes over; a caller that detaches the engine calls :meth:`dismiss`.
     """
@@ -31,7 +31,7 @@ class EngineThread:
         self._watchdog: Watchdog | None = None
         self._engine: Engine | None = None
         self._pending: list[cmd.Command] = []
-        # A signal's handler may send in the middle of a send.
+        # Reentrant, because a signal handler may interrupt a send and send.
         self._guard = threading.RLock()
         self._wake = threading.Event()
         self._waits_for = ""
@@ -41,20 +41,18 @@ class EngineThread:
 
     @property
     def alive(self) -> bool:
-        """Whether the engine is at work."""
         return self._thread.is_alive()
 
     @property
     def blocked(self) -> str:
-        """Why the journal cannot be written at this moment; empty while it can."""
+        """Why the journal cannot be written at the moment; empty while it can."""
         return self._engine.blocked if self._engine is not None else self._waits_for
 
     def start(self) -> None:
-        """Begin in a thread of its own."""
         self._thread.start()
 
     def send(self, command: cmd.Command) -> None:
-        """Hand over a command; kept while the engine is still being made."""
+        """Passes a command to the engine, or keeps it while the engine is being made."""
         with self._guard:
             if self._engine is None:
                 self._pending.append(command)
@@ -63,15 +61,15 @@ class EngineThread:
                 self._engine.send(command)
 
     def detach(self) -> None:
-        """Let go of the session within two seconds."""
-        if self._thread.ident is None:  # it is not to start any more
+        """Releases the session within two seconds."""
+        if self._thread.ident is None:  # never started
             self._lock.release()
             return
         self.send(cmd.Detach())
         self._thread.join(DETACH_SECONDS)
 
     def dismiss(self) -> None:
-        """Disarms the watchdog: nothing has to take over for this process."""
+        """Disarms the watchdog."""
         if self._watchdog is not None:
             self._watchdog.dismiss()
 
@@ -92,7 +90,7 @@ class EngineThread:
             self.failure = engine.why_failed
         except (UserError, GitError, JournalDamaged, OSError) as error:
             self.failure = backoff.line(error)
-        except Exception as error:  # a fault of ours is shown, and the journal has everything up to it
+        except Exception as error:  # our own fault: shown, and the journal is complete up to it
             self.failure = f"the engine failed: {type(error).__name__}: {error}"
         finally:
             self._lock.release()
@@ -100,7 +98,7 @@ class EngineThread:
                 self.dismiss()
 
     def _make_patiently(self) -> Engine | None:
-        """The engine, as soon as the disk lets it be made; None if the human did not wait for that."""
+        """Retries while the disk refuses; None if the human detached or stopped meanwhile."""
         pauses = backoff.Backoff()
         while True:
             try:

@@ -1,4 +1,4 @@
-"""A headless engine's output: written at its reader's pace, never at the engine's expense."""
+"""Assembling an engine from a lab's settings, and running one without a screen."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from autoresearch_tui.util.errors import UserError
 
 
 class Output:
-    """Writes lines to stdout from a thread of its own: a reader that stands still does not stop an experiment."""
+    """Writes lines to stdout from its own thread, so that a slow reader does not stop an experiment."""
 
     def __init__(self) -> None:
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -45,11 +45,11 @@ class Output:
         self._thread.start()
 
     def write(self, line: bytes) -> None:
-        """Hand over a line. Never blocks."""
+        """Never blocks."""
         self._lines.put(line)
 
     def close(self) -> None:
-        """Wait until the reader has everything, or has gone."""
+        """Waits until the reader has everything, or is gone."""
         self._lines.put(None)
         self._thread.join()
 
@@ -61,10 +61,10 @@ class Output:
                 if self._lines.empty():
                     out.flush()
             except BrokenPipeError:
-                # A reader that went away is no reason to stop an experiment.
+                # Experiments continue without a reader.
                 return
             except OSError:
-                # A full disk: what is in the buffer goes out when there is room.
+                # A full disk: the buffer is written when there is room.
                 continue
 
 
@@ -72,7 +72,7 @@ Wrap = Callable[[Sequence[str], Path], Sequence[str]]
 
 
 class MakeResearcher(Protocol):
-    """Makes the researcher of the settings; `wrap` closes the sandbox around an agent's command in its folder."""
+    """Makes the settings' researcher; `wrap` puts an agent's command into the sandbox."""
 
     def __call__(self, settings: Settings, environ: Mapping[str, str], *, wrap: Wrap) -> Researcher: ...
 
@@ -114,14 +114,14 @@ def make_engine(
 
 
 def _on_cluster(session: Session) -> Executor:
-    """Imported where there is a cluster alone."""
     from autoresearch_tui.cluster.executor import OnCluster
 
     return OnCluster(session)
 
 
 def _of_front(lab: Lab, session: Session, front: int, make_researcher: MakeResearcher) -> Callable[[], Researcher]:
-    """What makes the researchers of a front's own, in a sandbox of their own. Both raise UserError."""
+    """Makes researchers for a front with settings of its own, in their own sandbox. Raises UserError, and so does
+    the result."""
     theirs = replace(lab, settings=replace(lab.settings, researcher=front_as_researcher(lab.settings, front)))
     where = f"`search.front.{front_letter(front)}`"
     try:
@@ -140,7 +140,7 @@ def _of_front(lab: Lab, session: Session, front: int, make_researcher: MakeResea
 
 
 def _authors(lab: Lab, wrap: Wrap) -> Authors:
-    """Who writes the page at the session's end: the researcher, if that is wanted and it can."""
+    """The authors of the digest: the researcher, if the settings want it and it can write, and the offline author."""
     offline = factory.offline_author()
     if not lab.settings.researcher.digest:
         return Authors(offline)
@@ -151,7 +151,7 @@ def _authors(lab: Lab, wrap: Wrap) -> Authors:
 
 
 def _critic(lab: Lab, session: Session, *, headless: bool) -> Critic | None:
-    """The lab's critic; one that says why it cannot judge, if a human is there to put that right. Raises UserError."""
+    """The lab's critic. With a human present, one that cannot judge says why. Raises UserError."""
     if not lab.settings.review.critic.kind:
         return None
     theirs = replace(lab, settings=replace(lab.settings, researcher=critic_as_researcher(lab.settings)))
@@ -166,7 +166,7 @@ def _critic(lab: Lab, session: Session, *, headless: bool) -> Critic | None:
 
 
 def run_headless(engine: Engine) -> str:
-    """Run here until the end. SIGINT stops now; SIGTERM lets go; a closed terminal changes nothing."""
+    """Runs the engine to its end. SIGINT stops it now; SIGTERM detaches it; a closed terminal changes nothing."""
     interrupted = False
 
     def stop(_signal: int, _frame: object) -> None:

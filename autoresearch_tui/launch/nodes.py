@@ -1,4 +1,4 @@
-"""`prepare --nodes`: how far each node of the cluster is, in the terminal."""
+"""`prepare --nodes`: the progress of each node of the cluster, in the terminal."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _WIDTH = 48
 
 
 def prepare(lab: Lab, address: str, arguments: Sequence[str] = ()) -> tuple[int, int]:
-    """Prepare all nodes of the cluster: of `address`, or of the lab. Returns how many are ready, and of how many.
+    """Prepares all nodes of the cluster at `address`, or of the lab's. Returns how many are ready, and of how many.
 
-    `arguments`: what else was asked for, which no node can be told. Raises UserError.
+    `arguments` are other options of the command, which nodes do not take. Raises UserError.
     """
     from autoresearch_tui.cluster.prepare_nodes import prepare_nodes
 
@@ -38,7 +38,7 @@ def prepare(lab: Lab, address: str, arguments: Sequence[str] = ()) -> tuple[int,
 
 
 def show(steps: Iterator[NodeProgress]) -> tuple[int, int]:
-    """A bar for each node on stderr meanwhile, then a line for each that failed. Returns as :func:`prepare`."""
+    """Draws a bar for each node on stderr, then a line for each that failed. Returns as :func:`prepare`."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -50,7 +50,7 @@ def show(steps: Iterator[NodeProgress]) -> tuple[int, int]:
         TextColumn("{task.description}", markup=False),
     )
     last: dict[str, NodeProgress] = {}
-    first = list(itertools.islice(steps, 1))  # if there is none, nothing is drawn before the error's line
+    first = list(itertools.islice(steps, 1))  # without a first step, nothing is drawn before the error
     with Progress(*columns, console=Console(stderr=True)) as progress:
         tasks: dict[str, TaskID] = {}
         for step in itertools.chain(first, steps):
@@ -66,11 +66,9 @@ def _draw(progress: Progress, tasks: dict[str, TaskID], step: NodeProgress) -> N
     if step.node not in tasks:
         tasks[step.node] = progress.add_task("", total=None, node=step.node)
     task = tasks[step.node]
-    said = step.problem or step.doing
-    known = step.share is not None
-    progress.update(
-        task, description=said if len(said) <= _WIDTH else f"{said[: _WIDTH - 1]}…", total=1.0 if known else None
-    )
+    text = step.problem or step.doing
+    description = text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"
+    progress.update(task, description=description, total=None if step.share is None else 1.0)
     progress.update(task, completed=step.share or 0.0)
     if step.problem or step.ready:
         progress.stop_task(task)

@@ -20,9 +20,9 @@ _STOPPED = b'"type":"engine_stopped"'
 
 
 def with_overrides(lab: Lab, tag: str, overrides: Mapping[str, str], *, successor: bool) -> tuple[Lab, dict[str, str]]:
-    """The lab with the command line's settings for this session, those given at an earlier start included.
+    """The lab with the session's overrides, those of earlier starts included, and the overrides.
 
-    A human who starts again after the hour that was asked for has got it; a successor still keeps to it.
+    A limit of time that has passed is dropped if a human starts the engine, and kept for a successor.
     """
     earlier = dict(_earlier(lab.session(tag).journal, successor=successor))
     if "devices" in overrides and earlier.get("cluster") != NONE:
@@ -49,7 +49,7 @@ def with_overrides(lab: Lab, tag: str, overrides: Mapping[str, str], *, successo
 
 
 def _earlier(path: Path, *, successor: bool) -> Mapping[str, str]:
-    """What the session's last engine was given; read from the end, for a journal may be long."""
+    """The overrides of the session's last engine; read from the end, because a journal may be long."""
     data = path.read_bytes() if path.exists() else b""
     where, event = _last(data, _STARTED)
     if not isinstance(event, ev.EngineStarted):
@@ -64,14 +64,14 @@ def _earlier(path: Path, *, successor: bool) -> Mapping[str, str]:
 
 
 def _last(data: bytes, words: bytes) -> tuple[int, ev.Event | None]:
-    """The last record with these words, and where it stands; None if there is none."""
+    """The last record with these words, and its offset; None if there is none."""
     where = len(data)
     while (where := data.rfind(words, 0, where)) >= 0:
         start = data.rfind(b"\n", 0, where) + 1
         try:
             event = journal.decode(data[start:].partition(b"\n")[0]).event
         except ValueError:
-            # Damaged, or the words stand in some other record's text; the engine judges the whole journal.
+            # Damaged, or the words are part of another record's text; the engine checks the whole journal.
             continue
         if journal.type_name(event).encode() in words:
             return start, event

@@ -1,4 +1,4 @@
-"""The commands that read a session, engine or not. They import what one answer needs, for they are called often."""
+"""The commands that read a session, with or without an engine. They import only what an answer needs, to be fast."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from autoresearch_tui.util.errors import Refused, UserError
 
 
 def status(start: Path, tag: str, form: str) -> int:
-    """How a session stands, as `form`: text, line or json. Returns the exit code. Raises UserError."""
+    """Prints a session's status as `form`: text, line or json. Returns the exit code. Raises UserError."""
     from autoresearch_tui.report import standing
 
     root, tag = session(start, tag)
@@ -30,7 +30,7 @@ def status(start: Path, tag: str, form: str) -> int:
 
 
 def experiment(start: Path, tag: str, number: int, form: str) -> int:
-    """Everything known of an experiment, as `form`: text, json, diff, log or files. Returns the exit code."""
+    """Prints everything about an experiment, as `form`: text, json, diff, log or files. Returns the exit code."""
     from autoresearch_tui.session.outline import read_outline
 
     root, tag = session(start, tag)
@@ -66,7 +66,7 @@ def _print_facts(files: SessionFiles, number: int, form: str) -> None:
 
 
 def _print_kept(files: SessionFiles, number: int) -> None:
-    """The paths of its files that are kept, one a line; their names are the run's own."""
+    """Prints the paths of its kept files, one a line; the run chose their names."""
     from autoresearch_tui.util.text import clean_line
 
     found = files.run(number).kept_files
@@ -76,7 +76,7 @@ def _print_kept(files: SessionFiles, number: int) -> None:
 
 
 def _print_diff(files: SessionFiles, number: int) -> None:
-    """As git shows it, byte for byte; on a terminal without what would steer it."""
+    """Prints the diff byte for byte; on a terminal without control characters."""
     from autoresearch_tui.util.text import clean_text
 
     try:
@@ -94,13 +94,14 @@ def _print_diff(files: SessionFiles, number: int) -> None:
 
 
 def log(start: Path, tag: str, *, follow: bool) -> int:
-    """The log of the run in progress, or of the last. Returns the exit code. Raises UserError, BrokenPipeError."""
+    """Prints the log of the run in progress, or of the last. Returns the exit code. Raises UserError,
+    BrokenPipeError."""
     from autoresearch_tui.report import log_stream
     from autoresearch_tui.session.outline import read_outline
 
     root, tag = session(start, tag)
     if follow:
-        # Also if our parent had it ignored: ^C or `kill -INT` is how this ends.
+        # Even if our parent ignores it, because ^C or `kill -INT` ends this command.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         log_stream.follow(root, tag, sys.stdout.buffer, terminal=sys.stdout.isatty())
     shown = read_outline(root, tag).shown
@@ -125,7 +126,7 @@ def _print_log(files: SessionFiles, number: int) -> None:
 
 
 def ls(*, as_json: bool) -> int:
-    """The labs of this machine's user that have sessions, and the lab here. Returns the exit code."""
+    """Prints the sessions of the user's labs, and of the lab here. Returns the exit code."""
     from autoresearch_tui.lab import known_labs
     from autoresearch_tui.report import listing
 
@@ -141,15 +142,15 @@ def ls(*, as_json: bool) -> int:
 
 
 def _here() -> list[Path]:
-    """The nearest folder upward that has sessions, which may have begun where no home could be written."""
+    """The nearest folder upward with sessions, which may be missing from the list of known labs."""
     folder = Path.cwd()
     return next(([each] for each in (folder, *folder.parents) if session_files.tags(each)), [])
 
 
 def session(start: Path, tag: str) -> tuple[Path, str]:
-    """The lab's folder and the tag of a session: of the nearest lab from `start` upward, the one named or the latest.
+    """The lab's folder and a session's tag: the nearest lab from `start` upward, and `tag` or the latest session.
 
-    A lab that has sessions is found without its settings, which may be broken at the moment. Raises UserError.
+    A lab with sessions is found without its settings, which may be broken at the moment. Raises UserError.
     """
     folder = start.resolve()
     for candidate in (folder, *folder.parents) if folder.is_dir() else ():

@@ -1,4 +1,4 @@
-"""A session's engine as a screen sees it: in this process if it has the lab, else in another, reached by its inbox."""
+"""A session's engine for a screen: in this process if it has the lab's lock, else in another, by its inbox."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CLAIM_SECONDS = 0.25
 
 
 class SharedHost:
-    """A Host that becomes the engine when the other one goes, and hands it over when another terminal asks for it."""
+    """A Host that becomes the engine when the other one ends, and hands it over when another terminal asks."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class SharedHost:
         make: Callable[[bool], Engine],
         successor: BackgroundEngine,
     ) -> None:
-        """`lock`: the lab's, if this process has it. `make` gets whether the engine only continues another's work."""
+        """`lock`: the lab's, if this process has it. `make` gets whether the engine continues another's work."""
         self._lab, self._tag, self._make, self._successor = lab, tag, make, successor
         self._thread = None if lock is None else EngineThread(lock, partial(make, False), successor)
         self._outbox = Outbox(lab.session(tag).inbox)
@@ -43,55 +43,53 @@ class SharedHost:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether the engine is in another process, or on its way there."""
+        """Whether the engine is in another process, or about to be."""
         return self._thread is None
 
     @property
     def alive(self) -> bool:
-        """Whether there is an engine."""
         if self._thread is not None:
             return self._thread.alive
         return time.monotonic() < self._next_claim or held(self._lab.lock)
 
     @property
     def failure(self) -> str:
-        """Why our engine ended by itself."""
+        """Why our engine failed."""
         return self._thread.failure if self._thread is not None else ""
 
     @property
     def outcome(self) -> str:
-        """How our engine ended."""
         return self._thread.outcome if self._thread is not None else ""
 
     @property
     def blocked(self) -> str:
-        """Why the journal, or the other engine's inbox, cannot be written at this moment."""
+        """Why the journal, or the other engine's inbox, cannot be written at the moment."""
         return self._thread.blocked if self._thread is not None else self._outbox.problem
 
     @property
     def overdue(self) -> bool:
-        """Whether the other engine has not taken up what it was sent a while ago."""
+        """Whether the other engine has left a command unanswered for long."""
         return self._thread is None and self._outbox.overdue
 
     @property
     def continues(self) -> bool:
-        """Whether our engine is let go of, or in the middle of a step, which a successor repeats."""
+        """Whether our engine was detached, or is within a step that a successor repeats."""
         return self._thread is not None and (self._thread.alive or self._thread.outcome == "detached")
 
     def start(self) -> None:
-        """Begin, if it is here."""
+        """Starts the engine if it is in this process."""
         if self._thread is not None:
             self._thread.start()
 
     def send(self, command: cmd.Command) -> None:
-        """Hand over a command. Never blocks."""
+        """Never blocks."""
         if self._thread is not None:
             self._thread.send(command)
         else:
             self._outbox.send(command)
 
     def follow(self, over: Callable[[], bool]) -> None:
-        """See to what was sent, and become the engine if the other has gone; `over`: the session has ended by now."""
+        """Updates the outbox, and becomes the engine if the other has gone; `over`: whether the session has ended."""
         if self._thread is not None:
             return
         self._outbox.look()
@@ -101,7 +99,7 @@ class SharedHost:
         lock = claim(self._lab, self._tag)
         if lock is None:
             return
-        if over():  # its last record came just before it let go
+        if over():  # its last record came just before it released the lock
             lock.release()
             return
         self._thread = EngineThread(lock, partial(self._make, True), self._successor)
@@ -110,27 +108,27 @@ class SharedHost:
         self._thread.start()
 
     def hand_over(self) -> None:
-        """Another terminal wants the engine: from here on it is elsewhere."""
+        """Gives the engine to another terminal."""
         thread, self._thread = self._thread, None
-        # It is not to be taken back before the other has it.
+        # Not to be claimed back before the other has it.
         self._next_claim = time.monotonic() + TAKE_OVER_SECONDS
         if thread is not None:
             thread.detach()
             thread.dismiss()
 
     def detach(self) -> None:
-        """Let go of the session within two seconds. What another engine has not taken up by then is withdrawn."""
+        """Releases the session within two seconds. Withdraws what another engine has not taken up by then."""
         if self._thread is not None:
             self._thread.detach()
         else:
             self._outbox.close()
 
     def go_on_without_a_screen(self) -> int:
-        """Start the background engine. Returns its process id. Raises OSError."""
+        """Starts the background engine. Returns its process id. Raises OSError."""
         return self._successor.start()
 
     def dismiss(self) -> None:
-        """Nothing has to take over for this process."""
+        """Disarms the watchdog."""
         if self._thread is not None:
             self._thread.dismiss()
 
@@ -146,16 +144,15 @@ class Outbox:
 
     @property
     def overdue(self) -> bool:
-        """Whether the oldest has been lying there for a while."""
         return bool(self._sent) and time.monotonic() - self._sent[0][0] > _OVERDUE_SECONDS
 
     def send(self, command: cmd.Command) -> None:
-        """Sent now, or as soon as the disk lets us."""
+        """Sends the command now, or as soon as the disk allows."""
         self._waiting.append(command)
         self.look()
 
     def look(self) -> None:
-        """Send what waits; forget what is settled."""
+        """Sends waiting commands; forgets settled ones."""
         self.problem = ""
         while self._waiting:
             try:
@@ -170,13 +167,13 @@ class Outbox:
             self._sent.popleft()[1].close()
 
     def unsent(self) -> list[cmd.Command]:
-        """What could not be sent, to be handed over in another way."""
+        """Removes and returns the commands that could not be sent."""
         waiting = list(self._waiting)
         self._waiting.clear()
         return waiting
 
     def close(self) -> None:
-        """Wait a little for the rest to be taken up, and withdraw it then."""
+        """Waits a moment for the sent commands to be taken up, then withdraws the rest."""
         deadline = time.monotonic() + _LAST_SECONDS
         self.look()
         while self._sent and time.monotonic() < deadline:

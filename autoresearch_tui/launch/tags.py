@@ -1,4 +1,4 @@
-"""Which session a command opens."""
+"""Choosing the session that a command opens."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from autoresearch_tui.lab.git import GitError, GitRepo
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.util.errors import UserError
 
-# A folder and a branch are called so; both have longer names beside them for a moment.
+# A folder and a branch have this name, and temporary ones beside them have longer names.
 LONGEST = 100
 
 
 def choose_tag(lab: Lab, tag: str, *, new: bool, today: date | None = None) -> str:
-    """The tag to open: the one asked for, the latest session's, or a new one named after the date.
+    """The tag to open: the given one, the latest session's, or a new one named after the date.
 
-    Raises UserError for a tag that cannot be a branch's name, or whose branch is not a session's.
+    Raises UserError for a tag that cannot be part of a branch's name, or whose branch is not a session's.
     """
     try:
         repo = GitRepo(lab.root)
@@ -25,7 +25,7 @@ def choose_tag(lab: Lab, tag: str, *, new: bool, today: date | None = None) -> s
     tags, branches = lab.tags(), repo.branches()
     _check_room(lab, branches)
     if tag:
-        # A session whose journal is lost is ours all the same: what is left of it is kept, and the tag is free.
+        # A session whose journal is lost is still ours: its remains are kept, and the tag is free.
         remains = lab.session(tag).folder.is_dir() or bool(repo.refs(f"refs/autoresearch/{tag}/"))
         _check_tag(lab, repo, branches, tag, known=tag in tags, ours=tag in tags or remains, new=new)
         return tag
@@ -39,7 +39,7 @@ def choose_tag(lab: Lab, tag: str, *, new: bool, today: date | None = None) -> s
 
 
 def _check_room(lab: Lab, branches: frozenset[str]) -> None:
-    """A branch is a file to git: where one is called `a`, there is no room for `a/b`."""
+    """To git a branch is a file: a branch `a` leaves no room for `a/b`."""
     if "autoresearch" in branches:
         raise UserError(
             f"{lab.root}: branch autoresearch is in the way of the session's autoresearch/TAG",
@@ -51,7 +51,7 @@ def _check_tag(
     lab: Lab, repo: GitRepo, branches: frozenset[str], tag: str, *, known: bool, ours: bool, new: bool
 ) -> None:
     branch = f"autoresearch/{tag}"
-    # A branch that is there needs no git to say that it can be.
+    # The name of an existing branch is valid.
     if "/" in tag or tag.startswith((".", "-")) or not (branch in branches or repo.valid_branch(branch)):
         raise UserError(f"--tag {tag}: cannot be part of a branch's name", "use letters, digits and dashes")
     if len(tag.encode()) > LONGEST:

@@ -1,4 +1,4 @@
-"""Steering a session from another process: a command into its inbox, and what came of it as one line."""
+"""Steering a session from another process: sends a command to its inbox and reports the answer in one line."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from autoresearch_tui.session.journal import JournalTail, Rewritten
 from autoresearch_tui.session.outline import Outline, read_outline
 from autoresearch_tui.util.errors import Refused, UserError, in_line
 
-# A cockpit that leaves, or is killed, is followed by a background engine; so long it may take to be there.
+# A background engine may take this long to follow a cockpit that leaves or is killed.
 SUCCESSION_SECONDS = 10.0
-# A step of the engine's (an export of the lab, a merge, the check of the sandbox) may take a while.
+# The engine may be within a long step: an export of the lab, a merge, the check of the sandbox.
 ANSWER_SECONDS = 60.0
 _LOOK_SECONDS = 0.02
 _NOBODY_SECONDS = 0.1
@@ -31,10 +31,10 @@ Make = Callable[["Steered"], cmd.Command]
 
 
 def steer(start: Path, tag: str, make: Make) -> str:
-    """Send what `make` makes of the session. Returns the answer.
+    """Sends the command that `make` makes for the session. Returns the answer.
 
-    The session is that of the nearest lab from `start` upward; without a `tag` the one that runs. Raises Refused with
-    the reason, and UserError.
+    The session is that of the nearest lab from `start` upward; without a `tag` the running one. Raises Refused with the
+    reason, and UserError.
     """
     found = Steered(*session(start, tag), given=bool(tag))
     found.await_engine()
@@ -47,13 +47,10 @@ def steer(start: Path, tag: str, make: Make) -> str:
     except OSError as error:
         raise Refused(f"{found.files.inbox}: cannot be written: {error.strerror}", "nothing was sent") from None
     try:
-        said = found.await_answer(answers, sent, command)
+        return _text_of(found.await_answer(answers, sent, command))
     finally:
         sent.withdraw()
         sent.close()
-    if not said.done:
-        raise Refused(said.text)
-    return said.text
 
 
 class NoEngine(Refused):
@@ -61,27 +58,27 @@ class NoEngine(Refused):
 
 
 def evaluation(start: Path, tag: str, command: cmd.OpenHoldout | cmd.RenewBudget) -> str:
-    """As :func:`steer`, also for a session without an engine. Of the holdout, the answer is what it says."""
+    """As :func:`steer`, also for a session without an engine. For the holdout, returns its result."""
     found = Steered(*session(start, tag), given=bool(tag))
     try:
-        said = steer(start, tag, lambda _: command)
+        accepted = steer(start, tag, lambda _: command)
         if isinstance(command, cmd.RenewBudget):
-            return said
-        return _result(_await_holdout(found.root, found.tag))
+            return accepted
+        return _text_of(_await_holdout(found.root, found.tag))
     except NoEngine:
         from autoresearch_tui.launch import without_engine
 
-        return _result(without_engine.handle(found.root, found.tag, command))
+        return _text_of(without_engine.handle(found.root, found.tag, command))
 
 
-def _result(said: Answer) -> str:
-    if not said.done:
-        raise Refused(said.text)
-    return said.text
+def _text_of(answer: Answer) -> str:
+    if not answer.done:
+        raise Refused(answer.text)
+    return answer.text
 
 
 def _await_holdout(root: Path, tag: str) -> Answer:
-    """What the engine journals of the holdout that it is opening. Raises NoEngine if it goes before."""
+    """The result of the holdout that the engine is opening. Raises NoEngine if the engine ends first."""
     from autoresearch_tui.launch.without_engine import holdout_answer
     from autoresearch_tui.session.fold import recorded
 
@@ -101,7 +98,7 @@ def _await_holdout(root: Path, tag: str) -> Answer:
 
 
 class _Answers:
-    """Finds the answers to requests in what is added to a journal from here on."""
+    """Finds the answers to requests in what is appended to a journal from now on."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -110,12 +107,12 @@ class _Answers:
         self._found: dict[str, ev.Event] = {}
 
     def look(self, request: str) -> Answer | None:
-        """The answer to a request, if it is there. Raises UserError."""
+        """The answer to a request, or None so far. Raises UserError."""
         try:
             for record in self._tail.read():
                 if record.request:
                     self._found.setdefault(record.request, record.event)
-        except Rewritten:  # all of it is read again
+        except Rewritten:  # the tail reads all of it again
             return self.look(request)
         except ValueError as error:
             raise UserError(f"{self._path}: {error}", "run `autoresearch-tui doctor --repair`") from None
@@ -123,7 +120,7 @@ class _Answers:
 
 
 class Steered:
-    """A session and its engine, in whatever process that is."""
+    """A session and its engine, in any process."""
 
     def __init__(self, root: Path, tag: str, *, given: bool) -> None:
         self.root, self.lock = root, session_files.lock(root)
@@ -133,23 +130,22 @@ class Steered:
         self.files = session_files.of(root, self.tag)
 
     def outline(self) -> Outline:
-        """How it stands."""
         return read_outline(self.root, self.tag)
 
     @property
     def over(self) -> bool:
-        """Whether its last engine has ended it."""
+        """Whether the last engine ended the session."""
         stopped = self.outline().stopped
         return stopped is not None and stopped.why != "detached"
 
     @property
     def no_engine(self) -> str:
-        """What is said without an engine."""
+        """The message for a session without an engine."""
         start = f"`autoresearch-tui {self.root} --tag {self.tag} --headless` starts one"
         return f"{self.root}: session {self.tag} has no engine; {start}"
 
     def await_engine(self) -> None:
-        """Returns when the session has an engine that listens. Raises Refused if it has none."""
+        """Waits for an engine that reads the inbox. Raises Refused if there is none."""
         deadline = time.monotonic() + SUCCESSION_SECONDS
         while True:
             busy, holder = held(self.lock), read_holder(self.lock)
@@ -167,14 +163,14 @@ class Steered:
             time.sleep(_NOBODY_SECONDS)
 
     def await_answer(self, answers: _Answers, sent: Sent, command: cmd.Command) -> Answer:
-        """What came of a request; it is withdrawn if nobody takes it up."""
+        """The answer to a request; the request is withdrawn if no engine takes it up."""
         began = alive = time.monotonic()
         settled = 0
         while True:
-            # An engine that cannot journal puts a request back: gone once is not gone.
+            # An engine that cannot journal puts a request back, so it may reappear.
             settled = settled + 1 if sent.settled else 0
-            if settled and (said := answers.look(sent.id)):
-                return said
+            if settled and (found := answers.look(sent.id)):
+                return found
             if settled > 10:
                 return Answer(False, f"{self.files.inbox}: the request was removed by others; nothing was done")
             now = time.monotonic()
@@ -183,9 +179,9 @@ class Steered:
             if (
                 not busy
                 and (now - alive >= SUCCESSION_SECONDS or self.over)
-                and (said := self._without_engine(answers, sent, command))
+                and (found := self._without_engine(answers, sent, command))
             ):
-                return said
+                return found
             if now - began >= ANSWER_SECONDS and sent.withdraw():
                 trouble = self.outline().trouble
                 why = f": {in_line(trouble.what, trouble.remedy)}" if trouble is not None else ""
@@ -193,11 +189,11 @@ class Steered:
             time.sleep(_LOOK_SECONDS if busy else _NOBODY_SECONDS)
 
     def _without_engine(self, answers: _Answers, sent: Sent, command: cmd.Command) -> Answer | None:
-        """What a request came to if there is no engine any more; None if there is one after all."""
+        """The answer if the engine has ended; None if there is one after all."""
         try:
             with kept_out(self.lock):
-                if said := answers.look(sent.id):
-                    return said
+                if found := answers.look(sent.id):
+                    return found
                 sent.drop()
         except LabBusy:
             return None
@@ -209,13 +205,13 @@ class Steered:
 
 
 def approve(number: int, commit: str) -> Make:
-    """`commit`: what was shown, or its beginning; empty: what is there now."""
+    """`commit`: the one that was shown, or a prefix; empty: the current one."""
 
     def make(found: Steered) -> cmd.Command:
         if all(waiting.number != number for waiting in found.outline().waiting):
             from autoresearch_tui.session.fold import recorded
 
-            # What the policy vetoed on the critic's word may be approved as well.
+            # A proposal that the policy vetoed because of the critic can be approved too.
             known = recorded(found.files.journal)[1].experiments
             if number < len(known) and known[number].commit.startswith(commit):
                 return cmd.Approve(number, known[number].commit)
@@ -230,7 +226,7 @@ def veto(number: int, commit: str, reason: str) -> Make:
 
 
 def edit(number: int, commit: str, file: Path, description: str) -> Make:
-    """The text of `file` in place of the editable file of that name. Raises UserError."""
+    """Replaces the editable file that `file` is named after. Raises UserError."""
     text = _text(file)
 
     def make(found: Steered) -> cmd.Command:
@@ -240,7 +236,7 @@ def edit(number: int, commit: str, file: Path, description: str) -> Make:
 
 
 def overrule(number: int, reason: str) -> Make:
-    """Discard what is kept; keep what is not."""
+    """Discards a kept experiment; keeps another."""
 
     def make(found: Steered) -> cmd.Command:
         from autoresearch_tui.session.fold import recorded
@@ -253,13 +249,13 @@ def overrule(number: int, reason: str) -> Make:
 
 
 def _shown(steered: Steered, number: int, commit: str) -> str:
-    """The whole name of the commit that was shown; the engine refuses what is not the proposal's."""
+    """The full hash of the commit that was shown; the engine refuses any other than the proposal's."""
     found = next((e.commit for e in steered.outline().waiting if e.number == number), "")
     return found if found.startswith(commit) else commit
 
 
 def _editable(steered: Steered, number: int, file: Path) -> str:
-    """The file of the proposal that `file` replaces, or the new one that it becomes."""
+    """The proposal's file that `file` replaces, or the new one that it becomes."""
     began = steered.outline().session
     editable = Editable(began.editable if began else ())
     if len(editable.names) == 1 and editable.plain:

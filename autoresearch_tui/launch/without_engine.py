@@ -1,6 +1,6 @@
-"""What a human may ask of a session that has no engine: to open the holdout, or to renew the testing budget.
+"""Commands for a session that has no engine: opening the holdout, renewing the testing budget.
 
-This process holds the lab's lock as an engine does, journals what was asked, does it, and releases the lock.
+This process holds the lab's lock as an engine does, journals and handles the command, and releases the lock.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from autoresearch_tui.util.errors import Refused, UserError
 
 
 def handle(root: Path, tag: str, command: cmd.OpenHoldout | cmd.RenewBudget) -> Answer:
-    """Do it, and say what came of it. Raises Refused if an engine has the lab after all, UserError and OSError."""
+    """Handles the command. Raises Refused if an engine has the lab after all, UserError and OSError."""
     lab = labs.open_lab(root)
     try:
         lock = LabLock(lab.lock, headless=False, tag=tag, wait_seconds=0.0)
@@ -46,17 +46,16 @@ def handle(root: Path, tag: str, command: cmd.OpenHoldout | cmd.RenewBudget) -> 
 
 
 def _handled(session: Session, command: cmd.OpenHoldout | cmd.RenewBudget, lines: list[bytes]) -> Answer:
-    if not (isinstance(command, cmd.OpenHoldout) and holdout.due(session.state)):  # that was asked for, and not done
+    if not (isinstance(command, cmd.OpenHoldout) and holdout.due(session.state)):  # not opened yet although requested
         CommandHandler(session, lambda _: None).handle(command)
-        said = answer(journal.decode(lines[-1].rstrip(b"\n")).event)
+        reply = answer(journal.decode(lines[-1].rstrip(b"\n")).event)
         if not holdout.due(session.state):
-            return said
+            return reply
     session.append(holdout.score(session.launcher, session.files, session.state, threading.Event()))
     startup.tidy_runs(session)
     return holdout_answer(session.state)
 
 
 def holdout_answer(state: State) -> Answer:
-    """What an opening came to."""
     found, after = looks.result(state), looks.after(state)
     return Answer(bool(after), f"{found}; {after}" if after else found)
