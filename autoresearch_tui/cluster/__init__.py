@@ -1,1 +1,1 @@
-"""Runs on the nodes of a Ray cluster. Ray is imported in processes apart, never in the engine's or the screen's."""
+"""Runs on the nodes of a Ray cluster. Ray is imported only in separate processes, never in the engine or the screen."""

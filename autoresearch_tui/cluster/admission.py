@@ -1,6 +1,6 @@
-"""Admission of a node: what is found there, and how it differs from the session's class.
+"""Admission of a node: its properties, and how they differ from those of the session's class.
 
-Scores of different machines do not compare. The first device that a session admits says what the others must be like.
+Scores of different machines do not compare. The first device that a session admits defines its class.
 """
 
 from __future__ import annotations
@@ -40,35 +40,35 @@ _PROBE_SECONDS = 60.0
 _LONGEST = 400
 
 Difference = tuple[str, str]
-"""What is otherwise on a node, and the remedy."""
+"""How a node differs, and the remedy."""
 
 
 def look(lab: Lab) -> dict[str, str]:
-    """What a node has for the runs of its copy of the lab, by name. Runs there; takes a second or a few.
+    """A node's properties that matter to runs of its copy of the lab, by name. Runs on the node; takes seconds.
 
-    Never raises: what could not be found out stands under `<name> problem`.
+    Never raises: a failure is recorded under `<name> problem`.
     """
     found = {PACKAGE: __version__, "host": socket.gethostname()}
-    with Check(lab) as check:  # answers while the rest is looked at
+    with Check(lab) as check:  # runs beside the other checks
         for name, item in _ITEMS.items():
-            found |= _told(name, partial(item, lab))
-        found |= _told("data", partial(_data, check))
+            found |= _safely(name, partial(item, lab))
+        found |= _safely("data", partial(_data, check))
     return {name: clean_line(text) for name, text in found.items()}
 
 
 def class_of(fleet: Fleet) -> Mapping[str, str]:
-    """What the session's devices must be like: what its first one was admitted with; empty before that."""
+    """The properties of the first device that the session admitted; empty before that."""
     return next((device.found for device in fleet.devices.values()), MappingProxyType({}))
 
 
 def refusal(wanted: Mapping[str, str], found: Mapping[str, str], accelerator: str) -> Difference | None:
-    """Why a node is not used, and the remedy: what matters most of how it differs. None if it may be used.
+    """Why a node is not used, and the remedy: its most important difference. None if it may be used.
 
     `wanted` is the session's class, empty for its first device; `accelerator` the model that the lab asks for. Pure.
     """
-    said = next((said for said in _differences(wanted, found, accelerator) if said is not None), None)
-    # A node's words are data.
-    return None if said is None else (describe(said[0], _LONGEST), describe(said[1], _LONGEST))
+    first = next((each for each in _differences(wanted, found, accelerator) if each is not None), None)
+    # A node's texts are data.
+    return None if first is None else (describe(first[0], _LONGEST), describe(first[1], _LONGEST))
 
 
 def _differences(wanted: Mapping[str, str], found: Mapping[str, str], accelerator: str) -> Iterator[Difference | None]:
@@ -91,12 +91,12 @@ def _differences(wanted: Mapping[str, str], found: Mapping[str, str], accelerato
     yield _disk(found)
 
 
-def _told(name: str, item: Callable[[], dict[str, str]]) -> dict[str, str]:
+def _safely(name: str, item: Callable[[], dict[str, str]]) -> dict[str, str]:
     try:
         return item()
     except UserError as error:
         return {f"{name} problem": str(error)}
-    except Exception as error:  # a node that is broken in a new way is refused with what it says, like any other
+    except Exception as error:  # an unforeseen failure refuses the node, like any other
         return {f"{name} problem": f"cannot be looked at: {type(error).__name__}: {error}"}
 
 
@@ -139,14 +139,15 @@ def _interpreter(lab: Lab) -> dict[str, str]:
     if python is None:
         return {"interpreter problem": "the lab has no .venv there"}
     script = Path(__file__).with_name("training_probe.py")
-    said = ask_json([str(python), "-I", "-B", str(script)], os.environ, _PROBE_SECONDS)
-    if "error" in said:
-        return {"interpreter problem": f"{python}: {said['error']}"}
-    return {name: str(said[name]) for name in ("python", *PACKAGES) if name in said}
+    answer = ask_json([str(python), "-I", "-B", str(script)], os.environ, _PROBE_SECONDS)
+    if "error" in answer:
+        return {"interpreter problem": f"{python}: {answer['error']}"}
+    return {name: str(answer[name]) for name in ("python", *PACKAGES) if name in answer}
 
 
 def _beside(lab: Lab) -> dict[str, str]:
-    """What runs see beside the commit, data of the lab's own among it: names, and a hash over names and sizes."""
+    """The files that runs see beside the commit, including the lab's own data: names, and a hash over names and
+    sizes."""
     seen = shared.find(lab, GitRepo(lab.root))
     places = {**seen.beside, **{str(path): path for path in seen.outside}}
     lines = sorted(f"{place}\t{name}\t{size}" for place, real in places.items() for name, size in trees.sizes(real))
@@ -190,7 +191,7 @@ def _problem(found: Mapping[str, str], name: str, what: str, remedy: str) -> Dif
 
 
 def _model(found: Mapping[str, str], accelerator: str) -> Difference | None:
-    """Each word of what is asked for is one of the model's."""
+    """Every word of the wanted name must be in the model's."""
     model = found.get("model", "")
     if set(accelerator.casefold().split()) <= set(model.casefold().split()):
         return None
@@ -245,8 +246,8 @@ def _beside_differ(wanted: Mapping[str, str], found: Mapping[str, str]) -> Diffe
 
 
 def _disk(found: Mapping[str, str]) -> Difference | None:
-    said = found.get("free bytes", "")
-    free = int(said) if said.isdecimal() else 0
+    answer = found.get("free bytes", "")
+    free = int(answer) if answer.isdecimal() else 0
     if free >= LEAST_FREE_BYTES:
         return None
     where, needed = found.get("folder", "its labs"), LEAST_FREE_BYTES >> 30

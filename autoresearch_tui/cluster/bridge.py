@@ -1,8 +1,8 @@
-"""The bridge between an engine and a Ray cluster: a child process of the engine's that holds the connection.
+"""The bridge between an engine and a Ray cluster: a child process of the engine that holds the connection.
 
-Ray ends a process that loses its cluster, and takes seconds and much memory to import; so it is kept out of the engine.
-The bridge may die at any moment: what it knows is in the runs' folders and on the nodes, where the next one reads it.
-It ends when its standard input does.
+Ray ends a process that loses its cluster, and takes seconds and much memory to import, so it is kept out of the engine.
+The bridge may die at any moment: everything it knows is in the runs' folders and on the nodes, where the next one reads
+it. It ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ RELEASE_SECONDS = 50.0
 BROKEN_SECONDS = 300.0
 UNREACHABLE = 3
 _AGAIN_SECONDS = 0.5
-# For what was sent last, such as the end of a seat that still waited, to be on its way.
+# For the last calls, such as the end of a waiting seat, to be sent.
 _LAST_SECONDS = 1.0
 
 
 class Bridge:
-    """Devices, the runs that they were given, and what the engine learns of both."""
+    """The devices, their runs, and the engine's messages about both."""
 
     def __init__(self, spec: BridgeSpec, cluster: Cluster, commands: Iterable[bytes]) -> None:
         self._spec, self._cluster, self._commands = spec, cluster, commands
@@ -59,34 +59,34 @@ class Bridge:
         self._joined = {each["device"]: ev.DeviceJoined(**each) for each in spec.known}
         self._refused: dict[str, ev.NodeRefused] = {}
         self._found = dict(spec.found)
-        self._missing: dict[str, float] = {}  # devices, and since when (monotonic)
-        self._waiting: dict[int, Sent] = {}  # runs whose device is not there, or not free, yet
+        self._missing: dict[str, float] = {}  # devices, and when they went missing (monotonic)
+        self._waiting: dict[int, Sent] = {}  # runs whose device is missing or busy
         self._asked: set[str] = set()  # devices whose runs are to be assessed
         self._parcel: LabParcel | None = None
-        self._told: dict[str, Any] = {}
+        self._reported: dict[str, Any] = {}
         self._out = threading.Lock()
 
     def work(self) -> None:
-        """Until the engine goes. Raises ClusterUnreachable."""
+        """Runs until the engine ends. Raises ClusterUnreachable."""
         self._in_thread(self._listen)
         while True:
             nodes = self._cluster.nodes()
             with contextlib.suppress(OSError):  # a full disk, here: the next round writes it
                 self._reconcile(nodes)
-            self._tell()
+            self._report()
             time.sleep(LOOK_SECONDS)
 
-    # ── what the engine says ────────────────────────────────────────────────────────────────────────────────
+    # ── commands of the engine ──────────────────────────────────────────────────────────────────────────────
 
     def _listen(self) -> None:
         for text in self._commands:
             try:
-                self._obey(json.loads(text))
-            except Exception:  # the next command is no worse for it
+                self._handle(json.loads(text))
+            except Exception:  # later commands are unaffected
                 traceback.print_exc()
-        os._exit(0)  # the engine is gone: what there is to know is on disk
+        os._exit(0)  # the engine is gone, and everything is on disk
 
-    def _obey(self, command: Mapping[str, Any]) -> None:
+    def _handle(self, command: Mapping[str, Any]) -> None:
         match command["do"]:
             case "run":
                 self._take_up(command["number"])
@@ -102,7 +102,7 @@ class Bridge:
                 self._release()
 
     def _release(self) -> None:
-        """What is to be kept comes back first."""
+        """Brings back the files to keep, then ends the seats and the process."""
         with self._guard:
             threads = [worker.release() for worker in self._workers.values()]
         self._in_thread(self._cluster.ask_for, self._spec.resources, 0)
@@ -125,7 +125,7 @@ class Bridge:
             self._hand_out()
 
     def _hand_out(self) -> None:
-        """Give the runs that wait to their devices; what a device still has of an earlier one ends first."""
+        """Gives waiting runs to their devices, once an earlier run of the device has ended."""
         for number, sent in list(self._waiting.items()):
             if (worker := self._workers.get(sent.device)) is not None and worker.give(sent):
                 del self._waiting[number]
@@ -144,7 +144,7 @@ class Bridge:
             worker.stop(sent, word)
 
     def _assess(self, command: Mapping[str, Any]) -> None:
-        """Answers once there is something to say: a seat, or a connection, may go and come back meanwhile."""
+        """Answers when there is a result or an error; a seat, or a connection, may come and go meanwhile."""
         answer: dict[str, Any] = {"reply": command["id"]}
         sent = self._sent(command["number"])
         while "result" not in answer and "error" not in answer:
@@ -165,7 +165,7 @@ class Bridge:
             except SeatLost:
                 pass
             time.sleep(_AGAIN_SECONDS)
-        self._say(answer)
+        self._send(answer)
 
     def _keep_compiled(self, number: int) -> None:
         sent = self._sent(number)
@@ -177,7 +177,7 @@ class Bridge:
     # ── devices ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _reconcile(self, nodes: list[Node]) -> None:
-        """Make a seat for each device that there is, and give up what is gone for good. Raises OSError."""
+        """Makes a seat for each device, and gives up devices that are gone for good. Raises OSError."""
         now = time.monotonic()
         with self._guard:
             there = {
@@ -199,7 +199,7 @@ class Bridge:
             self._refused = {name: why for name, why in self._refused.items() if name in names}
 
     def _give_up(self, device: str) -> None:
-        """It is gone for good. Raises OSError."""
+        """Ends a device's runs as lost, because it is gone for good. Raises OSError."""
         why = f"its device {device} is gone"
         if (worker := self._workers.get(device)) is not None:
             worker.close(why)
@@ -219,10 +219,10 @@ class Bridge:
         worker.node = node
 
     def _not_kept(self, problem: str) -> None:
-        self._say({"not kept": problem})
+        self._send({"not kept": problem})
 
     def _is_gone(self, device: str) -> bool:
-        """Whether a device is missing for longer than it may be."""
+        """Whether a device is missing for longer than `lost_after_seconds`."""
         since = self._missing.get(device)
         return since is not None and time.monotonic() - since > self._spec.lost_after_seconds
 
@@ -246,9 +246,9 @@ class Bridge:
             self._joined[device] = ev.DeviceJoined(device, node.name, model, dict(found))
             return None
 
-    # ── what the engine and the screen are told ─────────────────────────────────────────────────────────────
+    # ── reports to the engine and the screen ────────────────────────────────────────────────────────────────
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         with self._guard:
             workers = dict(self._workers)
             leaving = {name: worker.broken or worker.node.leaving for name, worker in workers.items()}
@@ -262,11 +262,11 @@ class Bridge:
                 for name, worker in workers.items()
                 if name in self._joined and worker.is_ready and name not in self._missing and not leaving[name]
             ]
-        told = {"roster": roster_to_json(roster), "ready": ready}
-        if told != self._told:
-            self._say(told)
-            self._told = told
-        self._say({"alive": True})
+        report = {"roster": roster_to_json(roster), "ready": ready}
+        if report != self._reported:
+            self._send(report)
+            self._reported = report
+        self._send({"alive": True})
         preparing = [NodeProgress(w.node.name, w.doing) for w in workers.values() if w.doing]
         now = ClusterNow(
             self._spec.address,
@@ -277,7 +277,7 @@ class Bridge:
         with contextlib.suppress(OSError):
             cluster_file.write(Path(self._spec.session) / "cluster.json", now)
 
-    def _say(self, message: Mapping[str, Any]) -> None:
+    def _send(self, message: Mapping[str, Any]) -> None:
         with self._out, contextlib.suppress(OSError):
             sys.stdout.buffer.write(line(message))
             sys.stdout.buffer.flush()
@@ -290,18 +290,18 @@ class Bridge:
 
 
 class _Commands:
-    """What the engine says. If it goes before anybody listens, the process ends.
+    """The engine's messages. If the engine ends before anything reads them, the process ends.
 
-    To join a cluster that does not answer takes minutes, and the next engine's bridge waits for our lock.
+    Joining a cluster that does not answer takes minutes, and the next engine's bridge waits for our lock.
     """
 
     def __init__(self) -> None:
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._heard = threading.Event()
+        self._is_read = threading.Event()
         threading.Thread(target=self._read, name="commands", daemon=True).start()
 
     def __iter__(self) -> Iterator[bytes]:
-        self._heard.set()
+        self._is_read.set()
         while text := self._lines.get():
             yield text
 
@@ -309,19 +309,19 @@ class _Commands:
         for text in sys.stdin.buffer:
             self._lines.put(text)
         self._lines.put(b"")
-        if not self._heard.is_set():
+        if not self._is_read.is_set():
             os._exit(0)
 
 
 def main(words: list[str]) -> int:
-    """`words`: a BridgeSpec's fields, as JSON. Ends the process; the last message says why, if it must."""
+    """`words`: a BridgeSpec's fields, as JSON. Ends the process; if it fails, the last message says why."""
     spec = BridgeSpec(**json.loads(words[0]))
     out = os.dup(1)
-    os.dup2(2, 1)  # whatever Ray prints is no message of ours
+    os.dup2(2, 1)  # Ray's output must not mix with our messages
     sys.stdout = os.fdopen(out, "w")
     commands = _Commands()
     with (Path(spec.session) / "bridge.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the bridge of an engine that has gone is about to end
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the previous engine's bridge is about to end
         try:
             security.refuse_open(requirements.head(spec.address, os.environ), os.environ)
             Bridge(spec, Cluster(spec.address), commands).work()

@@ -1,6 +1,6 @@
-"""A cluster as the loop's executor: no run is waited for here, and no network.
+"""A cluster as the loop's executor. Nothing here waits for a run or the network.
 
-The engine's side of the bridge. What a run's folder says is the truth; what is sent may be sent again.
+This is the engine's side of the bridge. A run's folder is the truth; messages may be repeated.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ from autoresearch_tui.util.text import clean_line
 
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 _STOP_SECONDS = 2.0
-# After so long without a word of its cluster, a run that is to be stopped is not waited for.
+# If the cluster was silent for this long, a run to be stopped is not waited for.
 AWAY_SECONDS = 60.0
 _WANTED_SECONDS = 5.0
 _WAIT_SECONDS = 0.1
-# A bridge speaks every second; importing Ray and joining a cluster takes it longer, the more so on a busy machine.
+# A bridge reports every second, except while it imports Ray and joins the cluster, on a busy machine for long.
 _QUIET_SECONDS, _HUNG_SECONDS, _JOIN_SECONDS = 10.0, 90.0, 180.0
-# At a session's end, for the files that are still to be fetched and the accelerators that are given back.
+# At a session's end, for fetching files and giving back accelerators.
 _RELEASE_SECONDS = 60.0
 _REMEDY = "start Ray there (`ray start`), or name another address; running runs are found again, the session continues"
 
@@ -65,14 +65,14 @@ class OnCluster:
         self._settings = session.lab.settings.cluster
         self._link: Link | None = None
         self._failures, self._next_try, self._since = 0, 0.0, 0.0
-        self._heard = time.monotonic()
+        self._last_alive = time.monotonic()
         self._problem, self._remedy, self._shown = "", _REMEDY, 0.0
         self._roster: Roster | None = None
         self._ready: tuple[str, ...] = ()
         self._quiet = False
         self._base = ""
-        self._told: dict[int, int] = {}  # by run: the try that this bridge knows of
-        self._sent: dict[int, Sent] = {}  # of the runs that are looked at
+        self._announced: dict[int, int] = {}  # by run: the try that was sent to this bridge
+        self._sent: dict[int, Sent] = {}  # by run in flight
         self._stopped: dict[int, float] = {}
         self._ids = itertools.count(1)
         self._replies: dict[int, queue.SimpleQueue[Mapping[str, Any]]] = {}
@@ -88,7 +88,7 @@ class OnCluster:
         return () if self._quiet else self._ready
 
     def roster(self) -> Roster | None:
-        """What the bridge said last; a cluster that was never reached counts as one refused node."""
+        """The bridge's last roster; a cluster that was never reached counts as one refused node."""
         self._keep_bridge()
         self._ask_for_devices()
         with suppress(queue.Empty):
@@ -99,18 +99,18 @@ class OnCluster:
         return self._roster
 
     def check(self, device: str) -> None:  # noqa: ARG002
-        """Room on this machine's disk for what comes back. Raises TroubleError."""
+        """Checks for disk space on this machine for a run's files. Raises TroubleError."""
         check_disk(self._session.files.folder)
 
     def lost(self, device: str) -> bool:
-        """Whether it has left the session, for its node is gone, or is being taken away."""
+        """Whether the device has left the session, because its node is gone or is being taken away."""
         known = self._session.state.fleet.devices.get(device)
         return known is None or bool(known.left)
 
     # ── a run ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def prepare(self, experiment: Experiment, files: RunFiles) -> None:
-        """Pack what the node lacks of the commit; `work` holds it until the verdict."""
+        """Packs the objects of the commit that the node lacks; `work` holds them until the verdict."""
         launcher, repo = self._session.launcher, self._session.repo
         launcher.require_approved(experiment)
         set_aside(files.folder)
@@ -118,37 +118,37 @@ class OnCluster:
         self._sent.pop(experiment.number, None)
         tidy(files)
         base, commit = self._node_base(), node_lab.orphan(repo, experiment.commit)
-        # What the node compares it with is the session's base, which differs from it in editable files alone as well.
+        # The node compares it with the session's base, which also differs from it in editable files only.
         proposal = replaced(experiment.proposal, commit=commit, base=base)
         files.work.mkdir(parents=True)
         write(files.work / PACK, node_lab.pack(repo, commit, base))
         write(files.work / PROPOSAL, json.dumps(journal.to_fields(proposal)))
 
     def start(self, experiment: Experiment, files: RunFiles) -> None:
-        """Hand it to the bridge, which retries."""
+        """Gives the run to the bridge, which retries."""
         sent = Sent.read(files.folder)
         if sent is None or sent.attempt != experiment.attempt:
             sent = Sent(experiment.number, experiment.attempt, experiment.device)
             sent.write(files.folder)
         self._sent[sent.number] = sent
-        self._tell_of(sent)
+        self._announce(sent)
 
     def look(self, files: RunFiles) -> runner.RunStatus:
-        """Running from the moment it was sent until its end has come back."""
+        """A run is running from the moment it was sent until its end has come back."""
         sent = self._sent.get(number := int(files.folder.name)) or Sent.read(files.folder)
         if sent is None or files.exit.exists():
             return runner.look(files.folder)
         self._sent[number] = sent
-        self._tell_of(sent)
+        self._announce(sent)
         return runner.RunStatus(runner.RunState.RUNNING)
 
     def began(self, files: RunFiles) -> bool:
-        """Whether a node has said that it has it."""
+        """Whether a node has confirmed that it has the run."""
         sent = Sent.read(files.folder)
         return sent is not None and sent.accepted
 
     def stop(self, files: RunFiles, word: signal.Signals = run_folder.STOP) -> None:
-        """Passed on every two seconds, for as long as it is asked for.
+        """Sends the signal every two seconds while it is called.
 
         While the cluster is away the run ends here; its node ends it when it sees the session again. Raises OSError.
         """
@@ -161,7 +161,7 @@ class OnCluster:
             self._send({"do": "stop", "number": number, "word": int(word)})
 
     def assess(self, run: FinishedRun) -> Assessment:
-        """On the run's node. Where that is gone, the run is put up for another try. Raises OSError.
+        """Assesses on the run's node. If that is gone, the run gets another try. Raises OSError.
 
         Waits for a cluster that is away, unless the session is to stop now.
         """
@@ -173,7 +173,7 @@ class OnCluster:
             asked: Link | None = None
             while not run.cancelled.is_set():
                 link = self._link
-                if link is not None and link is not asked:  # a bridge that died took the question with it
+                if link is not None and link is not asked:  # a new bridge does not know the question
                     asked = link
                     link.send(ask)
                 with suppress(queue.Empty):
@@ -192,28 +192,28 @@ class OnCluster:
         raise OSError(errno.EAGAIN, f"its node cannot score it: {clean_line(str(reply.get('error')))}")
 
     def keep_compiled(self, files: RunFiles) -> None:
-        """On its node, for the next runs there."""
+        """Keeps the compile cache on the run's node, for later runs there."""
         self._send({"do": "keep compiled", "number": int(files.folder.name)})
 
     def keep_files(self, files: RunFiles, *, lend: bool) -> str:  # noqa: ARG002
-        """Asked for here, and fetched by the bridge; a node removes no working copy before."""
+        """Requests the files, which the bridge fetches; a node removes no working copy before."""
         if self._session.lab.settings.run.keep and files.work.exists():
             write(files.folder / KEEP, "")
         return ""
 
     def tidy(self, files: RunFiles, *, work: bool = True) -> bool:
-        """Here at once; the node removes what has no counterpart here."""
+        """Removes the files here at once; the node removes what has no counterpart here."""
         return tidy(files, work=work)
 
     def close(self) -> None:
-        """The bridge ends; runs and seats stay. After a release, waits until it has brought back what is to be kept."""
+        """Ends the bridge; runs and seats stay. After a release, waits until it has brought back the files to keep."""
         self._closed = True
         if self._link is not None:
             self._link.close(_RELEASE_SECONDS if self._released else 0.0)
             self._link = None
 
     def release(self) -> None:
-        """The session has ended: accelerators without a run are given back."""
+        """The session has ended: gives back accelerators without a run."""
         self._released = self._link is not None and self._link.answers
         self._send({"do": "release"})
 
@@ -221,7 +221,7 @@ class OnCluster:
 
     @property
     def _is_away(self) -> bool:
-        return time.monotonic() - self._heard > AWAY_SECONDS
+        return time.monotonic() - self._last_alive > AWAY_SECONDS
 
     def _node_base(self) -> str:
         if not self._base:
@@ -231,16 +231,16 @@ class OnCluster:
         return self._base
 
     def _ask_for_devices(self) -> None:
-        """A cluster that scales is told how many runs there could be at once: those that run, and those that wait."""
+        """Tells a cluster that scales how many runs there could be at once: running ones and waiting ones."""
         state, now = self._session.state, time.monotonic()
         count = max(1, len(state.in_flight) + sum(e.stage is Stage.APPROVED for e in state.waiting))
         if (self._link, count) != self._wanted[:2] and now - self._wanted[2] > _WANTED_SECONDS and self._link:
             self._wanted = self._link, count, now
             self._send({"do": "want", "count": count})
 
-    def _tell_of(self, sent: Sent) -> None:
-        if self._told.get(sent.number) != sent.attempt and self._send({"do": "run", "number": sent.number}):
-            self._told[sent.number] = sent.attempt
+    def _announce(self, sent: Sent) -> None:
+        if self._announced.get(sent.number) != sent.attempt and self._send({"do": "run", "number": sent.number}):
+            self._announced[sent.number] = sent.attempt
 
     def _send(self, command: Mapping[str, Any]) -> bool:
         link = self._link
@@ -250,12 +250,12 @@ class OnCluster:
         return True
 
     def _keep_bridge(self) -> None:
-        """Start a bridge if there is none; after one that ended, with growing pauses."""
+        """Starts a bridge if there is none; after one that ended, with growing pauses."""
         link = self._link
         if link is not None and link.has_ended:
             link.close()
             self._link = None
-            self._ready, self._told, self._quiet = (), {}, False
+            self._ready, self._announced, self._quiet = (), {}, False
             self._next_try = time.monotonic() + _PAUSES[min(self._failures, len(_PAUSES) - 1)]
             self._failures += 1
             self._show_problem(self._problem or "the connection was lost")
@@ -267,7 +267,7 @@ class OnCluster:
             if silent > (_HUNG_SECONDS if joined else _JOIN_SECONDS):
                 link.kill()
         if self._link is None and not self._closed and time.monotonic() >= self._next_try:
-            self._link = Link(self._spec(), self._session.files.folder / "bridge.log", self._hear)
+            self._link = Link(self._spec(), self._session.files.folder / "bridge.log", self._on_message)
 
     def _spec(self) -> BridgeSpec:
         lab, state, settings = self._session.lab, self._session.state, self._settings
@@ -288,9 +288,9 @@ class OnCluster:
             known=[{"device": d.name, "node": d.node, "model": d.model, "found": dict(d.found)} for d in there],
         )
 
-    def _hear(self, message: Mapping[str, Any]) -> None:
+    def _on_message(self, message: Mapping[str, Any]) -> None:
         if "alive" in message:
-            self._problem, self._failures, self._since, self._heard = "", 0, 0.0, time.monotonic()
+            self._problem, self._failures, self._since, self._last_alive = "", 0, 0.0, time.monotonic()
         elif "roster" in message:
             self._roster, self._ready = roster_from_json(message["roster"]), tuple(message["ready"])
         elif "problem" in message:

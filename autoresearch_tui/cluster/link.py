@@ -1,4 +1,4 @@
-"""The engine's end of a bridge: its process, what it says, and how long ago. Nothing here waits for it."""
+"""The engine's end of a bridge: its process, its messages, and the time since the last one. Nothing here blocks."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _LAST_WORDS_SECONDS = 1.0
 
 
 class Link:
-    """A bridge, from its start to its end. `hear` is called with each message, in a thread."""
+    """A bridge, from its start to its end. `on_message` is called with each message, in a thread."""
 
-    def __init__(self, spec: BridgeSpec, log: Path, hear: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, spec: BridgeSpec, log: Path, on_message: Callable[[Mapping[str, Any]], None]) -> None:
         """Raises OSError."""
-        self._hear = hear
+        self._on_message = on_message
         self._sent: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._heard = time.monotonic()
+        self._last_message = time.monotonic()
         self.answers = False
-        """Whether it has said anything yet."""
+        """Whether it has sent any message yet."""
         mode = "wb" if log.exists() and log.stat().st_size > LOG_BYTES else "ab"
         with log.open(mode) as errors:
             self._process = subprocess.Popen(
@@ -48,40 +48,40 @@ class Link:
         threading.Thread(target=self._write, name="to the bridge", daemon=True).start()
 
     def send(self, command: Mapping[str, Any]) -> None:
-        """Any thread's. What is sent to a bridge that dies is lost with it."""
+        """Thread-safe. A command to a bridge that dies is lost with it."""
         self._sent.put(line(command))
 
     @property
     def silent_seconds(self) -> float:
-        """Since it has said anything, or was started."""
-        return time.monotonic() - self._heard
+        """Seconds since its last message, or its start."""
+        return time.monotonic() - self._last_message
 
     @property
     def has_ended(self) -> bool:
-        """Whether its process is gone; what it said last has been heard then."""
+        """Whether its process is gone; its last messages have been handled then."""
         if self._process.poll() is None:
             return False
         self._listener.join(_LAST_WORDS_SECONDS)
         return True
 
     def close(self, seconds: float = 0.0) -> None:
-        """Let it end; wait so long for that."""
+        """Tells it to end, and waits for at most so long."""
         self._sent.put(None)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
 
     def kill(self) -> None:
-        """End it now: it does not answer."""
+        """Kills it because it does not answer."""
         self._process.kill()
         self._sent.put(None)
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
-        with open(self._process.stdout.fileno(), "rb", closefd=False) as said, self._process.stdout:
-            for text in said:
-                self._heard, self.answers = time.monotonic(), True
+        with open(self._process.stdout.fileno(), "rb", closefd=False) as messages, self._process.stdout:
+            for text in messages:
+                self._last_message, self.answers = time.monotonic(), True
                 with suppress(ValueError, KeyError, TypeError):
-                    self._hear(json.loads(text))
+                    self._on_message(json.loads(text))
 
     def _write(self) -> None:
         assert self._process.stdin is not None

@@ -1,4 +1,4 @@
-"""A cluster of CPU nodes, all on this machine: to see a session on one where there is none (`demo --nodes`)."""
+"""A cluster of CPU nodes on this machine, to try a session on a cluster (`demo --nodes`)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from collections.abc import Iterator, MutableMapping
 from autoresearch_tui.cluster.seat import FOLDER
 from autoresearch_tui.util.errors import UserError
 
-# In a process of its own: this one is to have no Ray.
+# In its own process, so that this one does not import Ray.
 _SERVER = "autoresearch_tui.cluster.node_server"
 
 
 @contextlib.contextmanager
 def local_nodes(count: int, environ: MutableMapping[str, str], places: int = 1) -> Iterator[str]:
-    """The address of a cluster with so many nodes, which ends with the context; `environ` gets what reaches it.
+    """The address of a cluster with so many nodes, which ends with the context; `environ` gets the variables to reach
+    it.
 
-    A node has room for `places` runs that take a processor. The cluster takes a token that is made here. Raises
+    A node has room for `places` runs that take a processor. The cluster requires a token that is made here. Raises
     UserError if it cannot be started.
     """
     with tempfile.TemporaryDirectory(prefix="autoresearch-nodes-", ignore_cleanup_errors=True) as folder:

@@ -1,7 +1,7 @@
-"""A lab as a node has it: a repository of its own with the trees that are to run, and nothing of the history.
+"""A lab on a node: a repository of its own with the trees to run, without history.
 
-What travels is a pack of git objects, made of commits without parents: the session's base once, and for each run what
-differs from it. Data, keys, the journal and the lab's own repository stay where they are.
+A pack of git objects travels, made of commits without parents: the session's base once, and for each run its
+differences. Data, keys, the journal and the lab's own repository stay where they are.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _WHEN = "2000-01-01T00:00:00Z"  # of commits that only carry a tree: the same tr
 
 @dataclass(frozen=True, slots=True)
 class LabParcel:
-    """What makes a lab on a node: `base` is a commit without parents, `pack` its objects.
+    """Everything to make a lab on a node: `base` is a commit without parents, `pack` its objects.
 
     `prefix` is the lab's folder in its repository, with a slash, or empty. `settings`: autoresearch.toml as it is in
-    the checkout; None if there is none. `budget_seconds`: that of the session, which the command line may have set.
+    the checkout; None if there is none. `budget_seconds`: the session's, which the command line may have set.
     """
 
     base: str
@@ -36,36 +36,36 @@ class LabParcel:
 
 
 def name(lab: Lab, repo: GitRepo) -> str:
-    """What a lab is called on nodes, where labs of other machines may be as well."""
+    """The lab's name on nodes, unique among labs of other machines."""
     place = f"{platform.node()}:{repo.common_folder}:{repo.prefix}"
     return f"{lab.root.name}-{hashlib.sha256(place.encode()).hexdigest()[:10]}"
 
 
 def orphan(repo: GitRepo, commit: str) -> str:
-    """A commit without parents that has the tree of `commit`. Raises GitError."""
+    """A commit without parents with the tree of `commit`. Raises GitError."""
     return repo.commit_tree(f"{commit}^{{tree}}", "a tree to run\n", _WHEN)
 
 
 def parcel(lab: Lab, repo: GitRepo, commit: str) -> LabParcel:
-    """The lab as of `commit`, with its settings as they are now. Raises GitError, OSError."""
+    """The lab as of `commit`, with its current settings. Raises GitError, OSError."""
     base, settings = orphan(repo, commit), lab.root / FILE_NAME
     text = settings.read_bytes() if settings.is_file() else None
     return LabParcel(base, pack(repo, base), repo.prefix, text, lab.settings.run.budget_seconds)
 
 
 def pack(repo: GitRepo, commit: str, *without: str) -> bytes:
-    """The objects of a commit, less those of others that the receiver has. Raises GitError."""
+    """The objects of a commit, except those of commits that the receiver has. Raises GitError."""
     revisions = "".join(f"{name}\n" for name in (commit, *(f"^{each}" for each in without)))
     return git(repo.top(), "pack-objects", "--revs", "--stdout", "-q", stdin=revisions.encode())
 
 
 def receive(repo: GitRepo, packed: bytes) -> None:
-    """Add a pack's objects to a repository; git checks each. Raises GitError."""
+    """Adds a pack's objects to a repository; git checks each. Raises GitError."""
     git(repo.top(), "unpack-objects", "-q", "--strict", stdin=packed)
 
 
 def make(top: Path, received: LabParcel) -> Lab:
-    """The lab in `top`, its files as in the parcel; what the node has prepared beside them stays.
+    """Makes the lab in `top`, its files as in the parcel; files prepared on the node stay.
 
     Safe to repeat, also for another session of the same lab. Raises GitError, OSError, UserError.
     """

@@ -1,4 +1,4 @@
-"""The process that a cluster of :mod:`local_nodes` lives in: `python -m …node_server NODES PLACES`."""
+"""The process of a cluster of :mod:`local_nodes`: `python -m …node_server NODES PLACES`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ray.cluster_utils import Cluster
 
 
 def serve(count: int, places: int) -> None:
-    """Start the nodes, print the head's address, and end all when standard input does."""
+    """Starts the nodes, prints the head's address, and ends them when standard input ends."""
     Path(tempfile.gettempdir(), "ray").mkdir(exist_ok=True)  # where Ray notes which cluster is the newest
-    # The head executes nothing; each node has room for as many runs as `places`, which take a processor each.
+    # The head executes nothing; each node has room for `places` runs, which take a processor each.
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "node_name": "head"})
     try:
         for number in range(1, count + 1):

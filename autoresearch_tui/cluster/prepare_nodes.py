@@ -1,4 +1,4 @@
-"""Prepares every node of a cluster, and tells how far each is. The connection is a child process's."""
+"""Prepares every node of a cluster and reports their progress. A child process holds the connection."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from autoresearch_tui.util.text import clean_line
 
 
 def prepare_nodes(lab: Lab, address: str) -> Generator[NodeProgress]:
-    """Have all nodes on which a run fits prepare themselves, side by side; each step of each, until all are through.
+    """Prepares all nodes with room for a run, in parallel; yields each node's steps until all are done.
 
     A node's last step is `ready`, or has a `problem`. Raises UserError if the cluster cannot be used, OSError. When the
-    iterator is closed, the nodes stop; what they have made stays, and the next time continues there.
+    iterator is closed, the nodes stop; the next preparation continues from there.
     """
     requirements.check(address, os.environ)
     security.refuse_open(requirements.head(address, os.environ), os.environ)
@@ -40,10 +40,10 @@ def prepare_nodes(lab: Lab, address: str) -> Generator[NodeProgress]:
         open_nodes: dict[str, NodeProgress] = {}
         with process.stdin, process.stdout:
             for text in process.stdout:
-                said = json.loads(text)
-                if "error" in said:
-                    raise UserError(f"the cluster {address}: {clean_line(said['error'])}")
-                step = _cleaned(NodeProgress(**said))
+                message = json.loads(text)
+                if "error" in message:
+                    raise UserError(f"the cluster {address}: {clean_line(message['error'])}")
+                step = _cleaned(NodeProgress(**message))
                 open_nodes[step.node] = step
                 yield step
         if not open_nodes:
@@ -56,6 +56,6 @@ def prepare_nodes(lab: Lab, address: str) -> Generator[NodeProgress]:
 
 
 def _cleaned(step: NodeProgress) -> NodeProgress:
-    """A node's words are data."""
+    """A node's texts are data."""
     texts = (clean_line(step.node), clean_line(step.doing))
     return NodeProgress(*texts, step.share, clean_line(step.problem), step.ready)

@@ -1,4 +1,4 @@
-"""Makes a lab ready on the node that this runs on, and tells how far it is."""
+"""Prepares a lab on the node that this runs on, and reports the progress."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ _LONGEST = 200
 
 
 def prepare_here(lab: Lab, report: Callable[[str, float, float], None]) -> str:
-    """Make this node's copy of a lab ready: environment, data, kernels. Returns what was done.
+    """Prepares this node's copy of a lab: environment, data, kernels. Returns what was done.
 
-    `report` gets what is being done, and how much of it, of which total; 0 of 0 where that is unknown. Raises UserError
-    with the preparer's last line.
+    `report` gets the stage, and how much is done of which total; 0 of 0 if unknown. Raises UserError with the
+    preparer's last line.
     """
 
-    def tell(said: lab_data.Report) -> None:
-        stage, done, total = str(said.get("stage", "")), said.get("done"), said.get("total")
+    def pass_on(step: lab_data.Report) -> None:
+        stage, done, total = str(step.get("stage", "")), step.get("done"), step.get("total")
         if stage == "note":
-            report(str(said.get("note", "")), 0, 0)
+            report(str(step.get("note", "")), 0, 0)
         elif stage and stage != "done" and isinstance(done, int | float) and isinstance(total, int | float):
             report(stage, done, total)
 
-    return lab_data.prepare(lab, (), tell)
+    return lab_data.prepare(lab, (), pass_on)
 
 
 class Preparer:
-    """Prepares one node in a thread of its own, and is asked how that goes. An actor of Ray's; knows nothing of Ray."""
+    """Prepares one node in a thread. A Ray actor that itself does not use Ray."""
 
     def __init__(self, node: str, lab: str) -> None:
         self._top = seat.folder(node, lab)
         self._now: dict[str, Any] = {"doing": "receives the lab", "share": None, "problem": "", "ready": False}
 
     def begin(self, parcel: LabParcel) -> None:
-        """Start; returns at once."""
+        """Returns at once."""
         threading.Thread(target=self._work, args=(parcel,), name="preparing", daemon=True).start()
 
     def progress(self) -> dict[str, Any]:
-        """The fields of a NodeProgress, but for the node's name."""
+        """The fields of a NodeProgress, except the node's name."""
         return self._now
 
     def _work(self, parcel: LabParcel) -> None:
@@ -56,7 +56,7 @@ class Preparer:
                 lab = node_lab.make(self._top, parcel)
             prepare_here(lab, self._report)
             self._now = {"doing": "ready", "share": 1.0, "problem": "", "ready": True}
-        except Exception as error:  # whatever a node's disk, network or packages raise is told to who asked for it
+        except Exception as error:  # any fault of a node's disk, network or packages is reported
             line = clean_line(" ".join(str(error).split())) or type(error).__name__
             self._now = {**self._now, "problem": line}
 

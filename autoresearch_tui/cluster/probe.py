@@ -1,4 +1,4 @@
-"""A cluster as it answers now, as one JSON object: for the doctor, in a process of its own.
+"""Asks a cluster for its state and prints a JSON object; a separate process for the doctor.
 
 python -m autoresearch_tui.cluster.probe ADDRESS RESOURCES
 """
@@ -15,7 +15,7 @@ from autoresearch_tui.cluster.ray_driver import Cluster, ClusterUnreachable
 
 
 def probe(address: str, resources: Mapping[str, float]) -> dict[str, Any]:
-    """How many `nodes` are alive, and how many runs have `places` there; `error` if it cannot be joined."""
+    """The number of living `nodes`, and of `places` for runs there; `error` if the cluster cannot be joined."""
     try:
         nodes = Cluster(address).nodes()
     except ClusterUnreachable as error:
@@ -25,6 +25,6 @@ def probe(address: str, resources: Mapping[str, float]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     out = os.dup(1)
-    os.dup2(2, 1)  # whatever Ray prints is no answer of ours
+    os.dup2(2, 1)  # Ray's output must not mix with our answer
     os.write(out, json.dumps(probe(sys.argv[1], json.loads(sys.argv[2]))).encode())
-    os._exit(0)  # Ray's own end takes seconds
+    os._exit(0)  # ending Ray takes seconds

@@ -1,4 +1,4 @@
-"""What the engine and its bridge to a cluster say to each other: one JSON object a line, on the bridge's pipes."""
+"""The messages between the engine and its bridge: one JSON object a line, on the bridge's pipes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from autoresearch_tui.session.fleet import Roster
 from autoresearch_tui.util.text import clean_line
 
 PROPOSAL, PACK = "proposal.json", "pack"
-"""In the working copy's place of a run that is to be sent: its proposal, and the objects of its commit."""
+"""In place of the working copy of a run to be sent: its proposal, and the objects of its commit."""
 KEEP = "keep"
 """In a run's folder while the files of `run.keep` are still on its node."""
 SENT = "sent.json"
-"""In a run's folder: which device it was given, and in which try."""
+"""In a run's folder: its device and its try."""
 
 
 @dataclass(frozen=True, slots=True)
 class BridgeSpec:
-    """What a bridge is started with. `session` is the session's folder, `found` what the session's class is.
+    """The arguments of a bridge. `session` is the session's folder, `found` the session's class.
 
     `known`: the fields of each DeviceJoined whose device has not left.
     """
@@ -46,7 +46,7 @@ class BridgeSpec:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """`sent.json`. `accepted`: the node has said that it has the run."""
+    """`sent.json`. `accepted`: the node has confirmed that it has the run."""
 
     number: int
     attempt: int
@@ -69,7 +69,6 @@ class Sent:
 
 
 def roster_to_json(roster: Roster) -> dict[str, Any]:
-    """Plain values."""
     return {
         "devices": [journal.to_fields(each) for each in roster.devices],
         "refused": [journal.to_fields(each) for each in roster.refused],
@@ -78,7 +77,7 @@ def roster_to_json(roster: Roster) -> dict[str, Any]:
 
 
 def roster_from_json(values: Mapping[str, Any]) -> Roster:
-    """Raises KeyError, TypeError or ValueError for anything else."""
+    """Raises KeyError, TypeError or ValueError for malformed values."""
     return Roster(
         tuple(ev.DeviceJoined(**each) for each in values["devices"]),
         tuple(ev.NodeRefused(**each) for each in values["refused"]),
@@ -87,12 +86,11 @@ def roster_from_json(values: Mapping[str, Any]) -> Roster:
 
 
 def line(values: Mapping[str, Any] | Sequence[Any]) -> bytes:
-    """One message."""
     return json.dumps(values).encode() + b"\n"
 
 
 def lost(note: str) -> bytes:
-    """An `exit.json` for a run of which nothing more is to be known."""
+    """An `exit.json` for a run that was lost."""
     return end_record(RunEnd.LOST, note)
 
 

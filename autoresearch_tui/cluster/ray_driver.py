@@ -1,4 +1,4 @@
-"""What is used of Ray, and the only module that imports it: nodes as they are, and seats on them."""
+"""The only module that imports Ray: nodes, and seats on them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from autoresearch_tui.cluster.seat import Seat
 from autoresearch_tui.util.text import clean_line
 
 NAMESPACE = "autoresearch"
-# A seat answers from several threads: a referee may be at work while a log is read.
+# Threads of a seat: a referee may run while a log is read.
 _CONCURRENT = 8
 _REASON = 300
 _SLICE_SECONDS = 0.5
 
 
 class ClusterUnreachable(Exception):
-    """The cluster cannot be joined, or does not answer any more."""
+    """The cluster cannot be joined, or no longer answers."""
 
 
 class SeatLost(Exception):
@@ -50,7 +50,7 @@ class Node:
     leaving: str = ""
 
     def places(self, wanted: Mapping[str, float]) -> int:
-        """How many runs it has room for at once, each of which takes as much as `wanted`."""
+        """How many runs that need `wanted` fit on it at once."""
         return int(min((self.resources.get(name, 0) // share for name, share in wanted.items() if share), default=0))
 
 
@@ -65,11 +65,11 @@ class Cluster:
         self._names: dict[str, str] = {}  # by Ray's id
         try:
             ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.CRITICAL)
-        except Exception as error:  # Ray raises whatever its parts do: ConnectionError, RuntimeError, its own
+        except Exception as error:  # Ray raises ConnectionError, RuntimeError and its own
             raise ClusterUnreachable(_in_a_line(error)) from None
 
     def nodes(self) -> list[Node]:
-        """The nodes that are alive, by name. Raises ClusterUnreachable."""
+        """The living nodes, by name. Raises ClusterUnreachable."""
         try:
             found = [node for node in self._ray.nodes() if node["Alive"]]
             leaving = self._leaving()
@@ -82,7 +82,7 @@ class Cluster:
         return sorted(nodes, key=lambda node: node.name)
 
     def _name(self, node: Mapping[str, Any], living: list[Mapping[str, Any]]) -> str:
-        """The node's name, which stays while it lives; with a part of its id if another had that name before it."""
+        """The node's name, constant while it lives; with a part of its id if the name is taken."""
         own = str(node["NodeID"])
         if own not in self._names:
             name = clean_line(node["NodeName"]) or own[:8]
@@ -91,17 +91,17 @@ class Cluster:
         return self._names[own]
 
     def _leaving(self) -> Mapping[str, str]:
-        """Nodes that Ray was told to drain: preempted by their cloud, or scaled down."""
+        """Nodes that Ray is draining: preempted by their cloud, or scaled down."""
         from ray._private.state import state
 
         draining: Any = getattr(state, "get_draining_nodes", dict)()
         return dict.fromkeys(draining, "its node is being taken away")
 
     def ask_for(self, resources: Mapping[str, float], count: int) -> None:
-        """Tell a cluster that scales how many devices are wanted; to others it means nothing."""
+        """Tells a cluster that scales how many devices are wanted; others ignore it."""
         from ray.autoscaler.sdk import request_resources
 
-        with contextlib.suppress(Exception):  # what goes wrong with the connection shows where it is used for more
+        with contextlib.suppress(Exception):  # faults of the connection show in other calls
             request_resources(bundles=[dict(resources)] * count)
 
     def seat(self, device: str, node: Node, lab: str, tag: str, resources: Mapping[str, float]) -> SeatHandle:
@@ -131,7 +131,7 @@ class Cluster:
         return SeatHandle(self._ray, actor)
 
     def preparer(self, node: Node, lab: str) -> SeatHandle:
-        """What prepares the lab on the node; it ends with this process. Raises SeatLost."""
+        """The actor that prepares the lab on the node; it ends with this process. Raises SeatLost."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         try:
@@ -151,8 +151,8 @@ class SeatHandle:
     def call(
         self, method: str, *arguments: Any, seconds: float = 30.0, given_up: Callable[[], bool] | None = None
     ) -> Any:
-        """What the method returns. Raises SeatSilent if there is no answer in time, or `given_up` says so; SeatLost,
-        SeatRefused."""
+        """The method's result. Raises SeatSilent without an answer in time, or when `given_up` returns True;
+        SeatLost, SeatRefused."""
         try:
             asked = getattr(self._actor, method).remote(*arguments)
             until = time.monotonic() + seconds
@@ -169,10 +169,10 @@ class SeatHandle:
             raise SeatLost(_in_a_line(error)) from None
 
     def kill(self) -> None:
-        """End the seat; a run of its keeps its supervisor."""
+        """Ends the seat; its run keeps its supervisor."""
         try:
             self._ray.kill(self._actor)
-        except Exception:  # it is dead already, or its node is
+        except Exception:  # it or its node is dead already
             return
 
 

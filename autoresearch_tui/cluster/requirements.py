@@ -1,4 +1,4 @@
-"""What this machine needs before it can use a cluster: Ray, a recent one, and a token. Imports no Ray."""
+"""The requirements on this machine for using a cluster: a recent Ray, and a token. Does not import Ray."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_CLUSTER = "the cluster of `auto`: none was started on this machine, and RAY_
 
 
 def ray_version() -> str:
-    """The version of Ray that is installed; empty if none is."""
+    """The installed version of Ray; empty if there is none."""
     try:
         return metadata.version("ray")
     except metadata.PackageNotFoundError:
@@ -25,7 +25,7 @@ def ray_version() -> str:
 
 
 def check(address: str, environ: Mapping[str, str]) -> None:
-    """Raises UserError if this machine lacks what it takes to use the cluster. Asks nothing of the network."""
+    """Raises UserError if this machine lacks something to use the cluster. Does not use the network."""
     check_installed(address)
     if (problem := security.problem(head(address, environ), environ)) is not None:
         raise problem
@@ -41,7 +41,7 @@ def head(address: str, environ: Mapping[str, str]) -> str:
 
 
 def check_installed(address: str) -> None:
-    """Raises UserError without a Ray that is recent enough; `address` says for which cluster."""
+    """Raises UserError without a recent Ray; `address` is for the message."""
     version = ray_version()
     if not version:
         raise UserError(f"the cluster {address}: Ray is not installed", INSTALL)
@@ -54,7 +54,7 @@ def check_installed(address: str) -> None:
 def of_this_machine(environ: Mapping[str, str]) -> str:
     """The head of the cluster that this machine is part of, as `auto` finds it; empty if there is none.
 
-    What is found and is no host and port, such as the address of a Ray Client, counts as none.
+    An address that is not host and port, such as that of a Ray Client, counts as none.
     """
     found = environ.get("RAY_ADDRESS", "")
     if not found:

@@ -1,8 +1,7 @@
-"""A seat: the process on a node that executes runs for a session, one after the other, on the accelerator it holds.
+"""A seat: the process on a node that executes runs for a session, one after the other, on its accelerator.
 
-It is a detached actor of Ray's, and knows nothing of Ray. A run belongs to its supervisor, as everywhere: a seat that
-is killed takes no run with it, and the next one on its node finds the run by its folder. All that comes from here is
-bytes and plain values.
+It is a detached Ray actor that itself does not use Ray. A run belongs to its supervisor, as everywhere: a killed seat
+takes no run with it, and the next seat on its node finds the run by its folder. All results are bytes and plain values.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ from autoresearch_tui.util import trees
 from autoresearch_tui.util.atomic import write
 
 FOLDER = "AUTORESEARCH_NODES"
-"""Names the folder of a node's labs, where it is another than `nodes` in the user's state folder."""
+"""The variable with the folder of a node's labs; by default `nodes` in the user's state folder."""
 PIECE_BYTES = 1 << 20
 ABANDONED_SECONDS = 900.0
 _LOOK_SECONDS = 15.0
 _LEAVE_SECONDS = 0.1
-# How long a question about a run that trains waits for its end, how often it looks, and how soon its log is told.
+# How long a call about a training run waits for its end, how often it checks, and how soon it returns new log.
 NEWS_SECONDS = 2.0
 _END_LOOK_SECONDS, _LOG_SECONDS = 0.05, 0.5
 _ATTEMPT, _PROPOSAL = "attempt", "proposal.json"
@@ -61,10 +60,10 @@ class RunKey:
 
 @dataclass(frozen=True, slots=True)
 class RunParcel:
-    """A run to be started: the fields of its `proposal`, whose commit and base are those of the node's repository.
+    """A run to be started: the fields of its `proposal`, with commit and base in the node's repository.
 
-    `pack` has the objects of the commit that the lab's base has not. `token_losses`: what the referee compares every
-    run with, if the session has it.
+    `pack` has the objects of the commit that the lab's base lacks. `token_losses`: the values that the referee compares
+    every run with, if the session has them.
     """
 
     key: RunKey
@@ -75,9 +74,9 @@ class RunParcel:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is new of a run. `state` is a RunState's value; `log` and `referee_log` begin at the offsets asked for.
+    """New data of a run. `state` is a RunState's value; `log` and `referee_log` begin at the requested offsets.
 
-    `exit` is exit.json, and only there when everything before it has been fetched.
+    `exit` is exit.json, present only when everything before it has been fetched.
     """
 
     state: str
@@ -87,16 +86,16 @@ class Progress:
 
 
 class RunGone(OSError):
-    """A node does not have the run that it is asked about, or not this try of it."""
+    """The node does not have the run, or not this try of it."""
 
 
 class Busy(OSError):
-    """A run that is not wanted any more is still being ended on the device."""
+    """An unwanted run is still being ended on the device."""
 
 
 @dataclass(slots=True)
 class _Assessing:
-    """One assessment: what was asked, and what comes of it."""
+    """One assessment: its arguments and its result."""
 
     asked: tuple[RunKey, Mapping[str, str], Mapping[str, str]]
     result: futures.Future[str] = field(default_factory=futures.Future)
@@ -113,7 +112,7 @@ def folder(node: str, lab: str) -> Path:
 class Seat:
     """One device's executor on its node. Its methods are called from several threads; none waits for a run's end.
 
-    Seats of several devices share the node's copy of the lab. A run's folder there says which device's it is.
+    Seats of several devices share the node's copy of the lab. A run's folder names its device.
     """
 
     def __init__(self, node: str, device: str, lab: str, tag: str) -> None:
@@ -129,7 +128,7 @@ class Seat:
     # ── the node ────────────────────────────────────────────────────────────────────────────────────────────
 
     def open(self, parcel: LabParcel) -> dict[str, str]:
-        """Make the lab here, or bring it up to date. Returns what the node is admitted by.
+        """Makes the lab here, or updates it. Returns the node's properties for admission.
 
         Raises GitError, OSError, UserError.
         """
@@ -141,7 +140,7 @@ class Seat:
         return admission.look(lab)
 
     def load(self) -> dict[str, Any]:
-        """How busy its accelerator is; an empty mapping if there is none."""
+        """The load of its accelerator; empty if there is none."""
         self._called = time.monotonic()
         self._probe = self._probe or Probe()
         for device in self._probe.read().devices[:1]:
@@ -150,13 +149,13 @@ class Seat:
         return {}
 
     def leave(self) -> None:
-        """End, and give the accelerator back, once this is answered."""
+        """Ends the process, which gives the accelerator back, right after the answer."""
         threading.Timer(_LEAVE_SECONDS, os._exit, (0,)).start()
 
     # ── a run ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def start(self, parcel: RunParcel) -> None:
-        """Start a run, unless this node has it already.
+        """Starts a run, unless this node has it already.
 
         Raises Busy, TroubleError, LaunchRefused, GitError, OSError; the node does not have the run then.
         """
@@ -176,14 +175,14 @@ class Seat:
             experiment = Experiment(_proposal(parcel.proposal), stage=Stage.APPROVED)
             machine.prepare(experiment, files)
             write(files.folder / _PROPOSAL, json.dumps(dict(parcel.proposal)))
-            # Before the start: a run that is found here must say which try it is, and whose.
+            # Before the start, because a run found here must name its try and its device.
             write(files.folder / _ATTEMPT, json.dumps([parcel.key.attempt, self._device]))
             machine.start(experiment, files)
 
     def progress(self, key: RunKey, log: int, referee_log: int, wait: float = 0.0) -> Progress:
-        """What is new of a run beyond these offsets, a piece of each file at most.
+        """New data of a run beyond these offsets, at most one piece of each file.
 
-        Of a run that trains, it waits so many seconds for the end, and less for what it says.
+        While the run trains, waits at most so many seconds for its end, and less for new output.
         """
         self._called = time.monotonic()
         files = self._run(key)
@@ -191,7 +190,7 @@ class Seat:
             return Progress(runner.RunState.NOT_STARTED.value)
         began = time.monotonic()
         while True:
-            status = runner.look(files.folder)  # before the files: what it says of the end is true of them then
+            status = runner.look(files.folder)  # before the files, so that they are complete if it says ended
             grown = max(_size(files.log) - log, _size(files.referee_log) - referee_log)
             waited = time.monotonic() - began
             if status.state is not runner.RunState.RUNNING or grown >= PIECE_BYTES or waited >= wait:
@@ -207,15 +206,15 @@ class Seat:
         return Progress(new.state, new.log, new.referee_log, files.exit.read_bytes())
 
     def stop(self, key: RunKey, word: int) -> None:
-        """Ask for a run's end by this signal."""
+        """Sends the run this signal."""
         files = self._run(key)
         if self._has(files, key):
             runner.stop(files.folder, signal.Signals(word))
 
     def assess(self, key: RunKey, locked: Mapping[str, str], env: Mapping[str, str]) -> str | None:
-        """An assessment, as JSON; None while it is being made: ask again for it.
+        """An assessment, as JSON; None while it is being made: call again for it.
 
-        Raises RunGone, and OSError as :meth:`Executor.assess` does; the next question begins anew then.
+        Raises RunGone, and OSError as :meth:`Executor.assess` does; the next call starts anew then.
         """
         self._called = time.monotonic()
         files = self._run(key)
@@ -246,11 +245,12 @@ class Seat:
             job.result.set_exception(error)
 
     def keep_compiled(self, key: RunKey) -> None:
-        """For the next runs of this node."""
+        """Keeps the compile cache for later runs of this node."""
         self._machine().keep_compiled(self._run(key))
 
     def keep_files(self, key: RunKey) -> tuple[str, Sequence[tuple[str, int]]]:
-        """Move what `run.keep` names out of the working copy. Returns what was not kept, and names with their sizes."""
+        """Moves the files of `run.keep` out of the working copy. Returns what was not kept, and the names with their
+        sizes."""
         files = self._run(key)
         problem = self._machine().keep_files(files, lend=False)
         return problem, [(str(path.relative_to(files.kept)), path.stat().st_size) for path in files.kept_files]
@@ -261,17 +261,17 @@ class Seat:
         return _piece({str(path.relative_to(files.kept)): path for path in files.kept_files}[name], offset)
 
     def token_losses(self, key: RunKey) -> bytes | None:
-        """What the referee compares later runs with, if it was made here."""
+        """The values that the referee compares later runs with, if they were made here."""
         path = self._run(key).token_losses
         return path.read_bytes() if path.is_file() else None
 
     def held(self) -> Sequence[RunKey]:
-        """The runs of this device whose folders are here, those of earlier seats included."""
+        """The runs of this device whose folders are here, including those of earlier seats."""
         self._called = time.monotonic()
         return self._found()
 
     def drop(self, keys: Sequence[RunKey]) -> int:
-        """End these runs and remove what is here of them. Returns how many are still being ended: ask again."""
+        """Ends these runs and removes their folders. Returns how many are still being ended: call again."""
         ending = 0
         for key in keys:
             files = self._run(key)
@@ -285,7 +285,7 @@ class Seat:
                 if self._assessing is not None and self._assessing.asked[0] == key:
                     self._assessing.cancelled.set()
                 runner.sweep(files.folder)
-                if tidy(files):  # what a run made hard to remove; then the rest, that file last which says whose it is
+                if tidy(files):  # first the working copy, then the rest, and last the file that names the device
                     for path in (each for each in files.folder.iterdir() if each.name != _ATTEMPT):
                         trees.remove(path)
                     trees.remove(files.folder)
@@ -320,14 +320,14 @@ class Seat:
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
-        """The node's copy of the lab is shared by the seats of the node."""
+        """Locks the node's copy of the lab, which its seats share."""
         self._top.mkdir(parents=True, exist_ok=True)
         with self._lock, (self._top / ".seat.lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def _leave_when_abandoned(self) -> None:
-        """No engine asks any more: give the accelerator back, once nothing trains on it. What is on disk stays."""
+        """Gives the accelerator back when no engine has called for long and nothing trains. Files on disk stay."""
         while True:
             time.sleep(_LOOK_SECONDS)
             if time.monotonic() - self._called < ABANDONED_SECONDS:
@@ -340,7 +340,7 @@ class Seat:
 
 
 def _attempt(folder: Path) -> tuple[int, str]:
-    """Which try of a run a folder has, and on which device; 0 if none."""
+    """The try and the device of a run's folder; 0 if there is none."""
     try:
         attempt, device = json.loads((folder / _ATTEMPT).read_bytes())
     except (OSError, ValueError, TypeError):
@@ -364,7 +364,7 @@ def _piece(path: Path, offset: int) -> bytes:
 
 
 def _await(path: Path, seconds: float) -> None:
-    """Until there is such a file. To look at all that a run's folder says costs twenty times as much."""
+    """Waits for a file. Checking the whole run folder costs twenty times as much."""
     until = time.monotonic() + seconds
     while not path.exists() and (left := until - time.monotonic()) > 0:
         time.sleep(min(_END_LOOK_SECONDS, left))

@@ -1,4 +1,4 @@
-"""Looks after one seat from the bridge: makes it, hands it a run, and brings back what the run leaves."""
+"""The bridge's side of one seat: makes it, gives it a run, and brings back the run's results."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from autoresearch_tui.util.text import clean_line
 IDLE_SECONDS = 2.0
 LOAD_SECONDS = 2.0
 TIDY_SECONDS = 10.0
-# A node is asked again whether it fits: its data may have been prepared meanwhile.
+# A refused node is checked again, because its data may have been prepared meanwhile.
 REFUSED_SECONDS = 20.0
-# Something of an earlier run that is still being ended.
+# Pause while an earlier run is still being ended.
 _ENDING_SECONDS = 0.2
 _OPEN_SECONDS = 300.0
 _WAITS_SECONDS = 1e9
@@ -40,13 +40,13 @@ _PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
 _START_TRIES = 3
 
 Admit = Callable[[str, Node, Mapping[str, str], str], tuple[str, str] | None]
-"""Device, node, what was found there, and the accelerator's model; None, or why it is not used and the remedy."""
+"""Takes device, node, its properties and the accelerator's model. Returns why it is not used and the remedy, or None."""
 
 
 class SeatWorker:
-    """A thread for one device. Everything that it learns of a run goes into the run's folder, `exit.json` last.
+    """A thread for one device. It writes everything about a run into the run's folder, `exit.json` last.
 
-    Whatever it does on its node, it does in this thread, one thing after the other; :meth:`call` alone is for others.
+    The thread makes all calls to the node, one after the other; only :meth:`call` is for other threads.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class SeatWorker:
         node: Node,
         place: int,
     ) -> None:
-        """`complain` takes what was not kept of `run.keep`, in words for the human."""
+        """`complain` takes a message for the human about files of `run.keep` that were not kept."""
         self.device = f"{node.name}:{place}"
         self.node = node
         self.admitted = False
         self.fault = ""
         self.doing = "waits for its accelerator"
         self.broken = ""
-        """Why it is not to be given runs any more; empty while it is fine."""
+        """Why it gets no more runs; empty while it works."""
         self._broken_at = 0.0
         self._cluster, self._spec, self._parcel, self._admit, self._complain = cluster, spec, parcel, admit, complain
         self._handle: SeatHandle | None = None
@@ -74,7 +74,7 @@ class SeatWorker:
         self._heard = self._loaded = self._tidied = 0.0
         self._run: Sent | None = None
         self._failed_starts = 0
-        # Guards the run that is being executed, and what is written of it in its folder.
+        # Guards the current run, and writing to its folder.
         self._guard = threading.RLock()
         self._closing, self._releasing = threading.Event(), threading.Event()
         self._wake = threading.Event()
@@ -82,19 +82,18 @@ class SeatWorker:
 
     @property
     def is_ready(self) -> bool:
-        """Whether its seat was admitted, and answers."""
+        """Whether its seat was admitted and answers."""
         return self.admitted and self._handle is not None and not self._releasing.is_set()
 
     def broken_for(self, now: float) -> float:
-        """Seconds since it was found that nothing can be started there; 0 if it is fine."""
+        """Seconds since starting runs failed there; 0 if it works."""
         return now - self._broken_at if self.broken else 0.0
 
     def begin(self) -> None:
-        """Start the thread."""
         self._thread.start()
 
     def give(self, run: Sent) -> bool:
-        """Execute this run, or go on with it; False while the device still has another."""
+        """Executes this run, or continues it; False while the device still has another."""
         with self._guard:
             if self._run is not None and (self._run.number, self._run.attempt) != (run.number, run.attempt):
                 return False
@@ -103,14 +102,14 @@ class SeatWorker:
         return True
 
     def call(self, method: str, *arguments: Any, seconds: float) -> Any:
-        """A method of the seat. Raises SeatLost, SeatRefused."""
+        """Calls a method of the seat. Raises SeatLost, SeatRefused."""
         handle = self._handle
         if handle is None:
             raise SeatLost(f"{self.device} does not answer: {self.fault or self.doing}")
         return handle.call(method, *arguments, seconds=seconds)
 
     def stop(self, sent: Sent, word: int) -> None:
-        """Pass on a wish for the run's end; a seat that does not answer is told again by the engine.
+        """Passes on a signal; the engine repeats it to a seat that does not answer.
 
         A run that no node has yet, and that waits for its device, ends here.
         """
@@ -125,7 +124,7 @@ class SeatWorker:
             self.call("stop", RunKey(sent.number, sent.attempt), word, seconds=10)
 
     def release(self) -> threading.Thread:
-        """Bring back what is to be kept and end the seat unless it executes a run. Returns the thread to wait for."""
+        """Brings back the files to keep, and ends the seat unless it executes a run. Returns the thread to wait for."""
         self._releasing.set()
         self._wake.set()
         return self._thread
@@ -140,7 +139,6 @@ class SeatWorker:
 
     @property
     def load(self) -> DeviceLoad:
-        """For the screen."""
         with self._guard:
             run = self._run.number if self._run is not None else -1
         fault = clean_line(self.broken or self.fault)
@@ -164,10 +162,10 @@ class SeatWorker:
             except (SeatLost, SeatRefused, UserError, OSError) as error:
                 if isinstance(error, SeatLost):
                     if isinstance(error, SeatSilent) and self._handle is not None:
-                        self._handle.kill()  # one that hangs would be found again
+                        self._handle.kill()  # a hanging seat would be found again
                     self._handle = None
                 self.fault = str(error)
-            except Exception as error:  # a fault of ours, or of Ray's: the other devices and the next try are no worse
+            except Exception as error:  # our fault or Ray's; other devices and the next try are unaffected
                 traceback.print_exc()
                 self.fault = f"{type(error).__name__}: {error}"
             self._wake.wait(pause)
@@ -181,7 +179,7 @@ class SeatWorker:
             self._load = handle.call("load", seconds=_WAITS_SECONDS, given_up=lambda: self._given_up(node))
         except SeatLost:
             if self._given_up(node):
-                handle.kill()  # nobody is to wait for the accelerator in our name
+                handle.kill()  # so that it does not keep waiting for the accelerator
             raise
         self.doing = "is made ready"
         found = handle.call("open", self._parcel(), seconds=_OPEN_SECONDS, given_up=self._closing.is_set)
@@ -192,14 +190,14 @@ class SeatWorker:
         why = self._admit(self.device, node, found, str(self._load.get("model", "")))
         self.admitted, self.fault, self.doing = why is None, "", ""
         with self._guard:
-            if why is None or self._run is not None:  # also of a node that is not admitted any more, a run is followed
+            if why is None or self._run is not None:  # a run is followed even on a node that is no longer admitted
                 self._handle, self._heard = handle, time.time()
                 return 0.0
-        handle.kill()  # others may use the accelerator; the seat is made again for the next try
+        handle.kill()  # frees the accelerator; the next try makes a new seat
         return REFUSED_SECONDS
 
     def _given_up(self, node: Node) -> bool:
-        """Whether nobody wants a seat on this node any more; it may have come back as another."""
+        """Whether the seat on this node is no longer wanted; the device's node may have come back as another."""
         return self._closing.is_set() or self._releasing.is_set() or self.node.id != node.id
 
     def _leave(self) -> None:
@@ -207,12 +205,12 @@ class SeatWorker:
             with contextlib.suppress(SeatLost, SeatRefused, OSError):
                 self._tidy(self._handle)
             try:
-                self._handle.call("leave")  # with an answer: what is only sent may be lost with a bridge that ends
+                self._handle.call("leave")  # waits for the answer, because a bridge that ends may lose a call
             except (SeatLost, SeatRefused):
                 self._handle.kill()
 
     def _look(self) -> float:
-        """Returns how long nothing needs to be done."""
+        """Updates run, load and files. Returns a pause in seconds."""
         assert self._handle is not None
         now, pause = time.monotonic(), IDLE_SECONDS
         with self._guard:
@@ -238,7 +236,7 @@ class SeatWorker:
     # ── its run ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _bring_forward(self, handle: SeatHandle, run: Sent, files: RunFiles) -> float:
-        """Have the run's folder here say what the node's says."""
+        """Updates the run's folder here from the node's."""
         key = RunKey(run.number, run.attempt)
         new: Progress = handle.call("progress", key, _size(files.log), _size(files.referee_log), NEWS_SECONDS)
         there = new.state != RunState.NOT_STARTED.value
@@ -253,7 +251,7 @@ class SeatWorker:
             self._finish(run, lost(why))
             return 0.0
         with self._guard:
-            if self._run is not run:  # it was given up meanwhile, and its folder is another try's
+            if self._run is not run:  # it was given up, and its folder belongs to another try
                 return 0.0
             _append(files.log, new.log)
             _append(files.referee_log, new.referee_log)
@@ -287,7 +285,7 @@ class SeatWorker:
         return 0.0
 
     def _accept(self, run: Sent, files: RunFiles) -> Sent:
-        """Note that the node has it, unless it was given up meanwhile. Returns the run as it is known then."""
+        """Records that the node has the run, unless it was given up meanwhile. Returns the run's current record."""
         with self._guard:
             if self._run is run and not run.accepted:
                 run = replace(run, accepted=True)
@@ -296,7 +294,7 @@ class SeatWorker:
         return run
 
     def _finish(self, run: Sent, end: bytes) -> None:
-        """Write how the run ended, which tells the engine; once. Raises OSError."""
+        """Writes how the run ended, which informs the engine; once. Raises OSError."""
         with self._guard:
             if self._run is run:
                 write(self._folder(run.number) / run_folder.EXIT, end)
@@ -305,16 +303,16 @@ class SeatWorker:
     # ── what runs leave ─────────────────────────────────────────────────────────────────────────────────────
 
     def _tidy(self, handle: SeatHandle, *, ending: bool = False) -> bool:
-        """Fetch the files that are to be kept, and have the node drop the runs that are not wanted here any more.
+        """Fetches the files to keep, and has the node drop unwanted runs.
 
-        Returns whether such a run is still being ended. `ending`: nothing is fetched.
+        Returns whether such a run is still being ended. `ending`: fetches nothing.
         """
         dropped = []
         for key in handle.call("held"):
             files = RunFiles(self._folder(key.number))
             sent = Sent.read(files.folder)
             mine = sent is not None and (sent.attempt, sent.device) == (key.attempt, self.device)
-            # In this order: what is to be kept is marked before the copy goes.
+            # In this order, because files to keep are marked before the copy is removed.
             work, marker = files.work.exists(), files.folder / KEEP
             if mine and marker.exists():
                 if ending:
@@ -326,7 +324,7 @@ class SeatWorker:
         return bool(dropped) and handle.call("drop", dropped, seconds=60) > 0
 
     def _fetch_kept(self, handle: SeatHandle, key: RunKey, files: RunFiles) -> None:
-        """Bring back the files of `run.keep`; they become visible together. Raises SeatLost, SeatRefused, OSError."""
+        """Brings back the files of `run.keep`; they become visible together. Raises SeatLost, SeatRefused, OSError."""
         problem, found = handle.call("keep_files", key, seconds=_OPEN_SECONDS)
         half = files.kept.with_name(partial(files.kept.name))
         trees.remove(half)

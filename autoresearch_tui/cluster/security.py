@@ -1,7 +1,7 @@
-"""Who may use a cluster, and what of the user's own stays away from it. Imports no Ray.
+"""Access to a cluster, and the user's keys that must not reach it. Does not import Ray.
 
 Anyone who reaches a cluster without token authentication can run programs on all of its machines, as the user who
-started Ray there. Where the head is at a loopback address, that says little: Ray listens on all addresses of a machine.
+started Ray there. A head at a loopback address is no protection: Ray listens on all addresses of a machine.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _REFUSED, _LOOK_SECONDS = b"Unauthenticated", 0.05
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a process that talks to the cluster has in its environment: the user's, without any key but the token.
+    """The environment of a process that talks to the cluster: the user's, without any key but the token.
 
-    Ray reports nothing about its use, and uses the token that is there.
+    Ray reports no usage, and uses the token if there is one.
     """
     keys = {name for name in environ if is_secret(name) or is_api_key(name)} - {TOKEN, ray_files.TOKEN_FILE}
     own = {name: value for name, value in environ.items() if name not in keys}
@@ -41,7 +41,7 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def token_problem(environ: Mapping[str, str]) -> str:
-    """Why there is no token to show to a cluster; empty if there is one."""
+    """Why there is no token for a cluster; empty if there is one."""
     if (mode := environ.get(MODE, "token").lower()) != "token":
         return f"{MODE} is `{mode}`, not `token`"
     if environ.get(TOKEN):
@@ -54,14 +54,14 @@ def token_problem(environ: Mapping[str, str]) -> str:
 
 
 def problem(head: str, environ: Mapping[str, str]) -> UserError | None:
-    """What is wrong with using the cluster of this head, as far as can be told without asking it."""
+    """Why the cluster of this head must not be used, as far as can be told without asking it."""
     if not can_be_reached(head) or not (why := token_problem(environ)):
         return None
     return UserError(f"the cluster {head} can be reached by others, and {why}", REMEDY)
 
 
 def can_be_reached(head: str) -> bool:
-    """Whether other machines may reach the head: it has an address of theirs, or it is here and listens on all."""
+    """Whether other machines may reach the head: by its address, or because it listens on all addresses here."""
     if not cluster_address.is_loopback(head):
         return True
     _, port = cluster_address.parts(head)
@@ -74,30 +74,30 @@ def can_be_reached(head: str) -> bool:
 
 
 def is_open(head: str, environ: Mapping[str, str], seconds: float = 15.0) -> bool | None:
-    """Whether the cluster lets in who shows no token, found by trying, in a second; None if it does not answer.
+    """Whether the cluster accepts a client without a token, found by trying, in a second; None if it does not answer.
 
-    A token on this side proves nothing: a cluster that wants none takes it without a word. Raises OSError.
+    A token on this side proves nothing: a cluster that requires none accepts it silently. Raises OSError.
     """
     blank = {name: value for name, value in environment(environ).items() if name not in (TOKEN, ray_files.TOKEN_FILE)}
     blank[MODE] = "disabled"
     command = [sys.executable, "-c", _PROBE, head]
-    said = b""
+    output = b""
     with (
-        tempfile.TemporaryFile() as heard,
-        subprocess.Popen(command, env=blank, stdin=subprocess.DEVNULL, stdout=heard, stderr=heard) as tried,
+        tempfile.TemporaryFile() as file,
+        subprocess.Popen(command, env=blank, stdin=subprocess.DEVNULL, stdout=file, stderr=file) as tried,
     ):
         deadline = time.monotonic() + seconds
-        while tried.returncode is None and _REFUSED not in said and time.monotonic() < deadline:
+        while tried.returncode is None and _REFUSED not in output and time.monotonic() < deadline:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 tried.wait(_LOOK_SECONDS)
-            said = os.pread(heard.fileno(), 1 << 16, 0)
+            output = os.pread(file.fileno(), 1 << 16, 0)
         tried.kill()
     if tried.returncode == 0:
         return True
-    return False if _REFUSED in said else None
+    return False if _REFUSED in output else None
 
 
 def refuse_open(head: str, environ: Mapping[str, str]) -> None:
-    """Raises UserError if other machines may reach the cluster and it lets in who shows no token; OSError."""
+    """Raises UserError if other machines may reach the cluster and it accepts clients without a token; OSError."""
     if can_be_reached(head) and is_open(head, environ):
         raise UserError(f"the cluster {head} can be reached by others and wants no token", REMEDY)

@@ -1,6 +1,7 @@
-"""What trains here, as one JSON object: run by the interpreter that trains, which need not have our package.
+"""The versions of training packages, as one JSON object. Run by the training interpreter, which need not have our
+package.
 
-python -I training_probe.py. Imports nothing of what it looks for: torch takes seconds, and memory of the accelerator.
+python -I training_probe.py. It imports none of the packages: torch takes seconds, and memory of the accelerator.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-# Of other packages it does not matter which version trains.
+# The versions of other packages do not matter for training.
 PACKAGES = ("torch", "jax", "triton", "flash-attn", "flash-attn-3", "flash-attn-4")
 
 
 def probe() -> dict[str, str]:
-    """Versions by name; a package that is not there is not named."""
+    """Versions by name; missing packages are left out."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -31,12 +32,12 @@ def probe() -> dict[str, str]:
 
 
 def _torch() -> str:
-    """As torch itself says it, with the build (`2.13.0+cu130`), which its distribution's name does not always have."""
+    """torch's own version with the build (`2.13.0+cu130`), which its distribution's metadata may lack."""
     try:
         spec = importlib.util.find_spec("torch")
         folder = next(iter(spec.submodule_search_locations or ()), "") if spec is not None else ""
         return str(runpy.run_path(str(Path(folder, "version.py"))).get("__version__", "")) if folder else ""
-    except Exception:  # whatever a half-installed one raises
+    except Exception:  # anything that a half-installed one raises
         return ""
 
 

@@ -1,9 +1,9 @@
-"""Copies of the scored text in what a run may read, found by content whatever their names are.
+"""Copies of the scored text among the files that a run may read, found by content under any name.
 
-A document's mark is the set of its longer lines without blanks. A file is a copy if it has a good share of a
-document's lines; under the document's own name, as in another version of a library, a few are enough. Looking through
-everything takes seconds, so each folder's result is kept with its time of change: a file that is changed in place later
-is not noticed, a new one is.
+A document is known by the set of its longer lines without blanks. A file is a copy if it has a good share of a
+document's lines; under the document's own name, as in another version of a library, a few are enough. A full search
+takes seconds, so each folder's result is cached with its time of change: a new file is noticed, one that is changed in
+place later is not.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from pathlib import Path
 
 from autoresearch_tui.util.atomic import write
 
-_LONG = 24  # bytes of a line that tells something
+_LONG = 24  # bytes of a line that is distinctive
 _FEW = 5  # lines, at least
-_SHARE, _NAMESAKES = 0.4, 0.12  # of a document's lines: under any name, under its own
-_COMPILED = 0.6  # of the names that it defines: byte code under its name
+_SHARE, _NAMESAKES = 0.4, 0.12  # shares of a document's lines: under any name, under its own
+_COMPILED = 0.6  # share of the names that a source defines, for byte code under its name
 _DEFINES = re.compile(rb"(?:def|class)(\w{4,})")
-_SMALLEST, _LARGEST = 2000, 16 << 20  # bytes: less teaches nothing
+_SMALLEST, _LARGEST = 2000, 16 << 20  # bytes; less text is of no use to a run
 _SNIFFED = 4096
 _BLANKS = b" \t\r"
 _ARCHIVES = (".zip", ".whl", ".egg", ".pyz")
@@ -36,13 +36,13 @@ _BINARY = (".so", ".a", ".o", ".bc", ".png", ".jpg", ".gif", ".svg", ".mo", ".po
 _OTHER = (".h", ".hpp", ".cuh", ".c", ".cpp", ".cmake", ".mod", ".pm", ".pl", ".vim", ".js", ".css", ".xsd")
 _NEVER = frozenset((*_BINARY, *_OTHER))
 _VERSION = 1
-# Of this process, by the documents' digest.
+# The results in this process, by the documents' digest.
 _found: dict[str, dict[str, list[object]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What documents are known by: the name and the lines of each, and all lines together."""
+    """The name and the lines of each document, and all lines together."""
 
     documents: tuple[tuple[str, frozenset[bytes]], ...]
     lines: frozenset[bytes]
@@ -71,7 +71,7 @@ class Marks:
 
 
 def marks(documents: Iterable[Path]) -> Marks:
-    """Of documents by their files; those that cannot be read, or say too little to be known by, are left out."""
+    """The marks of these files; those that cannot be read, or have too few long lines, are left out."""
     found = []
     for path in documents:
         with suppress(OSError):
@@ -88,7 +88,7 @@ def find(known: Marks, tops: Iterable[Path], memory: Path) -> tuple[Path, ...]:
     before = _found.get(digest) or _remembered(file)
     after: dict[str, list[object]] = {}
     copies = [path for top in tops for path in _below(str(top), known, before, after)]
-    both = {**before, **after}  # other labs show other folders
+    both = {**before, **after}  # keeps the folders of other labs
     if both != before or digest not in _found:
         with suppress(OSError):
             memory.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,7 @@ def _lines(data: bytes) -> Sequence[bytes]:
 
 
 def _defined(lines: Iterable[bytes], data: bytes) -> float:
-    """The share of what a source defines that byte code has the names of."""
+    """The share of the names defined in a source that the byte code contains."""
     names = {found[1] for line in lines if (found := _DEFINES.match(line))}
     return sum(name in data for name in names) / len(names) if len(names) >= _FEW else 0.0
 

@@ -1,7 +1,8 @@
-"""The sandbox of a command-line researcher: the network and its own files, but not the data, the accelerator or git.
+"""The sandbox of a command-line researcher: the network and its own files, but no data, accelerator or git.
 
-It works in a throw-away folder and has a throw-away home beside it, with copies of its settings and its logins. A login
-that it renews is brought back; nothing else of the user's is written. What it starts comes from where it is installed.
+The agent works in a throw-away folder and has a throw-away home beside it, with copies of its settings and logins. A
+login that it renews is brought back; nothing else of the user's is written. Programs that it starts are read where they
+are installed.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _LONGEST_LINE = 300
 
 
 NOT_STARTED = (125, 126, 127)
-"""The launcher's exit code for a sandbox that could not be closed, and the shell's for what cannot be started."""
+"""The launcher's exit code if the sandbox fails, and the shell's if a program cannot be started."""
 
 START_REMEDY = (
     "name the program itself in `researcher.command` in place of a shim, "
@@ -58,7 +59,7 @@ START_REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class AgentSandbox:
-    """What one lab's agent may see. Its own folder and home are added for each proposal."""
+    """The sandbox of one lab's agent. Its own folder and home are added for each proposal."""
 
     allowed: Policy
     settings: Mapping[str, Path]
@@ -66,7 +67,7 @@ class AgentSandbox:
     shown: Mapping[str, Path]
 
     def wrap(self, command: Sequence[str], folder: Path) -> list[str]:
-        """The command that runs `command` in the sandbox, with `folder` as its working folder.
+        """The command that runs `command` in the sandbox, in the folder `folder`.
 
         Makes the throw-away home. Raises OSError.
         """
@@ -89,7 +90,7 @@ class AgentSandbox:
         return policy.wrap(moved, held, mechanism)
 
     def check(self) -> tuple[str, ...]:
-        """The protections that do not hold, found from inside. About 0.3 s. Raises OSError."""
+        """The protections that do not hold, tested from inside. Takes about 0.3 s. Raises OSError."""
         mechanism = for_runs.mechanism()
         if mechanism.kind is Kind.NONE:
             return self_test.NAMES
@@ -109,7 +110,7 @@ class AgentSandbox:
 
 
 def of_lab(lab: Lab, repo: GitRepo, environ: Mapping[str, str]) -> AgentSandbox:
-    """The sandbox of the lab's command-line researcher. Raises UserError where it would show what must stay hidden."""
+    """The sandbox of the lab's command-line researcher. Raises UserError if it would show what must stay hidden."""
     chosen = lab.settings.researcher
     home = Path(environ.get("HOME") or Path.home()).resolve()
     agent = known_agents.known(chosen.command) or known_agents.Agent()
@@ -140,16 +141,16 @@ def of_lab(lab: Lab, repo: GitRepo, environ: Mapping[str, str]) -> AgentSandbox:
 
 
 def _at_home(programs: Sequence[Path], home: Path) -> dict[str, Path]:
-    """Programs below the home folder by their names in it: a shim that says `$HOME` finds them in the other home."""
+    """Programs below the home folder, by their names in it, so that a shim that uses `$HOME` finds them."""
     below = policy.outermost([path for path in programs if path.is_relative_to(home) and path != home])
     return {str(path.relative_to(home)): path for path in below}
 
 
 def start_problem(lab: Lab, repo: GitRepo, environ: Mapping[str, str]) -> tuple[str, bool]:
-    """Why the lab's agent does not start in its sandbox, in a line, and whether that rules it out; empty if it starts.
+    """Why the lab's agent does not start in its sandbox, and whether that rules it out; empty if it starts.
 
-    Runs `PROGRAM --version`; a program that is not known gets neither keys nor network for that, as it may do anything.
-    Raises UserError as :func:`of_lab`, OSError.
+    Runs `PROGRAM --version`; an unknown program gets neither keys nor network for that, as it may do anything. Raises
+    UserError as :func:`of_lab`, OSError.
     """
     found, command = of_lab(lab, repo, environ), lab.settings.researcher.command
     if for_runs.mechanism().kind is Kind.NONE:
@@ -160,9 +161,9 @@ def start_problem(lab: Lab, repo: GitRepo, environ: Mapping[str, str]) -> tuple[
     with scratch.folder("start") as root:
         (root / "work").mkdir()
         program = str(Path(command[0]).expanduser())
-        code, said = _started(held.wrap([program, "--version"], root / "work"), root / "work", env)
+        code, output = _started(held.wrap([program, "--version"], root / "work"), root / "work", env)
     how = f"exit code {code}" if code > 0 else f"signal {-code}"
-    text = f"{command[0]} does not start in its sandbox ({how}): {said or 'it printed nothing'}"
+    text = f"{command[0]} does not start in its sandbox ({how}): {output or 'it printed nothing'}"
     if code in NOT_STARTED or code < 0:
         return text, True
     return (text if code and known else ""), False
@@ -181,7 +182,7 @@ def check_start(lab: Lab, repo: GitRepo, environ: Mapping[str, str]) -> None:
 
 
 def _started(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> tuple[int, str]:
-    """Exit code and last line; 0 for a program that takes longer than anybody would wait: it did start."""
+    """Exit code and last line of output; 0 for a program that takes very long, since it did start."""
     with subprocess.Popen(
         command,
         cwd=folder,
@@ -203,12 +204,12 @@ def _started(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> tu
 
 
 def wrapper(lab: Lab, repo: GitRepo, environ: Mapping[str, str]) -> Callable[[Sequence[str], Path], Sequence[str]]:
-    """Closes the sandbox around a call of the agent; made anew for each, as what it needs may have been installed."""
+    """Wraps each call of the agent in a new sandbox, since programs may have been installed meanwhile."""
     return lambda command, folder: of_lab(lab, repo, environ).wrap(command, folder)
 
 
 def _readable(command: Sequence[str], search: Search) -> Iterator[Path]:
-    """The program wherever it is installed, what its words name, and what names and certificates are looked up in."""
+    """The program, the files that its arguments name, and those for name resolution and certificates."""
     words = [str(Path(word).expanduser()) if word.startswith("~/") else word for word in command]
     yield from search.named(words[0])
     named = [*words[1:], *(search.environ.get(name, "") for name in known_agents.FILE_VARIABLES)]

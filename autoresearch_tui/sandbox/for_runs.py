@@ -1,4 +1,4 @@
-"""The sandbox of a lab's runs: what they may see, which mechanism confines them, and whether it works."""
+"""The sandbox of a lab's runs: its policy, the mechanism that confines them, and whether it works."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def mechanism() -> Mechanism:
 
 
 def of_lab(lab: Lab, repo: GitRepo, env: Mapping[str, str]) -> Policy:
-    """What every run of the lab may see, and what none may; `env` is a run's whole environment.
+    """The policy for every run of the lab; `env` is a run's whole environment.
 
-    Readable: interpreters with their packages, the training command, and what the environment names (the data
-    cache, the lab's own `run.env`). Raises UserError if that would show what must stay hidden.
+    Readable are interpreters with their packages, the training command, and paths in the environment (the data cache,
+    the lab's own `run.env`). Raises UserError if that would show what must stay hidden.
     """
     own = (repo.git_folder, repo.common_folder, lab.state_folder.resolve(), *ray_files.private(os.environ))
     data = (*scored_data.folders(lab, env), *scored_data.training(lab, env))
@@ -84,7 +84,7 @@ def of_lab(lab: Lab, repo: GitRepo, env: Mapping[str, str]) -> Policy:
 
 
 def of_run(whole: Policy, lab: Lab, files: RunFiles, cwd: Path) -> Policy:
-    """One run's sandbox: it writes into its working copy and its scratch, locked files excepted."""
+    """One run's policy: it writes into its working copy and its scratch folder, except for locked files."""
     return Policy(
         writable=(files.work, files.scratch),
         locked=tuple(path for name in lab.settings.lab.locked if (path := cwd / name).is_file()),
@@ -115,8 +115,8 @@ def check(whole: Policy) -> ev.SandboxChecked:
 
 
 def _in_words(failed: self_test.Protection) -> str:
-    said = f"{failed.name}: {failed.detail}"
-    return in_line(said, failed.remedy) if failed.name in NEEDED else said
+    text = f"{failed.name}: {failed.detail}"
+    return in_line(text, failed.remedy) if failed.name in NEEDED else text
 
 
 def why_not_unattended(checked: ev.SandboxChecked) -> str:
@@ -133,7 +133,7 @@ def why_not_unattended(checked: ev.SandboxChecked) -> str:
 
 
 def explain(cause: Sequence[str], checked: ev.SandboxChecked | None) -> tuple[str, ...]:
-    """A line for a crash that the sandbox caused but whose own message does not say so; none for any other crash."""
+    """A line for a crash that the sandbox caused without its message saying so; empty for any other crash."""
     if checked is None or self_test.WORKERS not in checked.fails:
         return ()
     text = "\n".join(cause)
@@ -141,7 +141,7 @@ def explain(cause: Sequence[str], checked: ev.SandboxChecked | None) -> tuple[st
 
 
 def _trains_on_accelerator(lab: Lab, env: Mapping[str, str]) -> bool:
-    """Whether the lab's runs use an accelerator if there is one, as far as its files and settings tell."""
+    """Whether the lab's files and settings suggest that its runs use an accelerator if there is one."""
     if env.get("AUTORESEARCH_DEVICE") == "cpu" or env.get("AUTORESEARCH_PROFILE") in _CPU_PROFILES:
         return False
     if (named := lab.settings.run.devices) and all(devices.cpus(name) for name in named):
@@ -151,9 +151,9 @@ def _trains_on_accelerator(lab: Lab, env: Mapping[str, str]) -> bool:
 
 
 def _programs(lab: Lab, env: Mapping[str, str]) -> Iterator[Path]:
-    """Interpreters with their packages, and whatever the training command is."""
+    """Interpreters with their packages, and the training command."""
     for folder in (lab.root, *lab.root.parents):
-        # `uv` looks for its project above the run's folder as well, and stops at a file that it may not read.
+        # `uv` also looks for its project above the run's folder, and fails at a file that it may not read.
         yield from (path for name in _PROJECT if (path := folder / name).is_file())
     pythons = [Path(sys.executable), *([lab.venv / "bin" / "python"] if lab.venv else [])]
     pythons += [path for word in training_command(lab) if is_python(path := Path(word)) and path.is_absolute()]
@@ -187,21 +187,20 @@ def first_line(script: Path) -> list[str]:
 
 
 def is_python(program: Path) -> bool:
-    """Whether a program is an interpreter of Python, by its name."""
     return _PYTHON.fullmatch(program.name) is not None
 
 
 @functools.cache
 def interpreter(python: Path) -> tuple[Path, ...]:
-    """An interpreter with its packages, as far as it can tell."""
+    """An interpreter with its packages, if it can be asked."""
     try:
         return policy.interpreter_paths(python)
     except (OSError, subprocess.SubprocessError, ValueError):
-        return policy.links(python)  # a broken one says so itself, in the run
+        return policy.links(python)  # a broken one reports itself in the run
 
 
 def _named(env: Mapping[str, str], hidden: Iterable[Path], data: Iterable[Path]) -> Iterator[Path]:
-    """Paths in a run's environment that are there, except those that would lay the user's own open, and `data`."""
+    """Existing paths in a run's environment, except `data` and those that would expose the user's files."""
     private = [*hidden, Path.home().resolve()]
     for name, value in env.items():
         for word in value.split(":"):

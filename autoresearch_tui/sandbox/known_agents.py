@@ -1,4 +1,4 @@
-"""What is known of command-line agents: which files at home are theirs, and which variables hold their keys."""
+"""The known command-line agents: their files in the home folder, and the variables with their keys."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROVIDERS = (
     "ANTHROPIC_", "OPENAI_", "GEMINI_", "GOOGLE_", "OPENROUTER_API_KEY", "MISTRAL_API_KEY", "DEEPSEEK_API_KEY",
     "GROQ_API_KEY", "XAI_API_KEY", "OLLAMA_HOST",
 )  # fmt: skip
-"""The keys of those who sell models; a name that ends in _ stands for all that begin with it."""
+"""Variables with keys of model providers; a name that ends in _ is a prefix."""
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 
@@ -39,8 +39,10 @@ _OFF = ("", "0", "false", "no", "off")
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """A cloud that an agent reaches its models through. `switches` are the variables that say so; `variables` and
-    `files` (below the home folder, folders among them) are what it needs then, read-only.
+    """A cloud through which an agent reaches its models.
+
+    `switches` are the variables that select it; `variables` and `files` (files or folders below the home folder) are
+    then needed, read-only.
     """
 
     switches: tuple[str, ...]
@@ -69,9 +71,11 @@ _GOOGLE = Cloud(("GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_GCA"), ("GCLOUD_
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """One program. `settings` and `logins` are files below the home folder: it gets copies, and a login that it renews
-    is brought back. `variables` are as in :data:`PROVIDERS`. `folder` is the variable that
-    moves its own folder, and that folder's usual name. `clouds` are those that it can be switched to.
+    """One program.
+
+    `settings` and `logins` are files below the home folder: the agent gets copies, and a login that it renews is
+    brought back. `variables` are as in :data:`PROVIDERS`. `folder` is the variable that moves its own folder, and the
+    folder's usual name. `clouds` are those that it can be switched to.
     """
 
     settings: tuple[str, ...] = ()
@@ -123,15 +127,14 @@ KNOWN: Mapping[str, Agent] = {
 
 
 def known(command: Sequence[str]) -> Agent | None:
-    """The agent that a command starts, by the name of its program; None for a program of the user's own."""
+    """The agent that a command starts, by the name of its program; None for any other program."""
     return KNOWN.get(Path(command[0]).name) if command else None
 
 
 def environment(command: Sequence[str], environ: Mapping[str, str], more: Sequence[str] = ()) -> dict[str, str]:
-    """The part of `environ` that an agent sees: what every program needs, and its own keys.
+    """The part of `environ` that an agent sees: common variables, its own keys, and `more`.
 
-    `more` are further names. A program that is not known gets those alone, or the keys of every provider where
-    there are none.
+    An unknown program gets `more` in place of keys, or the keys of every provider if `more` is empty.
     """
     agent = known(command)
     clouds = [name for cloud in clouds_of(agent, environ) for name in cloud.variables]
@@ -149,14 +152,14 @@ def clouds_of(agent: Agent | None, environ: Mapping[str, str]) -> tuple[Cloud, .
 
 
 def redactor(environ: Mapping[str, str]) -> Callable[[str], str]:
-    """A function that takes the keys in `environ` out of a text, which an agent or its API may quote."""
+    """A function that removes the keys in `environ` from text, since an agent or its API may quote them."""
     named = [value.strip() for name, value in environ.items() if is_secret(name) and name not in FILE_VARIABLES]
     named += [word for name in PROXIES for word in passwords(environ.get(name, ""))]
     return secret_redactor(named)
 
 
 def place(agent: Agent, name: str, home: Path, environ: Mapping[str, str]) -> Path:
-    """Where the file `name` of an agent is, which its own variable or those of XDG may have moved."""
+    """The path of an agent's file `name`, which the agent's own variable or those of XDG may have moved."""
     variable, usual = agent.folder
     moved = {f"{usual}/": environ.get(variable, "")} if variable else {}
     moved |= {".config/": environ.get("XDG_CONFIG_HOME", ""), ".local/share/": environ.get("XDG_DATA_HOME", "")}

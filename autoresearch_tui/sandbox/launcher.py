@@ -1,13 +1,13 @@
 """The last step before a sandboxed command: Landlock, no capabilities, a system call filter, then the command itself.
 
 `policy.py` starts this file as a script (`python -I -S -B launcher.py N POLICY… COMMAND…`), inside bubblewrap or,
-without it, alone. POLICY is N arguments NAME=VALUE. Of paths, once for each: `read`, `write` and `devices`, and
-`listed`, a folder that may be listed, with `names` after it, the entries of it that may be read, `/` between them.
-Numbers: `alone` says that there are no namespaces around, so that the filter has to stand in for them; `network` that
-connections may be opened, those of TCP to each `port` alone if there are any; `accelerator` that a driver has to
-start; `processes` is a limit, 0 for none; `abi` the version of Landlock to use.
-It fails closed: what cannot be set up ends the run with exit code 125 and a line that says why.
-Every run waits for it: it imports little (JSON alone would take as long as all the rest).
+without it, alone. POLICY is N arguments NAME=VALUE. Paths, an argument for each: `read`, `write` and `devices`, and
+`listed`, a folder that may be listed, followed by `names`, the entries in it that may be read, separated by `/`.
+Numbers: `alone` says that there are no namespaces, so that the filter has to replace them; `network` allows
+connections, only to each TCP `port` if there are any; `accelerator` says that a driver has to start; `processes` is a
+limit, 0 for none; `abi` is the version of Landlock to use.
+It fails closed: if something cannot be set up, the run ends with exit code 125 and a line with the reason.
+Every run waits for it, so it imports little (JSON alone would take as long as all the rest).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 22, 24, 38, 47
 CAPABILITY_VERSION = 0x20080522
 AF_UNIX, SOCK_STREAM, SOCK_SEQPACKET, SOCK_TYPE_MASK = 1, 1, 5, 0xF
-NETWORK_FAMILIES = (2, 10, 16)  # IPv4, IPv6, and netlink, by which names are looked up
+NETWORK_FAMILIES = (2, 10, 16)  # IPv4, IPv6, and netlink for name resolution
 NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 # fcntl: F_SETLEASE makes others wait, F_NOTIFY watches them, hints and delegations stay on a file that is only read.
@@ -95,7 +95,7 @@ ABSENT = {
     "io_uring_register": (427, 427),
     "clone3": (435, 435),  # its flags are in memory, where a filter cannot see them
     "file_setattr": (469, 469),
-    # What one run has made the kernel keep of a shared file, the next could read off.
+    # One run could leave marks in the page cache of a shared file for the next.
     "cachestat": (451, 451),
     "fadvise64": (221, 223),
 }
@@ -136,7 +136,7 @@ CONNECTING = {
     "accept": (43, 202),
     "accept4": (288, 242),
 }
-# Of a process by its number, which Landlock does not look at: allowed for the caller (0, or the command's own number).
+# They take a process number, which Landlock does not check: allowed for the caller (0, or the command's own number).
 OF_PROCESSES = {
     "prlimit64": (302, 261),
     "sched_setparam": (142, 118),
@@ -180,9 +180,9 @@ def restrict_files(
     proc: str,
     ports: tuple[int, ...] = (),
 ) -> None:
-    """Landlock, as much of it as its version `abi` has: files, TCP, abstract sockets, signals. Needs no_new_privs.
+    """Applies Landlock, as far as version `abi` goes: files, TCP, abstract sockets, signals. Needs no_new_privs.
 
-    `proc`: where threads name themselves, which the start of a driver cannot do without.
+    `proc` is where threads set their names, which a starting driver needs.
     """
     handled = (1 << (13 + (abi >= 2) + (abi >= 3) + (abi >= 5))) - 1
     if abi == 4:  # REFER and TRUNCATE, not yet IOCTL_DEV
@@ -207,7 +207,7 @@ def restrict_files(
 
 
 def add_rule(ruleset: int, path: str, rights: int) -> None:
-    """Allows `rights` at and below `path`; a path that is not there needs no rule."""
+    """Allows `rights` at and below `path`; a missing path needs no rule."""
     try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -220,7 +220,7 @@ def add_rule(ruleset: int, path: str, rights: int) -> None:
 
 
 def drop_capabilities() -> None:
-    """All of them, for good. An ordinary user has none, and may not touch the bounding set."""
+    """Drops all capabilities for good. An ordinary user has none, and may not change the bounding set."""
     capability = 0
     while libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:
         capability += 1
@@ -250,7 +250,7 @@ def masked(mask: int) -> bytes:
 
 
 def on_call(number: int, body: list[bytes]) -> list[bytes]:
-    """What is decided about one system call; `body` has to end in an answer on every way through it."""
+    """The instructions for one system call; every path through `body` must end in an answer."""
     return [unless_equal(number, len(body)), *body]
 
 
@@ -260,17 +260,18 @@ def one_of(offset: int, values: tuple[int, ...], then: bytes, otherwise: list[by
     return [load(offset), *tests, *otherwise]
 
 
-FIRST, SECOND = 16, 24  # where a call's arguments are; the upper halves, of no meaning to the kernel here, follow
+FIRST, SECOND = 16, 24  # offsets of a call's arguments; the upper halves follow, which the kernel ignores here
 
 
 def build_filter(
     machine: str, alone: bool, network: bool = False, *, accelerator: bool = False, own: int = 0, abi: int = 99
 ) -> bytes:
-    """The BPF program. `own` is the command's process. Raises KeyError for a machine whose numbers are not known."""
+    """The BPF program. `own` is the command's process. Raises KeyError for a machine with unknown system call
+    numbers."""
     architecture, column = MACHINES[machine]
     refuse = answer(ERROR | errno.EPERM)
     program = [load(4), instruction(0x15, architecture, 1, 0), answer(KILL), load(0)]
-    if machine == "x86_64":  # the x32 calls, same numbers in another guise
+    if machine == "x86_64":  # the x32 calls, the same numbers with a bit set
         program += [instruction(0x35, 0x40000000, 0, 1), refuse]
     groups = [(FORBIDDEN, errno.EPERM), (ABSENT, errno.ENOSYS)]
     if alone:
@@ -288,7 +289,7 @@ def build_filter(
     program += on_call(FCNTL[column], one_of(SECOND, FILE_NOTES, refuse, [answer(ALLOW)]))
     program += on_call(IOCTL[column], may_control(alone))
     if alone or network:
-        # A pair of datagrams can be sent from by name, to any socket of the file system.
+        # A datagram socket of a pair can send to any socket of the file system by name.
         types = one_of(SECOND, (SOCK_STREAM, SOCK_SEQPACKET), answer(ALLOW), [refuse])
         program += on_call(SOCKETPAIR[column], [types[0], masked(SOCK_TYPE_MASK), *types[1:]])
     if alone:
@@ -297,8 +298,10 @@ def build_filter(
 
 
 def may_open(alone: bool, network: bool, accelerator: bool) -> list[bytes]:
-    """The sockets that may be made. File-system sockets lead out of a sandbox without namespaces,
-    so there only pairs, and the one on which NVIDIA's driver listens when it starts; nothing can connect to it.
+    """Allows the sockets that may be made.
+
+    Sockets of the file system lead out of a sandbox without namespaces. There, only pairs are allowed, and the socket
+    on which NVIDIA's driver listens when it starts; nothing can connect to it.
     """
     families = NETWORK_FAMILIES if network else () if alone else (AF_UNIX,)
     body = one_of(FIRST, families, answer(ALLOW), [])
@@ -309,7 +312,8 @@ def may_open(alone: bool, network: bool, accelerator: bool) -> list[bytes]:
 
 
 def may_control(alone: bool) -> list[bytes]:
-    """The requests of ioctl: none that types into a terminal and, without mounts of its own, none that marks files."""
+    """Allows requests of ioctl, except those that type into a terminal and, without mounts of its own, those that
+    change files' attributes."""
     body = one_of(SECOND, TERMINAL_INJECTION, answer(ERROR | errno.EPERM), [])
     if alone:
         unsupported = answer(ERROR | errno.EOPNOTSUPP)
@@ -322,7 +326,7 @@ def may_control(alone: bool) -> list[bytes]:
 
 
 def about_processes(column: int, own: tuple[int, ...]) -> list[bytes]:
-    """Limits, priorities and processors: for the caller alone."""
+    """Allows limits, priorities and processor masks to be set for the caller alone."""
     refuse, program = answer(ERROR | errno.EPERM), []
     for numbers in OF_PROCESSES.values():
         program += on_call(numbers[column], one_of(FIRST, own, answer(ALLOW), [refuse]))
@@ -335,14 +339,14 @@ def about_processes(column: int, own: tuple[int, ...]) -> list[bytes]:
 
 
 def filter_calls(program: bytes) -> None:
-    """seccomp, for this process and all that come from it. Needs no_new_privs."""
+    """Installs the seccomp filter for this process and its descendants. Needs no_new_privs."""
     buffer = ctypes.create_string_buffer(program, len(program))
     description = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
     checked(libc.prctl(PR_SET_SECCOMP, 2, description, 0, 0), "seccomp")
 
 
 def read_policy(arguments: list[str]) -> tuple[dict[str, int], dict[str, list[str]]]:
-    """Its numbers, and its paths and ports. Raises ValueError, IndexError."""
+    """The policy's numbers, and its paths and ports. Raises ValueError, IndexError."""
     numbers: dict[str, int] = {}
     lists: dict[str, list[str]] = {"read": [], "write": [], "devices": [], "listed": [], "port": []}
     for argument in arguments:
@@ -357,8 +361,10 @@ def read_policy(arguments: list[str]) -> tuple[dict[str, int], dict[str, list[st
 
 
 def confine(policy: list[str]) -> None:
-    """Everything that has to hold before the first foreign instruction. Raises OSError, KeyError, ValueError,
-    IndexError."""
+    """Sets up the whole sandbox, before the first foreign instruction.
+
+    Raises OSError, KeyError, ValueError, IndexError.
+    """
     numbers, lists = read_policy(policy)
     alone, network, accelerator = bool(numbers["alone"]), bool(numbers["network"]), bool(numbers["accelerator"])
     processes, abi = numbers["processes"], numbers["abi"]
@@ -369,7 +375,7 @@ def confine(policy: list[str]) -> None:
         resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
     if alone or abi >= 2:  # the first version forbids every move between folders
         ports = tuple(int(port) for port in lists["port"])
-        # Without namespaces /proc is everybody's, and a rule holds for one process: children cannot be named.
+        # Without namespaces /proc has all processes, and a rule is for one: children cannot be named in advance.
         proc = f"/proc/{os.getpid()}" if alone else "/proc"
         restrict_files(
             lists["read"], lists["listed"], lists["write"], lists["devices"],

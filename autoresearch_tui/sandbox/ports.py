@@ -1,4 +1,4 @@
-"""The ports that an agent may open TCP connections to: those of HTTPS and of names, and what the user has named."""
+"""The TCP ports that an agent may connect to: HTTPS, DNS, and those the user has named."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ _URL = re.compile(r"[a-z][a-z0-9]*://[^\s\"'`<>,]+", re.IGNORECASE)
 def allowed(
     command: Sequence[str], environ: Mapping[str, str], named: Sequence[str], settings: Iterable[Path]
 ) -> tuple[int, ...]:
-    """The ports, ascending. Named are the addresses in `named`, in the variables and the words that the agent gets, and
-    those with a port in its `settings`.
-    """
+    """The ports, ascending: from the addresses in `named`, in the agent's environment and command, and from those
+    with an explicit port in its `settings`."""
     found = {*ALWAYS}
     for word in named:
         found.update([int(word)] if word.isdigit() else _of(word))
@@ -32,7 +31,7 @@ def allowed(
         found.update(_of(word))
     for path in settings:
         with contextlib.suppress(OSError):
-            # of many addresses there most are those of documents: a port says that a server is meant
+            # most addresses there are of documents; an explicit port indicates a server
             found.update(_urls(path.read_text("utf-8", "replace"), defaults=False))
     return tuple(sorted(port for port in found if 0 < port < 65_536))
 

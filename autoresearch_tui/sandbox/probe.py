@@ -1,8 +1,9 @@
-"""Run inside a sandbox by :mod:`self_test`: tries everything that must not work, one JSON line for each attempt.
+"""Run inside a sandbox by :mod:`self_test`: tries everything that must not work, and prints a JSON line for each
+attempt.
 
-Started as a script (`python -I -S -B probe.py TARGETS`); TARGETS is JSON. `got` says that the attempt
-succeeded as far as it can be seen from here; its starter checks the other end as well. A few attempts
-have to succeed, for training needs them. With `accelerator` in place of TARGETS it looks for that alone.
+Started as a script (`python -I -S -B probe.py TARGETS`); TARGETS is JSON. `got` says that the attempt succeeded as far
+as the probe can see; the caller checks the other end too. A few attempts must succeed, because training needs them.
+With `accelerator` in place of TARGETS, only that is tried.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def udp(port: int) -> None:
 
 
 def metadata_service() -> None:
-    """A cloud's own address, which has its machine's credentials. Nothing is sent; only a refusal counts as one."""
+    """A cloud's own address, which serves credentials. Nothing is sent; only a refusal counts as a refusal."""
     for family, address in ((socket.AF_INET, "169.254.169.254"), (socket.AF_INET6, "fd00:ec2::254")):
         try:
             client = socket.socket(family, socket.SOCK_STREAM)
@@ -74,7 +75,7 @@ def unix(address: str) -> None:
 
 
 def read_any(paths: Iterable[str]) -> None:
-    """Contents of a file, or the names in a folder."""
+    """Reads a file, or lists a folder."""
     last: OSError | None = None
     for path in paths:
         try:
@@ -93,7 +94,7 @@ def read_any(paths: Iterable[str]) -> None:
 
 
 def environment_of_others(key: str) -> None:
-    """The key in any process's environment."""
+    """Looks for the key in every process's environment."""
     denied = 0
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -109,7 +110,7 @@ def write_new(folder: str) -> None:
 
 
 def overwrite(name: str) -> None:
-    """By opening, by cutting, by replacing, by removing, by a hard link, by renaming its folder."""
+    """By opening, truncating, replacing, removing, a hard link, or renaming its folder."""
     path = Path(name)
 
     def by_opening() -> None:
@@ -135,14 +136,14 @@ def change_mode(name: str) -> None:
 
 
 def system_call(name: str, *arguments: object) -> None:
-    """One that Python has no function for. Raises OSError."""
+    """Calls one that Python has no function for. Raises OSError."""
     number = SYSCALL[name][os.uname().machine == "aarch64"]
     if ctypes.CDLL(None, use_errno=True).syscall(ctypes.c_long(number), *arguments) < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def change_attributes(name: str) -> None:
-    """The marks of a file that is open for reading only: by ioctl, by name."""
+    """Changes attributes of a file that is open for reading only, by ioctl and by name."""
     with Path(name).open("rb") as file:
         flags = struct.pack("l", FS_NODUMP)
         by_name = ctypes.create_string_buffer(struct.pack("=QIIIII4x", FS_NODUMP, 0, 0, 0, 0, 0))
@@ -155,7 +156,7 @@ def change_attributes(name: str) -> None:
 
 
 def leave_a_note(name: str) -> None:
-    """What the kernel keeps of a file that every run reads: its pages, a hint; or a lease that makes others wait."""
+    """Leaves a mark on a file that every run reads: in its cached pages, a hint, or a lease that makes others wait."""
     with Path(name).open("rb") as file:
         span, found = ctypes.create_string_buffer(16), ctypes.create_string_buffer(40)
         first_success(
@@ -169,7 +170,7 @@ def leave_a_note(name: str) -> None:
 
 
 def hold_back(pid: int) -> None:
-    """Limits, priority and processors of another process."""
+    """Changes limits, priority and processors of another process."""
     first_success(
         [
             lambda: resource.prlimit(pid, resource.RLIMIT_FSIZE, (1 << 40, 1 << 40)),
@@ -183,14 +184,14 @@ def hold_back(pid: int) -> None:
 
 
 def send_by_name(path: str) -> None:
-    """A datagram to a socket of the file system, from one half of a pair."""
+    """Sends a datagram to a socket of the file system, from one half of a pair."""
     mine, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with mine, other:
         mine.sendto(b"x", path)
 
 
 def settings_of_the_kernel() -> None:
-    """/proc/sys, which root may write to without any capability. Nothing is written."""
+    """Opens /proc/sys, which root may write without any capability. Writes nothing."""
     os.close(os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY))
 
 
@@ -199,14 +200,14 @@ def kill(pid: int) -> None:
 
 
 def nest() -> None:
-    """A user namespace of one's own is the way to most kernel bugs."""
+    """A nested user namespace gives access to most kernel bugs."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWUSER) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def trace(_: object) -> None:
-    """ptrace, on a process of one's own."""
+    """Uses ptrace on its own child."""
     libc = ctypes.CDLL(None, use_errno=True)
     child = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(5)"])
     try:
@@ -218,7 +219,7 @@ def trace(_: object) -> None:
 
 
 def accelerator() -> None:
-    """The driver answers; here, other than everywhere else, success is wanted."""
+    """Whether the driver answers. Must succeed."""
     with contextlib.suppress(OSError):
         if (code := ctypes.CDLL("libcuda.so.1").cuInit(0)) == 0:
             return
@@ -231,7 +232,7 @@ def accelerator() -> None:
 
 
 def accelerator_in_a_child() -> None:
-    """The same in a process that this one has started, as `torchrun` and scripts start theirs. Wanted."""
+    """The same in a child process, as `torchrun` and scripts start theirs. Must succeed."""
     command = [sys.executable, "-I", "-S", "-B", __file__, "accelerator"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -239,7 +240,7 @@ def accelerator_in_a_child() -> None:
 
 
 def move_between_folders() -> None:
-    """Compilers put their files in place like this. Wanted."""
+    """Compilers move their files into place like this. Must succeed."""
     for name in ("from", "to"):
         Path(name).mkdir()
     Path("from", "file").write_text("x")
@@ -247,7 +248,7 @@ def move_between_folders() -> None:
 
 
 def worker_processes() -> None:
-    """The lock that `multiprocessing` and the workers of a DataLoader begin with, in /dev/shm. Wanted."""
+    """Makes a lock in /dev/shm, as `multiprocessing` and DataLoader workers do first. Must succeed."""
     lock = importlib.import_module("_multiprocessing").SemLock
     lock(1, 1, 1, f"/autoresearch-{secrets.token_hex(4)}", True)
 
@@ -265,7 +266,7 @@ def first_success(attempts: Iterable[Callable[[], object]]) -> None:
 
 
 def report(name: str, attempt: Callable[[], object]) -> None:
-    """One line: the name, whether it worked, and what was said."""
+    """Prints one line: the name, whether it worked, and details."""
     began = time.monotonic()
     try:
         attempt()
@@ -279,7 +280,7 @@ def report(name: str, attempt: Callable[[], object]) -> None:
 
 
 def main(text: str) -> None:
-    """Every attempt, the most destructive ones last."""
+    """Runs every attempt, the most destructive ones last."""
     if text == "accelerator":
         try:
             accelerator()

@@ -1,6 +1,7 @@
-"""What a program leads to: links, packages around it, shims and scripts that start another, version managers.
+"""The files that a program needs to start: links, packages around it, the targets of shims and scripts, version
+managers.
 
-Shims are read, not run. What cannot be told from their text is found when the agent is started once in its sandbox.
+Shims are read, not run. What their text does not reveal shows when the agent is started once in its sandbox.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _SUBSTITUTION = re.compile(r"\$\(([^()]*)\)")
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*|0)(?:\[0\])?(?::?-([^{}]*))?\}|([A-Za-z_]\w*|0))")
 _STARTS = ("exec", "command", "env", "nohup", "then", "else", "do", "&&", "||", ";", "|", "if", "!")
 _UNKNOWN = "\0"
-# Where others' programs lie beside each other: never shown whole.
+# Folders shared by many programs: never shown whole.
 _COMMON = frozenset((".local", ".config", ".cache", "snap", "go", "bin", "src", "Applications"))
 _MANAGERS = {
     "volta-shim": ("VOLTA_HOME", ".volta"),
@@ -39,7 +40,7 @@ _CHOICES = (".tool-versions", ".config/mise/config.toml", ".nvmrc", ".node-versi
 
 @dataclass
 class Search:
-    """Looks for everything that a program needs to start. `hidden` is what must not be shown on its account."""
+    """Finds everything that a program needs to start. `hidden` must not be shown because of it."""
 
     environ: Mapping[str, str]
     home: Path
@@ -53,7 +54,7 @@ class Search:
             yield from self.reach(Path(found).absolute())
 
     def reach(self, program: Path, depth: int = 0) -> Iterator[Path]:
-        """A program with all that it leads to, itself among it."""
+        """A program and all that it leads to."""
         if program in self._seen or depth > _DEEPEST:
             return
         self._seen.add(program)
@@ -71,13 +72,13 @@ class Search:
             yield from self.reach(other, depth + 1)
 
     def _around(self, real: Path) -> Iterator[Path]:
-        """The folder that a program was unpacked into, where it has one of its own."""
+        """The folder that a program was unpacked into, if it has one of its own."""
         folder = real.parent.parent if real.parent.name in ("bin", "libexec", "shims") else real.parent
         if self._its_own(folder):
             yield folder
 
     def _its_own(self, folder: Path) -> bool:
-        """Whether a folder belongs to a program: not to the user, to programs in common, or to an agent's logins."""
+        """Whether a folder belongs to one program, and not to the user, to many programs, or to an agent's logins."""
         if any(each.resolve().is_relative_to(folder) for each in (*self.hidden, self.home)):
             return False
         if folder.is_relative_to(self.home):
@@ -88,7 +89,7 @@ class Search:
         return folder.is_relative_to("/opt") and len(folder.parts) > 2
 
     def _manager(self, program: Path, real: Path) -> Iterator[Path]:
-        """All that a version manager has installed: it chooses when it is started."""
+        """Everything that a version manager has installed, because it chooses when it starts."""
         roots = [program.parent.parent] if program.parent.name == "shims" else []
         if (known := _MANAGERS.get(real.name)) is not None:
             roots.append(Path(self.environ.get(known[0]) or self.home / known[1]))
@@ -98,7 +99,7 @@ class Search:
             yield from (path for name in _CHOICES if (path := self.home / name).is_file())
 
     def _leads_to(self, real: Path, program: Path) -> Iterator[Path]:
-        """The interpreter of a script, and the programs that a script of the shell names."""
+        """The interpreter of a script, and the programs that a shell script names."""
         words = for_runs.first_line(real)
         if words:
             names = [word for word in words if not word.startswith("-") and "=" not in word]
@@ -115,7 +116,7 @@ class Search:
 
 @dataclass
 class _Script:
-    """The text of a shell's script, as far as it can be understood without running it."""
+    """The text of a shell script, as far as it can be understood without running it."""
 
     path: Path
     called: Path
@@ -123,7 +124,7 @@ class _Script:
     home: Path
 
     def programs(self) -> Iterator[Path]:
-        """What it starts or reads in."""
+        """The programs that it starts, and the files that it sources."""
         with self.path.open("rb") as file:
             data = file.read(_SCRIPT_BYTES + 1)
         if len(data) > _SCRIPT_BYTES or b"\0" in data:
@@ -134,7 +135,7 @@ class _Script:
                 continue
             known = _expand(line, values)
             if (assigned := _ASSIGNED.match(known)) is not None:
-                # the first that is known counts: what follows is often a way round it for another system
+                # the first known value counts: later ones are often for other systems
                 value = " ".join(_words(assigned[2])[:1])
                 if value and _UNKNOWN not in value:
                     values[assigned[1]] = value
@@ -161,7 +162,7 @@ def _private() -> Iterator[tuple[known_agents.Agent, str]]:
 
 
 def _expand(line: str, values: Mapping[str, str]) -> str:
-    """Variables and the usual ways to ask for a script's own folder put in; what is not known is marked."""
+    """Replaces variables, and common expressions for the script's own folder; marks the unknown."""
     line = re.sub(r"`([^`]*)`", r"$(\1)", line)
     line = re.sub(r"(?<![\w/])~(?=/)", values["HOME"], line)
     for _ in range(3):  # a default may hold variables
@@ -178,7 +179,7 @@ def _value(found: re.Match[str], values: Mapping[str, str]) -> str:
 
 
 def _answer(command: str) -> str:
-    """What a command prints that asks for a folder; the mark for all others."""
+    """The output of a command that prints a folder; the mark for the unknown for any other."""
     words = _words(command)
     paths = [word for word in words[1:] if not word.startswith("-") and _UNKNOWN not in word]
     match words[:1], paths:

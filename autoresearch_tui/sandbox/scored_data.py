@@ -1,9 +1,9 @@
-"""Which data runs may not see: what they are scored on, and, until they are ready, what they train on.
+"""The data that runs may not see: scored data, and training data until it is handed over.
 
-The harness keeps the first in `private/` of the data cache, and lists in `private/*/hidden.json` what else shows it:
-`modules` of an interpreter's standard library, and `paths`, the user's own files. Copies of those are looked for in all
-that runs can read. The second is in `data/` and `tokens/` of the cache, or of a folder in it: the referee hands it
-over, as open files (`running/channel.py`).
+The harness keeps scored data in `private/` of the data cache, and lists in `private/*/hidden.json` what else reveals
+it: `modules` of an interpreter's standard library, and `paths`, the user's own files. Copies of those are searched in
+everything that runs can read. Training data is in `data/` and `tokens/` of the cache, or of a folder in it: the referee
+hands it over as open files (`running/channel.py`).
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _LISTS = "*/hidden.json"
 _TEXTS = (".py", ".txt", ".md", ".jsonl")
 _MARKED_BYTES = 64 << 20
 _PLACES = 6
-# The kernel's own files, and a store of everything that was ever installed, where libraries are found by their place.
+# The kernel's files, and a store of everything ever installed, whose libraries are found by path.
 _NOT_LOOKED_THROUGH = ("/sys", "/proc", "/nix/store")
 
 
 def folders(lab: Lab, env: Mapping[str, str]) -> tuple[Path, ...]:
-    """The private folders of the caches that a run's environment names or its home leads to, if any.
+    """The private folders of the caches that a run's environment names or its home leads to.
 
-    The harness's runs that no referee scores have to score themselves, and are shown what they score.
+    Runs of the harness without a referee score themselves, so they see what they score.
     """
     if preparer(lab) is not None and not lab.settings.metric.referee:
         return ()
@@ -42,13 +42,13 @@ def folders(lab: Lab, env: Mapping[str, str]) -> tuple[Path, ...]:
 
 
 def hands_over(lab: Lab) -> bool:
-    """Whether the lab's referee hands the training data over. A lab offers it by reading AUTORESEARCH_HANDOVER in a
-    locked file."""
+    """Whether the lab's referee hands the training data over, which a locked file that reads AUTORESEARCH_HANDOVER
+    shows."""
     return evaluator.reads(lab, HANDOVER)
 
 
 def training(lab: Lab, env: Mapping[str, str]) -> tuple[Path, ...]:
-    """The folders of training data that are handed over, of every data set: one may be a part of another."""
+    """The folders of training data that is handed over, of every data set, since one may be part of another."""
     if not hands_over(lab):
         return ()
     tops = [top for cache in _caches(env) if cache.is_dir() for top in (cache, *cache.iterdir()) if top.is_dir()]
@@ -62,7 +62,7 @@ def _caches(env: Mapping[str, str]) -> tuple[Path, ...]:
 
 
 def shown(path: Path, hidden: Iterable[Path]) -> Iterator[Path]:
-    """What a run may see of the cache: all of it, or what is beside the hidden parts."""
+    """The parts of the cache that a run may see: all of it, or everything beside the hidden parts."""
     real, hidden = path.resolve(), tuple(hidden)
     if any(real.is_relative_to(each) for each in hidden):
         return
@@ -74,9 +74,9 @@ def shown(path: Path, hidden: Iterable[Path]) -> Iterator[Path]:
 
 
 def elsewhere(lab: Lab, env: Mapping[str, str], readable: Iterable[Path]) -> tuple[Path, ...]:
-    """Files and folders inside `readable` that show the private text; nothing for labs without the harness.
+    """Files and folders inside `readable` that reveal the private text; none for labs without the harness.
 
-    Takes seconds the first time on a machine, and again where something was installed; else a tenth of one.
+    Takes seconds the first time on a machine, and again where something was installed; else a tenth of a second.
     """
     if preparer(lab) is None:
         return ()
@@ -95,13 +95,13 @@ def elsewhere(lab: Lab, env: Mapping[str, str], readable: Iterable[Path]) -> tup
                 ]
                 more = copies.find(known, places, _memory(os.environ))
                 found += (_whole(path, libraries) for path in more)
-    # What lies in a folder that is taken out whole needs no mention.
+    # Paths inside a masked folder are redundant.
     every = set(found)
     return tuple(path for path in dict.fromkeys(found) if every.isdisjoint(path.parents))
 
 
 def in_words(masked: Sequence[Path]) -> str:
-    """What is taken out of the sight of runs: how much of it, and where."""
+    """How much is masked from runs, and where."""
     wholes = (path if (path / "os.py").is_file() else path.parent for path in {path.resolve() for path in masked})
     places = Counter(str(place.parent if place.name == "__pycache__" else place) for place in wholes)
     text = ", ".join(f"{place} ({count})" if count > 1 else place for place, count in places.most_common(_PLACES))
@@ -109,7 +109,7 @@ def in_words(masked: Sequence[Path]) -> str:
 
 
 def _memory(environ: Mapping[str, str]) -> Path:
-    """Where the user's own programs keep what they can find again. No run can read or write there."""
+    """The user's cache folder for results of the search. No run can read or write there."""
     return Path(environ.get("XDG_CACHE_HOME") or "~/.cache", "autoresearch-tui").expanduser()
 
 
@@ -119,7 +119,7 @@ def _module(library: Path, name: str) -> Iterator[Path]:
 
 
 def _documents(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files that copies are compared with: sources, and the user's own texts up to a size."""
+    """The files to compare with: sources, and the user's own texts up to a total size."""
     room = _MARKED_BYTES
     for path in paths:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -129,7 +129,7 @@ def _documents(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _whole(copy: Path, libraries: Iterable[Path]) -> Path:
-    """The standard library of another Python in place of a module in it: nothing that runs here needs that."""
+    """The whole standard library of another Python in place of a module in it, because runs here do not need it."""
     known = set(libraries)
     for folder in copy.parents:
         if (folder / "os.py").is_file() and (folder / "abc.py").is_file():

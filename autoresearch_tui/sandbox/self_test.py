@@ -1,7 +1,7 @@
 """Tests a sandbox: the same mechanism, with the same paths, around a probe that tries to get out.
 
-An attempt counts as refused only if the probe reports that it was made and failed, and nothing arrived at its
-other end. A protection that could not be tried counts as failed.
+An attempt counts as refused only if the probe reports that it failed, and nothing arrived at its other end. A
+protection that could not be tried counts as failed.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ NAMES = (
     "nesting",
 )
 NETWORK = ("tcp", "udp and dns")
-# Of an agent, which has the network: TCP to ports that nobody named, and a cloud's credentials.
+# For an agent, which has the network: TCP to ports that are not allowed, and a cloud's credentials.
 AGENT_NETWORK = PORTS, METADATA = ("unnamed ports", "metadata service")
-# What training needs, and a sandbox may get in the way of: the first for runs, the others where they train on a GPU.
+# Needed for training, and possibly broken by a sandbox: the first by all runs, the others by those on a GPU.
 WORKERS, ACCELERATOR, CHILDREN, MOVES = (
     "worker processes",
     "accelerator",
@@ -58,7 +58,7 @@ WORKERS, ACCELERATOR, CHILDREN, MOVES = (
 _FILES_PER_FOLDER = 5
 _HOME_ENTRIES = 20
 _IOPRIO_GET = (252, 31)  # the system call's number on x86_64 and aarch64
-# Some ancestor of every run has the key in its environment; this one is between the check and the sandbox.
+# An ancestor of every run has the key in its environment; this process plays that role in the test.
 _KEEPER = """
 import json, subprocess, sys
 command, env = json.loads(sys.argv[1])
@@ -68,7 +68,7 @@ sys.exit(subprocess.run(command, env=env, stdin=subprocess.DEVNULL, timeout=25).
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """One thing that a run must not be able to do, or must (`WORKERS` etc.). `remedy`: what to do if it fails."""
+    """Something that a run must not be able to do, or must (`WORKERS` etc.). `remedy` is for a failure."""
 
     name: str
     holds: bool
@@ -78,25 +78,27 @@ class Protection:
 
 def self_test(allowed: Policy, mechanism: Mechanism, *, home: Path | None = None) -> tuple[Protection, ...]:
     """Tests every protection from inside; those of the network only if the policy has no network. Takes about 0.3 s;
-    any thread may call it.
+    thread-safe.
 
     `home` is the folder whose contents must be out of reach (default: the user's home). Raises ValueError as
     :func:`policy.wrap` does, OSError if the test itself cannot start.
     """
     with scratch.folder("check") as folder, contextlib.ExitStack() as stack:
         stage = _Stage(folder.resolve(), allowed, home or Path.home(), stack)
-        said, problem = _run_probe(stage, mechanism)
+        reports, problem = _run_probe(stage, mechanism)
         names = [each for each in NAMES if not (allowed.network and each in NETWORK)]
         names += AGENT_NETWORK if allowed.network else ()
-        found = [_judge(each, said.get("tcp" if each == PORTS else each), stage, mechanism, problem) for each in names]
+        found = [
+            _judge(each, reports.get("tcp" if each == PORTS else each), stage, mechanism, problem) for each in names
+        ]
         wanted = [] if allowed.network else [WORKERS]
         if _needs_accelerator(allowed):
             wanted += [ACCELERATOR, CHILDREN, MOVES]
-        return (*found, *(_wanted(each, said.get(each), allowed, mechanism, problem) for each in wanted))
+        return (*found, *(_wanted(each, reports.get(each), allowed, mechanism, problem) for each in wanted))
 
 
 class _Stage:
-    """The other ends: sockets, files and a process that the probe goes for, and how they are found afterwards."""
+    """The other ends of the attempts: sockets, files and a process, and their state afterwards."""
 
     def __init__(self, root: Path, allowed: Policy, home: Path, stack: contextlib.ExitStack) -> None:
         self.root, self.key = root, secrets.token_hex(16)
@@ -183,7 +185,7 @@ class _Stage:
 
 
 _LINUX = sys.platform == "linux"
-# Seen from inside these look like successes that are none, or failures that are none: the other end decides.
+# From inside, these cannot be told from success or failure: the other end decides.
 _OTHER_END_DECIDES = ("udp and dns", "modes and times", "limits and priorities", "signals")
 _CUDA_ERRORS = {
     3: "not initialised",
@@ -197,13 +199,13 @@ _CUDA_ERRORS = {
 
 
 def _judge(
-    name: str, said: Mapping[str, object] | None, stage: _Stage, mechanism: Mechanism, problem: str
+    name: str, report: Mapping[str, object] | None, stage: _Stage, mechanism: Mechanism, problem: str
 ) -> Protection:
-    if said is None:
+    if report is None:
         return Protection(name, False, f"could not be tried: {problem}", _remedy(name, mechanism))
     arrived = stage.arrived(name)
-    holds = not arrived and (name in _OTHER_END_DECIDES or said["got"] is False)
-    detail = str(said["detail"]) if holds else "possible"
+    holds = not arrived and (name in _OTHER_END_DECIDES or report["got"] is False)
+    detail = str(report["detail"]) if holds else "possible"
     return Protection(name, holds, detail, "" if holds else _remedy(name, mechanism))
 
 
@@ -212,12 +214,12 @@ def _needs_accelerator(allowed: Policy) -> bool:
 
 
 def _wanted(
-    name: str, said: Mapping[str, object] | None, allowed: Policy, mechanism: Mechanism, problem: str
+    name: str, report: Mapping[str, object] | None, allowed: Policy, mechanism: Mechanism, problem: str
 ) -> Protection:
-    """Something that has to work inside."""
-    if said and said["got"] is True:
+    """The result of an attempt that has to succeed."""
+    if report and report["got"] is True:
         return Protection(name, True, "works inside")
-    detail = str(said["detail"]) if said else f"could not be tried: {problem}"
+    detail = str(report["detail"]) if report else f"could not be tried: {problem}"
     if (code := detail.removeprefix("cuInit says ")).isdigit() and int(code) in _CUDA_ERRORS:
         detail += f" ({_CUDA_ERRORS[int(code)]})"
     return Protection(name, False, detail, _wanted_remedy(name, allowed, mechanism))
@@ -251,7 +253,7 @@ def _remedy(name: str, mechanism: Mechanism) -> str:
 
 
 def _run_probe(stage: _Stage, mechanism: Mechanism) -> tuple[dict[str, dict[str, object]], str]:
-    """What the probe reported, by name, and the error if it did not run."""
+    """The probe's reports, by name, and the error if it did not run."""
     script = Path(probe.__file__).resolve()
     copy = stage.fixed / "probe.py"
     copy.write_bytes(script.read_bytes())
@@ -273,13 +275,13 @@ def _run_probe(stage: _Stage, mechanism: Mechanism) -> tuple[dict[str, dict[str,
         )
     except subprocess.TimeoutExpired:
         return {}, f"the probe took more than {PROBE_SECONDS:g} s"
-    said: dict[str, dict[str, object]] = {}
+    reports: dict[str, dict[str, object]] = {}
     for line in done.stdout.splitlines():
         with contextlib.suppress(ValueError, KeyError, TypeError):
             value = json.loads(line)
-            said[value["name"]] = value
+            reports[value["name"]] = value
     errors = done.stderr.decode(errors="replace").strip().splitlines()
-    return said, errors[-1] if errors else f"exit code {done.returncode}"
+    return reports, errors[-1] if errors else f"exit code {done.returncode}"
 
 
 def _socket(stack: contextlib.ExitStack, family: int, kind: int, address: object) -> socket.socket:
@@ -316,7 +318,7 @@ def _bystander() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _state_of(pid: int) -> tuple[object, ...]:
-    """What others can do to a process without ending it."""
+    """The state of a process that others could change."""
     if not _LINUX:
         return ()
     limits = Path(f"/proc/{pid}/limits").read_text()
@@ -325,7 +327,7 @@ def _state_of(pid: int) -> tuple[object, ...]:
 
 
 def _some_files(top: Path, shown: Iterable[Path]) -> list[Path]:
-    """A few files at or below a path, without those that the sandbox shows."""
+    """A few files at or below a path, except those that the sandbox shows."""
     if not top.is_dir():
         return [top]
     found = (Path(folder, name) for folder, _, names in os.walk(top) for name in sorted(names))
@@ -334,7 +336,7 @@ def _some_files(top: Path, shown: Iterable[Path]) -> list[Path]:
 
 
 def _reachable(home: Path, allowed: Policy) -> list[Path]:
-    """What the user can read at home and the sandbox does not show, not even in part."""
+    """Readable entries of the home that the sandbox shows no part of."""
     shown = [*allowed.readable, *allowed.writable, *policy.own_paths()]
     try:
         entries = sorted(home.iterdir())

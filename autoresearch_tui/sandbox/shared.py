@@ -1,6 +1,6 @@
-"""What a run sees beside its commit: what a plain run in the user's checkout would see, read-only.
+"""The files beside the commit that a run sees, read-only: what a plain run in the user's checkout would see.
 
-That is what git ignores or does not know beside the code, filled submodules, what committed links lead to, and the
+These are files beside the code that git ignores or does not track, filled submodules, targets of committed links, and
 folders that the lab's code names. Outputs, caches and other tools' files are left out; secrets and `.git` always are.
 """
 
@@ -23,9 +23,9 @@ from autoresearch_tui.sandbox.named_paths import Named
 from autoresearch_tui.util.secrets import is_secret_file
 
 EVERYTHING = "*"
-# A folder of more entries is one link, in which a run can make nothing; in others it can, in its own copy.
+# A folder with more entries becomes one link, which is read-only; smaller ones are copied and can be written.
 _LAID_OUT = 1000
-# Smaller files are copied, so that a run may overwrite them; so many bytes of them for each folder.
+# Smaller files are copied, so that a run may overwrite them, up to a total for each folder.
 _COPIED = 1 << 20
 _COPIED_IN_ALL = 32 << 20
 _SEARCHED = 20_000
@@ -45,10 +45,10 @@ _SYSTEM = ("etc", "proc", "sys", "dev", "run", "boot", "usr", "bin", "sbin", "li
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """`beside`: by its place from the repository's top, `at_home`: by its place in a run's home, what is really there.
+    """`beside` has the real paths by their place from the repository's top, `at_home` by their place in a run's home.
 
     `outside` are paths that the code names whole. `masked` are secrets inside all of these. `left_out` has the reason
-    for each name that a plain run would see and ours does not; `lacking` what a plain run would not find either.
+    for each name that a plain run would see and ours does not; `lacking` names that a plain run would not find either.
     """
 
     beside: Mapping[str, Path] = field(default_factory=dict)
@@ -57,14 +57,14 @@ class Shared:
     masked: tuple[Path, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     lacking: Mapping[str, str] = field(default_factory=dict)
-    skipped: frozenset[str] = frozenset()  # inside what is shared: what the code writes, or `lab.share` takes away
+    skipped: frozenset[str] = frozenset()  # inside shared folders: what the code writes, or `lab.share` excludes
 
     def readable(self) -> tuple[Path, ...]:
         """Everything shown, for the sandbox."""
         return tuple(dict.fromkeys((*self.beside.values(), *self.at_home.values(), *self.outside)))
 
     def lay_out(self, work: Path, run_home: Path) -> None:
-        """Lay it out in a run's copy of the tree and in its home. What the commit has stays as it is."""
+        """Lays it out in a run's copy of the tree and in its home. Committed files stay as they are."""
         for place, real in self.beside.items():
             _lay_out(real, work / place, frozenset(work / name for name in self.skipped))
         own = home.home_links()
@@ -80,7 +80,7 @@ def find(lab: Lab, repo: GitRepo) -> Shared:
 
 
 def hint(lab: Lab, log: str, files: RunFiles, cwd: Path) -> str:
-    """The setting that shows a run what it did not find, or leaves it what it could not write; empty if none does.
+    """The setting that would show a run a file it did not find, or let it write one it could not; empty if none does.
 
     `cwd` is where it ran.
     """
@@ -140,7 +140,7 @@ class _Search:
         return Shared(self._beside, self._at_home, tuple(self._outside), masked, self._left_out, self._lacking, skipped)
 
     def _masked(self) -> Iterator[Path]:
-        """The secrets in what is shared. A folder in which one stands among very many files is left out as a whole:
+        """The secrets in what is shared. A folder with a secret among very many files is left out as a whole:
         without bubblewrap, each of the others would have to be named to the kernel."""
         for place, real in [
             *self._beside.items(),
@@ -158,7 +158,7 @@ class _Search:
             self._outside = [each for each in self._outside if str(each) != place]
 
     def _untracked(self) -> None:
-        """What git ignores or does not know, in the lab's folder and directly in those above it."""
+        """Files that git ignores or does not track, in the lab's folder and directly in those above it."""
         prefix = Path(self._repo.prefix)
         above = {prefix, *prefix.parents}
         for name in self._repo.untracked():
@@ -172,7 +172,7 @@ class _Search:
                 self._beside[str(place)] = path.resolve()
 
     def _is_ours(self, path: Path) -> bool:
-        """Our own, an environment (which has its own way), or a cache that no run needs: not worth a word."""
+        """Our own files, an environment (which is shared in its own way), or a useless cache: not reported."""
         own = path.parent == self._lab.root and (path.name == STATE_FOLDER or _OURS.fullmatch(path.name))
         return bool(own) or (path / "pyvenv.cfg").is_file() or path.name in ("__pycache__", ".git", ".DS_Store")
 
@@ -196,7 +196,7 @@ class _Search:
         return self._why_hidden(path.resolve()) if path.is_symlink() else self._has_scored(path.resolve())
 
     def _has_scored(self, real: Path) -> str:
-        """Whether the data is there that runs are scored on, or that they are handed."""
+        """The reason if a path has data that runs are scored on or handed; else empty."""
         there = any(real.is_relative_to(path) or path.is_relative_to(real) for path in self._scored)
         return "it has data that runs are scored on" if there else ""
 
@@ -226,7 +226,7 @@ class _Search:
             if place.startswith("/tmp/") and not real.is_relative_to(Path.home()):
                 continue  # a run has its own
             if real.parts[1:2] and real.parts[1] in _SYSTEM:
-                continue  # /proc/self/fd/1 leads to whatever is there at the moment
+                continue  # /proc/self/fd/1, for example, has no fixed target
             reason = self._why_hidden(real.resolve())
             at_home = real.resolve().is_relative_to(Path.home().resolve())
             if not reason and at_home and not trusted and place.split("/")[0] != ".cache":
@@ -240,7 +240,7 @@ class _Search:
                 self._at_home[place] = real.resolve()
 
     def _asked(self, word: str) -> None:
-        """What `lab.share` names, wherever it is."""
+        """A path in `lab.share`, wherever it is."""
         path = self._path(word)
         if not path.exists():
             self._lacking[word] = "in `lab.share`, but not there"
@@ -292,7 +292,7 @@ _SYSTEM_REASON = "the system's"
 
 
 def _outermost(places: Mapping[str, Path]) -> dict[str, Path]:
-    """Without the places inside another one: a link is not written into."""
+    """The places that are not inside another one, since a link is not written into."""
     kept: dict[str, Path] = {}
     for place in sorted(places, key=lambda place: len(Path(place).parts)):
         if not any(Path(place).is_relative_to(other) for other in kept):
@@ -301,7 +301,7 @@ def _outermost(places: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def _lay_out(real: Path, place: Path, skipped: frozenset[Path] = frozenset()) -> None:
-    """A folder with links to what is in the real one, and copies of small files; one link if it is large."""
+    """Makes a folder with links to the real entries and copies of small files, or one link if it is large."""
     if place.is_symlink():  # a committed one that leads out of the repository
         place.unlink()
     entries = [(real, place)]
@@ -325,7 +325,7 @@ def _lay_out(real: Path, place: Path, skipped: frozenset[Path] = frozenset()) ->
 
 
 def _put(real: Path, place: Path, left: int) -> int:
-    """A copy of a file, or a link to it. Returns the bytes copied, `left` at the most."""
+    """Copies a file or links to it. Returns the number of bytes copied, at most `left`."""
     place.parent.mkdir(parents=True, exist_ok=True)
     if real.is_symlink() and not real.readlink().is_absolute():
         place.symlink_to(real.readlink())
@@ -340,7 +340,7 @@ def _put(real: Path, place: Path, left: int) -> int:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """What is in a folder, folders first, without secrets and `.git`; one more than is laid out at the most."""
+    """The entries of a folder, folders first, without secrets and `.git`; stops after one more than is laid out."""
     count = 0
     for top, folders, files in os.walk(folder):
         folders[:] = [name for name in sorted(folders) if not _kept_back(name)]
@@ -356,7 +356,7 @@ def _kept_back(name: str) -> bool:
 
 
 def _secrets(path: Path) -> Iterator[Path]:
-    """Secrets and `.git` inside a folder, as far as it is looked through."""
+    """Secrets and `.git` inside a folder, as far as it is searched."""
     if not path.is_dir():
         return
     count = 0
@@ -371,7 +371,7 @@ def _secrets(path: Path) -> Iterator[Path]:
 
 
 def names(places: Iterable[str], most: int = 12) -> str:
-    """Names for one line."""
+    """The first `most` names, for one line."""
     shown = list(places)
     more = f" and {len(shown) - most} more" if len(shown) > most else ""
     return ", ".join(shown[:most]) + more
