@@ -40,7 +40,7 @@ _PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0)
 _START_TRIES = 3
 
 Admit = Callable[[str, Node, Mapping[str, str], str], tuple[str, str] | None]
-"""Takes device, node, its properties and the accelerator's model. Returns why it is not used and the remedy, or None."""
+"""Takes device, node, its properties and the accelerator's model. Returns why it is refused and the remedy, or None."""
 
 
 class SeatWorker:

@@ -28,7 +28,6 @@ from autoresearch_tui.lab.settings import (
 from autoresearch_tui.launch.overrides import with_overrides
 from autoresearch_tui.researchers import factory
 from autoresearch_tui.researchers.base import Critic, Researcher
-from autoresearch_tui.researchers.by_front import ByFront
 from autoresearch_tui.runs.environment import check_command
 from autoresearch_tui.sandbox import for_agents
 from autoresearch_tui.session import commands as cmd
@@ -99,7 +98,7 @@ def make_engine(
 
     def another() -> Researcher:
         usual = make_researcher(lab.settings, os.environ, wrap=wrap)
-        return ByFront(usual, {front: make() for front, make in fronts.items()}) if fronts else usual
+        return factory.ByFront(usual, {front: make() for front, make in fronts.items()}) if fronts else usual
 
     return Engine(
         session,

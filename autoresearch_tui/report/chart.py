@@ -1,4 +1,4 @@
-"""The progress picture: one pure geometry, drawn as SVG and, where Pillow is installed, as PNG."""
+"""The progress chart: one pure geometry, drawn as SVG and, if Pillow is installed, as PNG."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _INK, _GREY, _PALE = "#24292f", "#6e7781", "#d0d7de"
 _KEPT, _TRIED, _FAILED, _PAPER = "#1a7f37", "#afb8c1", "#bc4c00", "#ffffff"
 _SEALED = "#8250df"
 _LABEL = 42
-# No score is further away than this, whatever a log says.
+# Scores are limited to this.
 _FAR = 1e300
-# Labels lean to the right; closer together than this they would run into each other.
+# The least distance between labels, which lean to the right.
 _APART = 26
 _MOST_NAMES = 16
-# What "on from #123" takes.
+# The width of "on from #123".
 _ROOM = 84
 _Shape = Literal["dot", "ring", "cross", "up", "down"]
 _KEY: tuple[tuple[_Shape, str, str, float], ...] = (
@@ -50,7 +50,7 @@ class Stroke:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One experiment. The shape says what became of it, so that the colour does not have to."""
+    """One experiment. Its shape shows the outcome, so that colour is not needed."""
 
     x: float
     y: float
@@ -61,7 +61,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A piece of text; `lean` turns it anticlockwise, in degrees."""
+    """Text; `lean` turns it anticlockwise, in degrees."""
 
     x: float
     y: float
@@ -74,7 +74,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Everything to be drawn, in that order."""
+    """Everything to draw, in this order."""
 
     strokes: tuple[Stroke, ...]
     marks: tuple[Mark, ...]
@@ -83,7 +83,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """Experiment numbers and values as points of the picture."""
+    """Maps experiment numbers and values to points of the picture."""
 
     last: int
     low: float
@@ -118,7 +118,7 @@ def picture(state: State) -> Picture:
 
 
 def of_sessions(states: Sequence[State], name: str) -> Picture:
-    """The chart of several sessions with one metric, one after the other, and the best score so far of all of them."""
+    """The chart of several sessions with one metric, one after the other, with the best score so far of all."""
     parts: list[_Part] = []
     for state in states:
         parts.append(_Part(state, sum(len(part.state.experiments) for part in parts)))
@@ -138,18 +138,18 @@ def _draw(parts: Sequence[_Part], name: str) -> Picture:
     marks, words = _key()
     back: list[Label] = []
     for part in parts:
-        way = [(part.first + at, e) for at, e in frontier_line(part.state)]
+        frontier = [(part.first + at, e) for at, e in frontier_line(part.state)]
         end = part.first + max(len(part.state.experiments) - 1, 1)
-        sealed = [(at, e.score.sealed) for at, e in way if e.score is not None and e.score.sealed is not None]
+        sealed = [(at, e.score.sealed) for at, e in frontier if e.score is not None and e.score.sealed is not None]
         if sealed:
             strokes.append(Stroke(_stairs(sealed, scale, end), _SEALED, 1.5))
             words.append(
                 Label(scale.x(sealed[0][0]) + 6, scale.y(sealed[0][1]) - 8, "on the sealed split", 12, _SEALED)
             )
-        strokes.append(Stroke(_stairs([(at, e.value) for at, e in way], scale, end), _KEPT, 2.5))
-        back += [_return(at, e, scale) for at, e in way if at != part.first + e.number]
+        strokes.append(Stroke(_stairs([(at, e.value) for at, e in frontier], scale, end), _KEPT, 2.5))
+        back += [_return(at, e, scale) for at, e in frontier if at != part.first + e.number]
     found = sorted((mark for part in parts for mark in _marks(part, scale)), key=lambda mark: mark.shape == "dot")
-    # What was kept is drawn last, on top.
+    # Kept experiments are drawn last, on top.
     return Picture((*strokes,), (*found, *marks), (*labels, *_names(parts, scale), *_apart(back), *words))
 
 
@@ -158,7 +158,7 @@ def _tag(state: State) -> str:
 
 
 def _spread(tags: Sequence[tuple[float, str]]) -> list[Label]:
-    """The sessions' names along the top, in two rows; one for which there is no room is left out."""
+    """The sessions' names along the top, in two rows; a name without room is left out."""
     labels: list[Label] = []
     free = [0.0, 0.0]
     for x, text in tags:
@@ -170,7 +170,7 @@ def _spread(tags: Sequence[tuple[float, str]]) -> list[Label]:
 
 
 def _apart(labels: Sequence[Label]) -> list[Label]:
-    """Those that do not lie over one before them."""
+    """The labels that do not cover an earlier one."""
     found: list[Label] = []
     for label in labels:
         if not any(abs(label.x - other.x) < _ROOM and abs(label.y - other.y) < 14 for other in found):
@@ -193,7 +193,7 @@ def _best_so_far(parts: Sequence[_Part]) -> list[tuple[float, float | None]]:
 
 
 def nice(low: float, high: float, wanted: int = 6) -> tuple[float, ...]:
-    """Round values between `low` and `high` for the marks of an axis."""
+    """Round values between `low` and `high`, for the ticks of an axis."""
     raw = (high - low) / wanted
     if not (raw > 0 and math.isfinite(raw)):
         return ()
@@ -205,12 +205,12 @@ def nice(low: float, high: float, wanted: int = 6) -> tuple[float, ...]:
 
 
 def _scale(parts: Sequence[_Part]) -> _Scale:
-    """From the best to a little beyond the baseline: what was worse than that is drawn at the edge."""
+    """From the best to a little beyond the baseline; worse scores are drawn at the edge."""
     kept = [e.value or 0.0 for part in parts for e in part.kept()]
     kept += [gap.sealed for part in parts for gap in gaps(part.state)]
     values = [min(max(value, -_FAR), _FAR) for value in kept] or [0.0, 1.0]
     low, high = min(values), max(values)
-    # Scores that are all but one: enough room that the scale is one.
+    # With nearly equal scores, the margin makes the scale.
     room = max((high - low) * 0.12, max(abs(low), abs(high)) * 1e-6, 1e-9)
     count = parts[-1].first + len(parts[-1].state.experiments)
     return _Scale(max(count - 1, 1), low - room, high + room)
@@ -281,7 +281,7 @@ def _ticks(scale: _Scale, metric: str) -> list[Label]:
 
 
 def _names(parts: Sequence[_Part], scale: _Scale) -> list[Label]:
-    """What was kept, by its description: the largest gains first, as long as there is room."""
+    """Descriptions of kept experiments: the largest gains first, as long as there is room."""
     won = {(part.first, number): gain for part in parts for number, gain in gains(part.state).items()}
     named = [(part.first, e) for part in parts for e in part.kept() if (part.first, e.number) in won]
     taken: list[float] = []
@@ -296,7 +296,7 @@ def _names(parts: Sequence[_Part], scale: _Scale) -> list[Label]:
         taken.append(x)
         text = clean_line(experiment.description)
         text = text if len(text) <= _LABEL else text[: _LABEL - 1] + "…"
-        # The steeper, the less room it takes to the right.
+        # A steeper label takes less room to the right.
         lean = next((turn for turn in (30, 60) if x + len(text) * 6 * math.cos(math.radians(turn)) < WIDTH - 10), 90)
         y = scale.y(experiment.value)
         labels.append(
@@ -308,7 +308,7 @@ def _names(parts: Sequence[_Part], scale: _Scale) -> list[Label]:
 
 
 def _return(at: float, experiment: Experiment, scale: _Scale) -> Label:
-    """Where the search went back to an earlier experiment."""
+    """A label where the search went back to an earlier experiment."""
     anchor: Literal["start", "end"] = "start" if scale.x(at) < WIDTH / 2 else "end"
     aside = 6 if anchor == "start" else -6
     return Label(
@@ -328,7 +328,7 @@ def _key() -> tuple[list[Mark], list[Label]]:
 
 
 def to_svg(chart: Picture) -> str:
-    """The picture as SVG: text stays text."""
+    """The picture as SVG, with text as text."""
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
         'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif" role="img">',
@@ -359,9 +359,9 @@ def _svg_mark(mark: Mark) -> str:
 
 
 def _triangle(mark: Mark) -> list[tuple[float, float]]:
-    way = -1 if mark.shape == "up" else 1
+    down = -1 if mark.shape == "up" else 1
     x, y, r = mark.x, mark.y, mark.size
-    return [(x - r, y - way * r / 2), (x + r, y - way * r / 2), (x, y + way * r)]
+    return [(x - r, y - down * r / 2), (x + r, y - down * r / 2), (x, y + down * r)]
 
 
 # Paper around the letters, so that they can be read across lines and marks.
@@ -377,14 +377,14 @@ def _svg_label(label: Label) -> str:
 
 
 def write_png(chart: Picture, path: Path, scale: int = 2) -> bool:
-    """The picture as PNG. False, and nothing written, where Pillow is not installed."""
+    """Writes the picture as PNG. Returns False, and writes nothing, if Pillow is not installed."""
     try:
         image_module: Any = importlib.import_module("PIL.Image")
         draw_module: Any = importlib.import_module("PIL.ImageDraw")
         font_module: Any = importlib.import_module("PIL.ImageFont")
     except ImportError:
         return False
-    # Drawn at twice the size and brought down: smooth lines without a drawing library's help.
+    # Drawn at twice the size and reduced, for smooth lines.
     fine = scale * 2
     image = image_module.new("RGB", (WIDTH * fine, HEIGHT * fine), _PAPER)
     draw = draw_module.Draw(image)
@@ -425,7 +425,7 @@ def _png_label(image: Any, label: Label, scale: int, images: Any, draws: Any, fo
         paper = {"stroke_width": scale, "stroke_fill": _PAPER}
         draws.Draw(image).text((x, y), text, font=font, fill=label.colour, anchor=anchor, **paper)
         return
-    # The text alone, turned about its middle and laid where its beginning then meets its place.
+    # The text is drawn alone, rotated about its middle, and pasted so that its beginning is at (x, y).
     width, height = math.ceil(font.getlength(text)) + 4, 3 * label.size * scale
     inks = []
     for around in (scale, 0):

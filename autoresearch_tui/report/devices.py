@@ -1,4 +1,4 @@
-"""What each of several devices ran, for the report."""
+"""The runs of each device, for the report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def several(state: State) -> bool:
 
 
 def section(state: State, records: Iterable[ev.Record]) -> Iterator[Block]:
-    """A table of the devices and why some were not used; an empty text if there was one."""
+    """A table of the devices, and why nodes were not used; nothing if there was one device."""
     if not several(state):
         return
     lost: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Pure: everything known of one experiment, in words: for the cockpit's screen of it, and for a terminal."""
+"""Pure: everything about one experiment, in words, for its screen in the cockpit and for a terminal."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Line = list[Cell]
 
 
 def facts(experiment: Experiment, state: State, words: Words = KEYS) -> list[Line]:
-    """The experiment in words, a line for each thing that is known."""
+    """The experiment in words, one line for each topic."""
     badges = marking(state)
     lines = [_headline(experiment, state), [(clean_line(experiment.description), "strong")]]
     if experiment.proposal.hypothesis:
         lines.append([(clean_line(experiment.proposal.hypothesis), "text")])
-    if said := verified(experiment):
-        lines.append([("shared: ", "dim"), (clean_line(said), "accent")])
+    if result := verified(experiment):
+        lines.append([("shared: ", "dim"), (clean_line(result), "accent")])
     lines.append(_origin(experiment))
     if experiment.run is not None:
         lines.append(_run(experiment))
@@ -49,9 +49,9 @@ def facts(experiment: Experiment, state: State, words: Words = KEYS) -> list[Lin
     lines += _evaluation(experiment, state)
     if experiment.proposal.flags:
         lines.append([("risks: ", "warn"), (clean_line(" · ".join(experiment.proposal.flags)), "warn")])
-    said, tone = opinions.in_words(experiment, state.critic_asked)
-    if said:
-        lines.append([("critic: ", "dim"), (said, tone)])
+    opinion, tone = opinions.in_words(experiment, state.critic_asked)
+    if opinion:
+        lines.append([("critic: ", "dim"), (opinion, tone)])
     if experiment.score is not None and experiment.score.doubts:
         lines.append([("doubts: ", "warn"), (clean_line(" · ".join(experiment.score.doubts)), "warn")])
     if experiment.score is not None and experiment.score.summary:
@@ -84,7 +84,7 @@ def _headline(experiment: Experiment, state: State) -> Line:
 
 
 def _columns(experiment: Experiment, state: State) -> Line:
-    """The lab's further numbers, and how far each is from the frontier's."""
+    """The lab's further numbers, and their differences to the frontier's."""
     line: Line = []
     for column in columns.columns(state):
         value = column.of(experiment)
@@ -100,7 +100,7 @@ def _columns(experiment: Experiment, state: State) -> Line:
 
 
 def _chance(experiment: Experiment, state: State, badges: Marking, words: Words) -> list[Line]:
-    """How much of the score is chance, as far as that is known, and the repeats of it."""
+    """How much of the score is chance, as far as known, and the experiment's repeats."""
     known = []
     verdict = experiment.verdict
     if verdict is not None and verdict.runs > 1 and experiment.measured is not None:
@@ -124,10 +124,10 @@ def _chance(experiment: Experiment, state: State, badges: Marking, words: Words)
 
 
 def _evaluation(experiment: Experiment, state: State) -> list[Line]:
-    """Of the best and the baseline: how often the evaluation was looked at, and what the holdout says, once open."""
+    """For the best and the baseline: the looks at the evaluation, and the holdout's result once it is open."""
     lines: list[Line] = []
-    if experiment is state.best and (said := looks.in_words(looks.wear(state))):
-        lines.append([("evaluation: ", "dim"), (said, "text")])
+    if experiment is state.best and (wear := looks.in_words(looks.wear(state))):
+        lines.append([("evaluation: ", "dim"), (wear, "text")])
     asked = state.holdout_asked
     if asked is not None and state.holdout is not None and experiment.number in (asked.best, asked.baseline):
         after = looks.after(state)
@@ -197,7 +197,7 @@ def _run(experiment: Experiment) -> Line:
 
 
 def as_object(experiment: Experiment, state: State) -> dict[str, Any]:
-    """Everything known of it, as JSON has it: the fields of the journal, and how it stands in the session.
+    """The experiment as JSON values: the fields of the journal, and its place in the session.
 
     Its proposal's fields are its own; the other events are objects under their names.
     """

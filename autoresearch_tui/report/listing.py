@@ -1,4 +1,4 @@
-"""The sessions of several labs, one row each: what `ls` prints."""
+"""The sessions of several labs, one row each, for `ls`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HEAD = ("STATE", "BEST", "KEPT", "OF", "LAST", "SESSION", "LAB")
 
 
 class Row(Frozen):
-    """One session; `standing` is None if its journal cannot be read, and `problem` says why."""
+    """One session; if its journal cannot be read, `standing` is None and `problem` says why."""
 
     root: Path
     tag: str
@@ -31,7 +31,7 @@ class Row(Frozen):
 
 
 def sessions(roots: Iterable[Path]) -> list[Row]:
-    """Every session of these labs, the one written to last at the end of its lab."""
+    """Every session of these labs; the one written to last is at the end of its lab."""
     return [_row(root, tag) for root in roots for tag in session_files.tags(root)]
 
 
@@ -43,7 +43,7 @@ def _row(root: Path, tag: str) -> Row:
 
 
 def as_lines(rows: Iterable[Row], home: str) -> list[str]:
-    """A table: the longest column, the lab's path, is the last one. `home` is written `~`."""
+    """A table whose last column is the longest, the lab's path. `home` is written `~`."""
     table = [_HEAD, *((*_cells(row), _path(row.root, home)) for row in rows)]
     widths = [max(cells(line[column]) for line in table) for column in range(len(_HEAD) - 1)]
     return [
@@ -64,7 +64,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _condition(found: standing.Standing) -> str:
-    """`running`; `running 14/16` where so many of several devices train."""
+    """`running`, or `running 14/16` with the number of devices that train."""
     devices = devices_now.summary(found.view.devices, nodes=False).partition(" train")[0]
     return f"{found.condition} {devices}" if devices and found.condition == Condition.RUNNING else found.condition
 
@@ -75,7 +75,7 @@ def _path(root: Path, home: str) -> str:
 
 
 def as_object(row: Row) -> dict[str, Any]:
-    """What `status --json` says of it; of a session that cannot be read, why."""
+    """The object of `status --json`; for a session that cannot be read, the reason."""
     if row.standing is None:
         return {"lab": str(row.root), "tag": row.tag, "state": "damaged", "reason": row.problem}
     return standing.as_object(row.standing)

@@ -1,4 +1,4 @@
-"""The logs of a session's runs on a stream: one whole, or each that comes, as `tail -f` does it."""
+"""The logs of a session's runs on a stream: one in full, or each in turn, as `tail -f` does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WIDTH = 80
 
 
 def header(experiment: Experiment) -> str:
-    """`#7 MATRIX_LR 0.04→0.02 (attempt 2, on 0)`: whose log it is."""
+    """`#7 MATRIX_LR 0.04→0.02 (attempt 2, on 0)`."""
     beside = [f"attempt {experiment.attempt}"] if experiment.attempt > 1 else []
     beside += [f"on {experiment.device}"] if experiment.device else []
     end = f" ({clean_line(', '.join(beside))})" if beside else ""
@@ -30,7 +30,7 @@ def header(experiment: Experiment) -> str:
 
 
 class Printer:
-    """Writes a log to `out` as far as it has come: cleaned for a terminal, byte for byte for anything else."""
+    """Writes a growing log to `out`: cleaned for a terminal, byte for byte otherwise."""
 
     def __init__(self, path: Path, out: BinaryIO, *, terminal: bool) -> None:
         self._out, self._terminal = out, terminal
@@ -38,7 +38,7 @@ class Printer:
         self._open = False
 
     def more(self) -> None:
-        """What is new. Raises OSError if `out` takes nothing."""
+        """Writes new data. Raises OSError if `out` fails."""
         if self._terminal:
             self._lines()
         else:
@@ -46,7 +46,7 @@ class Printer:
         self._out.flush()
 
     def end(self) -> None:
-        """Nothing more comes for now: a line that has no end gets one."""
+        """Ends an unfinished line, because nothing more comes for now."""
         if self._open:
             self._out.write(b"\n")
             self._out.flush()
@@ -71,7 +71,7 @@ class Printer:
 
 
 def follow(root: Path, tag: str, out: BinaryIO, *, terminal: bool) -> None:
-    """The log of the run in progress, or the last, and of each run after it, with a header for each.
+    """Writes the log of the run in progress, or the last, and of each later run, with a header for each.
 
     Ends with BrokenPipeError when the reader of `out` goes away. Raises UserError for a damaged journal.
     """
@@ -94,7 +94,7 @@ def follow(root: Path, tag: str, out: BinaryIO, *, terminal: bool) -> None:
 
 
 def _shown(found: Outline, newest: int) -> Iterator[tuple[int, str, str]]:
-    """Numbers, starts and names: runs so short that they came and went since the last look, and the run shown now."""
+    """Numbers, starts and names: runs that came and went since the last look, and the run shown now."""
     if found.shown is not None:
         if newest >= 0:
             yield from ((missed, "", f"#{missed}") for missed in range(newest + 1, found.shown.number))
@@ -102,11 +102,11 @@ def _shown(found: Outline, newest: int) -> Iterator[tuple[int, str, str]]:
 
 
 def _outlines(root: Path, tag: str, out: BinaryIO) -> Iterator[Outline]:
-    """How the session stands, several times a second, until the reader of `out` has gone."""
+    """The session's outline, several times a second, until the reader of `out` is gone."""
     journal = session_files.of(root, tag).journal
     gone = select.poll()
     if not out.isatty():
-        gone.register(out.fileno(), 0)  # for errors alone, which a pipe without a reader is
+        gone.register(out.fileno(), 0)  # for errors only, such as a pipe without a reader
     size = journal.stat().st_size
     found = read_outline(root, tag)
     while True:

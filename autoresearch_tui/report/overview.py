@@ -1,4 +1,4 @@
-"""All sessions of a lab in one report: one curve, one table, every row under its session's name."""
+"""All sessions of a lab in one report: one curve, one table, each row with its session's name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_overview(lab: Lab, tags: Sequence[str], folder: Path) -> tuple[Path, .
 
 
 def _alike(sessions: Sequence[Session]) -> list[Session]:
-    """Those with the metric and goal of the latest: other scores cannot be compared with its."""
+    """The sessions with the metric and goal of the latest, because other scores do not compare."""
     return [each for each in sessions if _measure(each.state) == _measure(sessions[-1].state)]
 
 
@@ -48,7 +48,7 @@ def _headline(lab: Lab, sessions: Sequence[Session]) -> str:
 
 
 def _best(sessions: Sequence[Session]) -> tuple[Session, Experiment] | None:
-    """The best of all, and its session; the earlier of equals."""
+    """The best experiment of all, and its session; of equal ones the earlier."""
     found = [(each, best) for each in sessions if (best := each.state.best) is not None and best.value is not None]
     return min(found, key=lambda each: each[0].state.goal.sort_key(each[1].value or 0.0), default=None)
 

@@ -1,4 +1,4 @@
-"""A report as blocks, and the two ways to write it: Markdown and HTML. What an agent wrote is always escaped."""
+"""A report as blocks, written as Markdown and as HTML. An agent's text is always escaped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&+$-])")
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading of level 1 to 3."""
+    """`level` is 1 to 3."""
 
     level: int
     text: str
@@ -20,21 +20,17 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """A paragraph."""
-
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Bullets:
-    """A list."""
-
     items: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table; `right` names the columns of figures, by their places."""
+    """A table; `right` has the indices of the columns with figures."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -43,15 +39,13 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Text as it is."""
-
     text: str
     language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A picture: a file beside the page in Markdown, the drawing itself in HTML."""
+    """A picture: a file beside the page in Markdown, embedded in HTML."""
 
     path: str
     text: str
@@ -62,7 +56,6 @@ Block = Heading | Paragraph | Bullets | Grid | Code | Image
 
 
 def markdown(blocks: Iterable[Block]) -> str:
-    """The report as Markdown."""
     return "\n\n".join(_markdown(block) for block in blocks) + "\n"
 
 
@@ -91,7 +84,7 @@ def _cells(cells: Iterable[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown leaves alone, on one line; figures stay readable in the source."""
+    """Text on one line, escaped for Markdown; figures stay readable in the source."""
     line = " ".join(text.split())
     if re.fullmatch(r"[+-]?[\d.,:%]*[\d%]", line):
         return line
@@ -103,7 +96,7 @@ def _plain(text: str) -> str:
 
 
 def page(title: str, blocks: Iterable[Block]) -> str:
-    """The report as one HTML file that needs nothing beside it: no script, no font, no network."""
+    """The report as one self-contained HTML file: no script, no font, no network."""
     body = "\n".join(_html(block) for block in blocks)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

@@ -1,4 +1,4 @@
-"""The score against each of a lab's columns, for the report: a picture, and the front as a table."""
+"""The score against each of a lab's columns, for the report: a picture, and the Pareto front as a table."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from autoresearch_tui.util.text import clean_line
 _LEFT, _RIGHT, _TOP, _BOTTOM = 96, 40, 56, 72
 _INK, _GREY, _PALE = "#24292f", "#6e7781", "#d0d7de"
 _FRONT, _TRIED = "#0969da", "#afb8c1"
-_ROOM = 0.06  # beside the outermost points, as a share of the span
+_ROOM = 0.06  # margin beside the outermost points, as a share of the span
 _MOST_NAMES = 24
 
 
 def section(state: State) -> Iterator[Block]:
-    """A picture and the front for each of the lab's columns that has numbers; nothing for a lab without columns."""
+    """A picture and the front for each of the lab's columns with numbers; nothing for a lab without columns."""
     own = {axis.name for axis in columns(state)}
     drawn = [(x, y) for x, y in pairs(state) if x.name in own and y.kind is Kind.SCORE]
     if drawn:
@@ -33,18 +33,18 @@ def section(state: State) -> Iterator[Block]:
         yield Paragraph(f"{title}: {many}: no other is as good in both and better in one.")
         yield Image(f"front-{number}.svg", title, chart.to_svg(picture(points, x, y)))
         rows = tuple(
-            (f"{point.number:04d}", f"{point.y:.6g}", f"{point.x:.6g}", _said(state, point)) for point in front
+            (f"{point.number:04d}", f"{point.y:.6g}", f"{point.x:.6g}", _description(state, point)) for point in front
         )
         header = ("", clean_line(y.name), clean_line(x.name), "description")
         yield Grid(header, rows, frozenset({1, 2}))
 
 
-def _said(state: State, point: Point) -> str:
+def _description(state: State, point: Point) -> str:
     return clean_line(state.experiments[point.number].description)
 
 
 def picture(points: Sequence[Point], x: Axis, y: Axis) -> Picture:
-    """Every experiment as a mark, the front as a line; both axes as the numbers are."""
+    """Every experiment as a mark, the front as a line; neither axis is reversed."""
     across, up = _Span([point.x for point in points]), _Span([point.y for point in points])
 
     def at(point: Point) -> tuple[float, float]:
@@ -81,7 +81,7 @@ def picture(points: Sequence[Point], x: Axis, y: Axis) -> Picture:
 
 
 class _Span:
-    """From the least to the greatest value, with some room on both sides."""
+    """From the least to the greatest value, with a margin on both sides."""
 
     def __init__(self, values: Sequence[float]) -> None:
         low, high = min(values), max(values)
@@ -89,7 +89,7 @@ class _Span:
         self.low, self.high = low - room, high + room
 
     def share(self, value: float) -> float:
-        """Where a value lies, from 0 to 1."""
+        """The place of a value, from 0 to 1."""
         return (value - self.low) / (self.high - self.low)
 
     def marks(self) -> tuple[float, ...]:

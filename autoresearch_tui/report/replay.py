@@ -1,4 +1,4 @@
-"""A recorded session, played again: its journal and its files grow in a folder of their own, as they once did."""
+"""Replays a recorded session: its journal and its files grow in a separate folder, as they once did."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from autoresearch_tui.session.fold import recorded
 from autoresearch_tui.util import atomic, timestamps
 from autoresearch_tui.util.errors import UserError
 
-# Nothing to see for longer than this, and the player continues.
+# A gap without anything to see lasts at most this long.
 LONGEST_GAP = 3.0
 SLOWEST, FASTEST = 1 / 1024, float(1 << 20)
-# A log grows this often, so that a curve moves as it did.
+# Logs grow this often, so that curves move as they did.
 _TICK = 0.1
 _SLICE = 1 << 20
-# What ends the growing of a run's log.
+# The events that end a run's log.
 _ENDS = (ev.RunStarted, ev.RunEnded, ev.RunRequeued)
 
 
 class Replay:
-    """Plays records with their spacing divided by `speed`; long gaps between runs are cut short.
+    """Plays records with their spacing divided by `speed`; long gaps between runs are shortened.
 
-    Records keep their times: :meth:`clock` is the night's own, for a screen to count by. The recorded session is only
-    ever read. Keys ask, from any thread; a thread of the player's own does what they ask for.
+    Records keep their times; :meth:`clock` is the recorded time, for the screen. The recorded session is only read.
+    Methods for keys may be called from any thread; the player's own thread does the work.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Replay:
             raise UserError(f"--speed must be more than 0, not {speed:g}")
         self._source = lab.session(tag)
         self._records, _ = recorded(self._source.journal)
-        # When each record comes, in seconds since the first; a clock that was set back does not count.
+        # When each record is due, in seconds since the first; a clock that was set back is ignored.
         gaps = (timestamps.between(a.time, b.time) for a, b in pairwise(self._records))
         self._due = list(accumulate(gaps, initial=0.0))
         self.speed = speed
@@ -61,16 +61,16 @@ class Replay:
         self._failure = ""
         self._monotonic = monotonic
         self._stopping = threading.Event()
-        # Set by whatever ends a wait: a key, or the end.
+        # Ends a wait: set by keys, and at the end.
         self._asked = threading.Event()
         self._wait = wait or self._asked.wait
         self._folder = Path(tempfile.mkdtemp(prefix="autoresearch-replay-"))
-        # It bears the lab's name, which is on the screen.
+        # The screen shows the lab's name.
         self.lab = Lab(self._folder / lab.root.name, lab.settings)
         self._target = self.lab.session(tag)
         self._target.folder.mkdir(parents=True)
         _copy(lab.program, self.lab.program)
-        # How many records are played, and the seconds of the night until now.
+        # The number of records played, and the recorded seconds so far.
         self._now = (0, 0.0)
         self._goal: tuple[int, float] | None = None
         self._goal_lock = threading.Lock()
@@ -78,29 +78,29 @@ class Replay:
         self._thread = threading.Thread(target=self._play, name="replay", daemon=True)
 
     def start(self) -> None:
-        """The first record is there when this returns; the others come by themselves."""
+        """Plays the first record before it returns; the others follow."""
         self._append(1)
         self._now = (1, 0.0)
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the playing and removes its folder."""
+        """Ends the replay and removes its folder."""
         self._stopping.set()
         self._asked.set()
         if self._thread.is_alive():
             self._thread.join(timeout=2)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    # -- what is shown of it ---------------------------------------------------------------------------------
+    # -- for the screen --------------------------------------------------------------------------------------
 
     def clock(self) -> float:
-        """The night's own time, in seconds since 1970."""
+        """The recorded time, in seconds since 1970."""
         played, seconds = self._now
         last = max(played - 1, 0)
         return timestamps.seconds(self._records[last].time) + seconds - self._due[last]
 
     def standing(self) -> str:
-        """`replay, Fri 03:12:45, 60×, paused`: where it is, and how fast it moves."""
+        """`replay, Fri 03:12:45, 60×, paused`."""
         when = f"{datetime.fromtimestamp(self.clock()).astimezone():%a %H:%M:%S}"
         if self._failure:
             return f"the replay cannot go on: {self._failure}"
@@ -108,20 +108,20 @@ class Replay:
             return f"the replay has ended, {when}"
         return f"replay, {when}, {self.speed:g}×{', paused' if self.paused else ''}"
 
-    # -- asked by keys ---------------------------------------------------------------------------------------
+    # -- for keys --------------------------------------------------------------------------------------------
 
     def pause(self) -> None:
-        """Stand still, or continue."""
+        """Pauses or continues."""
         self.paused = not self.paused
         self._asked.set()
 
     def faster(self, times: float) -> None:
-        """Multiply the speed, within bounds."""
+        """Multiplies the speed, within bounds."""
         self.speed = min(max(self.speed * times, SLOWEST), FASTEST)
         self._asked.set()
 
     def step(self) -> bool:
-        """Go to the next verdict and pause there. Returns False if there is none."""
+        """Goes to the next verdict and pauses there. Returns False if there is none."""
         with self._goal_lock:
             played = self._goal[0] if self._goal else self._now[0]
             ahead = range(played, len(self._records))
@@ -133,7 +133,8 @@ class Replay:
         return place is not None
 
     def seek(self, where: str) -> str:
-        """Go to an experiment (`#12`), a share of the night (`50%`) or a time (`03:30`). Returns why it cannot."""
+        """Goes to an experiment (`#12`), a share of the night (`50%`) or a time (`03:30`). Returns the problem, if
+        any."""
         try:
             seconds = self._moment(where.strip())
         except (ValueError, OverflowError):
@@ -148,7 +149,7 @@ class Replay:
         return ""
 
     def _moment(self, where: str) -> float | None:
-        """Seconds since the first record; None for an experiment that there is not."""
+        """Seconds since the first record; None for an unknown experiment."""
         if where.endswith("%"):
             return float(where[:-1]) / 100 * self._due[-1]
         if ":" in where:
@@ -178,19 +179,19 @@ class Replay:
                 else:
                     self._advance()
         except OSError as error:
-            # Its folder is gone, or the disk is full: the picture stands still, and nothing of the session is hurt.
+            # Its folder is gone, or the disk is full: the replay stands still, and the session is unharmed.
             self._failure = error.strerror or str(error)
         finally:
             self.finished.set()
 
     def _end(self) -> None:
-        # A recording that ends within a run has the log that there was.
+        # A recording may end within a run: its log is completed.
         for number in list(self._growing):
             self._end_log(number)
         self.finished.set()
 
     def _advance(self) -> None:
-        """Lets a moment go by, with the logs growing through it; then the next record, if it is due."""
+        """Lets a moment pass, in which logs grow; then plays the next record if it is due."""
         played, seconds = self._now
         due = self._due[played]
         if due > seconds:
@@ -213,7 +214,7 @@ class Replay:
             growth.at(seconds)
 
     def _go(self, goal: tuple[int, float]) -> None:
-        """To where a key asked for, at once."""
+        """Goes to the goal that a key has set, at once."""
         played, seconds = goal
         if played < self._now[0]:
             self._rewind(played)
@@ -229,7 +230,7 @@ class Replay:
                 self._goal = None
 
     def _rewind(self, played: int) -> None:
-        """Back to where so many records are played: what reads the journal sees a shorter one, and reads it anew."""
+        """Goes back to `played` records: readers find a shorter journal, and read it anew."""
         running: dict[int, int] = {}
         for place, record in enumerate(self._records[:played]):
             if isinstance(record.event, ev.RunStarted):
@@ -249,7 +250,7 @@ class Replay:
         self._now = (played, self._due[played - 1])
 
     def _bring(self, place: int) -> None:
-        """The files that a record speaks of are there before the record is."""
+        """Copies the files that a record refers to, before the record is played."""
         match self._records[place].event:
             case ev.ProposalMade(number=number) | ev.ProposalRebased(number=number):
                 self._bring_proposal(number)
@@ -271,7 +272,7 @@ class Replay:
     def _span(self, place: int, number: int) -> tuple[float, float]:
         """When the run that starts at `place` began and ended, in recorded seconds since the first record.
 
-        Records of other experiments, and of other devices, come in between. A recording may end within a run.
+        Records of other experiments and devices come in between. A recording may end within a run.
         """
         later = range(place + 1, len(self._records))
         ends = (n for n in later if isinstance(e := self._records[n].event, _ENDS) and e.number == number)
@@ -291,8 +292,7 @@ class Replay:
         return self._source.run(number), self._target.run(number)
 
     def _append(self, played: int) -> None:
-        """The journal up to so many records. The researcher's words have no times of their own: they come in
-        proportion."""
+        """Plays the journal up to `played` records. The researcher's logs have no times, so they grow in proportion."""
         lines = b"".join(journal.encode(record) for record in self._records[self._now[0] : played])
         with self._target.journal.open("ab") as file:
             file.write(lines)
@@ -301,7 +301,7 @@ class Replay:
 
 
 class Growth:
-    """A copy that grows towards its source, evenly from the moment `start` to the moment `end`, in seconds."""
+    """A copy that grows towards its source, evenly from `start` to `end`, in seconds."""
 
     def __init__(self, source: Path, target: Path, start: float = 0.0, end: float = 1.0) -> None:
         self._source = source
@@ -310,12 +310,12 @@ class Growth:
         self._size = source.stat().st_size if source.is_file() else 0
 
     def at(self, moment: float) -> None:
-        """Plays up to where the source was at that moment."""
+        """Copies up to the source's size at that moment."""
         if self._end > self._start:
             self.to((moment - self._start) / (self._end - self._start))
 
     def to(self, share: float) -> None:
-        """Plays until the copy has this share of the source's bytes."""
+        """Copies until this share of the source's bytes."""
         wanted = int(self._size * min(max(share, 0.0), 1.0))
         done = self._target.stat().st_size if self._target.exists() else 0
         if wanted <= done:

@@ -1,4 +1,4 @@
-"""The night's story from the journal: what was tried, what came of it, what it cost, and what to look at first."""
+"""The report of a session from its journal: what was tried, the results, the costs, and what to look at first."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.errors import UserError, in_line
 from autoresearch_tui.util.text import clean_line, clean_text
 
-# A longer diff is read better elsewhere.
 _DIFF_LINES = 1500
 _DIGEST_CHARS = 24_000
 
@@ -43,7 +42,7 @@ def write_report(lab: Lab, tag: str, folder: Path) -> tuple[Path, ...]:
 
 
 def write_files(folder: Path, title: str, blocks: Sequence[Block], chart: report_chart.Picture) -> tuple[Path, ...]:
-    """Writes a report in all its forms. Raises UserError."""
+    """Writes a report in all its formats. Raises UserError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         texts = {"report.md": markdown(blocks), "report.html": page(title, blocks)}
@@ -67,7 +66,7 @@ def headline(state: State) -> str:
 
 
 def digest(files: SessionFiles) -> str:
-    """The page about the session; empty if there is none."""
+    """The session's digest; empty if there is none."""
     try:
         return clean_text(files.digest.read_bytes().decode("utf-8", "replace"))[:_DIGEST_CHARS]
     except OSError:
@@ -75,7 +74,7 @@ def digest(files: SessionFiles) -> str:
 
 
 def read_digest(lab: Lab, tag: str) -> str:
-    """The page about a session. Raises UserError if there is none."""
+    """The session's digest. Raises UserError if there is none."""
     text = digest(lab.session(tag)).rstrip()
     if not text:
         path = lab.session(tag).digest
@@ -84,7 +83,7 @@ def read_digest(lab: Lab, tag: str) -> str:
 
 
 def digest_blocks(text: str) -> Iterator[Block]:
-    """A page in Markdown, as far as it has headings, lists and paragraphs; what an author wrote is escaped."""
+    """The headings, lists and paragraphs of a Markdown digest."""
     for part in re.split(r"\n\s*\n", text.strip()):
         lines = part.splitlines()
         if lines and lines[0].startswith("#"):
@@ -131,9 +130,9 @@ def _summary(state: State, records: tuple[ev.Record, ...]) -> str:
     began, ended = records[0].time, records[-1].time
     count = Counter(e.status for e in state.experiments if e.outcome)
     total = sum(count.values())
-    said = ", ".join(f"{count[outcome]} {outcome.participle}" for outcome in Outcome if count[outcome])
+    counts = ", ".join(f"{count[outcome]} {outcome.participle}" for outcome in Outcome if count[outcome])
     text = f"{clock(began)} to {clock(ended)} UTC, {span(timestamps.between(began, ended))}: {total} experiments"
-    text += f" ({said})." if said else "."
+    text += f" ({counts})." if counts else "."
     first, best = baseline(state), state.best
     if first is None or best is None or first.value is None or best.value is None:
         return text
@@ -153,7 +152,7 @@ def _summary(state: State, records: tuple[ev.Record, ...]) -> str:
 
 
 def look_at_first(state: State) -> list[str]:
-    """What needs a human's eye, the most urgent first."""
+    """What needs a human's attention, the most urgent first."""
     paused = state.paused
     items = (
         [f"Paused by the engine: {clean_line(paused.reason)}"] if paused is not None and paused.by == "engine" else []
@@ -203,7 +202,7 @@ def look_at_first(state: State) -> list[str]:
 
 
 def _transfers(state: State) -> list[str]:
-    """The keeps whose gain does not hold at a larger scale, and how the best came out there."""
+    """Kept experiments whose gain does not hold at a larger scale, and the best one's result there."""
     kept = ((e, transfer(state, e)) for e in state.experiments if e.outcome == Outcome.KEEP)
     return [
         f"{e.name} {clean_line(its.words)} — {clean_line(e.description)}"
@@ -213,14 +212,14 @@ def _transfers(state: State) -> list[str]:
 
 
 def _unconfirmed(state: State) -> list[str]:
-    """What lies before the frontier by all that is known, and was not kept, for no run was left to confirm it."""
+    """Experiments that seem better than the frontier but were not kept, for lack of a confirming run."""
     best, found = state.frontier, []
     for e in state.experiments:
         discarded = e.outcome == Outcome.DISCARD and e.verdict is not None and e.verdict.error is not None
         if best is None or e.commit == best.commit or not (discarded or e.stage is Stage.CONFIRMING):
             continue
         known = confirmation.against_frontier(state, e)
-        # Nothing is open where a human decided, a bound forbids it, or a confirming run failed.
+        # Settled if a human decided, a bound forbids it, or a confirming run failed.
         settled = e.overruled or e.decided or (e.score and e.score.beyond) or confirmation.failed(state, e)
         if known.gain > 0 and not settled:
             found.append(f"{e.name} by {known.gain:.6f} ± {known.error:.6f}")
@@ -230,7 +229,7 @@ def _unconfirmed(state: State) -> list[str]:
 
 
 def _risky(state: State) -> list[str]:
-    """What was kept with a risk in its diff that no human had approved."""
+    """Experiments kept with a risk in the diff that no human had approved."""
     return [
         f"{e.name} was kept with a risk in its diff, approved by {clean_line(e.approved_by)}: "
         + "; ".join(clean_line(flag) for flag in e.proposal.flags)
@@ -248,12 +247,10 @@ KEPT_FIGURES, TRIED_FIGURES = frozenset({1, 2, 3}), frozenset({2, 3})
 
 
 def kept_header(state: State) -> tuple[str, ...]:
-    """The names of the columns of :func:`kept_rows`."""
     return ("", _metric(state), "gain", "GiB", "description", "commit", "approved by")
 
 
 def kept_rows(state: State) -> tuple[tuple[str, ...], ...]:
-    """What was kept, with what it gained."""
     gains = statistics.gains(state)
     return tuple(
         (
@@ -273,19 +270,16 @@ def kept_rows(state: State) -> tuple[tuple[str, ...], ...]:
 def _tried(state: State) -> Block:
     header, rows = tried_header(state), tried_rows(state)
     if devices.several(state):
-        # Which device ran what.
         where = (clean_line(e.device) for e in state.experiments)
         header, rows = (*header, "device"), tuple((*row, name) for row, name in zip(rows, where, strict=True))
     return Grid(header, rows, TRIED_FIGURES)
 
 
 def tried_header(state: State) -> tuple[str, ...]:
-    """The names of the columns of :func:`tried_rows`."""
     return ("", "", _metric(state), "minutes", "description", "why")
 
 
 def tried_rows(state: State) -> tuple[tuple[str, ...], ...]:
-    """Every experiment, with what became of it and why."""
     return tuple(
         (
             e.name,
@@ -300,12 +294,12 @@ def tried_rows(state: State) -> tuple[tuple[str, ...], ...]:
 
 
 def _earlier(state: State) -> list[Block]:
-    """What the lab's own table and branches had when the session began, unchecked."""
+    """The lab's own table and branches as they were when the session began, unchecked."""
     flagged = sum(1 for each in state.prior if each.flags)
-    said = f"{len(state.prior)} results from {clean_line(state.prior_source)} and the lab's branches, as they stood"
-    said += f" when the session began; {flagged} of them are flagged." if flagged else " when the session began."
+    note = f"{len(state.prior)} results from {clean_line(state.prior_source)} and the lab's branches, as they stood"
+    note += f" when the session began; {flagged} of them are flagged." if flagged else " when the session began."
     if state.prior_left_out:
-        said += f" {state.prior_left_out:,} older ones are left out."
+        note += f" {state.prior_left_out:,} older ones are left out."
     rows = tuple(
         (
             clean_line(each.name),
@@ -316,14 +310,14 @@ def _earlier(state: State) -> list[Block]:
         )
         for each in state.prior
     )
-    return [Paragraph(said), Grid(("", "", _metric(state), "description", "flags"), rows, frozenset({2}))]
+    return [Paragraph(note), Grid(("", "", _metric(state), "description", "flags"), rows, frozenset({2}))]
 
 
 def _shared(state: State) -> list[Block]:
-    """What other labs say, and what of it was tried here."""
-    said = f"{len(state.shared)} results of other labs, by their own word. A score here is in the table above alone."
+    """Other labs' results, and those that were tried here."""
+    note = f"{len(state.shared)} results of other labs, by their own word. A score here is in the table above alone."
     if state.shared_left_out:
-        said += f" {state.shared_left_out:,} more are left out."
+        note += f" {state.shared_left_out:,} more are left out."
     here = {e.proposal.origin: verified(e) for e in state.experiments if e.proposal.origin}
     rows = tuple(
         (
@@ -335,7 +329,7 @@ def _shared(state: State) -> list[Block]:
         )
         for each in state.shared
     )
-    return [Paragraph(said), Grid(("", "", _metric(state), "description", "here"), rows, frozenset({2}))]
+    return [Paragraph(note), Grid(("", "", _metric(state), "description", "here"), rows, frozenset({2}))]
 
 
 def _programs(state: State) -> Block:
@@ -425,7 +419,7 @@ def _metric(state: State) -> str:
 
 
 def score(value: float | None) -> str:
-    """Six digits, or nothing."""
+    """Six digits, or an empty text."""
     return "" if value is None else f"{value:.6f}"
 
 
@@ -438,7 +432,7 @@ Stretch = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Seconds. `device` is the sum over all runs, which overlap where there are several devices; the rest is wall time.
+    """Seconds. `device` is the sum over all runs, which overlap with several devices; the rest is wall time.
 
     `busy`: at least one run was in training or being scored. `stopped`: no engine was at work. `idle`: an engine was,
     and no run.
@@ -459,7 +453,7 @@ class Spent:
 
 
 def spent(records: Iterable[ev.Record]) -> Spent:
-    """From the times of a journal's records. A run that outlives its engine counts for as long as it took."""
+    """Computed from the times of records. A run that outlives its engine counts in full."""
     now = begun = gone = 0.0
     started: dict[int, float] = {}
     ended: dict[int, float] = {}
@@ -488,7 +482,7 @@ def spent(records: Iterable[ev.Record]) -> Spent:
             case ev.EngineStopped():
                 gone = now
             case ev.EngineStarted():
-                if gone or engines:  # one that was killed has written nothing for as long as it was gone
+                if gone or engines:  # a killed engine writes no record of its end
                     away.append((gone or before, now))
                 gone, engines = 0.0, engines + 1
     training += [(start, now) for start in started.values()]
@@ -516,7 +510,7 @@ def _without(stretch: Stretch, away: Iterable[Stretch]) -> list[Stretch]:
 
 
 def _length(stretches: Iterable[Stretch]) -> float:
-    """How long at least one of them lasts."""
+    """The time during which at least one of them lasts."""
     total = reached = 0.0
     for start, end in sorted(stretches):
         total += max(0.0, end - max(start, reached))
@@ -525,7 +519,7 @@ def _length(stretches: Iterable[Stretch]) -> float:
 
 
 def clock(time: str) -> str:
-    """`2026-11-21 03:12`, UTC: a report reads the same everywhere."""
+    """`2026-11-21 03:12`, in UTC, so that a report reads the same everywhere."""
     return f"{timestamps.parse(time):%Y-%m-%d %H:%M}" if time else "?"
 
 

@@ -1,4 +1,4 @@
-"""The recorded sessions of a lab, as a report or an export reads them."""
+"""A lab's recorded sessions, for reports and exports."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from autoresearch_tui.session.state import State
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One session, at least begun."""
-
     tag: str
-    """The name of its folder, by which it is asked for; one that was copied or renamed began under another."""
+    """The name of its folder, which may have been copied or renamed since the session began."""
     files: SessionFiles
     records: tuple[ev.Record, ...]
     state: State
 
 
 def read_sessions(lab: Lab, tags: Sequence[str]) -> tuple[Session, ...]:
-    """Oldest first; of several, those in which nothing has happened are left out. Raises UserError."""
+    """Oldest first; of several, empty ones are left out. Raises UserError."""
     several = len(tags) > 1
     found = []
     for tag in tags:

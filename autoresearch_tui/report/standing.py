@@ -1,4 +1,4 @@
-"""How a session stands: some lines for a terminal, one short line for a status bar, an object for a script."""
+"""A session's status: lines for a terminal, one short line for a status bar, an object for a script."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ENDED = (
 
 
 class Standing(Frozen):
-    """One session at one moment."""
+    """The status of one session at one moment."""
 
     root: Path
     tag: str
@@ -40,19 +40,19 @@ class Standing(Frozen):
 
     @property
     def condition(self) -> Condition:
-        """How it stands, in a word."""
+        """The status in a word."""
         return condition(self.view)[0]
 
 
 def look(root: Path, tag: str) -> Standing:
-    """How the session stands now, engine or not. Raises UserError for a journal that is damaged."""
+    """The session's status now, with or without an engine. Raises UserError for a damaged journal."""
     found = read_outline(root, tag)
     orphaned = found.engine is not None and not engine_lock.serves(session_files.lock(root), tag)
     files, budget = session_files.of(root, tag), found.session.budget_seconds if found.session else None
     running = [] if orphaned else [e for e in found.in_flight if e.stage is Stage.RUNNING]
     lives = {}
     for run in running:
-        # Of many logs only their ends.
+        # Of many logs, only the ends are read.
         progress, at = _progress(files.run(run.number).log, _LOG_BYTES // len(running))
         if progress is not None:
             lives[run.number] = live(run.number, progress, budget, at)
@@ -73,7 +73,7 @@ def _progress(log: Path, size: int) -> tuple[Progress | None, float]:
 
 
 def as_lines(standing: Standing) -> list[str]:
-    """Eleven lines at most, of 80 columns at most."""
+    """At most eleven lines of at most 80 columns."""
     found, view = standing.outline, standing.view
     answers = status(view, WIDTH)
     head = f": {standing.condition}"
@@ -89,7 +89,7 @@ def as_lines(standing: Standing) -> list[str]:
 
 
 def _cut_front(text: str, room: int) -> str:
-    """The end of a path says more than its beginning."""
+    """Cuts the front, because the end of a path is more telling."""
     while cells(text) > room:
         text = "…" + text[2:]
     return text
@@ -114,7 +114,7 @@ def _wear(found: Outline) -> looks.Wear:
 
 
 def _frontier(found: Outline) -> str:
-    """Where the search continues, if that is not the best."""
+    """Where the search continues, if not from the best."""
     frontier = found.frontier
     if frontier is None or at_best(found):
         return ""
@@ -153,7 +153,7 @@ def _evaluation(found: Outline) -> dict[str, Any]:
 
 
 def _devices(view: View) -> str:
-    """Of several, what they do, and the first of those that are not used."""
+    """What several devices do, and the first that is not used."""
     found = view.devices
     if not found:
         return ""
@@ -175,7 +175,7 @@ def _cost(standing: Standing) -> str:
 
 
 def _spent(standing: Standing) -> float:
-    """As of now, while an engine lives; what an engine that died would have cost since is not."""
+    """The cost until now; without an engine, until it died."""
     return standing.outline.cost.usd if standing.view.orphaned else standing.outline.spent(standing.view.now)
 
 
@@ -195,7 +195,7 @@ def _engine(standing: Standing) -> str:
 
 
 def as_line(standing: Standing) -> str:
-    """One short line. No text of a researcher's is in it, for a status bar may take that for its own markup."""
+    """One short line, without any text of a researcher, which a status bar could take for markup."""
     found = standing.outline
     words = [f"{standing.tag} {standing.condition}"]
     if not standing.view.orphaned:
@@ -222,7 +222,7 @@ def _run(view: View, experiment: Experiment) -> str:
 
 
 def as_object(standing: Standing) -> dict[str, Any]:
-    """Everything, as JSON has it. Texts are as they were written, never cut."""
+    """Everything, as JSON values. Texts are in full."""
     found, view = standing.outline, standing.view
     answers = status(view, 10_000)
     state, reason = condition(view)
@@ -292,7 +292,7 @@ def _progress_of(view: View, experiment: Experiment) -> dict[str, Any]:
 
 
 def _device(view: View, row: devices_now.Row) -> dict[str, Any]:
-    """One device of several, or a node without any that is used."""
+    """One of several devices, or a node without a device in use."""
     load, run = row.load, row.experiment
     names = ("busy", "memory_used", "memory_total", "temperature", "power")
     return {
@@ -328,8 +328,8 @@ def _gate_of(experiment: Experiment) -> dict[str, Any]:
         "approved_by": experiment.approved_by or None,
         "risks": experiment.proposal.flags,
         "critic": None
-        if (said := experiment.critic) is None
-        else {"opinion": said.opinion, "reasons": said.reasons, "sent_back": said.goes_back},
+        if (critic := experiment.critic) is None
+        else {"opinion": critic.opinion, "reasons": critic.reasons, "sent_back": critic.goes_back},
     }
 
 

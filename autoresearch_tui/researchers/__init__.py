@@ -1,1 +1,1 @@
-"""Whatever proposes changes. Researchers know neither git nor the screen: a brief in, a proposal out."""
+"""Researchers: a brief in, a proposal out. They use neither git nor the screen."""

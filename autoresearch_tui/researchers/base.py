@@ -1,4 +1,4 @@
-"""The contract between the loop and whatever proposes changes."""
+"""The contract between the loop and its researchers, critics and authors."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session.ends import JUDGED, Opinion, Outcome
 
 RAN = JUDGED | {Outcome.STOPPED, Outcome.GIVEN_UP}
-"""What :attr:`Attempt.outcome` may say of one that ran."""
+"""The values of :attr:`Attempt.outcome` for an attempt that ran."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What a run did, by its own log and the supervisor's clock. None if neither says.
+    """What a run did, from its log and the supervisor's clock. None if neither says.
 
     `seconds_before`: imports and compilation, up to its training data; `seconds_after`: from its request to be scored
     to its end. `losses`: the training loss at each tenth of the budget, as far as it came. `columns`: the lab's further
@@ -38,17 +38,17 @@ class RunFacts:
 class Attempt:
     """One earlier experiment, as a researcher may see it.
 
-    `outcome` is keep, discard, crash, stopped (by a human), given up (by the loop, for it was hopelessly behind),
+    `outcome` is keep, discard, crash, stopped (by a human), given up (by the loop, because it was hopelessly behind),
     invalid, vetoed, withdrawn, scaled (a run at another scale, which decides nothing), confirming (its verdict waits
-    for other runs), or waiting (proposed, not yet decided); `value` is the score, if any; `reason` says why (a veto's
-    or a stop's reason, a crash's last log lines).
-    `commit` and `base` are what :attr:`Brief.files_at` takes. `edited`: a human changed it by hand before it ran, so
-    that its hypothesis is about another change. `session`: the earlier session of this lab that it belongs to; empty
-    for the present one and for prior results, which have no number. `front`: which of several frontiers it belongs
-    to; `leads`: it was not kept, and is better than where its own front stood. `objection`: why a critic did not agree,
-    if it went back for that; `vetoed_by`: who vetoed it, in words. `transfer`: whether its gain holds at another scale.
-    `origin`: who of another lab says so, of a shared result; its number is theirs, and nobody here has verified it.
-    `base_there`: what its base scored on the draw of `value`, where every verdict draws new data and it was scored.
+    for other runs), or waiting (proposed, not yet decided); `value` is the score, if any; `reason` explains the outcome
+    (a veto's or a stop's reason, a crash's last log lines). `commit` and `base` are arguments for
+    :attr:`Brief.files_at`. `edited`: a human changed it before it ran, so its hypothesis is about another change.
+    `session`: the earlier session of this lab that it belongs to; empty for the current one and for prior results,
+    which have no number. `front`: the frontier it belongs to, of several; `leads`: it was not kept, but is better than
+    its own front. `objection`: why a critic disagreed, if it went back for that; `vetoed_by`: who vetoed it, in words.
+    `transfer`: whether its gain holds at another scale. `origin`: the other lab that shared this result; its number is
+    theirs, and nothing here has verified it. `base_there`: its base's score on the draw of `value`, if every verdict
+    draws new data and the base was scored on it.
     """
 
     number: int
@@ -80,9 +80,9 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """The one of several frontiers that a proposal is for. `name` is the human's, with the program's words for it.
+    """The frontier, of several, that a proposal is for. `name` is the human's, with the program's words for it.
 
-    `stands`: the experiment that it starts from and must beat; None where that is the session's frontier.
+    `stands`: the experiment that it starts from and must beat; None if that is the session's frontier.
     """
 
     number: int
@@ -94,25 +94,25 @@ class Front:
 class Brief:
     """Everything that a researcher gets for one proposal.
 
-    `files` are the editable files at the frontier, by path; `locked` the fixed ones; `history` every earlier
-    attempt, oldest first; `notes` the human's steering notes, oldest first; `complaint` is what was wrong with
-    the answer given just before (empty if there was none); `files_at(commit)` gives the editable files of an attempt.
+    `files` are the editable files at the frontier, by path; `locked` the fixed ones; `history` every earlier attempt,
+    oldest first; `notes` the human's steering notes, oldest first; `complaint` says what was wrong with the previous
+    answer (empty if there was none); `files_at(commit)` gives the editable files of an attempt.
 
-    `prior` are results from before the session, oldest first; others' have no numbers and are only as complete as their
-    table. `shared` are other labs', what is worth most first. `tried(digest)`: whether an attempt of this
-    session, or one before it that need not run again, had the setting of this
+    `prior` are results from before the session, oldest first; those of other loops have no numbers and are only as
+    complete as their table. `shared` are other labs' results, the most valuable first. `tried(digest)`: whether an
+    attempt of this session, or an earlier one that need not run again, had the setting of this
     :attr:`~autoresearch_tui.python_source.setting.Setting.digest`.
 
-    `lessons` is what the experiments taught, as a journal that the human may have edited. `exploratory`: `files` are
-    those of this earlier keep, not the frontier's; an exploratory branch is to start there. `continued`: the frontier
-    is this experiment and not the best one, for a human chose it; what is kept must beat it. `fixes`: `files` are
-    those that this experiment crashed with; the task is to fix the mistake. `combines`: for a critic, the experiment
-    whose change, which won on its own base, is put on top of another win. `front`: where there are several
-    frontiers, the one that this is for; `program` has no other's section. `editable`: which files may be added, and
-    removed. `direction`: of several researchers at work at once, what this one is to look at; `making`: what the others
-    are at, one line each, with words of theirs; `objections`: the experiments that went back on a critic's word and
-    that no other was told of; None: the last one, if it did. `evaluation`: how far its scores can be trusted by now, in
-    a sentence or two; empty: nothing to say.
+    `lessons` is a journal of what the experiments taught, which the human may have edited. `exploratory`: `files` are
+    those of this earlier keep, not the frontier's, to start an exploratory branch. `continued`: the frontier is this
+    experiment and not the best one, because a human chose it; a kept one must beat it. `fixes`: `files` are those that
+    this experiment crashed with; the task is to fix the mistake. `combines`: for a critic, the experiment whose change
+    won on its own base and is now applied to another win. `front`: the frontier, of several, that this is for;
+    `program` has no section of the others. `editable`: which files may be added and removed. `direction`: of several
+    researchers at work, the area of this one; `making`: the others' proposals in the making, one line each, with text
+    of theirs; `objections`: the experiments that went back because of a critic and that no other researcher was told
+    of; None: the last one, if it did. `evaluation`: how far its scores can be trusted by now, in a sentence or two, or
+    empty.
     """
 
     number: int
@@ -145,14 +145,14 @@ class Brief:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a proposal cost. Tokens as counted by the API; `usd` is None if the price is unknown."""
+    """The cost of a proposal. Tokens as counted by the API; `usd` is None if the price is unknown."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     usd: float | None = None
 
     def __add__(self, other: Usage) -> Usage:
-        """Both together: the dollars that are known."""
+        """The sum; unknown dollars are ignored."""
         known = [usd for usd in (self.usd, other.usd) if usd is not None]
         return Usage(
             self.input_tokens + other.input_tokens,
@@ -173,7 +173,8 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Criticism:
-    """What a critic says of one proposal; `reasons` are for the human, and for the researcher if it does not agree."""
+    """A critic's opinion on one proposal; `reasons` are for the human, and for the researcher unless the critic
+    agrees."""
 
     opinion: Opinion
     reasons: str
@@ -192,9 +193,8 @@ class ResearcherError(Exception):
     """No proposal, or no opinion, this time.
 
     `fatal`: asking again cannot help (a wrong key, a spend limit, nothing left to try): the loop pauses and says so.
-    `retry_after`: seconds that the other side asked to wait, if it did.
-    `outage`: the network or the other side is in trouble, which passes by itself.
-    `usage`: what the failed attempt cost.
+    `retry_after`: seconds that the server asked to wait, if it did. `outage`: the network or the server is in trouble
+    that will pass. `usage`: the cost of the failed attempt.
     """
 
     def __init__(
@@ -214,13 +214,13 @@ class ResearcherError(Exception):
 
 
 class Researcher(Protocol):
-    """Called from a worker thread, one call at a time: of several at work at once, each is an object of its own."""
+    """Called from a worker thread, one call at a time. Several at work at once are separate objects."""
 
     def propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
         """Returns one proposal, or None if the researcher had no idea this time.
 
-        `say` takes pieces of text (thinking, tool calls, an agent's stdout) for the human to watch; `cancelled` is
-        set when the answer is no longer wanted: return None soon after. Raises ResearcherError.
+        `say` takes pieces of text (thinking, tool calls, an agent's stdout) for the human to watch; `cancelled` is set
+        when the answer is no longer wanted: return None soon after. Raises ResearcherError.
         """
         ...
 
@@ -248,7 +248,7 @@ class Author(Protocol):
     """Called from a worker thread, one call at a time."""
 
     def write(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Page | None:
-        """Returns one page for the human on what the brief tells of the session, or None if cancelled.
+        """Returns a page for the human about the brief's session, or None if cancelled.
 
         `say` and `cancelled` are as in :meth:`Researcher.propose`. Raises ResearcherError.
         """

@@ -1,6 +1,6 @@
-"""The request for a second opinion on one proposal, and what of an answer counts. Pure.
+"""The request for a critic's opinion on one proposal, and the reading of the answer. Pure.
 
-The proposal is text of an agent's, and may be written to talk a critic round. It stands between tags that it does not
+The proposal is an agent's text, and may be written to persuade a critic. It stands between tags that it does not
 contain, and an answer is one of three words, with reasons that are only ever shown.
 """
 
@@ -64,7 +64,6 @@ How to answer
 def build(
     brief: Brief, proposal: Proposal, risks: Sequence[str], answer: Answer = "tool", *, history_share: float = 1.0
 ) -> Prompt:
-    """The request for an opinion on a change of the brief's files."""
     system = _COMMON + (_BY_TOOL if answer == "tool" else _BY_FOLDER)
     files = editable(replace(brief, fixes=None), answer)  # a change is shown against its base, which did not crash
     if answer == "folder":
@@ -97,7 +96,7 @@ def too_long(brief: Brief, proposal: Proposal) -> str:
 
 
 def read(given: object) -> Criticism | str:
-    """The opinion in an answer, or what is wrong with it, so that it can be put right."""
+    """The opinion in an answer, or what is wrong with it, so that the critic can fix it."""
     if not isinstance(given, Mapping):
         return "the answer is not an object"
     opinion, reasons = given.get("opinion"), given.get("reasons")

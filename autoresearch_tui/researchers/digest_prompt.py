@@ -1,4 +1,4 @@
-"""The request for one page about a session, for the human, and what of an answer counts. Pure."""
+"""The request for a digest of a session, and the reading of the answer. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autoresearch_tui.util.text import clean_text
 
 TOOL_NAME = "write_digest"
 LONGEST = 12_000
-"""Characters of a page."""
+"""The limit of a page, in characters."""
 
 _COMMON = """\
 You are the researcher in an automated loop of experiments. The human who started it comes back and reads one
@@ -44,7 +44,6 @@ How to answer
 
 
 def build(brief: Brief, answer: Answer = "tool", *, history_share: float = 1.0) -> Prompt:
-    """The request for a page."""
     system = _COMMON + (_BY_TOOL if answer == "tool" else _BY_FOLDER)
     task = f"Write the page now, after {len(brief.history)} experiments. The score is {brief.metric}; "
     asked = (notes(brief.notes), f"{task}{brief.goal.direction} is better.")

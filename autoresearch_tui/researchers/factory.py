@@ -1,4 +1,5 @@
-"""From settings to a researcher, and to a critic. What cannot work is said here, before a session begins."""
+"""Makes researchers, critics and authors from settings. Settings that cannot work fail here, before a session
+begins."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from autoresearch_tui.researchers.claude.api import Api
 
 DIGEST_SECONDS = 300.0
-"""What the digest may take at most: the session ends after it."""
+"""The limit for the digest, after which the session ends."""
 
 _NO_KEY_FOR_CRITIC = 'the critic has no API key: set ANTHROPIC_API_KEY, or choose `review.critic` = { kind = "search" }'
 
@@ -27,8 +28,8 @@ Wrap = Callable[[Sequence[str], Path], Sequence[str]]
 def make(settings: Settings, environ: Mapping[str, str], *, wrap: Wrap | None = None) -> Researcher:
     """The researcher of `settings.researcher.kind`. Raises UserError if it could not propose anything.
 
-    `wrap` puts an agent's command into a sandbox: the command and the folder that it works in, to the command to
-    start. The API's package takes seconds to import and is not imported here.
+    `wrap` puts an agent's command into a sandbox: from the command and its working folder to the command to start. The
+    API's package takes seconds to import and is not imported here.
     """
     chosen = settings.researcher
     if chosen.kind == "claude":
@@ -45,7 +46,7 @@ def make(settings: Settings, environ: Mapping[str, str], *, wrap: Wrap | None = 
 
 
 def make_critic(settings: Settings, environ: Mapping[str, str], *, wrap: Wrap | None = None) -> Critic | None:
-    """The critic of `settings.review.critic`, if there is to be one. Raises UserError if it could not judge anything.
+    """The critic of `settings.review.critic`, if there is one. Raises UserError if it could not judge anything.
 
     `wrap` as in :func:`make`, for the critic's own command.
     """
@@ -67,7 +68,7 @@ def make_critic(settings: Settings, environ: Mapping[str, str], *, wrap: Wrap | 
 
 
 def make_author(settings: Settings, environ: Mapping[str, str], *, wrap: Wrap | None = None) -> Author:
-    """Who writes the digest: the researcher. Raises UserError if it could not."""
+    """The author of the digest: the researcher. Raises UserError if it cannot write one."""
     chosen = replace(settings.researcher, timeout_seconds=min(settings.researcher.timeout_seconds, DIGEST_SECONDS))
     if chosen.kind == "claude":
         from autoresearch_tui.researchers.claude.author import ClaudeAuthor
@@ -81,7 +82,6 @@ def make_author(settings: Settings, environ: Mapping[str, str], *, wrap: Wrap | 
 
 
 def offline_author() -> Author:
-    """The author that needs nothing."""
     from autoresearch_tui.researchers.search.author import TemplateAuthor
 
     return TemplateAuthor()
@@ -103,22 +103,32 @@ def make_or_say(settings: Settings, environ: Mapping[str, str], *, wrap: Wrap | 
 
 
 class Nobody:
-    """Has no proposal, or no opinion, and says why: the baseline runs, and the human sees what to do next."""
+    """In place of a researcher or critic that cannot work: raises the reason, while the baseline runs."""
 
     def __init__(self, why: str) -> None:
         self._why = why
 
     def propose(self, _brief: Brief, _say: Callable[[str], None], _cancelled: threading.Event) -> Proposal | None:
-        """Raises ResearcherError."""
         raise ResearcherError(f"{self._why}; quit with q, fix it, and come back", fatal=True)
 
     def judge(self, *_: object) -> Criticism | None:
-        """Raises ResearcherError."""
         raise ResearcherError(f"{self._why}; quit with q, fix it, and come back", fatal=True)
 
 
+class ByFront:
+    """A researcher that asks the one of the brief's front."""
+
+    def __init__(self, usual: Researcher, own: Mapping[int, Researcher]) -> None:
+        """`own`: by front, from 0; `usual` proposes for the others."""
+        self._usual, self._own = usual, own
+
+    def propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
+        front = brief.front.number if brief.front is not None else 0
+        return self._own.get(front, self._usual).propose(brief, say, cancelled)
+
+
 def _api(chosen: ResearcherSettings, environ: Mapping[str, str], no_key: str = "") -> Api:
-    """Raises UserError if no request could be made; `no_key`: its words where there is no key."""
+    """Raises UserError if no request could be made; `no_key` is the message without a key."""
     from autoresearch_tui.researchers.claude.api import Api
     from autoresearch_tui.researchers.claude.client import NO_KEY, STAND_IN, has_credentials
 
@@ -132,7 +142,7 @@ def _api(chosen: ResearcherSettings, environ: Mapping[str, str], no_key: str = "
 
 
 def _program(chosen: ResearcherSettings, environ: Mapping[str, str], wrap: Wrap | None, key: str) -> Program:
-    """What `chosen.command` starts. Raises UserError, naming the settings' key, if it could not be started."""
+    """The program of `chosen.command`. Raises UserError with the settings' key if it cannot be started."""
     from autoresearch_tui.researchers.agents.process import Limits
     from autoresearch_tui.researchers.agents.program import Program, find
 

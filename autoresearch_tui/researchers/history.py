@@ -1,6 +1,6 @@
-"""What the brief says about earlier experiments, within a number of characters. Pure.
+"""The earlier experiments in a brief, within a number of characters. Pure.
 
-Every text in here comes from an agent or a log, so it is cleaned, kept on lines that we begin, and fenced.
+Every text here comes from an agent or a log, so it is cleaned, kept on lines that we begin, and fenced.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NEWEST = 10
 PLATEAU = 10
 NEAR_MISSES = 6
 
-_FILLS = CEILING // 10  # entries, which leave no room but perhaps for one of the shortest
+_FILLS = CEILING // 10  # entries that surely fill the room
 _DIFFS = 3
 _DIFF_CHARS = 1_500
 _DIFF_SHARE = 0.3
@@ -41,10 +41,10 @@ _PRIOR_SHARES: tuple[tuple[Collection[str], float], ...] = (
     ({"repeat"}, 0.05),
     ((), 0.25),
 )
-"""Of the room for results from before the session, by outcome; the last is of all others."""
+"""Shares of the room for prior results, by outcome; the last is for all others."""
 _SHORTEST = 20  # characters of a line
-_COLUMN = 40  # those of a column's name
-_NOTE = 30  # those of the line that counts what is left out
+_COLUMN = 40  # characters of a column's name
+_NOTE = 30  # characters of the line that counts those left out
 
 FilesAt = Callable[[str], Mapping[str, str]]
 
@@ -54,7 +54,7 @@ def render(
 ) -> str:
     """The table of earlier experiments and the newest kept changes, at most about `limit` characters.
 
-    `continued`: the frontier, where it is not the best.
+    `continued`: the frontier, if it is not the best.
     """
     if not attempts:
         return "Nothing has been tried yet."
@@ -66,7 +66,7 @@ def render(
 
 
 def frontier_losses(attempts: Sequence[Attempt], goal: Goal, continued: int | None = None) -> str:
-    """The course of the frontier's run, to hold the others' against; empty if its log does not tell."""
+    """The loss curve of the frontier's run, for comparison; empty if its log has none."""
     value = best(attempts, goal)
     found = next((a for a in reversed(attempts) if a.outcome == Outcome.KEEP and a.value == value), None)
     if continued is not None:
@@ -83,7 +83,7 @@ def best(attempts: Sequence[Attempt], goal: Goal) -> float | None:
 
 
 def table(attempts: Sequence[Attempt], limit: int) -> str:
-    """One entry an attempt, oldest first: what matters most is chosen first, the rest is only counted."""
+    """One entry an attempt, oldest first: the most important are chosen first, the rest is only counted."""
     chosen: dict[int, str] = {}
     room = limit
     for index, text in _wanted(attempts):
@@ -99,9 +99,9 @@ def table(attempts: Sequence[Attempt], limit: int) -> str:
 
 
 def prior(attempts: Sequence[Attempt], goal: Goal, limit: int) -> str:
-    """One line a result from before the session, oldest first, after a line for each earlier session of the lab.
+    """One line for each result from before the session, oldest first, after a line for each earlier session of the lab.
 
-    Each kind has its share of the room, the newest first; what that leaves goes to the kinds in their order.
+    Each kind has a share of the room, newest first; unused room goes to the kinds in their order.
     """
     heads = _sessions(attempts, goal)
     room = limit - sum(len(head) + 1 for head in heads) - _NOTE
@@ -125,7 +125,7 @@ def prior(attempts: Sequence[Attempt], goal: Goal, limit: int) -> str:
 
 
 def shared(attempts: Sequence[Attempt], limit: int) -> str:
-    """One line a result of another lab, what is worth most first, as many as fit."""
+    """One line for each result of another lab, the most valuable first, as many as fit."""
     lines: list[str] = []
     room = limit - _NOTE
     for attempt in attempts:
@@ -143,7 +143,7 @@ def shared(attempts: Sequence[Attempt], limit: int) -> str:
 
 
 def _sessions(attempts: Sequence[Attempt], goal: Goal) -> list[str]:
-    """What each of the lab's earlier sessions came to, the newest last, as many as fit a page."""
+    """A line for each of the lab's earlier sessions, newest last, as many as fit a page."""
     found: dict[str, list[Attempt]] = {}
     for attempt in attempts:
         if attempt.session:
@@ -151,13 +151,13 @@ def _sessions(attempts: Sequence[Attempt], goal: Goal) -> list[str]:
     lines = []
     for session, its in [*found.items()][-_SESSIONS:]:
         counts = Counter(_SHORT.get(a.outcome, a.outcome) for a in its)
-        told = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items()))
-        lines.append(f"Session {describe(session, 40)}: {told}; the best kept score is {_score(best(its, goal))}.")
+        tally = ", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items()))
+        lines.append(f"Session {describe(session, 40)}: {tally}; the best kept score is {_score(best(its, goal))}.")
     return lines
 
 
 def _kind(outcome: str) -> int:
-    """Its place among the shares."""
+    """Its index in _PRIOR_SHARES."""
     named = (place for place, (outcomes, _) in enumerate(_PRIOR_SHARES) if outcome in outcomes)
     return next(named, len(_PRIOR_SHARES) - 1)
 
@@ -175,7 +175,7 @@ def _prior_line(attempt: Attempt) -> str:
 
 
 def _wanted(attempts: Sequence[Attempt]) -> Iterator[tuple[int, str]]:
-    """Entries in the order of their worth; a long one is followed by its short form, lest it does not fit."""
+    """Entries by importance; a long one is followed by its short form, in case it does not fit."""
     for index, attempt in islice(_newest_first(attempts), RECENT):
         if len(attempts) - index <= NEWEST:
             yield index, _entry(attempt, 160, _LOG_LINES, hypothesis=True)
@@ -199,8 +199,8 @@ def _entry(attempt: Attempt, width: int, log_lines: int = 0, *, hypothesis: bool
     line += f": {describe(attempt.description, width)}"
     if attempt.leads or attempt.front:
         line += f" | {front(attempt.front)}{', which stands here since' if attempt.leads else ''}"
-    if told := attempt.transfer or (attempt.reason if attempt.outcome == Outcome.SCALED else ""):
-        line += f" | {describe(told, width)}"
+    if scaled := attempt.transfer or (attempt.reason if attempt.outcome == Outcome.SCALED else ""):
+        line += f" | {describe(scaled, width)}"
     if attempt.edited:
         newest = "the human edited this proposal before it ran; what ran is not what was proposed"
         line += f" | {newest if hypothesis else 'edited by the human'}"
@@ -223,7 +223,7 @@ def _entry(attempt: Attempt, width: int, log_lines: int = 0, *, hypothesis: bool
 
 
 def _run(run: RunFacts) -> list[str]:
-    """What it did, and how its loss went: two lines at most."""
+    """The run's figures and its losses: two lines at most."""
     facts = (
         (run.steps, "{:,.0f} steps"),
         (run.tokens_per_second, "{:,.0f} tokens/s"),
@@ -232,9 +232,9 @@ def _run(run: RunFacts) -> list[str]:
         (run.seconds_before, "{:.0f} s before training"),
         (run.seconds_after, "{:.0f} s after it"),
     )
-    told = [words.format(number) for number, words in facts if number is not None]
-    told += [f"{describe(name, _COLUMN)} {number:g}" for name, number in run.columns.items()]
-    lines = [f"  | run: {', '.join(told)}"] if told else []
+    figures = [words.format(number) for number, words in facts if number is not None]
+    figures += [f"{describe(name, _COLUMN)} {number:g}" for name, number in run.columns.items()]
+    lines = [f"  | run: {', '.join(figures)}"] if figures else []
     return lines + ([f"  | loss: {_losses(run)}"] if run.losses else [])
 
 
@@ -243,7 +243,7 @@ def _losses(run: RunFacts) -> str:
 
 
 def kept_changes(attempts: Sequence[Attempt], files_at: FilesAt, limit: int) -> str:
-    """The newest kept changes as diffs, so that what worked can be built on; and what a human made of a proposal."""
+    """The newest kept changes as diffs, to build on, and the human's edits of proposals."""
     changed = ((place, a) for place, a in _newest_first(attempts) if a.edited and _changes(a))
     kept = ((place, a) for place, a in _newest_first(attempts) if a.outcome == Outcome.KEEP and _changes(a))
     shown = dict([*islice(changed, _DIFFS), *islice(kept, _DIFFS)])
@@ -267,7 +267,7 @@ def _changes(attempt: Attempt) -> bool:
 
 
 def diff(old: Mapping[str, str], new: Mapping[str, str], limit: int) -> str:
-    """What changed between two sets of files, each line marked as data, cut at about `limit` characters."""
+    """The changes between two sets of files, each line marked as data, cut at about `limit` characters."""
     lines: list[str] = []
     for path in sorted(old.keys() | new.keys()):
         before, after = old.get(path, ""), new.get(path, "")
@@ -280,13 +280,13 @@ def diff(old: Mapping[str, str], new: Mapping[str, str], limit: int) -> str:
 
 
 def on_plateau(attempts: Sequence[Attempt]) -> bool:
-    """True if none of the last ten decided experiments was kept."""
+    """Whether none of the last ten decided experiments was kept."""
     decided = islice((a for a in reversed(attempts) if a.outcome in RAN), PLATEAU + 1)
     return sum(1 for _ in decided) > PLATEAU and since_keep(attempts) >= PLATEAU
 
 
 def since_keep(attempts: Sequence[Attempt]) -> int:
-    """Decided experiments since the last keep."""
+    """The number of decided experiments since the last keep."""
     decided = (a for a in reversed(attempts) if a.outcome in RAN)
     return sum(1 for _ in takewhile(lambda a: a.outcome != Outcome.KEEP, decided))
 

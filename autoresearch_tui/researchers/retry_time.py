@@ -1,4 +1,4 @@
-"""When to ask again, read from the words in which an agent or an API says so. Pure."""
+"""When to ask again, read from an agent's or an API's message. Pure."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 LONGEST_SECONDS = 8 * 86_400.0
-"""A weekly limit, and a day to spare: what is later than that is not taken for a time to wait for."""
+"""A weekly limit and a day: a later time is not taken for one to wait for."""
 
-_PASSED = timedelta(minutes=30)  # a clock time this little ago is just over, not a day ahead
+_PASSED = timedelta(minutes=30)  # a clock time up to this long ago has just passed, rather than being tomorrow's
 _SOON = 60.0
 _CHARS = 20_000
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0, "w": 604_800.0}
@@ -27,7 +27,7 @@ _NUMBER = r"(?:\d+(?:\.\d+)?\s*|(?:an?|one|two|three)\s+)"
 _PART = re.compile(rf"({_NUMBER})((?:{_WORDS})s?)(?![a-z])", re.IGNORECASE)
 _PARTS = rf"{_NUMBER}(?:{_WORDS})s?(?![a-z])(?:(?:,|\s|and|&)*{_NUMBER}(?:{_WORDS})s?(?![a-z]))*"
 _SPELLED_NUMBERS = {"a": 1.0, "an": 1.0, "one": 1.0, "two": 2.0, "three": 3.0}
-# What introduces a time. A number that nothing introduces is no time to wait for.
+# Words that introduce a time. A number without them is not a time to wait for.
 _AGAIN = r"(?:(?:try|ask|come|check)(?:ing)?\s+(?:your\s+request\s+)?(?:again|back)|retry|retrying|wait|available)"
 _RESET = r"(?:resets?|reset\s+time|renews?|refresh(?:es)?|restored?|lifts?|expires?|until|ends?)"
 _LEAD = rf"(?:{_AGAIN}|{_RESET})"
@@ -70,10 +70,10 @@ _AMERICAN = {"PT": "America/Los_Angeles", "ET": "America/New_York"}
 
 
 def seconds_until(text: str, now: datetime) -> float | None:
-    """Seconds from `now` until the time that `text` names for the next attempt; None if it names none.
+    """Seconds from `now` until the time in `text` for the next attempt; None if there is none.
 
-    `now` has a time zone, the one that a clock time without a zone of its own is in. A time that is just over is a
-    minute away.
+    `now` has a time zone, which applies to clock times without one. A time that has just passed counts as a minute
+    away.
     """
     text = text[-_CHARS:]
     for read in (_date_field, _epoch, _iso, _duration, _field, _clock):
@@ -140,7 +140,7 @@ def _clock(text: str, now: datetime) -> float | None:
 
 def _of_clock(found: re.Match[str], now: datetime) -> datetime | None:
     hour = _hour(found)
-    # A bare number is a count of something, not an hour.
+    # A bare number is a count, not an hour.
     if hour is None:
         return None
     zone = _zone(found["zone"] or "") or now.tzinfo
@@ -197,7 +197,7 @@ def _duration(text: str, _now: datetime) -> float | None:
 
 
 def _ahead(when: datetime, now: datetime) -> float | None:
-    """Until `when`; a minute if it is just over, None if it is long past."""
+    """Seconds until `when`; a minute if it has just passed, None if it is long past."""
     seconds = (when - now).total_seconds()
     if seconds <= 0:
         return _SOON if seconds >= -_PASSED.total_seconds() else None

@@ -1,4 +1,4 @@
-"""The curves: every progress line of every run's log, one session and experiment after the other, never all at once."""
+"""The curves: every progress line of every run's log, read lazily, one session and experiment after the other."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Curve:
     log: Path
 
     def points(self) -> Iterator[Point]:
-        """Each has `step` and `loss`, and whatever else its line had; both may be NaN or infinite but for the step."""
+        """Each has `step` and `loss`, and the line's other numbers; all except the step may be NaN or infinite."""
         for frame in progress_frames(self.log):
             if point := progress_fields(frame):
                 yield point
 
 
 def seconds(point: Point) -> float:
-    """What a step took, as far as its log says so and it can be true."""
+    """The duration of a step, if its log has a plausible one."""
     taken = point.get("dt_ms", 0.0) / 1000
     return taken if 0 <= taken < _LONGEST_STEP else 0.0
 
@@ -48,7 +48,7 @@ def of_sessions(sessions: Iterable[Session]) -> tuple[Curve, ...]:
 
 
 def keys(curves: Iterable[Curve]) -> tuple[str, ...]:
-    """The names of what any of them has, `step` and `loss` first. Reads every log."""
+    """The names of all numbers, `step` and `loss` first. Reads every log."""
     found = {"step": None, "loss": None}
     for curve in curves:
         for point in curve.points():

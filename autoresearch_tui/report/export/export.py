@@ -1,4 +1,4 @@
-"""What is known of a lab's experiments, for other programs: a folder that is written whole or not at all."""
+"""Exports a lab's experiments for other programs: a folder that is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from autoresearch_tui.util.atomic import whole_folder
 from autoresearch_tui.util.errors import UserError
 
 FORMATS = ("parquet", "csv", "jsonl", "wandb", "tensorboard")
-# Says that a folder is an export of ours, and which files are.
+# Marks a folder as our export, and lists its files.
 MANIFEST = "export.json"
 _LIBRARIES = {"parquet": "pyarrow", "wandb": "wandb", "tensorboard": "tensorboard"}
 
@@ -34,8 +34,8 @@ def export(lab: Lab, tags: Sequence[str], to: str, folder: Path) -> Path:
         with whole_folder(folder) as half:
             write(table, of_sessions(sessions), half)
             files = sorted(path.name for path in half.iterdir())
-            said = {"to": to, "sessions": [each.tag for each in sessions], "files": files}
-            (half / MANIFEST).write_text(json.dumps(said, ensure_ascii=False, indent=1) + "\n", "utf-8")
+            manifest = {"to": to, "sessions": [each.tag for each in sessions], "files": files}
+            (half / MANIFEST).write_text(json.dumps(manifest, ensure_ascii=False, indent=1) + "\n", "utf-8")
     except OSError as error:
         raise UserError(f"{folder}: the export cannot be written: {error.strerror or error}") from None
     return folder

@@ -1,6 +1,6 @@
-"""Experiments as rows: every field of the experiment, its session's, and what its log's summary said. Pure.
+"""Experiments as rows: every field of the experiment, its session's, and its log's summary. Pure.
 
-The columns come from the dataclasses themselves, so a new field of an event is exported without a line here.
+The columns come from the dataclasses, so a new field of an event is exported without a change here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from autoresearch_tui.util.numbers import number
 from autoresearch_tui.util.secrets import is_secret
 from autoresearch_tui.util.text import clean_line, clean_text
 
-# A log may invent as many keys as it likes.
+# A log may have any number of keys.
 _MOST_SUMMARY_KEYS = 256
 
 Value = str | int | float | bool | tuple[str, ...] | tuple[float, ...] | None
@@ -27,7 +27,7 @@ Row = dict[str, Value]
 
 
 class Kind(StrEnum):
-    """What a column holds. Text is never None; times are UTC, ISO 8601, empty if they have not come."""
+    """The type of a column. Text is never None; times are UTC, ISO 8601, empty if unknown."""
 
     TEXT = "text"
     TIME = "time"
@@ -47,7 +47,7 @@ class Table:
 
 
 def table(sessions: Iterable[tuple[str, State]], redact: Callable[[str], str] = str) -> Table:
-    """All experiments of these sessions, each with its name. `redact` takes the user's secrets out of every text."""
+    """All experiments of these sessions, each with its name. `redact` removes the user's secrets from every text."""
     rows = [{"session": name, **row} for name, state in sessions for row in _rows(state, redact)]
     wild = [key for key in dict.fromkeys(key for row in rows for key in row) if key not in _COLUMNS]
     summaries = {key: _kind(row.get(key) for row in rows) for key in wild[:_MOST_SUMMARY_KEYS]}
@@ -99,7 +99,7 @@ def _as(kind: Kind, value: Value) -> Value:
 
 
 def _kind(values: Iterator[Value]) -> Kind:
-    """Of what logs said: numbers if all of them are."""
+    """For values from logs: numbers if all of them are."""
     return Kind.NUMBER if all(number(str(value)) is not None for value in values if value) else Kind.TEXT
 
 
@@ -107,7 +107,7 @@ def _kind(values: Iterator[Value]) -> Kind:
 
 
 def _fields(of: type, prefix: str = "") -> Iterator[tuple[str, str, Kind]]:
-    """Each field's name, its column and its kind; not those that are parts or tables of their own."""
+    """Each field's name, its column and its kind, except parts and tables."""
     for name, hint in _hints(of).items():
         kind = _kind_of(name, hint)
         if kind is not None and not (prefix and name == "number"):
@@ -137,9 +137,9 @@ def _kind_of(name: str, hint: object) -> Kind | None:
     return {bool: Kind.FLAG, int: Kind.INTEGER, float: Kind.NUMBER}.get(hint)
 
 
-# What an experiment works out of its proposal, verdict, veto or withdrawal.
+# Properties that an experiment derives from its events.
 _DERIVED = {"outcome": Kind.TEXT, "value": Kind.NUMBER, "memory_gb": Kind.NUMBER, "reason": Kind.TEXT}
-# The events that are whole in an experiment, each with columns that begin with its name.
+# The events embedded in an experiment, whose columns begin with their names.
 _PARTS = {
     name: hint
     for name, hint in _hints(Experiment).items()

@@ -20,13 +20,13 @@ _OF_CURVE = {"session": Kind.TEXT, "experiment": Kind.INTEGER, "step": Kind.INTE
 
 
 def jsonl(table: Table, curves: Sequence[Curve], folder: Path) -> None:
-    """An object a line. A number that JSON does not have is the string "NaN", "Infinity" or "-Infinity"."""
+    """One object a line. Non-finite numbers are the strings "NaN", "Infinity" and "-Infinity"."""
     _lines(folder / f"{EXPERIMENTS}.jsonl", table.rows)
     _lines(folder / f"{CURVES}.jsonl", _points(curves))
 
 
 def to_csv(table: Table, curves: Sequence[Curve], folder: Path) -> None:
-    """As RFC 4180 has it. Text that a spreadsheet would take for a formula has an apostrophe before it."""
+    """As in RFC 4180. Text that a spreadsheet would take for a formula begins with an apostrophe."""
     columns = _curve_columns(curves)
     for name, kinds, rows in (
         (EXPERIMENTS, table.columns, iter(table.rows)),
@@ -39,7 +39,7 @@ def to_csv(table: Table, curves: Sequence[Curve], folder: Path) -> None:
 
 
 def parquet(table: Table, curves: Sequence[Curve], folder: Path) -> None:
-    """Typed columns, compressed; what is unknown is null."""
+    """Typed columns, compressed; unknown values are null."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -55,7 +55,7 @@ def parquet(table: Table, curves: Sequence[Curve], folder: Path) -> None:
 
     def write(name: str, kinds: Mapping[str, Kind], rows: Iterable[Row]) -> None:
         schema = pa.schema([(column, types[kind]) for column, kind in kinds.items()])
-        # A file of Python's own: a full disk is then the usual OSError.
+        # A Python file, so that a full disk raises OSError.
         path = folder / f"{name}.parquet"
         with path.open("wb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
             for batch in _batches(rows):
@@ -70,7 +70,7 @@ def _points(curves: Iterable[Curve]) -> Iterator[Row]:
     for curve in curves:
         ours: Row = {"session": curve.session, "experiment": curve.number}
         for point in curve.points():
-            # In the log's own order behind these; a log may say "experiment: 5" too.
+            # Ours come first and win, because a log may have "experiment: 5" too.
             yield ours | point | ours
 
 
@@ -85,7 +85,6 @@ def _lines(path: Path, rows: Iterable[Mapping[str, Value]]) -> None:
 
 
 def json_line(row: Mapping[str, Value]) -> str:
-    """One object, with its line end."""
     values = {key: _json(value) for key, value in row.items()}
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n"
 

@@ -1,8 +1,8 @@
-"""Offline runs of Weights & Biases, which `wandb sync` sends: written directly, from the records of its own library.
+"""Offline runs of Weights & Biases for `wandb sync`, written directly with the records of its library.
 
 Its client would start a server for each export, read the user's settings, netrc and environment, write to their cache,
 record this machine, and take minutes for a night. A run's file is a list of the library's records in the framing of
-LevelDB's log, and every version of `wandb sync` has to read it.
+LevelDB's log, which every version of `wandb sync` reads.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from autoresearch_tui.report.export.rows import Row, Table
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.util import timestamps
 
-# Messages are made when it is imported: no type checker knows them.
+# Its messages are made at import, so type checkers do not know them.
 proto: Any = importlib.import_module("wandb.proto.wandb_internal_pb2")
-# What comes of an experiment; all else is what it was.
+# Prefixes of an experiment's results; all other columns are its configuration.
 _RESULTS = ("outcome", "value", "memory_gb", "gain", "took_", "run_", "score_", "summary_", "column_", "verdict_")
 _MAGIC = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
 _BLOCK, _HEADER = 1 << 15, struct.Struct("<IHB")
@@ -44,7 +44,7 @@ def write(table: Table, curves: Sequence[Curve], folder: Path, project: str) -> 
 
 
 def _write_run(row: Row, points: Iterable[Point], folder: Path, project: str) -> None:
-    # The same each time: what is sent once more is the same run.
+    # Always the same, so that a second upload is the same run.
     name = re.sub(r"[^A-Za-z0-9_-]", "-", f"{row['session']}-{row['number']:04d}-{str(row['commit'])[:7]}")
     began = timestamps.parse(str(row["started_at"] or row["proposed_at"]))
     run_folder = folder / f"offline-run-{began:%Y%m%d_%H%M%S}-{name}"
@@ -96,7 +96,7 @@ def _number(value: float) -> str:
 
 
 class _Log:
-    """Records in blocks of 32 KiB; one that does not fit into what is left of a block is divided."""
+    """Records in blocks of 32 KiB; a record that does not fit into the rest of a block is split."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

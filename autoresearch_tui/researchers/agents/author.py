@@ -1,4 +1,4 @@
-"""Any command-line agent as the author of a digest: a prompt on stdin in, one JSON object out."""
+"""A command-line agent as the author of a digest: a prompt on stdin in, one JSON object out."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _RESULT_LIMIT = 256 * 1024
 
 
 class CommandAuthor:
-    """Starts a program for a page. What it changes in its folder stays there."""
+    """Starts a program for each page. Other changes in its folder are ignored."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
 
     def write(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Page | None:
-        """Returns the page, or None if it was cancelled. Raises ResearcherError, with what it cost."""
+        """Returns the page, or None if cancelled. Raises ResearcherError, with its cost."""
         request, redact = digest_prompt.build(brief, "folder"), self._program.redact
         with self._program.folder() as root:
             work = root / "work"

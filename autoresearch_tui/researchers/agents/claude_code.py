@@ -1,4 +1,4 @@
-"""Claude Code, `--output-format stream-json --verbose`: read from 2.1.197."""
+"""The format of Claude Code 2.1.197, `--output-format stream-json --verbose`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from autoresearch_tui.researchers.agents.reading import (
     NOTHING,
     Reading,
-    called,
+    call_part,
     count,
     dollars,
-    gave,
     listed,
+    result_part,
     table,
     text,
-    thought,
-    told,
+    text_part,
+    thinking_part,
 )
 from autoresearch_tui.researchers.base import Usage
 
@@ -24,7 +24,7 @@ _QUIET = ("stream_event", "rate_limit_event", "tool_progress", "tool_use_summary
 
 
 def read(event: Mapping[str, Any]) -> Reading | None:
-    """What an event tells; None if it is none of Claude Code's."""
+    """The content of an event; None if it is not one of Claude Code's."""
     kind, session = event.get("type"), text(event.get("session_id"))
     match kind:
         case "assistant" | "user" if isinstance(event.get("message"), dict):
@@ -38,27 +38,27 @@ def read(event: Mapping[str, Any]) -> Reading | None:
 
 def _message(event: Mapping[str, Any], session: str) -> Reading:
     message = event["message"]
-    said = "\n".join(filter(None, (text(block.get("text")) for block in listed(message.get("content")))))
+    words = "\n".join(filter(None, (text(block.get("text")) for block in listed(message.get("content")))))
     if event.get("error"):
-        # its own words for what the API answered, in place of a message
-        return Reading(trouble=f"{said} ({text(event['error'])})", session=session)
+        # its description of an API error, in place of a message
+        return Reading(trouble=f"{words} ({text(event['error'])})", session=session)
     parts = tuple(part for block in listed(message.get("content")) for part in _block(block))
     if event["type"] == "user":
         return Reading(parts, session=session)
-    # while it runs, the output is not counted yet
-    return Reading(parts, said, session=session, cost=_tokens(table(message.get("usage"))), of=text(message.get("id")))
+    # the output is not counted yet while it runs
+    return Reading(parts, words, session=session, cost=_tokens(table(message.get("usage"))), of=text(message.get("id")))
 
 
 def _block(block: Mapping[str, Any]) -> tuple[str, ...]:
     match block.get("type"):
         case "thinking":
-            return thought(block.get("thinking"))
+            return thinking_part(block.get("thinking"))
         case "text":
-            return told(block.get("text"))
+            return text_part(block.get("text"))
         case "tool_use":
-            return called(block.get("name"), block.get("input"))
+            return call_part(block.get("name"), block.get("input"))
         case "tool_result":
-            return gave(block.get("content"), failed=bool(block.get("is_error")))
+            return result_part(block.get("content"), failed=bool(block.get("is_error")))
     return ()
 
 
@@ -74,7 +74,7 @@ def _result(event: Mapping[str, Any], session: str) -> Reading:
     words = text(event.get("result"))
     trouble = (words or f"it ended with {text(event.get('subtype'))}") if event.get("is_error") else ""
     tokens = _tokens(table(event.get("usage")))
-    # with other models' and subagents' tokens, which `usage` leaves out
+    # includes the tokens of other models and subagents, which `usage` leaves out
     if models := [each for each in table(event.get("modelUsage")).values() if isinstance(each, dict)]:
         tokens = Usage(
             count(*(each.get(f"{kind}Tokens") for each in models for kind in ("input", *_CACHES))),

@@ -1,4 +1,4 @@
-"""Codex, `exec --json`: read from 0.169.0."""
+"""The format of Codex 0.169.0, `exec --json`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from autoresearch_tui.researchers.agents.reading import (
     NOTHING,
     Reading,
     aside,
-    called,
+    call_part,
     count,
-    gave,
     listed,
+    result_part,
     table,
     text,
-    thought,
-    told,
+    text_part,
+    thinking_part,
 )
 from autoresearch_tui.researchers.base import Usage
 
@@ -26,7 +26,7 @@ _HELD = "Codex could not write a file; inside the sandbox its own sandbox has to
 
 
 def read(event: Mapping[str, Any]) -> Reading | None:
-    """What an event tells; None if it is none of Codex's."""
+    """The content of an event; None if it is not one of Codex's."""
     kind = event.get("type")
     match kind:
         case "thread.started":
@@ -34,7 +34,7 @@ def read(event: Mapping[str, Any]) -> Reading | None:
         case "item.started" | "item.completed" if isinstance(event.get("item"), dict):
             return _item(event["item"], done=kind == "item.completed")
         case "turn.completed":
-            # of the whole thread, those from the cache and the thinking included; it tells no dollars
+            # of the whole thread, including cached tokens and thinking; without dollars
             usage = table(event.get("usage"))
             return Reading(cost=Usage(count(usage.get("input_tokens")), count(usage.get("output_tokens"))))
         case "turn.failed":
@@ -48,31 +48,33 @@ def _item(item: Mapping[str, Any], *, done: bool) -> Reading:
     kind, failed = item.get("type"), item.get("status") in _FAILED
     match kind:
         case "reasoning" if done:
-            return Reading(thought(item.get("text")))
+            return Reading(thinking_part(item.get("text")))
         case "agent_message" if done:
-            return Reading(told(item.get("text")), text(item.get("text")))
+            return Reading(text_part(item.get("text")), text(item.get("text")))
         case "command_execution" if not done:
-            return Reading(called(_command(text(item.get("command"))), None))
+            return Reading(call_part(_command(text(item.get("command"))), None))
         case "command_execution":
             failed = failed or item.get("exit_code") not in (0, None)
-            return Reading(gave(item.get("aggregated_output"), failed=failed))
+            return Reading(result_part(item.get("aggregated_output"), failed=failed))
         case "file_change" if not done:
             paths = ", ".join(text(each.get("path")) for each in listed(item.get("changes")))
-            return Reading(called(f"edit {paths}", None))
+            return Reading(call_part(f"edit {paths}", None))
         case "file_change" if done:
-            return Reading(gave("", failed=failed, empty="not written" if failed else "done"), trouble=_HELD * failed)
+            return Reading(
+                result_part("", failed=failed, empty="not written" if failed else "done"), trouble=_HELD * failed
+            )
         case "mcp_tool_call" if not done:
-            return Reading(called(item.get("tool"), item.get("arguments")))
+            return Reading(call_part(item.get("tool"), item.get("arguments")))
         case "web_search" if done:
-            return Reading(called("search", item))
+            return Reading(call_part("search", item))
         case "error" if done:
-            # a word of warning: a failure has an event of its own
+            # a warning; a failure has its own event
             return Reading((aside(f"warning: {text(item.get('message'))}"),))
     return NOTHING
 
 
 def _command(line: str) -> str:
-    """Without the shell that it is given to."""
+    """A command line without the shell that runs it."""
     try:
         words = shlex.split(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Any command-line agent as a critic: the files as they would run and a prompt on stdin in, one JSON object out."""
+"""A command-line agent as a critic: the files as they would run and a prompt on stdin in, one JSON object out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RESULT_LIMIT = 64 * 1024
 
 
 class CommandCritic:
-    """A critic that starts a program for each opinion. What it changes in its folder stays there."""
+    """Starts a program for each opinion. Changes in its folder are ignored."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -33,7 +33,7 @@ class CommandCritic:
         say: Callable[[str], None],
         cancelled: threading.Event,
     ) -> Criticism | None:
-        """Returns its opinion, or None if it was cancelled. Raises ResearcherError, with what it cost."""
+        """Returns its opinion, or None if cancelled. Raises ResearcherError, with its cost."""
         if cancelled.is_set():
             return None
         request = critic_prompt.build(brief, proposal, risks, "folder")
@@ -51,7 +51,7 @@ class CommandCritic:
 
 
 class _Stream(Stream):
-    """An opinion that is printed by itself, as a line of JSON, counts as the last words."""
+    """Takes an opinion that is printed alone, as a line of JSON, as the last words."""
 
     def read(self, line: str) -> list[str]:
         shown = super().read(line)
@@ -72,7 +72,7 @@ def _last_line(words: str) -> str:
 
 
 def as_json(text: str) -> object:
-    """What a text says as JSON; None if it is none."""
+    """The JSON value of a text; None if it is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What a throw-away folder holds, and what in it changed that should not have."""
+"""The contents of a throw-away folder, and its changes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ IGNORED = (
     "__pycache__", ".aider", ".cache", ".claude", ".codex", ".gemini", ".git", ".gitignore", ".mypy_cache",
     ".opencode", ".pytest_cache", ".ruff_cache", ".DS_Store",
 )  # fmt: skip
-"""What agents and tools leave behind, anywhere in the folder: neither read nor refused. `.aider` stands for
-every name that begins with it."""
+"""Files that agents and tools leave anywhere in the folder, which are ignored. `.aider` is a prefix."""
 
 _HASHED = 16 * 1024 * 1024
 _DEEPEST = 100
@@ -27,7 +26,7 @@ _SHOWN = 40
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing in a folder; `digest` stands for its contents: of a link, its target."""
+    """A file or link; `digest` identifies its contents, or is a link's target."""
 
     kind: str
     mode: int
@@ -38,9 +37,9 @@ Manifest = Mapping[str, Entry]
 
 
 def take(folder: Path) -> Manifest:
-    """Everything under `folder` but folders themselves and what agents leave behind. Follows no link.
+    """Everything under `folder` except folders themselves and IGNORED names. Follows no link.
 
-    Folders nested too deep, and what comes after too many entries, stand as one entry each, not looked into.
+    Folders nested too deep, and everything beyond too many entries, are one entry each.
     """
     entries: dict[str, Entry] = {}
     folders = [(folder, "", 0)]
@@ -79,9 +78,9 @@ def _entry(path: Path, info: os.stat_result) -> Entry:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What changed beside the text of the editable files: `added` by name, `refused` in words.
+    """The changes beside the text of the editable files: `added` by name, `refused` in words.
 
-    `new` and `gone`: the files that came and went where they may.
+    `new` and `gone` are files that were added and removed where that is allowed.
     """
 
     added: tuple[str, ...]
@@ -93,23 +92,23 @@ class Changes:
 def compare(
     before: Manifest, after: Manifest, editable: frozenset[str], ignored: frozenset[str], free: Editable
 ) -> Changes:
-    """What was added, and what changed of the files that were there. `free`: where files may come and go."""
+    """The added files, and the changes of those that existed. `free`: where files may be added and removed."""
     added: list[str] = []
     refused: list[str] = []
-    came: list[str] = []
-    went: list[str] = []
+    arrived: list[str] = []
+    gone: list[str] = []
     for name in sorted({*before, *after} - ignored):
         old, new = before.get(name), after.get(name)
         shown = ascii(name)[1:-1]
         if old is None and new is not None and free.covers(name):
             if new.kind == "file":
-                came.append(name)
+                arrived.append(name)
             else:
                 refused.append(f"{shown} was added, as a {new.kind}")
         elif old is None:
             added.append(shown)
         elif new is None and name in editable and free.covers(name):
-            went.append(name)
+            gone.append(name)
         elif new is None:
             refused.append(f"{shown} was removed")
         elif new.kind != "file":
@@ -120,11 +119,11 @@ def compare(
             refused.append(f"{shown} was changed")
         else:
             refused.append(f"the mode of {shown} became {new.mode:03o}")
-    return Changes(tuple(added), tuple(refused), tuple(came), tuple(went))
+    return Changes(tuple(added), tuple(refused), tuple(arrived), tuple(gone))
 
 
 def needed_by(files: Mapping[str, str], before: Mapping[str, str], added: Sequence[str]) -> tuple[str, ...]:
-    """Which of the added files the changed ones import or name, in words: without them the change would not run."""
+    """The added files that the changed ones import or name, in words: without them the change would not run."""
     needed = []
     for name, text in files.items():
         old = before.get(name, "")
@@ -137,7 +136,7 @@ def needed_by(files: Mapping[str, str], before: Mapping[str, str], added: Sequen
 
 
 def _mentions(added: str) -> tuple[re.Pattern[str], ...]:
-    """Its import as a module or a package, or its path in quotes."""
+    """Patterns for its import as a module or a package, or its path in quotes."""
     quoted = re.compile(rf"""["'](?:\./)?{re.escape(added)}["']""")
     if not added.endswith(".py"):
         return (quoted,)
@@ -147,7 +146,7 @@ def _mentions(added: str) -> tuple[re.Pattern[str], ...]:
 
 
 def read_bytes(path: Path, limit: int) -> bytes | None:
-    """A regular file's bytes, or None: never waits on a pipe, follows no link, reads at most `limit`."""
+    """A regular file's bytes, or None. Never blocks on a pipe, follows no link, reads at most `limit`."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

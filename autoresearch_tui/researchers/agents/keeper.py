@@ -1,9 +1,9 @@
-"""Stands between the loop and an agent: whatever the agent starts ends with it, and all of it ends with the loop.
+"""Runs an agent for the loop: everything the agent starts ends with it, and all of it ends with the loop.
 
-Started as a script (`python -I -S -B keeper.py FD`). FD is one end of a pipe: a line of JSON arrives on it, `command`
-and `grace` in seconds, and it closes when the loop is gone. The kernel gives every process that loses its parent to
-the keeper, daemons without the agent's environment among them. SIGTERM ends the agent early. The keeper ends as the
-agent did, with its exit code or by its signal, when nothing of it is left.
+Started as a script (`python -I -S -B keeper.py FD`). FD is one end of a pipe: a line of JSON arrives on it, with
+`command` and `grace` in seconds, and it closes when the loop is gone. The kernel makes the keeper the parent of every
+orphaned process, including daemons without the agent's environment. SIGTERM ends the agent early. When nothing of the
+agent is left, the keeper ends as the agent did, with its exit code or by its signal.
 """
 
 # ruff: noqa: PTH123, PTH208
@@ -28,7 +28,7 @@ _PAUSE = 0.02
 
 
 class Keeper:
-    """One agent: started, waited for, ended."""
+    """Starts one agent, waits for it, and ends it."""
 
     def __init__(self, loop: int, grace: float) -> None:
         self._loop = loop
@@ -38,7 +38,7 @@ class Keeper:
         self._agent = 0
 
     def run(self, command: list[str]) -> int:
-        """The agent's wait status, when nothing that it started is left."""
+        """The agent's wait status, once nothing that it started is left."""
         wake, woken = os.pipe()
         for end in (wake, woken):
             os.set_blocking(end, False)
@@ -62,7 +62,7 @@ class Keeper:
         self._asked = True
 
     def _reap(self) -> bool:
-        """Takes note of everything that has ended. False if there is no child left."""
+        """Records everything that has ended. Returns False if there is no child left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -81,7 +81,7 @@ class Keeper:
             time.sleep(_PAUSE)
 
     def _end(self) -> None:
-        """Again and again: one may have started another meanwhile."""
+        """Kills repeatedly, because a process may have started another meanwhile."""
         with contextlib.suppress(OSError):
             os.killpg(self._agent, signal.SIGKILL)
         deadline = time.monotonic() + END_SECONDS
@@ -117,7 +117,7 @@ def _send(pid: int, number: int) -> None:
 
 
 def _below(root: int) -> Iterator[int]:
-    """Every process below `root`; none if there is no /proc."""
+    """Every process below `root`; none without /proc."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():  # noqa: PTH112
         if not name.isdigit():

@@ -1,4 +1,4 @@
-"""OpenCode, `run --format json`, with `--thinking` where that is to be seen: read from 1.18.33."""
+"""The format of OpenCode 1.18.33, `run --format json`, with `--thinking` for its thinking."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import Any
 
 from autoresearch_tui.researchers.agents.reading import (
     Reading,
-    called,
+    call_part,
     count,
     dollars,
-    gave,
+    result_part,
     table,
     text,
-    thought,
-    told,
+    text_part,
+    thinking_part,
 )
 from autoresearch_tui.researchers.base import Usage
 
 
 def read(event: Mapping[str, Any]) -> Reading | None:
-    """What an event tells; None if it is none of OpenCode's."""
+    """The content of an event; None if it is not one of OpenCode's."""
     kind, session, part = event.get("type"), text(event.get("sessionID")), table(event.get("part"))
     match kind:
         case "step_start" if part:
             return Reading(session=session)
         case "text" if part:
-            return Reading(told(part.get("text")), text(part.get("text")), session=session)
+            return Reading(text_part(part.get("text")), text(part.get("text")), session=session)
         case "reasoning" if part:
-            return Reading(thought(part.get("text")), session=session)
+            return Reading(thinking_part(part.get("text")), session=session)
         case "tool_use" if part:
             return Reading(_tool(part), session=session)
         case "step_finish" if part:
@@ -39,13 +39,13 @@ def read(event: Mapping[str, Any]) -> Reading | None:
 
 
 def _tool(part: Mapping[str, Any]) -> tuple[str, ...]:
-    # one event for the call and what came of it
+    # one event for the call and its result
     state = table(part.get("state"))
     failed = state.get("status") == "error"
-    # of a file that was read: without the tags around it
+    # the content of a read file, without the tags around it
     shown = table(state.get("metadata")).get("preview")
     result = state.get("error") if failed else shown if isinstance(shown, str) else state.get("output")
-    return (*called(part.get("tool"), state.get("input")), *gave(result, failed=failed))
+    return (*call_part(part.get("tool"), state.get("input")), *result_part(result, failed=failed))
 
 
 def _cost(part: Mapping[str, Any]) -> Usage:
@@ -53,7 +53,7 @@ def _cost(part: Mapping[str, Any]) -> Usage:
     cache = table(tokens.get("cache"))
     sent = count(tokens.get("input"), cache.get("read"), cache.get("write"))
     received = count(tokens.get("output"), tokens.get("reasoning"))
-    # nothing is what it tells of a model whose price it does not know
+    # 0 means that it does not know the model's price
     return Usage(sent, received, dollars(part.get("cost")) or None)
 
 

@@ -25,7 +25,7 @@ from autoresearch_tui.researchers.base import ResearcherError
 from autoresearch_tui.util.text import clean_line, describe
 
 OWNER = "AUTORESEARCH_OWNER"
-"""The variable by which an agent is known after its loop has died."""
+"""The variable that identifies an agent after its loop has died."""
 
 _LAST = 12
 _LINE = 2_000
@@ -40,7 +40,7 @@ _BEAT_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one call may take. Times are seconds; `grace` is what a process gets to end by itself."""
+    """Limits of one call. Times are in seconds; `grace` is the time to end after SIGTERM."""
 
     wall: float = 20 * 60
     silence: float = 5 * 60
@@ -54,7 +54,7 @@ DEFAULT_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How it ended: exit code (negative for a signal), and the last lines as they were shown."""
+    """Exit code (negative for a signal), and the last lines as they were shown."""
 
     code: int
     last: tuple[str, ...]
@@ -116,10 +116,10 @@ def run(
 ) -> Finished | None:
     """Runs `command` in `folder` with the file `prompt` as stdin. None if it was cancelled.
 
-    `name` is what it is called in errors, for the command may begin with a sandbox. `stream` reads its stdout, and
-    has what came until then however this ends. `beat` is called now and then meanwhile.
+    `name` is its name in errors, because the command may begin with a sandbox. `stream` reads its stdout, and has all
+    of it even after a failure. `beat` is called now and then.
 
-    When this returns, whatever the command started has ended too.
+    When this returns, everything that the command started has ended.
     """
     output = _Output(say, limits.shown, stream)
     with _started(command, folder, environ, prompt, limits) as process:
@@ -128,8 +128,8 @@ def run(
     if trouble == "cancelled":
         return None
     if trouble:
-        said = f"; it had said: {describe(stream.trouble)}" if stream.trouble else ""
-        raise ResearcherError(f"{describe(name)} was stopped: {trouble}{said}")
+        last = f"; it had said: {describe(stream.trouble)}" if stream.trouble else ""
+        raise ResearcherError(f"{describe(name)} was stopped: {trouble}{last}")
     return Finished(0 if code is None else code, tuple(output.last))
 
 
@@ -137,7 +137,7 @@ def run(
 def _started(
     command: Sequence[str], folder: Path, environ: Mapping[str, str], prompt: Path, limits: Limits
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The keeper of the agent, as a process. It learns by a pipe what to start, and that we are gone."""
+    """The keeper of the agent, as a process. A pipe gives it the command, and closes when we end."""
     kept, ours = os.pipe()
     python, script = str(Path(sys.executable).resolve()), str(Path(keeper.__file__).resolve())
     with contextlib.ExitStack() as stack:
@@ -159,7 +159,7 @@ def _started(
         finally:
             os.close(kept)
         stack.callback(_end, process, environ["AUTORESEARCH_RESULT"], limits)
-        # A keeper that was ended already says so by its exit code.
+        # A keeper that has ended reports that by its exit code.
         with contextlib.suppress(BrokenPipeError):
             _write(ours, json.dumps({"command": list(command), "grace": limits.grace}).encode() + b"\n")
         yield process
@@ -177,18 +177,18 @@ def _watch(
     cancelled: threading.Event,
     beat: Callable[[], object],
 ) -> str:
-    """Follows the process to its end; what was wrong, or an empty string."""
-    began = heard = beaten = time.monotonic()
+    """Follows the process to its end; returns what was wrong, or an empty string."""
+    began = last_output = beaten = time.monotonic()
     with selectors.DefaultSelector() as selector:
         for name, pipe in (("stdout", process.stdout), ("stderr", process.stderr)):
             assert pipe is not None
             os.set_blocking(pipe.fileno(), False)
             selector.register(pipe.fileno(), selectors.EVENT_READ, name)
         while True:
-            # before reading: what it wrote before its end is then in the pipe
+            # before reading, so that its last output is in the pipe
             ended = process.poll() is not None
             if _drain(selector, output, 0 if ended else limits.tick):
-                heard = time.monotonic()
+                last_output = time.monotonic()
             if ended:
                 break
             if cancelled.is_set():
@@ -199,7 +199,7 @@ def _watch(
                 beaten = now
             if now - began > limits.wall:
                 return f"it took longer than {limits.wall:g} s"
-            if now - heard > limits.silence:
+            if now - last_output > limits.silence:
                 return f"it printed nothing for {limits.silence:g} s"
     for name in ("stdout", "stderr"):
         output.feed(name, b"")
@@ -207,14 +207,14 @@ def _watch(
 
 
 def _drain(selector: selectors.BaseSelector, output: _Output, wait: float) -> bool:
-    """Feeds what has come in, within one tick; True where there was anything."""
+    """Feeds the available data, within one tick; returns whether there was any."""
     if not selector.get_map():
         # both streams closed while the process lives on
         time.sleep(wait)
         return False
-    heard = False
+    found = False
     for key, _ in selector.select(wait):
-        # a pipe holds little: a bounded number of reads empties it, however much a daemon writes
+        # bounded, because a daemon may write without end
         for _ in range(_READS):
             try:
                 data = os.read(key.fd, _CHUNK)
@@ -224,19 +224,19 @@ def _drain(selector: selectors.BaseSelector, output: _Output, wait: float) -> bo
                 selector.unregister(key.fd)
                 break
             output.feed(key.data, data)
-            heard = True
-    return heard
+            found = True
+    return found
 
 
 def _end(process: subprocess.Popen[bytes], marker: str, limits: Limits) -> None:
-    """Ends the agent with all that it started: asks the keeper, and does it here if that was ended itself."""
+    """Ends the agent with everything it started, through the keeper, or here if the keeper was killed."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(limits.grace + 2 * keeper.END_SECONDS)
     _signal_group(process.pid, signal.SIGKILL)
-    # again where there were any: one may have started another meanwhile
+    # repeated, because a process may have started another meanwhile
     for _ in range(_SWEEPS):
         strays = list(_strays(marker))
         for stray in strays:
@@ -257,13 +257,13 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 
 def owner() -> str:
-    """This process, told apart from a later one with the same number."""
+    """Identifies this process, unlike its number, which may be reused."""
     process = psutil.Process()
     return f"{process.pid}:{process.create_time():.0f}"
 
 
 def end_orphans() -> None:
-    """Ends agents whose own loop was killed: starting again is the way to recover, and they cost money."""
+    """Ends agents whose loop was killed, because they cost money."""
     living: dict[str, bool] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
@@ -285,7 +285,7 @@ def _lives(name: str) -> bool:
 
 
 def _strays(marker: str) -> Iterator[psutil.Process]:
-    """Processes that began a session of their own, known by the path in their environment."""
+    """Processes in sessions of their own, identified by the path in their environment."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.environ().get("AUTORESEARCH_RESULT") == marker and process.status() != psutil.STATUS_ZOMBIE:

@@ -25,14 +25,14 @@ from autoresearch_tui.sandbox import known_agents, logins
 from autoresearch_tui.util import scratch
 from autoresearch_tui.util.text import describe
 
-_NOT_STARTED = (126, 127)  # a shell's, and the sandbox's, for a program that cannot be started or is not there
+_NOT_STARTED = (126, 127)  # exit codes of a shell and the sandbox for a program that is missing or cannot be started
 
 Wrap = Callable[[Sequence[str], Path], Sequence[str]]
-"""Puts a command into a sandbox: the command and the folder that it works in, to the command to start."""
+"""Puts a command into a sandbox: from the command and its working folder to the command to start."""
 
 
 class Program:
-    """`command` is run without a shell; a leading `~/` is expanded in each word; `wrap` may add a sandbox."""
+    """`command` runs without a shell; a leading `~/` is expanded in each word; `wrap` may add a sandbox."""
 
     def __init__(
         self,
@@ -43,24 +43,25 @@ class Program:
         wrap: Wrap | None = None,
         keys: Sequence[str] = (),
     ) -> None:
-        """`keys` are the names of variables that it is to see beside those that are known to be its own."""
+        """`keys` are names of further variables that it sees, beside its known own ones."""
         self.command = [str(Path(word).expanduser()) if word.startswith("~/") else word for word in command]
         self._environ = known_agents.environment(self.command, environ, keys)
         self.redact = known_agents.redactor(self._environ)
         self._limits = limits
         self._wrap = wrap
-        # what calls cost that were cancelled, to be told with the next
+        # the cost of cancelled calls, reported with the next
         self.unbilled = Usage()
         self._warned = False
 
     def bill(self) -> Usage:
-        """What has not been told yet."""
+        """The cost since the last call."""
         usage, self.unbilled = self.unbilled, Usage()
         return usage
 
     @contextlib.contextmanager
     def folder(self) -> Iterator[Path]:
-        """A throw-away folder for one request. Raises ResearcherError, redacted and with its cost, for what fails."""
+        """A throw-away folder for one request. Raises ResearcherError, redacted and with its cost, for failures
+        inside."""
         end_orphans()
         scratch.sweep(logins.settle)
         try:
@@ -83,7 +84,7 @@ class Program:
         say: Callable[[str], None],
         cancelled: threading.Event,
     ) -> bool:
-        """Let it work in `work` and answer in `result`. False where it was cancelled. Raises ResearcherError."""
+        """Lets it work in `work` and answer in `result`. Returns False if cancelled. Raises ResearcherError."""
         try:
             finished = self._run(work, result, prompt, stream, say, cancelled)
         finally:
@@ -92,7 +93,7 @@ class Program:
                 say(f"{aside(trouble)}\n")
         if finished is not None and finished.code != 0:
             raise _failure(describe(self.command[0]), finished, stream)
-        self._say_what_is_not_seen(stream, say)
+        self._warn_of_unknown_cost(stream, say)
         return finished is not None and not cancelled.is_set()
 
     def _run(
@@ -110,7 +111,7 @@ class Program:
             **self._environ,
             "AUTORESEARCH_RESULT": str(result),
             OWNER: owner(),
-            # an agent needs no accelerator and should not find one
+            # an agent must not use the accelerator
             "CUDA_VISIBLE_DEVICES": "",
             "NO_COLOR": "1",
             "TERM": "dumb",
@@ -129,7 +130,7 @@ class Program:
             beat=lambda: logins.settle(work.parent),
         )
 
-    def _say_what_is_not_seen(self, stream: Stream, say: Callable[[str], None]) -> None:
+    def _warn_of_unknown_cost(self, stream: Stream, say: Callable[[str], None]) -> None:
         if stream.unknown and stream.usage == Usage() and not self._warned:
             self._warned = True
             kinds = ", ".join(sorted(stream.unknown)[:3])
@@ -153,5 +154,5 @@ def _failure(name: str, finished: Finished, stream: Stream) -> ResearcherError:
 
 
 def find(command: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """Where the program of `command` is, or None."""
+    """The path of the command's program, or None."""
     return shutil.which(str(Path(command[0]).expanduser()), path=environ.get("PATH"))

@@ -1,4 +1,4 @@
-"""What one event of an agent's stream tells, and what the forms of the agents have in common. Pure."""
+"""The content of one event of an agent's stream, and helpers that the agents' formats share. Pure."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _LINES = 4
 _CHARS = 400
 _MOST_TOKENS = 10**12
 _MOST_USD = 1e9
-# Of a tool's input, what says most.
+# The most telling keys of a tool's input.
 _TELLING = ("command", "file_path", "filePath", "path", "pattern", "query", "url", "description")
-# What an edit takes away, and what it puts there.
+# The old and the new text of an edit.
 _REPLACED = (("old_string", "oldString"), ("new_string", "newString"))
 _GLIMPSE = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What is worth keeping of one event.
+    """The content of one event.
 
-    `parts` are to be shown. `words` is what the agent said in it; with `piece` it continues where the last piece
-    ended. `trouble` is what went wrong, as the agent tells it. `session` is named where the event names it. `cost` is
-    what `of` took (a message, a step) or, where that is empty, all of the session up to here.
+    `parts` are to be shown. `words` is the agent's text; with `piece` it continues the last piece. `trouble` is a
+    failure in the agent's words. `session` is set if the event names it. `cost` is that of `of` (a message, a step) or,
+    if that is empty, of the whole session so far.
     """
 
     parts: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ NOTHING = Reading()
 
 
 def event(line: str) -> dict[str, Any]:
-    """A JSON object, as agents print them a line each; empty for anything else."""
+    """The JSON object in a line; empty for anything else."""
     if not line.lstrip().startswith("{"):
         return {}
     try:
@@ -65,12 +65,12 @@ def listed(value: object) -> list[Mapping[str, Any]]:
 
 
 def text(value: object) -> str:
-    """A string, without the space around it; empty for anything else."""
+    """A string, stripped; empty for anything else."""
     return value.strip() if isinstance(value, str) else ""
 
 
 def count(*values: object) -> int:
-    """The sum of those that can be counts of tokens."""
+    """The sum of the values that can be counts of tokens."""
     return sum(each for each in values if isinstance(each, int) and 0 <= each <= _MOST_TOKENS)
 
 
@@ -79,23 +79,20 @@ def dollars(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and 0 <= value <= _MOST_USD else None
 
 
-def thought(value: object) -> tuple[str, ...]:
-    """The part for what it thinks."""
-    return (part(THINKING, said),) if (said := text(value)) else ()
+def thinking_part(value: object) -> tuple[str, ...]:
+    return (part(THINKING, content),) if (content := text(value)) else ()
 
 
-def told(value: object) -> tuple[str, ...]:
-    """The part for what it says."""
-    return (part(TEXT, said),) if (said := text(value)) else ()
+def text_part(value: object) -> tuple[str, ...]:
+    return (part(TEXT, content),) if (content := text(value)) else ()
 
 
-def called(name: object, given: object) -> tuple[str, ...]:
-    """The part for a call of a tool with its input."""
+def call_part(name: object, given: object) -> tuple[str, ...]:
     return (part(CALL, f"{text(name)} {_input(given)}".strip()),)
 
 
-def gave(value: object, *, failed: bool = False, empty: str = "nothing") -> tuple[str, ...]:
-    """The part for what a tool gave back: a text, or a list of texts; none for anything else."""
+def result_part(value: object, *, failed: bool = False, empty: str = "nothing") -> tuple[str, ...]:
+    """The result of a tool: a text, or a list of texts; none for anything else."""
     if isinstance(value, list):
         value = "\n".join(str(each.get("text", "")) for each in listed(value))
     if not isinstance(value, str):
@@ -104,12 +101,12 @@ def gave(value: object, *, failed: bool = False, empty: str = "nothing") -> tupl
 
 
 def aside(value: str) -> str:
-    """A line that is neither the agent's words nor a tool's: it ends the part before it."""
+    """A line that is neither the agent's text nor a tool's; it ends the part before it."""
     return f"── {describe(value)}"
 
 
 def short(value: str) -> str:
-    """A few lines of a long text."""
+    """The first lines of a long text."""
     lines = value.strip().splitlines()
     whole = "\n".join(lines[:_LINES]).rstrip()
     cut = whole[:_CHARS].rstrip()
@@ -127,6 +124,6 @@ def _input(given: object) -> str:
 
 
 def _glimpse(value: str) -> str:
-    """A line as it is, of several how many."""
+    """A single line itself, or the number of lines."""
     lines = value.splitlines()
     return describe(lines[0], _GLIMPSE) if len(lines) == 1 else f"{len(lines)} lines"

@@ -1,4 +1,4 @@
-"""Any command-line agent as a researcher: a throw-away folder and a prompt on stdin in, edited files out."""
+"""A command-line agent as a researcher: a throw-away folder and a prompt on stdin in, edited files out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MARKED = re.compile(r"(?:#+ +)?(\*\*|[*`]|)([^*`]+)\1")
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """The agent's folder and what was in it at the start."""
+    """The agent's folder and its contents at the start."""
 
     path: Path
     before: Manifest
@@ -42,13 +42,13 @@ class Command:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._last: tuple[int, Change] = (-1, {})
-        # what became of its last answer, for its next request
+        # what happened to its last answer, for its next request
         self._remark = ""
 
     def propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
-        """What the agent left in the editable files, or None if it was cancelled, or changed nothing for nothing.
+        """The agent's changes of the editable files, or None if it was cancelled, or changed nothing at no cost.
 
-        Raises ResearcherError, with what it cost.
+        Raises ResearcherError, with its cost.
         """
         if cancelled.is_set():
             return None
@@ -87,8 +87,7 @@ class Command:
         )
 
     def _collected(self, folder: _Folder, brief: Brief) -> tuple[Change, str]:
-        """The editable files that changed, and what else it left, in words. Raises ResearcherError, and remembers why
-        for the next request, if something else changed that a run would need."""
+        """As :func:`_collect`, and keeps a refusal for the next request."""
         self._remark = ""
         try:
             return _collect(folder, brief)
@@ -109,9 +108,9 @@ def _lay_out(path: Path, brief: Brief) -> _Folder:
 
 
 def _collect(folder: _Folder, brief: Brief) -> tuple[Change, str]:
-    """The editable files that changed, came and went, and, in words, what was added beside them, which stays behind.
+    """The editable files that changed, came and went, and, in words, other added files, which are dropped.
 
-    Raises ResearcherError if anything else changed, if a change needs what was added, or if nothing else is left.
+    Raises ResearcherError if anything else changed, if a change needs an added file, or if nothing else is left.
     """
     ignored = frozenset({prompt.RESULT_NAME})
     found = compare(folder.before, take(folder.path), frozenset(brief.files), ignored, brief.editable)
@@ -153,12 +152,12 @@ def _added(found: Changes) -> tuple[str, ...]:
     return tuple(f"{name} was added" for name in found.added)
 
 
-def _few(said: Sequence[str]) -> str:
-    return ", ".join(said[:5]) + (f", and {len(said) - 5} more" if len(said) > 5 else "")
+def _few(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:5]) + (f", and {len(texts) - 5} more" if len(texts) > 5 else "")
 
 
 def _words(folder: _Folder, stream: Stream) -> tuple[str, str]:
-    """Description and hypothesis: the agent's own, else its last line of stdout, in an event or as it is."""
+    """Description and hypothesis from the agent's answer, else its last line of stdout."""
     answer = event(read_text(folder.result, _RESULT_LIMIT) or "")
     given = {key: value for key, value in answer.items() if isinstance(value, str)}
     description = given.get("description", "").strip() or _last_line(stream.words) or "no description given"
@@ -166,7 +165,7 @@ def _words(folder: _Folder, stream: Stream) -> tuple[str, str]:
 
 
 def _last_line(words: str) -> str:
-    """The last line, without the Markdown that marks all of it."""
+    """The last line, without Markdown around it."""
     line = words.strip().rpartition("\n")[2].strip()
     found = _MARKED.fullmatch(line)
     return found[2] if found else line

@@ -1,4 +1,4 @@
-"""An agent's stdout, a line at a time: what to show of it, its last words, what went wrong, what it cost."""
+"""An agent's stdout, line by line: the texts to show, its last words, failures and costs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _LONGEST = 2_000
 
 
 class Stream:
-    """What an agent's stdout has told so far.
+    """What an agent's stdout has words so far.
 
-    `words` are its last ones, or the last line that is no event. `trouble` is the last that it told of; whether it
-    got over that is for its exit code to say. `unknown` are the kinds of its events that no known agent has.
+    `words` are its last ones, or the last line that is not an event. `trouble` is the last failure that it reported;
+    its exit code tells whether it recovered. `unknown` are the kinds of events of no known agent.
     """
 
     def __init__(self, folder: str = "") -> None:
-        """`folder` is where it works: paths in it are shown without it."""
+        """`folder` is its working folder, which is removed from paths in it."""
         self._folder = f"{folder.rstrip('/')}/" if folder else ""
         self._costs: dict[str, dict[str, Usage]] = {}
         self._session = ""
@@ -32,7 +32,7 @@ class Stream:
 
     @property
     def usage(self) -> Usage:
-        """Tokens, and dollars where it tells them."""
+        """Tokens, and dollars if it reports them."""
         return sum((usage for session in self._costs.values() for usage in session.values()), Usage())
 
     @property
@@ -41,7 +41,7 @@ class Stream:
         return trouble.hopeless(self.trouble)
 
     def read(self, line: str) -> list[str]:
-        """The texts to show for the next line, which may have lines of their own."""
+        """The texts to show for the next line, which may have several lines."""
         found = event(line)
         reading = next((one for form in FORMS if (one := form(found)) is not None), None) if found else None
         if reading is None and (kind := unknown.kind(found)):
@@ -49,29 +49,29 @@ class Stream:
         if reading is None:
             self.words = unknown.words(found) or self.words if found else line.strip() or self.words
             return [*self.rest(), line[:_LONGEST]]
-        shown = self._said(reading) if reading.piece else [*self.rest(), *reading.parts, *self._troubled(reading)]
+        shown = self._whole_lines(reading) if reading.piece else [*self.rest(), *reading.parts, *self._failure(reading)]
         self._count(reading)
         return [text.replace(self._folder, "") for text in shown] if self._folder else shown
 
     def rest(self) -> list[str]:
-        """What is left to show of a text that came in pieces."""
+        """The rest of a text that came in pieces."""
         piece, begun = self._piece, self._shown
         self._piece, self._shown = "", False
         return [piece if begun else part(TEXT, piece)] if piece.strip() else []
 
     def _unknown(self, kind: str, found: dict[str, object]) -> list[str]:
-        """What it says, or what went wrong; of an event that says nothing its kind, the first time."""
+        """The event's text, or its failure; without either, its kind, the first time."""
         if failed := unknown.trouble(found):
-            shown = self._troubled(Reading(trouble=failed))
-        elif said := unknown.words(found):
-            shown = [part(TEXT, said)] if said != self.words else []
-            self.words = said
+            shown = self._failure(Reading(trouble=failed))
+        elif words := unknown.words(found):
+            shown = [part(TEXT, words)] if words != self.words else []
+            self.words = words
         else:
             shown = [] if kind in self.unknown else [aside(f"unknown event: {kind}")]
         self.unknown.add(kind)
         return shown
 
-    def _said(self, reading: Reading) -> list[str]:
+    def _whole_lines(self, reading: Reading) -> list[str]:
         """Whole lines of a text that comes in pieces."""
         begins = not self._piece and not self._shown
         self.words = reading.words if begins else self.words + reading.words
@@ -81,7 +81,7 @@ class Stream:
         self._shown = self._shown or bool(lines)
         return shown
 
-    def _troubled(self, reading: Reading) -> list[str]:
+    def _failure(self, reading: Reading) -> list[str]:
         self.words = reading.words or self.words
         if not reading.trouble or self.trouble.startswith(reading.trouble):
             return []

@@ -1,4 +1,4 @@
-"""What an agent's own words for a failure mean for the loop: pause, wait until a time, or ask again. Pure."""
+"""What an agent's failure means for the loop: pause, wait until a time, or ask again. Pure."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _HOPELESS = re.compile(
     ),
     re.IGNORECASE,
 )
-_SHORTEST_WAIT = 1.0  # starting an agent costs more than the milliseconds that some ask for
-# The network, or the other side, is in trouble that passes by itself.
+_SHORTEST_WAIT = 1.0  # some ask for milliseconds, less than the start of an agent takes
+# Trouble of the network or the server that will pass.
 _OUTAGE = re.compile(
     r"overloaded|rate.?limit|\b(?:429|502|503|504|529)\b|ECONN|ETIMEDOUT|ENOTFOUND|ENETUNREACH|EAI_AGAIN|network"
     r"|connection (?:refused|reset|error|closed)|could not resolve|name resolution|unreachable|temporarily unavailable",
@@ -53,7 +53,7 @@ class Meaning:
 
 
 def meaning(words: str, now: datetime | None = None) -> Meaning:
-    """What `words` mean. A time to wait for counts for more than anything else that they say."""
+    """The meaning of a message. A time to wait for takes precedence over anything else in it."""
     retry_after = retry_time.seconds_until(words, now or datetime.now().astimezone())
     return Meaning(
         fatal=retry_after is None and hopeless(words),

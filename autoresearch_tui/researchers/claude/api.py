@@ -1,7 +1,7 @@
-"""One question to Claude, or to any server that speaks the Messages API, answered through a tool.
+"""One question to Claude, or to any server with the Messages API, answered through a tool.
 
-One call makes one request, and up to three more to have an unusable answer fixed. It repeats nothing else: the loop
-that calls it does the waiting. An answer is used only when it arrived whole.
+One call makes one request, and up to three more to have an unusable answer fixed. It retries nothing else: the loop
+that calls it does the waiting. Only a complete answer is used.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _NO_LIST = {400, 404, 405, 422, 501}
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds for one request: in all, and without anything but pings. `tick` is how often they are looked at."""
+    """Seconds for one request: in total, and with nothing but pings. `tick` is how often they are checked."""
 
     wall: float
     silence: float
@@ -49,9 +49,9 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[T]):
-    """What is asked, and the `tool` that is to be called; `cut` makes the prompt for a server with less room.
+    """The prompt, and the `tool` to be called; `cut` makes the prompt for a server with less room.
 
-    `read` makes the answer of the tool's input, or raises RefusedInput.
+    `read` turns the tool's input into the answer, or raises RefusedInput.
     """
 
     prompt: Prompt
@@ -62,25 +62,23 @@ class Question(Generic[T]):
 
 @dataclass
 class _Call:
-    """One question on its way. `began` and `heard` belong to the request that is being made."""
+    """One question on its way. `began` and `last_event` belong to the current request."""
 
     say: Callable[[str], None]
     cancelled: threading.Event
     clock: Callable[[], float]
     began: float = 0.0
-    heard: float = 0.0
+    last_event: float = 0.0
     over: bool = False
     usage: Usage = field(default_factory=Usage)
 
-    def hear(self, text: str = "") -> None:
-        """Something came in."""
-        self.heard = self.clock()
+    def on_event(self, text: str = "") -> None:
+        self.last_event = self.clock()
         if text and not self.over:
             self.say(clean_text(text))
 
     def begin(self) -> None:
-        """A new request."""
-        self.began = self.heard = self.clock()
+        self.began = self.last_event = self.clock()
 
 
 class Api:
@@ -136,7 +134,7 @@ class Api:
             return _CANCELLED
         if now - call.began > self._limits.wall:
             return f"{self._host} took longer than {self._limits.wall:g} s"
-        if now - call.heard > self._limits.silence:
+        if now - call.last_event > self._limits.silence:
             return f"{self._host} sent nothing for {self._limits.silence:g} s"
         return ""
 
@@ -146,7 +144,7 @@ class Api:
         return ResearcherError(text, fatal=error.fatal, retry_after=error.retry_after, usage=usage, outage=error.outage)
 
     def _bill(self, call: _Call) -> Usage:
-        """What to report: this call, and calls before it that were cancelled."""
+        """The cost of this call, and of earlier calls that were cancelled."""
         usage, self._unbilled = self._unbilled + call.usage, Usage()
         return usage
 
@@ -158,11 +156,11 @@ class Api:
             try:
                 return await self._rounds(client, call, question, question.prompt)
             except errors.TooLong:
-                call.hear("\n[too long: once more with a shorter history]\n")
+                call.on_event("\n[too long: once more with a shorter history]\n")
                 return await self._rounds(client, call, question, question.cut())
 
     async def _introduce(self, client: AsyncAnthropic) -> models.Dialect:
-        """The model to use and what it can do, as the server tells."""
+        """The model to use and its capabilities, as the server reports them."""
         import anthropic
 
         info: models.Info | None = None
@@ -193,7 +191,7 @@ class Api:
                 return _read(answer, question)
             except RefusedInput as refused:
                 reason = str(refused)
-            call.hear(f"\n{part(RESULT, f'sent back: {reason}')}\n")
+            call.on_event(f"\n{part(RESULT, f'sent back: {reason}')}\n")
             rounds.append((answer, reason))
         raise ResearcherError(f"no usable answer in {REPAIRS + 1}; the last one: {reason}")
 
@@ -205,7 +203,7 @@ class Api:
         tool: Mapping[str, Any],
         rounds: list[tuple[Reply, str]],
     ) -> Reply:
-        """One answer; a server that does not know a parameter is asked again in the plain dialect, from then on."""
+        """One answer; for a server that does not know a parameter, switches to the plain dialect."""
         assert self._dialect is not None
         plain = models.Dialect(self._dialect.model)
         try:
@@ -213,7 +211,7 @@ class Api:
         except errors.UnknownParameter as error:
             if self._dialect == plain:
                 raise
-            call.hear(f"\n[{error}; continuing in the plain dialect]\n")
+            call.on_event(f"\n[{error}; continuing in the plain dialect]\n")
         self._dialect = plain
         return await self._stream(client, call, models.request(plain, prompt, tool, rounds))
 
@@ -224,14 +222,14 @@ class Api:
             stream = await client.messages.create(**body)  # type: ignore[call-overload]
             async with stream:
                 async for event in stream:
-                    call.hear(collector.feed(event.to_dict(warnings=False)))
+                    call.on_event(collector.feed(event.to_dict(warnings=False)))
             answer = collector.answer()
         except Exception as error:
             raise self._translated(error, str(body["model"])) from None
         finally:
             spent = self._cost(collector.tokens)
             call.usage += spent
-            call.hear(_said(spent))
+            call.on_event(_cost_line(spent))
         return _whole(answer, collector.complete)
 
     def _translated(self, error: Exception, model: str) -> ResearcherError:
@@ -243,8 +241,8 @@ class Api:
         return Usage(tokens.all_input, tokens.output, usd)
 
 
-def _said(spent: Usage) -> str:
-    """What a request took, for the stream on the screen."""
+def _cost_line(spent: Usage) -> str:
+    """The cost of a request, for the stream on the screen."""
     usd = "" if spent.usd is None else f" · ${spent.usd:.4f}"
     return f"\n── {spent.input_tokens:,} tokens in, {spent.output_tokens:,} out{usd} ──\n" if spent.input_tokens else ""
 
@@ -277,11 +275,11 @@ _ENDING = 0.3
 
 
 class GivenUp(Exception):
-    """The work was given up; the text says why."""
+    """The work was abandoned; the text says why."""
 
 
 class _Work(Generic[T]):
-    """The work in its own thread and event loop. Abandoned, not joined, if a name lookup hangs in it."""
+    """Runs the work in its own thread and event loop. It is abandoned, not joined, if a name lookup hangs."""
 
     def __init__(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._work = work
@@ -313,13 +311,13 @@ class _Work(Generic[T]):
             self._given_up = True
             loop, task = self._loop, self._task
         if loop is not None and task is not None:
-            # closed meanwhile: it ended by itself
+            # closed because it has ended
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(task.cancel)
 
 
 def watched(work: Callable[[], Coroutine[Any, Any, T]], trouble: Callable[[], str], tick: float) -> T:
-    """The result of `work`. Asks `trouble` each tick, and raises GivenUp if it names any."""
+    """The result of `work`. Calls `trouble` each tick, and raises GivenUp if it returns a text."""
     running = _Work(work)
     threading.Thread(target=running.run, name="researcher", daemon=True).start()
     while not running.done.wait(tick):

@@ -1,4 +1,4 @@
-"""The client of the Messages API: where its credentials come from, and how they stay out of every message."""
+"""The client of the Messages API, its credentials, and their removal from messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NO_KEY = "no API key: set ANTHROPIC_API_KEY, or choose --researcher search"
 STAND_IN = "stand-in"
-"""In place of an address in ANTHROPIC_BASE_URL: the stand-in that comes with the package, in this process."""
+"""In place of an address in ANTHROPIC_BASE_URL: selects the stand-in in this process."""
 
 _API = "api.anthropic.com"
 _CONNECT = 15.0
@@ -27,7 +27,7 @@ _OTHER_CREDENTIALS = ("ANTHROPIC_PROFILE", "ANTHROPIC_CONFIG_DIR", "ANTHROPIC_FE
 
 
 def has_credentials(environ: Mapping[str, str]) -> bool:
-    """True if a request could be made: a key, a token, a profile, or a server of the user's own."""
+    """Whether a request could be made: with a key, a token, a profile, or the user's own server."""
     names = ("ANTHROPIC_BASE_URL", *_SECRETS, *_OTHER_CREDENTIALS)
     return any(environ.get(name, "").strip() for name in names) or _profiles(environ).is_dir()
 
@@ -48,12 +48,12 @@ def connect(environ: Mapping[str, str], seconds: float) -> AsyncAnthropic:
     if base and urlsplit(base).scheme not in {"http", "https"}:
         raise ResearcherError("ANTHROPIC_BASE_URL must begin with http:// or https://", fatal=True)
     if base and not key and not token:
-        # servers of one's own want a key to be there and do not look at it
+        # local servers require a key but do not check it
         key = "none"
     from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient, Timeout
 
     timeout = Timeout(seconds, connect=min(_CONNECT, seconds))
-    # a key goes before a token, as in the package itself
+    # a key takes precedence over a token, as in the package
     token = None if key else token
     try:
         return AsyncAnthropic(
@@ -62,17 +62,17 @@ def connect(environ: Mapping[str, str], seconds: float) -> AsyncAnthropic:
             base_url=base,
             max_retries=0,
             timeout=timeout,
-            # without retries, a kept connection that the server has closed would cost a proposal
+            # without retries, a connection closed by the server would cost a proposal
             default_headers={"connection": "close"},
             http_client=DefaultAsyncHttpxClient(verify=_certificates(), timeout=timeout),
         )
-    except Exception as error:  # a broken profile or address: the package raises many kinds
+    except Exception as error:  # for a broken profile or address, the package raises many kinds
         raise ResearcherError(f"the API's client cannot be set up: {error}", fatal=True) from None
 
 
 @lru_cache(maxsize=1)
 def _certificates() -> ssl.SSLContext:
-    """What connections trust, read once: it takes longer than all the rest of making a client."""
+    """The trusted certificates, read once, because that takes most of the time to make a client."""
     import httpx2
 
     return httpx2.create_ssl_context()
@@ -91,7 +91,7 @@ def host(environ: Mapping[str, str]) -> str:
 
 
 def redactor(environ: Mapping[str, str]) -> Callable[[str], str]:
-    """A function that takes the secrets of `environ` out of a text."""
+    """A function that removes the secrets of `environ` from text."""
     secrets = {environ.get(name, "").strip() for name in _SECRETS}
     for line in environ.get("ANTHROPIC_CUSTOM_HEADERS", "").split("\n"):
         secrets.add(line.partition(":")[2].strip())

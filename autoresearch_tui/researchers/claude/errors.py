@@ -1,4 +1,4 @@
-"""From whatever the API, its package or the network raised to what the loop should do about it."""
+"""Translates errors of the API, its package and the network into what the loop should do."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class UnknownParameter(ResearcherError):
 
 
 def translate(error: Exception, model: str, host: str, redact: Callable[[str], str]) -> ResearcherError:
-    """What to raise instead of `error`, which came from the package or below it.
+    """The error to raise instead of `error`, which came from the package or below it.
 
-    `redact` takes secrets out of its words before they are shortened: half a key is still too much of it.
+    `redact` removes secrets before texts are shortened, because half a key is still too much of it.
     """
     import anthropic
 
@@ -91,7 +91,7 @@ def _status(error: object, model: str, host: str, redact: Callable[[str], str]) 
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a server asked to wait, at most an hour; None if it named none, or nonsense."""
+    """The seconds that a server asks to wait, at most an hour; None if it names none, or nonsense."""
     seconds = _number(headers.get("retry-after-ms"), 1e-3) or _number(headers.get("retry-after"), 1.0)
     if seconds is None:
         try:

@@ -1,4 +1,4 @@
-"""Which model, and what of the protocol may be used with it. Pure."""
+"""The choice of a model, and of the protocol's features to use with it. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from autoresearch_tui.researchers.prompt import Prompt
 from autoresearch_tui.util.text import describe
 
 LINES = ("haiku", "sonnet", "opus", "fable")
-"""The lines that are taken by themselves, the most capable last. Not among them: lines by invitation only."""
+"""The lines to choose from, the most capable last, without those by invitation only."""
 
 MAX_TOKENS = 32_000
 PLAIN_MAX_TOKENS = 16_000
@@ -25,7 +25,7 @@ Info = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How the human wants the model to work; empty: as it does by itself, with the best thinking that it offers."""
+    """How the human wants the model to work; empty: its default effort, with the best thinking it offers."""
 
     effort: str = ""
     thinking: str = ""
@@ -33,9 +33,9 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What a request to `model` may have. The defaults are the plain dialect, which every server speaks.
+    """The features of requests to `model`. The defaults are the plain dialect, which every server supports.
 
-    `thinking` is one of the API's types; empty if nothing is said about it.
+    `thinking` is one of the API's types; empty to leave it out.
     """
 
     model: str
@@ -59,7 +59,7 @@ def choose(models: Sequence[Info]) -> Info:
 
 
 def dialect(model: str, info: Info | None, style: Style) -> Dialect:
-    """What may be asked of a model: of what the human wants, only what it says of itself."""
+    """The features to use with a model: those that the human wants and the model reports."""
     capabilities = info.get("capabilities") if info else None
     if not info or not isinstance(capabilities, Mapping):
         return Dialect(model)
@@ -74,7 +74,7 @@ def dialect(model: str, info: Info | None, style: Style) -> Dialect:
 
 
 def _thinking(capabilities: Info, wanted: str) -> str:
-    """The wanted type of thinking, or the other one that the model has; off only if it may be turned off."""
+    """The wanted type of thinking, or the other one that the model has; off only if it can be turned off."""
     if wanted == "off":
         kinds: tuple[str, ...] = ("disabled",)
     elif _has(capabilities, "thinking"):
@@ -101,7 +101,7 @@ def _has(capabilities: Info, *keys: str) -> bool:
 def request(
     chosen: Dialect, prompt: Prompt, tool: Mapping[str, Any], rounds: Sequence[tuple[Reply, str]]
 ) -> dict[str, Any]:
-    """The request's body: the prompt, and the answers that could not be used, each with the reason."""
+    """The request's body: the prompt, and the unusable answers, each with the reason."""
     body: dict[str, Any] = {
         "model": chosen.model,
         "max_tokens": chosen.max_tokens,
@@ -131,7 +131,7 @@ def _first(chosen: Dialect, prompt: Prompt) -> str | list[dict[str, Any]]:
     for block in prompt.blocks:
         blocks.append({"type": "text", "text": block.text})
         if block.stable:
-            # an hour, as a training run outlives five minutes
+            # an hour, because a training run takes longer than five minutes
             blocks[-1]["cache_control"] = {"type": "ephemeral", "ttl": "1h"}
     return blocks
 
@@ -145,5 +145,5 @@ def _repair(answer: Reply, reason: str, tool: str, *, keep_thinking: bool) -> li
         for call in calls
     ]
     asked = {"type": "text", "text": f"{reason} Call the tool `{tool}` with your answer; nobody answers you."}
-    said = {"role": "assistant", "content": content or [{"type": "text", "text": "(nothing)"}]}
-    return [said, {"role": "user", "content": results or [asked]}]
+    turn = {"role": "assistant", "content": content or [{"type": "text", "text": "(nothing)"}]}
+    return [turn, {"role": "user", "content": results or [asked]}]

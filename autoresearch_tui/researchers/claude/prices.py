@@ -1,6 +1,6 @@
-"""What tokens cost: by the table of genai-prices, before which the user's own entries go.
+"""The cost of tokens, from the user's own prices, then from genai-prices.
 
-An unknown model has no price, never a guessed one. Nothing is fetched: prices are as new as the installed package.
+An unknown model has no price rather than a guessed one. Nothing is fetched: prices are as new as the installed package.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Tokens:
 
     @property
     def all_input(self) -> int:
-        """Everything that was sent, from the cache or not."""
+        """All tokens sent, cached or not."""
         return self.input + self.cache_write + self.cache_read
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Dollars for a million tokens; `long` holds for a request of more than `over` input tokens."""
+    """Dollars for a million tokens; `long` applies to a request of more than `over` input tokens."""
 
     input: float
     output: float

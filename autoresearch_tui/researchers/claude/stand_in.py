@@ -1,7 +1,8 @@
-"""A stand-in for Claude on the loopback: it speaks the Messages API with server-sent events, and turns constants.
+"""A stand-in for Claude on the loopback interface: it serves the Messages API as server-sent events, and changes
+constants.
 
-`autoresearch-tui demo --researcher claude` without a key talks to it through the real client, and so do the tests,
-which give it a script, one step for each request, faults among them. As a program of its own:
+`autoresearch-tui demo --researcher claude` without a key uses it through the real client, and so do the tests, which
+give it a script with one step for each request, including faults. As a separate program:
 
     python -m autoresearch_tui.researchers.claude.stand_in --port 8787
     ANTHROPIC_BASE_URL=http://127.0.0.1:8787 autoresearch-tui demo --researcher claude
@@ -31,7 +32,7 @@ AGREES = {"opinion": "agree", "reasons": "It changes one value, which has not be
 PAGE: Event = {"text": "Each change moved one constant; which of them helped is in the table."}
 FACTORS = (0.5, 2.0, 0.75, 1.5, 0.9, 1.2)
 
-DELAY = 0.03  # seconds before each event, so that there is something to watch
+DELAY = 0.03  # seconds before each event, so that the human can watch
 
 Event = dict[str, Any]
 
@@ -49,31 +50,30 @@ class Exchange:
         self.number = len(handler.fake.requests)
 
     def begin(self) -> None:
-        """The head of a stream."""
+        """Sends the head of a stream."""
         self.handler.send_response(200)
         self.handler.send_header("content-type", "text/event-stream; charset=utf-8")
         self.handler.send_header("transfer-encoding", "chunked")
         self.handler.end_headers()
 
     def raw(self, text: str) -> None:
-        """A piece of the stream as it is."""
+        """Sends a piece of the stream verbatim."""
         data = text.encode()
         self.handler.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.handler.wfile.flush()
 
     def event(self, event: Event) -> None:
-        """One event."""
         if self.handler.fake.delay:
             time.sleep(self.handler.fake.delay)
         self.raw(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n")
 
     def end(self) -> None:
-        """A stream that ends as it should."""
+        """Ends a stream properly."""
         self.handler.wfile.write(b"0\r\n\r\n")
         self.handler.wfile.flush()
 
     def answer(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
-        """An answer that is not a stream."""
+        """Sends an answer that is not a stream."""
         data = json.dumps(body).encode() if not isinstance(body, str) else body.encode()
         self.handler.send_response(status)
         self.handler.send_header("content-type", "application/json")
@@ -93,7 +93,7 @@ class Exchange:
         raise Gone
 
     def wait_until_gone(self, each: Callable[[], None] = lambda: None, interval: float = 0.02) -> None:
-        """Does something now and then until the client hangs up or the server stops."""
+        """Calls `each` now and then until the client hangs up or the server stops."""
         connection = self.handler.connection
         connection.settimeout(interval)
         while not self.handler.fake.stopping.is_set():
@@ -114,7 +114,7 @@ Step = Callable[[Exchange], None]
 
 
 def whole(events: Callable[[Exchange], Iterable[Event]]) -> Step:
-    """A whole stream."""
+    """A complete stream."""
 
     def step(exchange: Exchange) -> None:
         exchange.begin()
@@ -148,12 +148,10 @@ def finish(stop_reason: str | None, output_tokens: int = 200) -> list[Event]:
 
 
 def delta(index: int, piece: Event) -> Event:
-    """A piece of a block."""
     return {"type": "content_block_delta", "index": index, "delta": piece}
 
 
 def block(index: int, begin: Event, pieces: Iterable[Event]) -> Iterator[Event]:
-    """A block in pieces."""
     yield {"type": "content_block_start", "index": index, "content_block": begin}
     for piece in pieces:
         yield delta(index, piece)
@@ -166,7 +164,6 @@ def words(text: str) -> list[str]:
 
 
 def text_block(index: int, text: str) -> Iterator[Event]:
-    """Text."""
     return block(index, {"type": "text", "text": ""}, ({"type": "text_delta", "text": w} for w in words(text)))
 
 
@@ -184,7 +181,7 @@ def tool_block(index: int, pieces: Iterable[str], identity: str = "toolu_1", nam
 
 
 def proposal_events(exchange: Exchange, tool_input: object, usage: Mapping[str, int]) -> Iterator[Event]:
-    """A proposal, an opinion on one, or a digest, whole: thinking if it was asked for, text, the tool call."""
+    """A complete proposal, opinion or digest: thinking if it was requested, text, the tool call."""
     name = exchange.body["tools"][0]["name"]
     made = tool_input
     if made is None:
@@ -197,8 +194,8 @@ def proposal_events(exchange: Exchange, tool_input: object, usage: Mapping[str, 
     if exchange.body.get("thinking"):
         yield from thinking_block(index, "What was tried tells me that this value is not at its best yet.")
         index += 1
-    said = "I change one value and leave the rest as it is." if name == TOOL else "I read the change line by line."
-    yield from text_block(index, said)
+    comment = "I change one value and leave the rest as it is." if name == TOOL else "I read the change line by line."
+    yield from text_block(index, comment)
     pieces = [text[at : at + 24] for at in range(0, len(text), 24)]
     yield from tool_block(index + 1, pieces, f"toolu_{exchange.number}", name)
     yield from finish("tool_use", 200 + len(text) // 4)
@@ -214,14 +211,14 @@ def prompt_of(request: Event) -> str:
 
 
 def editable_of(prompt: str) -> dict[str, str]:
-    """The editable files in a prompt of ours, by path."""
+    """The editable files in our prompt, by path."""
     part = prompt.rpartition("The editable files as they stand")[2]
     fences = re.finditer(r'<(file(?:-\d+)?) path="([^"]+)">\n(.*?)</\1>', part, re.S)
     return {fence[2]: fence[3] for fence in fences}
 
 
 def invent(prompt: str, number: int) -> Event:
-    """A proposal that changes one constant: another one, or by another factor, each time."""
+    """A proposal that changes one constant; each time another one, or by another factor."""
     constants = [
         (path, found)
         for path, text in editable_of(prompt).items()
@@ -262,17 +259,16 @@ MODELS: list[Event] = [
 
 
 OWN_MODELS: list[Event] = [{**MODELS[0], "id": STAND_IN, "display_name": "Stand-in"}]
-"""Not a real model's name: it has no price."""
+"""Not a real model's name, so it has no price."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Models, and messages by the script."""
+    """Serves the models, and messages by the script."""
 
     protocol_version = "HTTP/1.1"
     fake: MessagesServer
 
     def do_GET(self) -> None:
-        """The list of models, or one of them."""
         self.close_connection = True
         exchange = Exchange(self, {})
         self.fake.seen.append(self.path)
@@ -289,7 +285,6 @@ class Handler(BaseHTTPRequestHandler):
         return exchange.answer(200, found) if found else exchange.answer(404, missing)
 
     def do_POST(self) -> None:
-        """The next step of the script."""
         self.close_connection = True
         length = int(self.headers.get("content-length", 0))
         request = json.loads(self.rfile.read(length))
@@ -308,7 +303,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class MessagesServer:
-    """The server, for a `with`. `requests` are the bodies that were posted, `seen` the paths that were asked for."""
+    """The server, as a context manager. `requests` are the posted bodies, `seen` the requested paths."""
 
     def __init__(
         self,
@@ -349,12 +344,11 @@ class MessagesServer:
 
 @cache
 def url() -> str:
-    """The address of this process's own server, started when first asked for."""
+    """The address of this process's own server, which starts at the first call."""
     return MessagesServer(models=OWN_MODELS, delay=DELAY).__enter__().url
 
 
 def main() -> None:
-    """Serves until it is interrupted."""
     parser = argparse.ArgumentParser(description="A stand-in for the Messages API that makes plausible proposals.")
     parser.add_argument("--port", type=int, default=8787)
     parser.add_argument("--delay", type=float, default=DELAY, help="seconds before each event")

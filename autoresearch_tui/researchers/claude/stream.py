@@ -1,4 +1,4 @@
-"""One streamed answer, put together from its events. Pure: events in, an answer and text to show out."""
+"""Assembles one streamed answer from its events. Pure: events in, an answer and text to show out."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _PIECES = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer. `content` is what may be sent back; a tool's input is parsed only in a whole tool call."""
+    """A whole answer. `content` may be sent back; a tool's input is parsed only in a whole tool call."""
 
     stop_reason: str | None
     content: tuple[dict[str, Any], ...]
 
     def call(self, name: str) -> object | None:
-        """The input of the first call of a tool, or None. Only what ended as a tool call is one."""
+        """The input of the first call of a tool, or None. Only an answer that ended as a tool call has one."""
         if self.stop_reason != "tool_use":
             return None
         for block in self.content:
@@ -34,7 +34,7 @@ class Reply:
 
 @dataclass
 class Collector:
-    """Takes the events of one answer in their order. Raises ValueError for what does not fit together."""
+    """Takes the events of one answer in order. Raises ValueError if they are inconsistent."""
 
     tokens: Tokens = field(default_factory=Tokens)
     stop_reason: str | None = None
@@ -44,7 +44,7 @@ class Collector:
     _escape: bool = False
 
     def feed(self, event: Mapping[str, Any]) -> str:
-        """The next event; the text in it that is worth showing."""
+        """Takes the next event; returns its text to show."""
         match event.get("type"):
             case "message_start":
                 self._count(event["message"].get("usage"))
@@ -60,7 +60,7 @@ class Collector:
         return ""
 
     def answer(self) -> Reply:
-        """The answer as it stands. Raises ValueError if a finished tool call has no valid input."""
+        """The answer so far. Raises ValueError if a finished tool call has no valid input."""
         blocks: list[dict[str, Any]] = []
         for index in sorted(self._blocks):
             block = dict(self._blocks[index])
@@ -104,7 +104,7 @@ class Collector:
         return "" if key == "signature" else piece
 
     def _readable(self, piece: str) -> str:
-        """JSON as it streams in, with the line ends of its texts as line ends."""
+        """Streamed JSON, with escaped line ends in its texts as line ends."""
         shown: list[str] = []
         for character in piece:
             if self._escape:
@@ -117,7 +117,7 @@ class Collector:
         return "".join(shown)
 
     def _count(self, usage: object) -> None:
-        """Later counts replace earlier ones; a count that is left out stands."""
+        """Later counts replace earlier ones; a missing count leaves the earlier one."""
         if not isinstance(usage, Mapping):
             return
         names = {

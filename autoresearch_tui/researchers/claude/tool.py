@@ -1,4 +1,4 @@
-"""The tool through which the model proposes, and the check of what it gave. Pure."""
+"""The tool through which the model proposes, and the check of its input. Pure."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _TOOL: dict[str, Any] = {
 }
 
 
-# Where files may come and go.
+# For labs in which files may be added and removed.
 _REMOVE = {"type": "array", "description": "Paths of files to remove.", "items": _TEXT}
 
 
@@ -158,7 +158,7 @@ def _edited(items: list[tuple[str, Mapping[str, object]]], files: Mapping[str, s
     for where, item in items:
         path = _path(item, where, files, NO_PATTERNS)
         old, new = _text(item, "old", where), _text(item, "new", where)
-        # Whatever the file's line ends are, the model writes its own.
+        # The model writes its own line ends, whatever the file has.
         old, new = plain(old), plain(new)
         start = _only_place(old, plain(files[path]), path, where)
         places.setdefault(path, []).append((start, start + len(old), new))

@@ -18,7 +18,7 @@ from autoresearch_tui.lab import paths as labs
 from autoresearch_tui.lab.settings import SearchSettings, Settings
 from autoresearch_tui.lab.settings_reading import from_table
 from autoresearch_tui.launch.headless import make_engine
-from autoresearch_tui.researchers.by_front import ByFront
+from autoresearch_tui.researchers.factory import ByFront
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.fold import fold_all
 from autoresearch_tui.session.journal import decode, encode, read
