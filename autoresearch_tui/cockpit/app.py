@@ -18,8 +18,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import Theme
 
-from autoresearch_tui.cockpit import preferences
-from autoresearch_tui.cockpit import theme as legible
+from autoresearch_tui.cockpit import preferences, theme
 from autoresearch_tui.cockpit.actions import ACTIONS, Action, by_id, key_name
 from autoresearch_tui.cockpit.fewer_bytes import CroppedUpdate
 from autoresearch_tui.cockpit.key_order import KeysInOrder
@@ -82,7 +81,8 @@ _PLACES = {
 
 
 def accelerators_of_runs(run: RunSettings, state: State, ours: Mapping[str, str] | None = None) -> tuple[Visible, ...]:
-    """The accelerators that a session's runs see: from `ours` if we run the engine, else as the engine journalled."""
+    """The accelerators that a session's runs see: from `ours` if this process runs the engine, else from the
+    journal."""
     if ours is not None or state.engine is None:
         return all_visible({**(os.environ if ours is None else ours), **run.env}, run.devices)
     pinned = state.overrides.get("devices")
@@ -127,17 +127,17 @@ class Cockpit(KeysInOrder[int]):
         self.main.results.prefer(self.preferences.columns, self.preferences.sort)
         self.silent = silent
         self.outcome = "detached"
-        # What is told when the screen is there, and is no fact of the session.
+        # Messages of the launcher, shown as notifications once there is a screen.
         self.notices: list[str] = []
         self._overdue = False
-        # A fault of the cockpit itself; the caller reports it.
+        # An error of the cockpit itself; the caller reports it.
         self.crash: Exception | None = None
         themed = self.preferences.theme in self.available_themes
         self.set_reactive(Cockpit.theme, self.preferences.theme if themed else THEME.name)
-        # Set before anything is drawn: a change of theme later means to work out all styles again.
+        # Before the first paint, because a later change of theme computes all styles again.
         self.stylesheet.set_variables(self.get_css_variables())
         self._tick_seconds = tick_seconds
-        self._told: State | None = None
+        self._notified: State | None = None
         self._reading_on = False
         self._ticking_on = False
         self._ticks = 0
@@ -150,23 +150,23 @@ class Cockpit(KeysInOrder[int]):
 
     def get_css_variables(self) -> dict[str, str]:
         """The theme's variables, adjusted for contrast."""
-        self.theme_variables = legible.variables(super().get_css_variables(), self.console.color_system or "truecolor")
+        self.theme_variables = theme.variables(super().get_css_variables(), self.console.color_system or "truecolor")
         return self.theme_variables
 
     def on_mount(self) -> None:
         """The engine starts only after the first paint."""
         self.set_keymap(dict(self.preferences.keys))
-        theme = preferences.unknown_theme(self.preferences, self.available_themes)
-        for problem in (*self.preferences.problems, *([theme] if theme else ())):
+        unknown = preferences.unknown_theme(self.preferences, self.available_themes)
+        for problem in (*self.preferences.problems, *([unknown] if unknown else ())):
             self.notify(problem, severity="warning", timeout=10, markup=False)
         self.call_after_refresh(self._begin)
 
     def _display(self, screen: Screen[Any], renderable: Any) -> None:
-        """Every picture on its way to the terminal."""
+        """Sends fewer bytes for each paint."""
         super()._display(screen, CroppedUpdate(renderable) if isinstance(renderable, ChopsUpdate) else renderable)
 
     def on_unmount(self) -> None:
-        """Records what was seen; the monitor's thread ends by itself."""
+        """Records what the human has seen; the monitor's thread ends by itself."""
         if self.monitor is not None:
             self.monitor.stop()
         self.bridge.write_seen()
@@ -174,7 +174,7 @@ class Cockpit(KeysInOrder[int]):
     def _begin(self) -> None:
         gc.enable()
         gc.freeze()
-        mind(self)
+        _repaint_on_sigcont(self)
         if self.bridge.player is None:
             self._watch_load()
         self.bridge.begin()
@@ -190,19 +190,19 @@ class Cockpit(KeysInOrder[int]):
         self.main.monitor = self.monitor
 
     def tick(self) -> None:
-        """Passes what is new in the files to the screens; what only time changes follows once a second."""
+        """Passes new facts in the files to the screens; once a second, also what only time changes."""
         self._ticks += 1
         self._read()
         self._follow_host()
         if self.bridge.reading is not None:
             self._tick_again()
             return
-        self._tell(self.bridge.state)
+        self._notify_news(self.bridge.state)
         self.main.tick(self._ticks)
         if self.front is not self.main:
             self.front.tick(self._ticks)
         if self._ticks % TICKS_A_SECOND == 0:
-            # Not only at the end: a line that drops, or kill -9, leaves no time for that.
+            # Not only at the end, because a dropped connection or kill -9 leaves no time for it.
             self.bridge.write_seen()
         if self._behind() and not self._reading_on:
             self._reading_on = True
@@ -215,14 +215,14 @@ class Cockpit(KeysInOrder[int]):
 
     @property
     def front(self) -> MainScreen:
-        """The session that is shown: this cockpit's own, or another one of the lab."""
+        """The session in front: the cockpit's own, or another one of the lab."""
         return next(screen for screen in reversed(self.screen_stack) if isinstance(screen, MainScreen))
 
     def _read(self) -> None:
         bridge, new = self.bridge, self.bridge.poll()
         for screen in self.screen_stack:
             if isinstance(screen, MainScreen) and screen is not self.main:
-                # Another session, and whatever is opened over it.
+                # Another session, and the screens opened over it.
                 bridge, new = screen.bridge, screen.bridge.poll()
             refresh = getattr(screen, "refresh_state", None)
             if new and refresh is not None:
@@ -230,7 +230,7 @@ class Cockpit(KeysInOrder[int]):
 
     @on(FindingScreen.SessionAsked)
     def _visit(self, message: FindingScreen.SessionAsked) -> None:
-        """Shows another session of the lab over this one's, in place of one that is shown so."""
+        """Shows another session of the lab over the cockpit's own, instead of one already shown there."""
         from autoresearch_tui.cockpit.screens.visit import VisitScreen
 
         if self.front is not self.main:
@@ -242,12 +242,11 @@ class Cockpit(KeysInOrder[int]):
             self.push_screen(visit)
 
     def _is_over(self) -> bool:
-        """Whether the session has ended by now."""
         self._read()
         return self.bridge.over
 
     def _follow_host(self) -> None:
-        """Becomes the host if the other one has gone."""
+        """Shows the launcher's notices, and becomes the host if the other one is gone."""
         while self.notices:
             self.notify(self.notices.pop(0), timeout=8, markup=False)
         if self.host is None or self.bridge.reading is not None:
@@ -259,7 +258,7 @@ class Cockpit(KeysInOrder[int]):
         self._overdue = overdue
 
     def _tick_again(self) -> None:
-        """While a long journal is read, exactly one more tick is scheduled."""
+        """Schedules exactly one more tick while a long journal is read."""
         if not self._ticking_on:
             self._ticking_on = True
             self.call_later(self._tick_on)
@@ -269,7 +268,7 @@ class Cockpit(KeysInOrder[int]):
         self.tick()
 
     def _read_on(self) -> None:
-        """Reads a flood of lines in small pieces between ticks, so that no key waits for it."""
+        """Reads a flood of log lines in small pieces between ticks, so that keys do not wait."""
         for bridge in self._bridges():
             bridge.poll_log()
         self._reading_on = self._behind()
@@ -282,13 +281,13 @@ class Cockpit(KeysInOrder[int]):
     def _behind(self) -> bool:
         return any(bridge.feed.behind for bridge in self._bridges())
 
-    # -- telling ---------------------------------------------------------------------------------------------
+    # -- notifications ---------------------------------------------------------------------------------------------
 
-    def _tell(self, state: State) -> None:
-        """Notifies of what happened since the last tick; the first time, of what happened since the last visit."""
-        before, self._told = self._told, state
+    def _notify_news(self, state: State) -> None:
+        """Notifies of everything since the last tick; the first time, of everything since the last visit."""
+        before, self._notified = self._notified, state
         if before is None:
-            self._tell_what_was_missed()
+            self._show_missed()
         elif before is not state and not self.silent:
             from autoresearch_tui.session.notifications import news
 
@@ -301,13 +300,13 @@ class Cockpit(KeysInOrder[int]):
                 self.notify(text, severity="warning", timeout=6, markup=False)
 
     async def on_event(self, event: events.Event) -> None:
-        """Any key dismisses what is told, and does what it does."""
+        """Any key dismisses notifications, and still has its own effect."""
         if isinstance(event, events.Key) and not event.is_forwarded and self._notifications:
             self.clear_notifications()
         await super().on_event(event)
 
     def notify(self, message: str, **options: Any) -> None:
-        """One row over the keys, until the next key: the newest says it all."""
+        """Shows one row over the keys, until the next key; a new notification replaces the last."""
         self.clear_notifications()
         super().notify(message, **options)
 
@@ -315,7 +314,7 @@ class Cockpit(KeysInOrder[int]):
         severity: SeverityLevel = "error" if item.kind == "crash" else "information"
         if item.urgent or item.kind == "overfits":
             severity = "warning"
-        # What waits, or has stopped, is in the status line; and results are never announced over a question.
+        # The status line has waits and stops; and results are never announced over a question.
         elsewhere = self.front is not self.main
         if (elsewhere or item.kind not in ("waits", "stopped")) and isinstance(self.screen, MainScreen):
             text = f"{self.bridge.tag}: {item.text}" if elsewhere else item.text
@@ -323,13 +322,13 @@ class Cockpit(KeysInOrder[int]):
         if self.preferences.bell:
             self.bell()
         if self.preferences.notify and self._driver is not None and not self.is_headless:
-            # OSC 9: a notice of the desktop, in the terminals that know it; over SSH as well.
+            # OSC 9: a desktop notification, in terminals that support it, also over SSH.
             self._driver.write(f"\x1b]9;{clean_line(self.bridge.lab.root.name)}: {item.text}\x07")
 
-    def _tell_what_was_missed(self) -> None:
+    def _show_missed(self) -> None:
         before, after = self.bridge.left_at, self.bridge.state
         if not isinstance(self.screen, MainScreen):
-            return  # never over a question that the user has just opened
+            return  # never over a question that the human has just opened
         if self.host is not None and before is not None and len(before.table) < len(after.table):
             from autoresearch_tui.cockpit.screens.since import SinceScreen
 
@@ -357,15 +356,14 @@ class Cockpit(KeysInOrder[int]):
             self.exit(0)
 
     def action_detach(self) -> None:
-        """The key for leaving."""
         self.leave()
 
     async def action_quit(self) -> None:
-        """Textual's own key for quitting leaves too."""
+        """Textual's own key for quitting."""
         self.leave()
 
     def action_help(self) -> None:
-        """Every key, what the marks mean."""
+        """Shows every key and the meaning of the marks."""
         from autoresearch_tui.cockpit.screens.help import HelpScreen, help_entries
 
         if not isinstance(self.screen, HelpScreen):
@@ -374,7 +372,7 @@ class Cockpit(KeysInOrder[int]):
             self.push_screen(HelpScreen(entries), partial(self._from_help, self.screen))
 
     def _from_help(self, screen: Screen[Any], name: str | None) -> None:
-        """Runs what was chosen in the help over `screen`, or says where it would run."""
+        """Runs the action chosen in the help over `screen`, or notifies where it would run."""
         if name is None:
             return
         action = by_id(name)
@@ -389,7 +387,7 @@ class Cockpit(KeysInOrder[int]):
         self._open_palette()
 
     def search_themes(self) -> None:
-        """Every theme, by its name."""
+        """Opens the palette with every theme."""
         from autoresearch_tui.cockpit.screens.palette import Themes
 
         self._open_palette(providers=[Themes], placeholder="Search for themes…")
@@ -405,7 +403,7 @@ class Cockpit(KeysInOrder[int]):
         now = self.front.situation
         for action in ACTIONS:
             if (target := self._runs(action, screen)) is not None and action.enabled(now):
-                # A palette of its own is in front while it chooses: the action runs when that is gone.
+                # The palette is in front while the human chooses: the action runs when it is gone.
                 name = f"{action.title} · {key_name(action, self.preferences.keys)}"
                 yield SystemCommand(name, action.help, partial(self._from_palette, target, action.call))
         yield SystemCommand("Theme", "Changes the colours.", self.action_change_theme)
@@ -430,11 +428,11 @@ class Cockpit(KeysInOrder[int]):
         target.call_later(self.run_action, action, target)
 
 
-def mind(app: App[int]) -> None:
-    """Let a SIGCONT paint the screen again, and no more, unless Textual itself had suspended the application.
+def _repaint_on_sigcont(app: App[int]) -> None:
+    """Makes SIGCONT only repaint the screen, unless Textual itself suspended the application.
 
-    Textual's own handler would start its driver a second time: two of each thread, one of which swallows keys, and a
-    terminal left in raw mode.
+    Textual's own handler would start its driver a second time: two of each thread, one of which swallows keys, and
+    a terminal left in raw mode.
     """
     theirs = signal.getsignal(signal.SIGCONT)
     if threading.current_thread() is not threading.main_thread() or not callable(theirs):

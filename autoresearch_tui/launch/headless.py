@@ -161,7 +161,7 @@ def _critic(lab: Lab, session: Session, *, headless: bool) -> Critic | None:
     except UserError as error:
         if headless:
             raise UserError(f"the critic: {error}") from None
-        return factory.Nobody(f"the critic: {error}")
+        return factory.MissingResearcher(f"the critic: {error}")
 
 
 def run_headless(engine: Engine) -> str:

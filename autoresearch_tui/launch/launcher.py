@@ -1,4 +1,4 @@
-"""Brings engine, screen and terminal together: open, watch, replay, without a screen, and what follows a detach."""
+"""Connects engine, screen and terminal: opens, watches and replays sessions, runs headless, and handles a detach."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _EXIT_CODES = {"finished": 0, "stopped": 0, "detached": 0, "failed": 1, "interrupted": 130}
-# A screen that was told to end has so long to leave its terminal as it was.
+# The time that a closing screen has to restore its terminal.
 _CLOSING_SECONDS = 3
 
 
 class Choice(Frozen):
-    """What the command line said of the session."""
+    """The session that the command line chooses, and its settings."""
 
     tag: str
     new: bool
@@ -49,12 +49,12 @@ class Choice(Frozen):
 
 
 def headless(lab: Lab, choice: Choice, *, prepare: bool) -> int:
-    """The engine without a screen; one JSON event a line on stdout. Returns the exit code."""
+    """Runs the engine without a screen, with one JSON event a line on stdout. Returns the exit code."""
     from autoresearch_tui.launch.headless import Output
 
-    # Also if our parent had it ignored: `kill -INT` is how this engine is stopped.
+    # Even if the parent ignores it, because `kill -INT` stops this engine.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # From the beginning: it is started in terminals that are closed a moment later.
+    # From the beginning, because terminals are often closed right after the start.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     output = Output()
     try:
@@ -116,22 +116,23 @@ def _headless_lock(lab: Lab, tag: str, *, successor: bool) -> LabLock | None:
 
 
 def _retry_transient(step: Callable[[], T]) -> T:
-    """Do what needs the disk as soon as that lets us, and say what we wait for. Raises OSErrors that do not pass."""
-    pauses, said = backoff.Backoff(), ""
+    """Runs a step that needs the disk until it succeeds, and prints the reason for each wait. Raises permanent
+    OSErrors."""
+    pauses, printed = backoff.Backoff(), ""
     while True:
         try:
             return step()
         except OSError as error:
             if not backoff.passing(error):
                 raise
-            if said != str(error):
-                said = str(error)
+            if printed != str(error):
+                printed = str(error)
                 _print_error(in_line(backoff.message(error), backoff.remedy(error)))
         time.sleep(pauses.next())
 
 
 def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
-    """The engine in a worker thread of the screen's process. Returns the exit code."""
+    """Runs the engine in a worker thread of the screen's process. Returns the exit code."""
     _defer_gc()
     _need_terminal("--headless runs without one")
     tag, shown = _ready(lab, choice, prepare=prepare, attended=True)
@@ -141,7 +142,7 @@ def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
     while True:
         lock, busy = _lock(lab, tag, insist=insist)
         if busy is not None and busy.holder.tag not in ("", tag):
-            # Another of the lab's sessions is at work, and continues as it was begun.
+            # Another session of the lab is running, and keeps its own settings.
             code = _show(*_seat(lab, busy.holder.tag, {}, None), str(busy))
         else:
             code = _show(*_seat(lab, tag, choice.overrides, lock), str(busy or ""))
@@ -151,9 +152,9 @@ def cockpit(lab: Lab, choice: Choice, *, prepare: bool) -> int:
 
 
 def _lock(lab: Lab, tag: str, *, insist: bool) -> tuple[LabLock | None, LabBusy | None]:
-    """The lab's lock, or who has it and does not let go."""
+    """The lab's lock, or the error with the holder that does not release it."""
     try:
-        return take_lock(lab, tag, headless=False, insist=insist, asking=_say_whom), None
+        return take_lock(lab, tag, headless=False, insist=insist, asking=_print_takeover), None
     except LabBusy as busy:
         return None, busy
     except OSError as error:
@@ -161,7 +162,7 @@ def _lock(lab: Lab, tag: str, *, insist: bool) -> tuple[LabLock | None, LabBusy 
 
 
 def _seat(lab: Lab, tag: str, overrides: Mapping[str, str], lock: LabLock | None) -> tuple[Lab, str, SharedHost]:
-    """What a screen shows, and the engine behind it."""
+    """The lab with its settings, the session's tag, and the host of its engine."""
     from autoresearch_tui.launch.overrides import with_overrides
     from autoresearch_tui.launch.shared_host import SharedHost
 
@@ -169,28 +170,28 @@ def _seat(lab: Lab, tag: str, overrides: Mapping[str, str], lock: LabLock | None
         from autoresearch_tui.launch import headless as service
         from autoresearch_tui.researchers import factory
 
-        return service.make_engine(lab, tag, overrides, factory.make_or_say, headless=False, successor=successor)
+        return service.make_engine(lab, tag, overrides, factory.make_or_missing, headless=False, successor=successor)
 
     shown, _ = with_overrides(lab, tag, overrides, successor=lock is None)
     return shown, tag, SharedHost(lab, tag, lock, make, BackgroundEngine(lab, tag, overrides))
 
 
-def _say_whom(holder: Holder) -> None:
-    """It takes as long as the other one's present step, and the screen is not there yet."""
+def _print_takeover(holder: Holder) -> None:
+    """Explains the wait for the other engine's current step, before there is a screen."""
     print(f"Taking the session over from process {holder.pid} ...", flush=True)
 
 
 def _ready(lab: Lab, choice: Choice, *, prepare: bool, attended: bool = False) -> tuple[str, Lab]:
-    """The session's tag and the lab with its settings: checked before anything is written. Raises UserError.
+    """The session's tag and the lab with its settings, checked before anything is written. Raises UserError.
 
-    `attended`: what is missing is offered to the human at the terminal, and who proposes can still be fixed later.
+    `attended`: a human at the terminal is asked whether to prepare missing data, and can fix the researcher later.
     """
     with lab_data.Check(lab) as check:
         return _checked(lab, choice, check, prepare=prepare, attended=attended)
 
 
 def _checked(lab: Lab, choice: Choice, check: lab_data.Check, *, prepare: bool, attended: bool) -> tuple[str, Lab]:
-    """As :func:`_ready`, while `prepare.py` answers `check`."""
+    """Does the work of :func:`_ready`, while `prepare.py` answers `check`."""
     from autoresearch_tui.launch.overrides import with_overrides
     from autoresearch_tui.launch.tags import choose_tag
     from autoresearch_tui.runs.environment import check_command
@@ -218,14 +219,14 @@ def _checked(lab: Lab, choice: Choice, check: lab_data.Check, *, prepare: bool, 
     if why := timeout_problem(limits):
         _print_error(f"{lab.root}: {why}: every run will be a crash")
     if attended:
-        # The screen's modules come in while `prepare.py` answers.
+        # The screen's modules are imported while `prepare.py` answers.
         from autoresearch_tui.cockpit import app  # noqa: F401
     else:
         from autoresearch_tui.researchers import factory
 
         factory.make(shown.settings, os.environ)
         factory.make_critic(shown.settings, os.environ)
-    if cluster:  # the nodes have data and environments of their own, which are looked at there
+    if cluster:  # the nodes have their own data and environments, which are checked there
         if prepare:
             from autoresearch_tui.launch import nodes
 
@@ -241,7 +242,7 @@ def _checked(lab: Lab, choice: Choice, check: lab_data.Check, *, prepare: bool, 
 
 
 def _wanted(problem: str) -> bool:
-    """Ask at the terminal whether what is missing is to be made now."""
+    """Asks at the terminal whether to prepare missing data now."""
     print(f"autoresearch-tui: {problem.partition(';')[0]}.")
     try:
         return input("Prepare it now? [Y/n] ").strip().lower() in ("", "y", "yes")
@@ -250,7 +251,7 @@ def _wanted(problem: str) -> bool:
 
 
 def offered(lab: Lab, tag: str, choice: Choice) -> Choice:
-    """As the human chose; a new session of a lab whose earlier ones came further asks whether to start there."""
+    """The human's choice: a new session asks whether to start from the best of earlier ones, if that is better."""
     tags = lab.tags()
     if "from" in choice.overrides or not tags or tag in tags or held(lab.lock):
         return choice
@@ -259,7 +260,7 @@ def offered(lab: Lab, tag: str, choice: Choice) -> Choice:
 
     try:
         best = further(lab, tag)
-    except GitError:  # the engine says what is wrong
+    except GitError:  # the engine reports it
         return choice
     if best is None:
         return choice
@@ -272,7 +273,7 @@ def offered(lab: Lab, tag: str, choice: Choice) -> Choice:
 
 
 def watch(lab: Lab, tag: str) -> int:
-    """A read-only cockpit on a session that others drive."""
+    """Shows a read-only cockpit of a session."""
     _need_terminal(f"the facts are in {lab.session(tag).journal}")
     _defer_gc()
     from autoresearch_tui.cockpit.app import Cockpit
@@ -282,21 +283,21 @@ def watch(lab: Lab, tag: str) -> int:
 
 
 def _run_viewer(app: Cockpit) -> None:
-    """A screen that owns nothing: signals close it as a key would, and leave the terminal as it was.
+    """Runs a screen without an engine: signals close it as a key would, and it restores the terminal.
 
-    Raises KeyboardInterrupt after one.
+    Raises KeyboardInterrupt after a signal.
     """
-    told: list[int] = []
+    signals: list[int] = []
 
     def close(number: int, _frame: object) -> None:
-        told.append(number)
-        signal.alarm(_CLOSING_SECONDS)  # ends what waits for a terminal that takes nothing any more
+        signals.append(number)
+        signal.alarm(_CLOSING_SECONDS)  # ends a wait for a terminal that accepts no more output
         app.exit(0)
 
-    # SIGHUP also if our parent had it ignored: without its terminal a screen is nothing.
+    # SIGHUP even if the parent ignores it: without its terminal a screen has no use.
     before = {number: signal.signal(number, close) for number in (signal.SIGINT, signal.SIGTERM)}
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    _when_terminal_goes(lambda: os._exit(128 + signal.SIGHUP))
+    _watch_terminal(lambda: os._exit(128 + signal.SIGHUP))
     try:
         _run(app)
     finally:
@@ -305,12 +306,12 @@ def _run_viewer(app: Cockpit) -> None:
             signal.signal(number, handler)
     if app.crash is not None:
         raise ScreenCrashed(_crash_line(app.crash, app.bridge.lab))
-    if told:
+    if signals:
         raise KeyboardInterrupt
 
 
 def replay(lab: Lab, tag: str, speed: float) -> int:
-    """A recorded session through the same cockpit."""
+    """Plays a recorded session in the cockpit."""
     _need_terminal("`autoresearch-tui report` writes one without")
     _defer_gc()
     from autoresearch_tui.cockpit.app import Cockpit
@@ -320,7 +321,7 @@ def replay(lab: Lab, tag: str, speed: float) -> int:
     player = Replay(lab, tag, speed)
     try:
         player.start()
-        # A night in a few minutes: its news would pile up before the panes.
+        # Silent, because a night in a few minutes would cover the panes with notifications.
         _run_viewer(Cockpit(player.lab, tag, None, silent=True, bridge=Bridge(player.lab, tag, None, player=player)))
     finally:
         player.stop()
@@ -328,34 +329,36 @@ def replay(lab: Lab, tag: str, speed: float) -> int:
 
 
 def _need_terminal(otherwise: str) -> None:
-    """Raises UserError if there is no terminal to show a screen on, or to press a key at."""
+    """Raises UserError with this alternative if stdin or stdout is no terminal."""
     for stream in (sys.stdin, sys.stdout):
         if stream is None or not stream.isatty():
             raise UserError("the cockpit needs a terminal", otherwise)
 
 
 def _defer_gc() -> None:
-    """Nothing that is made on the way to the first picture is garbage; the cockpit collects from there on."""
+    """Turns garbage collection off: start-up makes no garbage. The cockpit turns it on after the first paint."""
     gc.disable()
 
 
 def _show(lab: Lab, tag: str, host: SharedHost, busy: str) -> int | None:
-    """The cockpit until the human leaves it. Returns the exit code; None if they want the engine in this terminal.
+    """Shows the cockpit until the human leaves it. Returns the exit code; None if they take over the engine
+    in this terminal.
 
-    `busy`: who has the engine, if it is elsewhere.
+    `busy`: a message about the engine's holder, if it is elsewhere.
     """
     from autoresearch_tui.cockpit.app import Cockpit
 
     app = Cockpit(lab, tag, host)
     if busy:
         app.notices.append(f"{busy}; your keys count here as well.")
-    left = threading.Lock()  # taken once, by the first of the ways out
+    left = threading.Lock()  # taken once, by the first way of leaving
 
     def abandon(*_: object) -> None:
         if left.acquire(blocking=False):
             _abandon(host)
 
-    # In a thread: the main one waits for a terminal that takes nothing any more, and a signal does not always wake it.
+    # In a thread, because the main one may wait for a terminal that accepts no more output, and a signal does not
+    # always wake it.
     closing = threading.Timer(_CLOSING_SECONDS, abandon)
     closing.daemon = True
 
@@ -364,15 +367,15 @@ def _show(lab: Lab, tag: str, host: SharedHost, busy: str) -> int | None:
             closing.start()
         app.exit(0)
 
-    # Textual has no handler for a terminal that goes away: the process would die, and the loop with it.
+    # Textual does not handle a terminal that goes away: the process would die, and the loop with it.
     signal.signal(signal.SIGHUP, abandon)
-    _when_terminal_goes(abandon)
+    _watch_terminal(abandon)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, close)
     signal.signal(HAND_OVER, lambda _signal, _frame: _hand_over(app, host))
     _run(app)
     if not left.acquire(blocking=False):
-        closing.join()  # the process ends in there
+        closing.join()  # `abandon` ends the process
     closing.cancel()
     _ignore_signals()
     code = _after_screen(app, lab, tag, host)
@@ -381,15 +384,15 @@ def _show(lab: Lab, tag: str, host: SharedHost, busy: str) -> int | None:
     return code
 
 
-def _when_terminal_goes(leave: Callable[[], None]) -> None:
-    """Call `leave`, in a thread, when the terminal is closed; SIGHUP comes only to those whose controlling one it is.
+def _watch_terminal(leave: Callable[[], None]) -> None:
+    """Calls `leave`, in a thread, when the terminal is closed: SIGHUP reaches only processes that it controls.
 
-    Without its terminal, a screen would wait for it for ever. On Linux; other systems do not always tell.
+    Without this, a screen would wait for its terminal for ever. Linux only; other systems do not always report it.
     """
     if sys.platform != "linux":
         return
     poll = select.poll()
-    poll.register(sys.__stdin__.fileno() if sys.__stdin__ is not None else 0, 0)  # an error, or its end, is always told
+    poll.register(sys.__stdin__.fileno() if sys.__stdin__ is not None else 0, 0)  # always reports hang-ups
 
     def watch() -> None:
         poll.poll()
@@ -399,7 +402,7 @@ def _when_terminal_goes(leave: Callable[[], None]) -> None:
 
 
 def _run(app: Cockpit) -> None:
-    """The screen until it ends. A fault of its own is in `app.crash` then, and the terminal is as it was."""
+    """Runs the screen until it ends, and restores the terminal. `app.crash` has an error of the screen's own."""
     try:
         app.run()
     except Exception as error:
@@ -421,34 +424,34 @@ def _crash_line(crash: Exception, lab: Lab) -> str:
 
 
 def _after_screen(app: Cockpit, lab: Lab, tag: str, host: SharedHost) -> int | None:
-    """Sees to who has the session from now on. Returns as `_show` does."""
+    """Settles which process has the session from now on. Returns as :func:`_show` does."""
     host.detach()
     if host.elsewhere:
-        # Who takes it over may wait for the other one's present step, and must be able to give up.
+        # A takeover may wait for the other engine's current step, and the human must be able to give up.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         if app.outcome == Outcome.STOPPED:
-            _say_how_it_ended(lab, tag, app.outcome, app.bridge.state)
+            _print_outcome(lab, tag, app.outcome, app.bridge.state)
         return None if app.outcome == "take over" else 0
     if host.failure:
-        _say(f"autoresearch-tui: {host.failure}", to=2)
+        _print(f"autoresearch-tui: {host.failure}", to=2)
         return 1
     if not host.continues:
-        _say_how_it_ended(lab, tag, host.outcome, app.bridge.state)
+        _print_outcome(lab, tag, host.outcome, app.bridge.state)
         return _EXIT_CODES.get(host.outcome, 0)
     from autoresearch_tui.researchers import factory
 
     if problem := factory.problem(lab.settings, os.environ):
         host.dismiss()
-        _say(f"Nothing continues without a screen, for there is no researcher: {problem}")
+        _print(f"Nothing continues without a screen, for there is no researcher: {problem}")
         return 0
     try:
-        pid = host.go_on_without_a_screen()
+        pid = host.continue_headless()
     except OSError as error:
         raise UserError(
             f"nothing continues without a screen: {backoff.message(error)}", "nothing is lost, open the lab again"
         ) from None
     host.dismiss()
-    _say(
+    _print(
         f"The loop continues without a screen (process {pid}).",
         f"Come back:  autoresearch-tui {lab.root}",
         f"Stop it:    autoresearch-tui stop {lab.root}",
@@ -456,8 +459,8 @@ def _after_screen(app: Cockpit, lab: Lab, tag: str, host: SharedHost) -> int | N
     return 0
 
 
-def _say_how_it_ended(lab: Lab, tag: str, outcome: str, state: State) -> None:
-    """What the screen showed last is gone with it."""
+def _print_outcome(lab: Lab, tag: str, outcome: str, state: State) -> None:
+    """Repeats what the screen showed last, because that disappears with it."""
     best = state.best
     kept = state.ended[Outcome.KEEP]
     value = f", the best #{best.number} with {best.value:.6f}" if best is not None and best.value is not None else ""
@@ -465,7 +468,7 @@ def _say_how_it_ended(lab: Lab, tag: str, outcome: str, state: State) -> None:
         value += f"; the search continues from #{frontier.number}"
     how = "is finished" if outcome == "finished" else "has stopped"
     limit = [state.stopped.detail] if state.stopped is not None and state.stopped.limit else []
-    _say(
+    _print(
         *(f"It has ended by itself: {clean_line(detail)}." for detail in limit),
         f"Session {tag} {how}: {kept} kept of {len(state.table)}{value}.",
         f"Resume it:  autoresearch-tui {lab.root}",
@@ -473,8 +476,8 @@ def _say_how_it_ended(lab: Lab, tag: str, outcome: str, state: State) -> None:
     )
 
 
-def _say(*lines: str, to: int = 1) -> None:
-    """The screen's last words, to a terminal that may take nothing any more: it is left without them then."""
+def _print(*lines: str, to: int = 1) -> None:
+    """Prints the last lines after a screen; gives up if the terminal does not take them in time."""
     text = "".join(f"{line}\n" for line in lines).encode(errors="replace")
 
     def write() -> None:
@@ -489,30 +492,30 @@ def _say(*lines: str, to: int = 1) -> None:
 
 
 def _hand_over(app: Cockpit, host: SharedHost) -> None:
-    """Another terminal wants the engine: this one lets go, and its keys go there from then on."""
+    """Releases the engine to another terminal; from then on, this one's keys are sent there."""
     if not host.elsewhere:
         host.hand_over()
         app.notices.append("another terminal has taken over; your keys count here as well.")
 
 
 def _abandon(host: SharedHost) -> None:
-    """The terminal is gone: hand the session to an engine without a screen, and end at once."""
+    """The terminal is gone: starts an engine without a screen for the session, and ends at once."""
     host.detach()
-    # Where it cannot be started, the watchdog is left to try.
+    # If it cannot be started, the watchdog remains and tries.
     with contextlib.suppress(OSError):
         if host.continues:
-            host.go_on_without_a_screen()
+            host.continue_headless()
         host.dismiss()
     os._exit(0)
 
 
 def _ignore_signals() -> None:
-    """This process is ending, and what takes over has been chosen."""
+    """This process is ending, and its successor has been chosen."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, HAND_OVER):
         signal.signal(number, signal.SIG_IGN)
 
 
 def _print_error(text: str) -> None:
-    # Its reader may be gone, or its disk full.
+    # The reader of stderr may be gone, or the disk full.
     with contextlib.suppress(OSError):
         print(f"autoresearch-tui: {text}", file=sys.stderr, flush=True)

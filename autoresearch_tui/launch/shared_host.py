@@ -123,7 +123,7 @@ class SharedHost:
         else:
             self._outbox.close()
 
-    def go_on_without_a_screen(self) -> int:
+    def continue_headless(self) -> int:
         """Starts the background engine. Returns its process id. Raises OSError."""
         return self._successor.start()
 

@@ -96,13 +96,13 @@ def problem(settings: Settings, environ: Mapping[str, str]) -> str:
     return ""
 
 
-def make_or_say(settings: Settings, environ: Mapping[str, str], *, wrap: Wrap | None = None) -> Researcher:
+def make_or_missing(settings: Settings, environ: Mapping[str, str], *, wrap: Wrap | None = None) -> Researcher:
     """:func:`make`, or, if that fails, a researcher that raises the reason, so that the loop pauses with it."""
     why = problem(settings, environ)
-    return Nobody(why) if why else make(settings, environ, wrap=wrap)
+    return MissingResearcher(why) if why else make(settings, environ, wrap=wrap)
 
 
-class Nobody:
+class MissingResearcher:
     """In place of a researcher or critic that cannot work: raises the reason, while the baseline runs."""
 
     def __init__(self, why: str) -> None:

@@ -385,7 +385,7 @@ def test_a_keep_that_is_worse_than_the_best_is_no_new_best() -> None:
 
 def test_the_exit_line_names_the_best_and_the_frontier(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     state = went_back().state
-    launcher._say_how_it_ended(Lab(tmp_path, Settings()), "nov20", "stopped", state)
+    launcher._print_outcome(Lab(tmp_path, Settings()), "nov20", "stopped", state)
     assert "the best #3 with 0.984000; the search continues from #4." in capfd.readouterr().out
 
 
@@ -400,7 +400,7 @@ def test_an_exit_line_that_the_terminal_does_not_take_is_left_out(
             pass
     os.set_blocking(full, True)
     monkeypatch.setattr(launcher, "_CLOSING_SECONDS", 1)
-    launcher._say("lost", to=full)
+    launcher._print("lost", to=full)
     assert os.read(drain, 4096) == bytes(4096)
     os.close(full)
     os.close(drain)

@@ -1,4 +1,4 @@
-"""Pure: a unified diff as rows to draw. Any text parses; nothing in here knows a terminal."""
+"""Pure: parses a unified diff, and lays it out as rows. Any text parses; nothing here depends on a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autoresearch_tui.util.text import clean_line
 
 
 class Kind(Enum):
-    """What a row is. The values of the first three are the glyphs of the gutter."""
+    """The kinds of rows. The values of the first three are the glyphs of the gutter."""
 
     CONTEXT = " "
     ADDED = "+"
@@ -29,7 +29,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a file or of the diff's own text. `mate` is the line that it replaced, or that replaced it."""
+    """One line of a file or of the diff's own text. `mate` is the line that replaces it, or that it replaces."""
 
     kind: Kind
     text: str
@@ -42,7 +42,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the picture: a line across, or a left and a right one (None: nothing there)."""
+    """One row of the view: a line across, or a left and a right one (None for an empty side)."""
 
     left: Line | None
     right: Line | None = None
@@ -50,7 +50,7 @@ class Row:
 
 
 class Flag(Frozen):
-    """A risk that preflight saw, at a line of the proposed file."""
+    """A risk that preflight found, at a line of the proposed file."""
 
     path: str
     line: int
@@ -58,8 +58,8 @@ class Flag(Frozen):
 
 
 class FileDiff(Frozen):
-    """What happens to one file. `parts` holds hunks' headers and lines in the order of the diff; `fate` is "new" or
-    "removed", or empty for a file that changes."""
+    """The changes of one file. `parts` has hunk headers and lines in the order of the diff; `fate` is "new" or
+    "removed", or empty for a changed file."""
 
     path: str
     parts: tuple[Line, ...]
@@ -67,22 +67,20 @@ class FileDiff(Frozen):
 
     @property
     def headline(self) -> str:
-        """Its name, what becomes of it, and how many lines come and go."""
+        """Its name and fate, and how many lines are added and removed."""
         added, removed = (sum(1 for part in self.parts if part.kind is kind) for kind in (Kind.ADDED, Kind.REMOVED))
         counts = [f"{sign}{count}" for sign, count in (("+", added), ("−", removed)) if count]
         return "  ".join(word for word in (self.path or "(no name)", self.fate, " ".join(counts)) if word)
 
 
 class Diff(Frozen):
-    """A whole diff, ready to be laid out."""
-
     files: tuple[FileDiff, ...] = ()
     added: int = 0
     removed: int = 0
 
 
 class Layout(Frozen):
-    """Rows, and where the reader may jump to: the rows of hunks, of risk flags and of files' headers."""
+    """Rows, and the rows to jump to: those of hunks, of risk flags and of file headers."""
 
     rows: tuple[Row, ...] = ()
     hunks: tuple[int, ...] = ()
@@ -98,7 +96,7 @@ _FATES = (("new file mode ", "new"), ("deleted file mode ", "removed"))
 
 
 def parse(text: str) -> Diff:
-    """The diff in `text`; whatever is no diff is kept as notes."""
+    """The diff in `text`; lines that are no diff are kept as notes."""
     reader = _Reader()
     lines = text.split("\n")
     if lines and not lines[-1]:
@@ -110,7 +108,7 @@ def parse(text: str) -> Diff:
 
 @dataclass
 class _Reader:
-    """Counts each hunk's lines as its header says: `--- x` inside a hunk is a removed line."""
+    """Parses line by line. Counts each hunk's lines, because `--- x` inside a hunk is a removed line."""
 
     files: list[FileDiff] = field(default_factory=list)
     path: str = ""
@@ -148,7 +146,7 @@ class _Reader:
         elif glyph == "\\":
             self.parts.append(Line(Kind.NOTE, clean_line(line)))
         else:
-            # The header promised more than there is.
+            # The hunk is shorter than its header says.
             self.old_left = self.new_left = 0
             return False
         return True
@@ -163,7 +161,7 @@ class _Reader:
             self.parts.append(Line(Kind.HUNK, clean_line(heading.strip()), self.new or self.old, self.old))
         elif line.startswith("diff --git "):
             self._close()
-            # Paths with " b/" inside are set right by the +++ line.
+            # The +++ line corrects paths that contain " b/".
             self.path = clean_line(line.rpartition(" b/")[2])
         elif line.startswith("--- ") and any(part.kind is Kind.HUNK for part in self.parts):
             self._close()
@@ -184,7 +182,7 @@ class _Reader:
 
 
 def _with_strings(lines: Sequence[Line]) -> Iterator[Line]:
-    """Marks lines that begin inside a triple-quoted string, followed separately on the old and the new side."""
+    """Marks lines that start inside a triple-quoted string, tracked separately on the old and the new side."""
     old: str | None = None
     new: str | None = None
     for index, line in enumerate(lines):
@@ -202,7 +200,8 @@ def _with_strings(lines: Sequence[Line]) -> Iterator[Line]:
 
 
 def _string_at_start(lines: Sequence[Line], start: int) -> str | None:
-    """A hunk may begin inside a docstring: then its first triple quote most likely stands alone, to close it."""
+    """The quote if a hunk starts inside a docstring: its first triple quote then most likely stands alone, to close
+    it."""
     for line in lines[start:]:
         if line.kind is Kind.HUNK:
             break
@@ -225,7 +224,7 @@ def _string_state(text: str, quote: str | None) -> str | None:
 
 
 def _with_mates(lines: Iterable[Line]) -> Iterator[Line]:
-    """Tells each replaced line which line took its place."""
+    """Gives replaced and replacing lines their mates."""
     removed: list[Line] = []
     added: list[Line] = []
     for line in lines:
@@ -254,7 +253,7 @@ def _mated(removed: list[Line], added: list[Line]) -> Iterator[Line]:
 
 
 def pair(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
-    """Which old line became which new one: in order, and only where they share words."""
+    """The indexes of old and new lines that replace one another, in order, and only if they share words."""
     if len(old) * len(new) > 10_000:
         return [(i, i) for i in range(min(len(old), len(new)))]
     words = [set(_WORD.findall(text)) for text in new]
@@ -282,7 +281,7 @@ _TOKEN = re.compile(r"\d+\.\d+(?:[eE][+-]?\d+)?|\w+|\s+|[^\w\s]")
 
 @lru_cache(maxsize=4096)
 def changed(text: str, mate: str) -> tuple[Span, ...]:
-    """The parts of `text` that `mate` does not have; none if they have too little in common to help."""
+    """The parts of `text` that `mate` does not have; none if the two have too little in common."""
     if len(text) + len(mate) > 4000:
         return ()
     mine, other = _TOKEN.findall(text), _TOKEN.findall(mate)
@@ -301,7 +300,7 @@ def changed(text: str, mate: str) -> tuple[Span, ...]:
 
 
 def parse_flag(text: str) -> Flag:
-    """`path:line kind why`; anything else is a flag without a place."""
+    """Parses `path:line kind why`; any other text is a flag without a place."""
     match = _FLAG.fullmatch(text)
     if not match:
         return Flag("", 0, clean_line(text))
@@ -342,7 +341,7 @@ def lay_out(diff: Diff, flags: Sequence[str] = (), split: bool = False, title: s
 
 
 class _Builder:
-    """Collects rows; side by side, a change's removed and added lines wait until the change is over."""
+    """Collects rows; side by side, a change's removed and added lines wait until the change is complete."""
 
     def __init__(self, split: bool) -> None:
         self._split = split
@@ -399,7 +398,7 @@ class _Builder:
 
 
 def _side_by_side(removed: list[Line], added: list[Line]) -> Iterator[tuple[Line | None, Line | None]]:
-    """Mates on one row; the others before them, each on the rows it needs."""
+    """Pairs of lines for each row: mates together, the other lines before them on rows of their own."""
     places = {(line.text, line.mate): i for i, line in reversed(list(enumerate(added))) if line.mate is not None}
     done = 0
     for left in removed:

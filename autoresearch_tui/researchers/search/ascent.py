@@ -1,4 +1,4 @@
-"""The move of highest expected gain: some numbers at once, and another form of code where that promises more.
+"""The move of highest expected gain: several numbers at once, and another form of code if it promises more.
 
 The gain is over the code that the proposal starts from, as the surrogate believes (Jones et al., "Efficient Global
 Optimization", J. Global Optimization 1998). Moves are built up change by change, each within a step of the base.
@@ -21,10 +21,10 @@ Move = tuple[Step, ...]
 
 MOST = 6  # changes of one move
 _ROUNDS = 12
-_BETTER = 1.03  # what one more change must bring
+_BETTER = 1.03  # the factor that one more change must bring
 _WORTHY = 60  # changes that are tried on top of others
 _NEWEST = 200
-_STEEP = 20.0  # typical gains: what is worse by more says little more
+_STEEP = 20.0  # typical gains: beyond this, how much worse a score is hardly matters
 _COUNTED = SCORED | {"repeat", "confirming"}
 _LOST = FAILED | {Outcome.GIVEN_UP}
 
@@ -42,7 +42,7 @@ class Seen:
 def seen(
     brief: Brief, attempts: Sequence[Attempt], parts: Callable[[str], Sequence[Part] | None], space: Space
 ) -> list[Seen]:
-    """What was scored, in this session and before, the newest; what failed counts as the worst of its session."""
+    """The newest scores, of this session and earlier ones; failures count as the worst of their session."""
     found: list[Seen] = []
     failed: list[Seen] = []
     for attempt in attempts[-_NEWEST:]:
@@ -63,8 +63,8 @@ def seen(
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a move is expected to gain, in typical gains of a `unit` in the score, and by how many scores; `worth`: what
-    running it is."""
+    """The expected gain of a move, in typical gains (`unit`, in the score), from so many scores. `worth`: the value of
+    running it."""
 
     worth: float
     mean: float
@@ -90,17 +90,17 @@ class Ascent:
         best = min(s.score for s in known)
         scores = np.array([_bent((s.score - best) / unit) for s in known])
         self.model = Surrogate(points, scores, spreads)
-        # A base whose score was luck is harder to beat than it should be.
+        # A base with a lucky score would be harder to beat than it should be.
         here = [at for at, s in enumerate(known) if s.place == space.base and not s.group]
         believed = float(self.model.losses(space.points([space.base], [0]))[0])
         self._bar = max(0.0, believed - float(np.mean(scores[here]))) if here else 0.0
 
     def forecasts(self, form: Place, moves: Sequence[Move]) -> list[Forecast]:
-        """Of moves on top of a form."""
+        """Forecasts for moves on top of a form."""
         return self.compare([(form, move) for move in moves])
 
     def compare(self, options: Sequence[tuple[Place, Move]]) -> list[Forecast]:
-        """Of forms with moves on top of them."""
+        """Forecasts for forms with moves on top of them."""
         values: list[tuple[Place, Mapping[str, Value]]] = [(f, {s.knob.key: s.after for s in m}) for f, m in options]
         mean, spread = self.model.gains(self._space.moved(values))
         worth: Floats = expected_gain(mean, spread, self.model.noise, self._bar)

@@ -1,4 +1,4 @@
-"""The offline researcher's digest: what the steps of constants brought, in sentences. No key, no cost."""
+"""The offline researcher's digest: the results of changes of constants, in sentences. No key, no cost."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from autoresearch_tui.util.text import describe
 
 _MOST_LINES = 12
 _MOST_NAMES = 8
-_MEANT = (MODULE, STATED)  # to be turned
+_MEANT = (MODULE, STATED)  # constants that are meant to be changed
 
 
 class TemplateAuthor:
-    """Says of each constant what was tried and what came of it; of a change of code only its description."""
+    """Lists the attempts and results of each constant; of a change of code only its description."""
 
     def write(self, brief: Brief, _say: Callable[[str], None], _cancelled: threading.Event) -> Page | None:
-        """The page."""
         steps = dict(_steps(brief))
         parts = {
             "What was learnt": [*_kept(brief), *_failed(brief)],
@@ -52,7 +51,7 @@ def _failed(brief: Brief) -> Iterator[str]:
 
 
 def _beliefs(brief: Brief, steps: Mapping[int, Step]) -> list[str]:
-    """Of each constant that was changed alone: which values were better than where they were tried from."""
+    """Of each constant that was changed alone: the values that were better or worse than the ones before."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     scores = {a.commit: a for a in reversed(brief.history) if a.value is not None}
     for attempt in brief.history:
@@ -61,10 +60,10 @@ def _beliefs(brief: Brief, steps: Mapping[int, Step]) -> list[str]:
             continue
         ((key, (old, new)),) = change.items()
         gain = brief.goal.gain(_there(attempt, base.value), attempt.value)
-        came = "changed nothing" if gain == 0 else f"was {'better' if gain > 0 else 'worse'} by {abs(gain):.6f}"
-        found[key].append(f"{old!r} to {new!r} {came} (#{attempt.number})")
+        result = "changed nothing" if gain == 0 else f"was {'better' if gain > 0 else 'worse'} by {abs(gain):.6f}"
+        found[key].append(f"{old!r} to {new!r} {result} (#{attempt.number})")
     ranked = sorted(found.items(), key=lambda each: -len(each[1]))[:_MOST_LINES]
-    return [f"{describe(_short(key))}: {'; '.join(said[-4:])}." for key, said in ranked] or [
+    return [f"{describe(_short(key))}: {'; '.join(results[-4:])}." for key, results in ranked] or [
         "Too little was tried one constant at a time to believe anything."
     ]
 
@@ -88,7 +87,7 @@ def _next(brief: Brief, steps: Mapping[int, Step]) -> Iterator[str]:
 
 
 def _steps(brief: Brief) -> Iterator[tuple[int, Step]]:
-    """What each experiment that ran did to constants."""
+    """The changes of constants of each experiment that ran."""
     for attempt in brief.history:
         if attempt.outcome in JUDGED and attempt.base and attempt.base != attempt.commit:
             try:
@@ -127,5 +126,5 @@ def _gain(brief: Brief, attempt: Attempt, base: Attempt | None) -> str:
 
 
 def _there(attempt: Attempt, base: float) -> float:
-    """What its base scored on the data of an attempt's score."""
+    """The base's score on the data of an attempt's score."""
     return base if attempt.base_there is None else attempt.base_there

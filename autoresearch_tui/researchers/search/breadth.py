@@ -1,4 +1,4 @@
-"""Deeper, wider, or another structure: what to try next, by what each has earned; and what has proved to do nothing.
+"""Chooses between deeper, wider and another structure by earlier results, and finds knobs that have no effect.
 
 Three arms of a bandit with fading memory (Thompson sampling on Beta posteriors; Chapelle and Li, "An Empirical
 Evaluation of Thompson Sampling", NIPS 2011): to refine a knob that was turned before, to turn a new one, to make a
@@ -19,14 +19,14 @@ from autoresearch_tui.session.ends import SCORED, Outcome
 
 DEEPER, WIDER, STRUCTURE = "deeper", "wider", "structure"
 
-_FADES = 0.95  # what worked early need not work late
-# Kept and lost before anything is known: a new structure wins more rarely than another step of what has won.
+_FADES = 0.95  # what works early may not work later
+# Prior wins and losses: a new structure wins more rarely than another step of a knob that has won.
 _PRIOR: Mapping[str, tuple[float, float]] = {DEEPER: (1.0, 1.0), WIDER: (2.0, 1.0), STRUCTURE: (1.0, 1.5)}
-# Losses that a family of edits begins with: of lines, to leave one out teaches more than to say it twice.
+# A family's prior losses: to leave a line out teaches more than to repeat it.
 _LONG_SHOTS: Mapping[str, float] = {REPEAT: 3.0, MOVE: 1.0, RESTORE: 1.0}
-_PLATEAU_BONUS = 2.0  # wins lent to structure once nothing else pays
-_NEAR = 0.7  # of the typical gain: a structure that lost by less is worth a second look elsewhere
-_TELLING = 0.5  # share of runs that changed the score: with fewer, a tie says nothing
+_PLATEAU_BONUS = 2.0  # extra wins of structure on a plateau
+_NEAR = 0.7  # of the typical gain: a structure that lost by less is worth another try elsewhere
+_TELLING = 0.5  # share of runs that changed the score: with fewer, a tie means nothing
 _PRECISE = 0.8
 
 
@@ -43,7 +43,7 @@ class Shaping:
 def arm(
     trials: Sequence[PastTrial], shapings: Sequence[Shaping], offered: Sequence[str], stale: bool, rng: random.Random
 ) -> str:
-    """What to do next, of the arms that are `offered`; `stale`: the search is on a plateau."""
+    """The arm to play next, from those `offered`. `stale`: the search is on a plateau."""
     won = {name: prior[0] for name, prior in _PRIOR.items()}
     lost = {name: prior[1] for name, prior in _PRIOR.items()}
     turned: set[str] = set()
@@ -70,8 +70,8 @@ def arm(
 def ranked(edits: Iterable[Edit], shapings: Sequence[Shaping], stale: bool, rng: random.Random) -> list[Edit]:
     """The structural edits worth a run, the most promising first.
 
-    What crashed or was vetoed is left alone for good, what was bettered as well; what lost comes again only where it
-    lost by little, or on a plateau.
+    Edits that crashed or were vetoed never come again, nor do those that would undo an improvement; edits that lost
+    come again only if they lost by little, or on a plateau.
     """
     unit = spread_of(PastTrial(s.number, s.outcome, {}, s.gain, None, None) for s in shapings)
     never: set[tuple[str, str]] = set()
@@ -102,10 +102,10 @@ def ranked(edits: Iterable[Edit], shapings: Sequence[Shaping], stale: bool, rng:
 
 
 def dead(trials: Sequence[PastTrial]) -> frozenset[str]:
-    """Knobs that do nothing here: turned on their own, they gave exactly the score that was there before.
+    """Knobs without an effect: changed on their own, they gave exactly the score before.
 
-    One such run is enough where nearly every other change moves the score, two where most do; where few do, a tie
-    says nothing. A kept switch, or a value kept in place of nought, may wake what was dead.
+    One such run is enough if nearly every other change moves the score, two if most do; if few do, a tie means
+    nothing. A kept switch, or a kept value in place of zero, may bring a dead knob to life.
     """
     decided = [t for t in trials if t.outcome in SCORED and t.gain is not None]
     woken = max((t.number for t in decided if t.outcome == Outcome.KEEP and _switches(t)), default=-1)

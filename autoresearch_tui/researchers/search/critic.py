@@ -1,4 +1,4 @@
-"""A critic of rules: no key, no cost, and no opinion on what rules cannot judge."""
+"""A critic that judges by rules: no key, no cost, and no opinion on other questions."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _NEAR = 0.25  # of the larger of two steps
 _LOOKED_AT = 200  # earlier attempts, the newest
 
 Step = Mapping[str, tuple[Value, Value]]
-"""What a change does to constants: before and after, by the constant's key."""
+"""A change of constants: values before and after, by the constant's key."""
 
 
 class RuleCritic:
     """Disagrees with a risk match, and with nearly the same step as one that was not kept; agrees with any other
-    change of constants. Of a change of code it is unsure."""
+    change of constants; is unsure about a change of code."""
 
     def judge(
         self,
@@ -33,7 +33,6 @@ class RuleCritic:
         say: Callable[[str], None],
         _cancelled: threading.Event,
     ) -> Criticism | None:
-        """An opinion by rules."""
         found = _opinion(brief, proposal, risks)
         say(f"{part(TEXT, found.reasons)}\n")
         return found
@@ -47,12 +46,13 @@ def _opinion(brief: Brief, proposal: Proposal, risks: Sequence[str]) -> Criticis
         return Criticism(Opinion.UNSURE, "it changes code, which rules cannot judge")
     for attempt, before in _refuted(brief):
         if near(now, before):
-            return Criticism(Opinion.DISAGREE, _told(attempt, now, before))
+            return Criticism(Opinion.DISAGREE, _reason(attempt, now, before))
     return Criticism(Opinion.AGREE, "it changes constants alone, has no risk match, and repeats nothing that failed")
 
 
 def _refuted(brief: Brief) -> Iterator[tuple[Attempt, Step]]:
-    """The newest attempts that no front kept, and what each did to constants; not the one to fix or to combine."""
+    """The newest attempts that no front kept, with their changes of constants; not those that the brief fixes or
+    combines."""
     asked_for = {brief.fixes, brief.combines}
     for attempt in brief.history[: -_LOOKED_AT - 1 : -1]:
         if attempt.outcome not in REFUTED or attempt.leads or attempt.number in asked_for or not attempt.base:
@@ -66,7 +66,7 @@ def _refuted(brief: Brief) -> Iterator[tuple[Attempt, Step]]:
 
 
 def step(before: Mapping[str, str], after: Mapping[str, str]) -> Step | None:
-    """The constants that differ; None if more than constants does."""
+    """The constants that differ; None if anything else differs."""
     changed: dict[str, tuple[Value, Value]] = {}
     for path in before.keys() | after.keys():
         old, new = before.get(path, ""), after.get(path, "")
@@ -95,7 +95,7 @@ def _near(one: tuple[Value, Value], two: tuple[Value, Value]) -> bool:
     return abs(mine - other) <= _NEAR * max(abs(mine - start), abs(other - start))
 
 
-def _told(attempt: Attempt, now: Step, before: Step) -> str:
+def _reason(attempt: Attempt, now: Step, before: Step) -> str:
     names = ", ".join(f"{key.partition(':')[2]} from {old!r} to {new!r}" for key, (old, new) in sorted(before.items()))
     value = "" if attempt.value is None else f" with {attempt.value:.7g}"
     here = ", ".join(repr(new) for _, (_, new) in sorted(now.items()))

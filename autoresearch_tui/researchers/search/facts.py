@@ -1,4 +1,4 @@
-"""What the files of a lab state about their constants: where they are read, what they must be, what they may be."""
+"""The facts in a lab's files about their constants: who reads them, assertions, possible values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _flat(text: str) -> tuple[ast.AST, ...]:
 
 
 def choices(texts: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """The values that the files compare each name with, and under "" the alphabets they look letters up in."""
+    """The values that the files compare each name with, and under "" the alphabets that they look letters up in."""
     found: dict[str, set[str]] = {}
     for node in _nodes(texts):
         match node:
@@ -69,7 +69,7 @@ def read_names(texts: Mapping[str, str]) -> set[str]:
 
 
 def computed_arguments(texts: Mapping[str, str]) -> set[str]:
-    """Names of arguments that a caller computes: their defaults say nothing."""
+    """Names of arguments that a caller computes: their defaults mean nothing."""
     return {
         node.arg
         for node in _nodes(texts)
@@ -78,7 +78,7 @@ def computed_arguments(texts: Mapping[str, str]) -> set[str]:
 
 
 def rebound(text: str) -> set[str]:
-    """Names that the module binds more than once, or that a function binds for it: counters, not constants."""
+    """Names that the module binds more than once, or as a global in a function: counters, not constants."""
     nodes = _flat(text)
     seen: set[str] = set()
     again = {n for node in nodes if isinstance(node, ast.Global) for n in node.names}
@@ -95,7 +95,7 @@ def rebound(text: str) -> set[str]:
 
 
 class Rules:
-    """What the files assert about their constants (or raise for), and whether it still holds."""
+    """The files' assertions (and checks that raise) about their constants."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._tests: list[tuple[ast.expr, bool]] = []
@@ -111,11 +111,11 @@ class Rules:
         self._broken_at_first = {index for index, _ in self._failing({})}
 
     def kept(self, setting: Mapping[str, Value]) -> bool:
-        """Whether everything that held before holds with these constants changed (by name)."""
+        """Whether all assertions that hold still hold with these constants changed (by name)."""
         return not any(index not in self._broken_at_first for index, _ in self._failing(setting))
 
     def partners(self, setting: Mapping[str, Value]) -> set[str]:
-        """The constants that share a broken statement with the changed ones."""
+        """The other constants of assertions that these changes break."""
         broken = [test for index, test in self._failing(setting) if index not in self._broken_at_first]
         return {name for test in broken for name in self._mentioned(test, 4)} - set(setting)
 

@@ -1,7 +1,7 @@
-"""Families of expressions that can stand for one another: an activation for another, a schedule's shape for another.
+"""Families of expressions that can replace one another, such as activations, or shapes of a schedule.
 
 A pattern is Python with holes: names that begin with an underscore. Numbers are compared by value, and a hole that
-occurs twice has to hold the same thing twice.
+occurs twice must have the same content twice.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WIDTH = 40
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One way to write it. The first pattern is how it is written; `needs` is a name that must be imported."""
+    """One way to write an expression. The first pattern is written; `needs` is a name that must be imported."""
 
     words: str
     patterns: tuple[str, ...]
@@ -30,9 +30,9 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Forms of which each may take another's place. `holes` limits what a hole may hold, to patterns; `named` to names
-    that have one of these words in them. `plain`: only in files that do not import torch. `stored`: not of what a
-    call gives, which may be no list.
+    """Forms that can replace one another. `holes` limits a hole's content to patterns; `named` to names with one of
+    these words. `plain`: only in files that do not import torch. `stored`: not for the result of a call, which may
+    not be a list.
     """
 
     name: str
@@ -164,7 +164,7 @@ FAMILIES: tuple[Family, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """One form in place of another: the new text of the expression, and what both are called."""
+    """One form in place of another: the new text of the expression, and the names of both forms."""
 
     family: Family
     before: str
@@ -173,7 +173,7 @@ class Swap:
 
 
 def swaps(node: ast.expr, source: str, imported: frozenset[str]) -> Iterator[Swap]:
-    """Every form that could take the place of `node`; `source` is the text that it was parsed from."""
+    """Every form that can replace `node`; `source` is the text that it was parsed from."""
     for family in FAMILIES:
         if family.plain and "torch" in imported:
             continue
@@ -188,7 +188,7 @@ def swaps(node: ast.expr, source: str, imported: frozenset[str]) -> Iterator[Swa
                 text = _filled(written, holes, source)
                 words = (_shown(ast.get_source_segment(source, node) or ""), _shown(text))
                 yield Swap(family, *(words if family.literal else (here, form.words)), text)
-        return  # what fits one family fits no other
+        return  # no expression fits two families
 
 
 def _shown(text: str) -> str:
@@ -200,14 +200,14 @@ def _recognised(family: Family, node: ast.expr) -> tuple[str, Holes] | None:
         for pattern in form.patterns:
             holes: Holes = {}
             if pattern.isidentifier() and pattern not in family.holes:
-                continue  # a hole alone fits everything
+                continue  # a hole alone matches everything
             if bind(_parsed(pattern), node, holes) and _allowed(family, holes):
                 return form.words, holes
     return None
 
 
 def _allowed(family: Family, holes: Holes) -> bool:
-    """Whether the holes hold what the family wants; holes within holes are added."""
+    """Whether the holes' contents suit the family; adds holes within holes."""
     for hole, patterns in family.holes.items():
         inner: Holes = {}
         if hole not in holes or not any(bind(_parsed(each), holes[hole], inner := {}) for each in patterns):
@@ -216,12 +216,12 @@ def _allowed(family: Family, holes: Holes) -> bool:
     if family.stored and isinstance(holes["_a"], ast.Call | ast.GeneratorExp):
         return False
     if "torch" in (words_of(holes["_n"]) if "_n" in holes else ()):
-        return False  # torch.norm gives a number
+        return False  # torch.norm returns a number
     return all(hole in holes and words_of(holes[hole]) & wanted for hole, wanted in family.named.items())
 
 
 def bind(pattern: ast.AST, node: ast.AST, holes: Holes) -> bool:
-    """Whether `node` is what `pattern` says; what its holes hold is written into `holes`."""
+    """Whether `node` matches `pattern`; adds the contents of its holes to `holes`."""
     match pattern, node:
         case ast.Name(id=hole), ast.expr() if hole.startswith("_"):
             if hole in holes:

@@ -1,4 +1,4 @@
-"""Edits of the lines of a text that is no code: one left out, exchanged, moved, repeated, or taken from an earlier
+"""Edits of the lines of a text that is not code: one left out, swapped, moved, repeated, or restored from an earlier
 version. Pure.
 """
 
@@ -20,7 +20,7 @@ _WIDTH = 60
 _GONE = "(left out)"
 _NUMBERS = re.compile(r"[\d.]+")
 _WHOLE = (".json", ".jsonl", ".csv", ".tsv", ".lock")
-"""Of these a line less, or two in another order, is hardly ever valid, or another test set."""
+"""Formats in which a missing or moved line is hardly ever valid, or makes another test set."""
 
 DROP, SWAP, MOVE, REPEAT, RESTORE = "drop", "swap", "move", "repeat", "restore"
 _WHY = {
@@ -42,8 +42,8 @@ class Earlier:
 
 @lru_cache(maxsize=16)
 def edits(path: str, text: str, earlier: tuple[Earlier, ...] = ()) -> tuple[Edit, ...]:
-    """Every edit of one line, or of two neighbours, of a text; none for code, for data that has no
-    order, and for a long text."""
+    """Every edit of one line, or of two neighbours, of a text; none for code, unordered data or a long
+    text."""
     if not is_text(path) or path.endswith(_WHOLE) or not text.strip() or len(text) > _LONGEST:
         return ()
     found: dict[str, Edit] = {}
@@ -64,7 +64,7 @@ def between(before: Mapping[str, str], after: Mapping[str, str]) -> Edit | None:
 
 
 def earlier(text: str, versions: Iterable[str]) -> tuple[Earlier, ...]:
-    """The lines of other versions of a text that it does not have, whatever their numbers, those of the first version
+    """Lines of other versions of a text that are not in it, ignoring numbers; those of the first version come
     first."""
     here = {_NUMBERS.sub("", line).strip() for line in text.splitlines()}
     found: dict[str, Earlier] = {}

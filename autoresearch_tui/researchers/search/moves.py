@@ -1,6 +1,6 @@
-"""How a knob may move: its scale, its steps from coarse to fine, and what its file says must stay true.
+"""The moves of a knob: its scale, and its steps from coarse to fine.
 
-What a name promises is read word by word: MATRIX_LR is a rate, WARMDOWN_RATIO a part of one, ADAM_BETAS close to one.
+A name is read word by word: MATRIX_LR is a rate, WARMDOWN_RATIO a part of one, ADAM_BETAS close to one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from autoresearch_tui.util.text import word_set
 LEVELS = 6
 
 
-# Turning these games the score or changes nothing: the seed, the evaluation, the clock, what is only printed.
+# Changes of these game the score or have no effect: the seed, the evaluation, the clock, printing.
 _UNTOUCHED = word_set(
     "seed seeds rng eval evals evaluation val valid validation test metric score time timer timeout budget deadline "
     "second seconds sec secs minutes hours interval log logs logging print verbose debug save checkpoint ckpt path "
@@ -38,7 +38,7 @@ _TELLING = _RATES | _FRACTIONS | _BETAS | _WIDTHS | _STRUCTURE
 _FACTORS = (2.0, 1.5, 1.25, 1.1, 1.05, 1.02)
 _SIZES = (1.5, 1.25, 1.125, 1.0625, 1.04, 1.02)
 _PARTS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
-# What lies beyond is an infinity in disguise, or a nought: no step from there means anything.
+# Beyond these a value means infinity or zero: no step from it has a meaning.
 _SMALLEST, _LARGEST = 1e-30, 1e30
 
 
@@ -59,10 +59,10 @@ def words(name: str) -> frozenset[str]:
 
 
 def usable(knobs: Iterable[Knob], texts: Mapping[str, str]) -> list[list[Knob]]:
-    """The knobs worth turning, in groups: those the author meant as such first, deeper ones after them.
+    """The knobs worth changing, in groups: those that the author meant as knobs first, deeper ones after them.
 
-    `texts` are all the files of the lab: a constant that none of them reads is no knob. Where nothing else is, the
-    numbers that a function names are, whatever they are called.
+    `texts` has all files of the lab: a constant that none of them reads is no knob. If there are none, the
+    numbers that a function names count, under any name.
     """
     reads, passed = facts.read_names(texts), facts.computed_arguments(texts)
     rebound = {path: facts.rebound(text) for path, text in texts.items()}
@@ -90,7 +90,7 @@ def usable(knobs: Iterable[Knob], texts: Mapping[str, str]) -> list[list[Knob]]:
 
 
 def scale(knob: Knob, choices: Iterable[str]) -> str | None:
-    """What kind of quantity a knob is; None for a literal that is no knob."""
+    """The kind of quantity of a knob; None for a literal that is no knob."""
     value, parts = knob.value, words(knob.name)
     if isinstance(value, bool):
         return "switch"
@@ -110,7 +110,7 @@ def scale(knob: Knob, choices: Iterable[str]) -> str | None:
 
 
 def _telling(knob: Knob) -> bool:
-    """Not an axis (dim=-1) nor a counter that starts at nought."""
+    """False for an axis (dim=-1) and for a counter that starts at zero."""
     value = knob.value
     return isinstance(value, float | str) or value > (3 if words(knob.name) == {"dim"} else 0)
 
@@ -128,7 +128,7 @@ def _integer_scale(value: int, parts: frozenset[str], source: str) -> str:
 
 
 def coordinate(kind: str, value: Value) -> float:
-    """A number in which a coarse step is about one long, whatever the knob."""
+    """A number on a scale on which a coarse step has a length of about one, for any knob."""
     if isinstance(value, str):
         return 0.0
     match kind:
@@ -185,7 +185,7 @@ def trades(knobs: Iterable[Knob]) -> Iterator[tuple[Step, Step]]:
 
 
 def direction(before: Value, after: Value) -> str:
-    """Which way a change goes: up, down, on, off, more of a letter, or to a value."""
+    """The direction of a change: up, down, on, off, more of a letter, or to a value."""
     if isinstance(after, bool) or isinstance(before, bool):
         return "on" if after else "off"
     if isinstance(before, str) or isinstance(after, str):
@@ -206,7 +206,7 @@ def _numbers(kind: str, value: int | float, level: int, even: bool) -> Iterator[
     digits = 2 if level < 2 else 3
     if kind == "fraction":
         part = _PARTS[min(level + 1, LEVELS - 1)] if value == 0 else _PARTS[level]
-        # Nought and one are a different method, not a further step: half of what is left at most.
+        # Zero and one are a different method, not a further step: go half of the remaining way at most.
         higher = min(value + part, (1 + value) / 2, 3 * value or part)
         yield from (_tidy(v, 3) for v in (higher, max(value - part, value / 2)) if 0 < v < 1)
     elif kind == "beta":

@@ -1,4 +1,4 @@
-"""The offline researcher: turns constants and makes structural edits, steered by what was kept and what was not.
+"""The offline researcher: changes constants and makes structural edits, guided by earlier results.
 
 It needs no key and no network, and is the honest baseline that a language model has to beat. It keeps no state:
 every proposal follows from the seed and the brief. What it caches only saves time.
@@ -40,7 +40,7 @@ Move = tuple[Step, ...]
 
 @dataclass(frozen=True)
 class Reshaped:
-    """An edit, and numbers moved with it."""
+    """An edit, and changes of numbers with it."""
 
     edit: Edit
     move: Move
@@ -48,29 +48,30 @@ class Reshaped:
 
 Idea = Move | Edit | Reshaped
 
-_FOLLOW = 0.8  # how often a direction that was just kept is followed at once
+_FOLLOW = 0.8  # the share of kept directions that are followed at once
 _PAIR = 0.12
 _PLATEAU = 8  # experiments without a keep
 _PAIR_ON_PLATEAU = 0.25
 _FEW = 3  # knobs
-_MOST_KNOBS = 1000  # what is believed of them is a matrix
+_MOST_KNOBS = 1000  # because the belief about them is a matrix
 _WANDERINGS = 200
 _EARLIER = 40  # attempts whose lines may come back
 _LATELY = 1000  # attempts that the search learns from
-_BEFORE = 200  # and those of earlier sessions
-_ENOUGH = 5  # scores, before all of them are taken together
-_MANY = 6  # numbers; fewer are turned one by one in no more runs
+_BEFORE = 200  # the same for earlier sessions
+_ENOUGH = 5  # scores that the surrogate needs
+_MANY = 6  # numbers; fewer take no more runs one by one
 _CHOICE_EVERY = 10  # proposals
-# Coarse steps that one move may go; less in whole numbers, on which memory and time of a run depend.
+# The coarse steps of one move at most; fewer for whole numbers, because a run's memory and time depend on them.
 _TRUST, _TRUST_OF_SIZES = 2.2, 1.3
 _MOST_SHAPES = 60  # edits of code
 _MOST_SPANNED = 100  # knobs
-_HOPEFUL = 0.3  # of the best move's worth, for which another form is looked at further
+_HOPEFUL = 0.3  # share of the best move's worth from which another form is searched further
 _TELLING = RAN | {Outcome.VETOED}
 
 
 class Search:
-    """A :class:`~autoresearch_tui.researchers.base.Researcher` that works offline, the same for the same seed."""
+    """A :class:`~autoresearch_tui.researchers.base.Researcher` that works offline; the same seed gives the same
+    proposals."""
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
@@ -78,13 +79,13 @@ class Search:
         self._shapes: dict[str, Mapping[str, Edit]] = {}
         self._parts: dict[str, tuple[Part, ...]] = {}
         self._asked: tuple[int, str] | None = None
-        self._answers: list[str] = []  # to that question so far
+        self._answers: list[str] = []  # to that question until now
 
     def propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
         """The next step of the search. Raises ResearcherError if no constant is found or none is left to try."""
         asked = (brief.number, brief.base)
         refused = self._answers if brief.complaint and self._asked == asked else []
-        if brief.complaint and not refused:  # after a restart: what was refused is what it would have said
+        if brief.complaint and not refused:  # after a restart: it would have made the refused proposal
             first = _Plan(self, brief, self._seed, "", []).best(cancelled)
             refused = [first[1]] if first else []
         plan = _Plan(self, brief, self._seed, brief.complaint, refused)
@@ -99,7 +100,7 @@ class Search:
         return proposal
 
     def forget(self, attempts: Sequence[Attempt], brief: Brief) -> None:
-        """What was read of other attempts than these and the brief's prior ones is not needed any more."""
+        """Drops cached readings of attempts other than these and the brief's prior ones."""
         needed = {brief.base, *(commit for a in chain(attempts, brief.prior) for commit in (a.commit, a.base))}
         self._settings = {commit: known for commit, known in self._settings.items() if commit in needed}
         self._shapes = {commit: known for commit, known in self._shapes.items() if commit in needed}
@@ -132,7 +133,7 @@ class Search:
         return self._parts[commit] or None
 
     def shapes(self, brief: Brief, commit: str) -> Mapping[str, Edit]:
-        """Every structural edit of the files at a commit, by what the files would say after it."""
+        """Every structural edit of the files at a commit, by the digest of the edited files."""
         if commit not in self._shapes:
             files = brief.files if commit == brief.base else brief.files_at(commit)
             self._shapes[commit] = {
@@ -184,7 +185,7 @@ class _Plan:
             raise ResearcherError(f"nothing to turn in {names}: {needs}", fatal=True)
 
     def best(self, cancelled: threading.Event) -> tuple[Idea, str, dict[str, str]] | None:
-        """What the table speaks for, its setting and its files; None when cancelled."""
+        """The best idea, its setting and its files; None when cancelled."""
         for idea in self._ranked():
             if cancelled.is_set():
                 return None
@@ -194,26 +195,26 @@ class _Plan:
                 continue
             if isinstance(idea, tuple):
                 files = self._files(idea)
-            # What was written must read back as what was meant, and be code that has not run yet.
+            # The edited files must read back as the intended setting.
             if files is not None and self._read(files) == identity:
                 return idea, identity, files
         raise ResearcherError("everything that the offline search can reach has been tried", fatal=True)
 
     def words(self, idea: Idea) -> tuple[str, str]:
-        """Its description and its hypothesis."""
+        """The description and the hypothesis of an idea."""
         edit = idea if isinstance(idea, Edit) else idea.edit if isinstance(idea, Reshaped) else None
         move = idea.move if isinstance(idea, Reshaped) else idea if isinstance(idea, tuple) else ()
-        said = wording.of_edit(edit, self.shapings) if edit else ("", "")
+        of_edit = wording.of_edit(edit, self.shapings) if edit else ("", "")
         if not move:
-            return said
-        description = wording.description(move, said[0])
+            return of_edit
+        description = wording.description(move, of_edit[0])
         if self.forecast is None:
             return description, wording.hypothesis(move, self.trials, self.kinds, self._brief.metric)
         forecast = wording.forecast(self.forecast, self._brief.metric)
-        return description, f"{said[1]}; {forecast}" if edit else forecast
+        return description, f"{of_edit[1]}; {forecast}" if edit else forecast
 
     def _files(self, idea: Idea) -> dict[str, str] | None:
-        """What it changes; None if a number is not where it was any more."""
+        """The changed files of an idea; None if a number is not there any more."""
         if isinstance(idea, Edit):
             return {idea.path: idea.text}
         if isinstance(idea, tuple):
@@ -229,7 +230,7 @@ class _Plan:
         return read_setting({**self._brief.files, **files}).digest
 
     def _ascended(self) -> Iterator[Idea]:
-        """By expected gain over everything that was scored, where that is enough to go by, and numbers are many."""
+        """Ideas by expected gain from all scores, if there are enough scores and many numbers."""
         active = [knob for knob in self._active() if knob.key in self.kinds]
         others = [knob for group in self._groups[:3] for knob in group if knob.key in self.kinds and knob not in active]
         spanned = [*active, *others][:_MOST_SPANNED]
@@ -252,7 +253,7 @@ class _Plan:
         return _TRUST if isinstance(knob.value, float) else _TRUST_OF_SIZES
 
     def _overdue(self) -> Iterator[Idea]:
-        """Now and then a switch or a choice that was never turned: of those the numbers say nothing."""
+        """Now and then a switch or a choice that was never changed, because the numbers say nothing about those."""
         if self._brief.number % _CHOICE_EVERY:
             return
         turned = {key for trial in self._known for key in trial.changes}
@@ -262,7 +263,7 @@ class _Plan:
     def _climbed(
         self, ascent: Ascent, space: Space, singles: Sequence[Step], shapes: Sequence[tuple[Edit | Step, Place]]
     ) -> Iterator[Idea]:
-        """With another form of code where that promises more than numbers alone."""
+        """Moves, and first another form of code if it promises more than numbers alone."""
         moves = ascent.climb(singles, space.base, (), self._allowed)
         best = next(moves, None)
         if best is None:
@@ -287,7 +288,7 @@ class _Plan:
         self.forecast = None
 
     def _shapes(self, active: Sequence[Knob], space: Space) -> list[tuple[Edit | Step, Place]]:
-        """Other forms of code, the most promising families first, and other choices: each with where it leads."""
+        """Other forms of code, the most promising families first, and other choices, each with its place."""
         files = self._brief.files
         edits = breadth.ranked(self._edits, self.shapings, True, self._rng)[:_MOST_SHAPES]
         found: list[tuple[Edit | Step, Place]] = [
@@ -306,7 +307,7 @@ class _Plan:
         return next(iter(self._valid([move])), None)
 
     def _ranked(self) -> Iterator[Idea]:
-        """From the most to the least promising: a structure where its turn has come, steps, pairs, anything new."""
+        """Ideas from the most to the least promising: a structure if it is its turn, steps, pairs, anything new."""
         yield from self._overdue()
         yield from self._ascended()
         knobs_now = self._active()
@@ -334,7 +335,7 @@ class _Plan:
         yield from self._wandering(everything)
 
     def _arms(self, active: Sequence[Knob], known: set[str]) -> list[str]:
-        """What there is to choose from: without structural edits, always both of the others."""
+        """The arms to choose from; without structural edits, always both of the others."""
         if not self._edits:
             return [breadth.DEEPER, breadth.WIDER]
         arms = [breadth.DEEPER] if known else []
@@ -342,7 +343,7 @@ class _Plan:
         return [*arms, breadth.STRUCTURE]
 
     def _active(self) -> list[Knob]:
-        """The knobs in play: the obvious ones first, deeper ones where those are few or have stopped paying."""
+        """The knobs in play: the obvious ones first, deeper ones if those are few or have stopped paying."""
         active: list[Knob] = list(self._groups[0])
         for group in self._groups[1:3]:
             if len(active) < _FEW or self._stale() >= 2 * _PLATEAU:
@@ -376,7 +377,7 @@ class _Plan:
         return []
 
     def _followed(self, singles: Sequence[Move]) -> Iterator[Move]:
-        """Further in the direction that was kept last, most of the time, while it still pays."""
+        """Mostly, steps further in the direction kept last, while it still pays."""
         decided = [t for t in self.trials if t.outcome in RAN and t.number in self._front]
         if not decided or decided[-1].outcome != Outcome.KEEP or self._rng.random() > _FOLLOW:
             return
@@ -409,7 +410,7 @@ class _Plan:
         yield from moves.trades(self._groups[0])
 
     def _wandering(self, everything: Sequence[Knob]) -> Iterator[Move]:
-        """The last resort: some steps in a row on any one, two, three, ... knobs, until nothing new turns up."""
+        """The last resort: several random steps on any one, two, three, ... knobs, until nothing new turns up."""
         for size in range(1, len(everything) + 1):
             for _ in range(_WANDERINGS):
                 ends = [self._wandered(knob) for knob in self._rng.sample(everything, size)]
@@ -436,7 +437,7 @@ class _Plan:
         return result
 
     def _repaired(self, move: Move) -> Move | None:
-        """The move with a second constant moved along, so that the file's assertions still hold."""
+        """The move with a second constant changed as well, so that the file's assertions still hold."""
         partners = self._rules.partners(_named_values(move))
         for knob in self._groups[0]:
             if knob.name not in partners:
@@ -459,7 +460,7 @@ def _trials(
     settings: Mapping[int, Setting | None],
     search: Search,
 ) -> Iterator[PastTrial]:
-    """The attempts that only turned knobs, with what they gained over the code they started from."""
+    """The attempts that changed only knobs, with their gains over their bases."""
     for attempt in attempts:
         after, before = settings[attempt.number], search.setting(brief, attempt.base)
         if after is None or before is None or after.skeleton != before.skeleton:
@@ -470,7 +471,7 @@ def _trials(
 
 
 def _trials_before(brief: Brief, search: Search) -> list[PastTrial]:
-    """The same of the lab's earlier sessions, the newest of them, under numbers below this session's."""
+    """The same for the newest attempts of earlier sessions, with numbers below this session's."""
     before = [a for a in brief.prior if a.session and a.base and a.outcome in _TELLING][-_BEFORE:]
     scores = {(a.session, a.commit): a.value for a in before if a.value is not None and a.outcome in SCORED}
     found = []
@@ -493,7 +494,7 @@ def _shapings(
     settings: Mapping[int, Setting | None],
     search: Search,
 ) -> Iterator[Shaping]:
-    """The attempts that were one structural edit of the code they started from, from any author."""
+    """The attempts, by any author, that were one structural edit of their base."""
     for attempt in attempts:
         after, before = settings[attempt.number], search.setting(brief, attempt.base)
         if after is None or before is None or after.skeleton == before.skeleton:
@@ -506,12 +507,12 @@ def _shapings(
 
 
 def _outcome(attempt: Attempt) -> str:
-    """What its own front made of it."""
+    """The outcome for the attempt's own front."""
     return Outcome.KEEP if attempt.leads else attempt.outcome
 
 
 def _newest_scores(history: Sequence[Attempt], bases: set[str], at_least: int) -> dict[str, float]:
-    """By commit: of the newest attempts, `at_least` so many, and further back for as long as a base has no score."""
+    """Scores by commit, of the newest `at_least` attempts, and of older ones until every base has a score."""
     found: dict[str, float] = {}
     for place, attempt in enumerate(reversed(history)):
         if place >= at_least and bases <= found.keys():
@@ -522,7 +523,7 @@ def _newest_scores(history: Sequence[Attempt], bases: set[str], at_least: int) -
 
 
 def _scores(attempt: Attempt, scores: Mapping[str, float]) -> tuple[float | None, float | None]:
-    """Of its base and of itself, on one draw where each verdict has its own."""
+    """The scores of its base and of itself, on the same draw if each verdict has its own."""
     if attempt.base_there is not None:
         return attempt.base_there, attempt.value
     return scores.get(attempt.base), scores.get(attempt.commit)
@@ -540,7 +541,7 @@ def _trial(
 
 
 def _line_edits(brief: Brief) -> list[Edit]:
-    """Edits of lines of the files that are no code, with lines of their earlier versions, the newest first."""
+    """Edits of lines of the files that are not code, with lines of their earlier versions, the newest first."""
     newest = [a.commit for a in reversed(brief.history[-_EARLIER:]) if a.commit != brief.base]
     versions = list(_versions(brief, newest))
     found: list[Edit] = []
@@ -559,7 +560,7 @@ def _versions(brief: Brief, commits: Sequence[str]) -> Iterator[Mapping[str, str
 
 
 def _shaped(change: Edit | Step, move: Move) -> Iterator[Idea]:
-    """A form of code, or a choice, with numbers moved along, then without."""
+    """A form of code, or a choice, with changes of numbers, then without."""
     if isinstance(change, Step):
         yield (change, *move)
         yield (change,)

@@ -36,7 +36,7 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One statement: where it stands, and among which others. `words` are those of its names and its functions'."""
+    """One statement, and its position in its block. `words` are those of its names and of its function."""
 
     statement: ast.stmt
     block: Sequence[ast.stmt]
@@ -46,7 +46,6 @@ class Place:
 
     @property
     def next(self) -> ast.stmt | None:
-        """The statement after it."""
         return self.block[self.index + 1] if self.index + 1 < len(self.block) else None
 
     def expressions(self) -> Iterator[ast.expr]:
@@ -60,7 +59,7 @@ class Place:
             waiting.extend(inner)
 
     def needs_brackets(self, node: ast.expr) -> bool:
-        """Whether what takes the place of `node` could be torn apart by what stands around it."""
+        """Whether the code around `node` could split its replacement."""
         for around in ast.walk(self.statement):
             if node in ast.iter_child_nodes(around):
                 kinds = ast.BinOp | ast.UnaryOp | ast.BoolOp | ast.Compare | ast.Attribute | ast.Subscript | ast.IfExp
@@ -69,8 +68,6 @@ class Place:
 
 
 class Source:
-    """A file's text with its tree."""
-
     def __init__(self, text: str, tree: ast.Module) -> None:
         self.text, self.tree = text, tree
         self._lines = text.split("\n")
@@ -90,12 +87,11 @@ class Source:
         yield from self._places(self.tree, "", frozenset())
 
     def segment(self, node: ast.AST) -> str:
-        """The text of a node."""
         start, end = self.span(node)
         return self.text[start:end]
 
     def span(self, node: ast.AST) -> tuple[int, int]:
-        """Where a node begins and ends, in characters."""
+        """Start and end of a node, in characters."""
         one = self._at(node.lineno, node.col_offset)  # type: ignore[attr-defined]
         return one, self._at(node.end_lineno, node.end_col_offset)  # type: ignore[attr-defined]
 
@@ -107,12 +103,12 @@ class Source:
         return text
 
     def without(self, statement: ast.stmt) -> str:
-        """The text without the lines of a statement that has them to itself."""
+        """The text without the lines of a statement, which share no line with others."""
         lines = self._lines
         return "\n".join([*lines[: statement.lineno - 1], *lines[statement.end_lineno :]])
 
     def before(self, statement: ast.stmt, line: str, text: str) -> str:
-        """`text`, which has the same lines up to the statement, with a line more before it."""
+        """`text`, which has the same lines up to the statement, with one more line before it."""
         lines = text.split("\n")
         indent = " " * statement.col_offset
         return "\n".join([*lines[: statement.lineno - 1], indent + line, *lines[statement.lineno - 1 :]])

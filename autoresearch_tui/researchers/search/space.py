@@ -1,4 +1,4 @@
-"""What may change, as a space: numbers on scales of coarse steps, and sites with the forms that code has there."""
+"""Everything that may change, as a space: numbers on scales of coarse steps, and sites with their forms of code."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from autoresearch_tui.researchers.search.moves import coordinate
 from autoresearch_tui.researchers.search.surrogate import Points
 
 _DEFINED = re.compile(r"(?:Async)?(?:Function|Class)Def\(name='([^']*)'")
-_FAR = 6.0  # coarse steps: further away there is nothing to learn for here
+_FAR = 6.0  # coarse steps: results from further away teach nothing about the base
 
 Part = tuple[str, str, Mapping[str, Value]]
 """A site, its code without literals, and its literals by key."""
 
 
 def parts(files: Mapping[str, str]) -> tuple[Part, ...]:
-    """The files by function and class; what stands between them is one site, and so is a file that is no Python."""
+    """The files by function and class; the statements between them are one site, and so is a file that is not
+    Python."""
     found: list[Part] = []
     for path, text in sorted(files.items()):
         if is_text(path):
@@ -57,7 +58,6 @@ class Space:
         self._codes: dict[tuple[str, str], int] = {}
 
     def place(self, of: Sequence[Part]) -> Place:
-        """Where these parts lie."""
         numbers: dict[str, Value] = {}
         forms: dict[str, str] = {}
         for site, skeleton, values in of:
@@ -80,7 +80,6 @@ class Space:
         self._codes = {(site, self.base.forms.get(site, "")): 0 for site in self._sites}
 
     def points(self, places: Sequence[Place], groups: Sequence[int]) -> Points:
-        """The places as numbers."""
         import numpy as np
 
         offsets = np.zeros((len(places), len(self.keys)))
@@ -109,7 +108,7 @@ class Space:
         return Points(offsets, codes[[0, *(at[id(form)] for form, _ in moves)]], np.zeros(len(offsets), dtype=np.int64))
 
     def offset(self, key: str, value: Value) -> float:
-        """How far a value is from the base's, in coarse steps."""
+        """The distance of a value from the base's, in coarse steps."""
         if (key, value) not in self._offsets:
             away = _at(self._kinds[key], value) - _at(self._kinds[key], self.base.numbers[key])
             self._offsets[key, value] = max(-_FAR, min(_FAR, away))
@@ -117,8 +116,8 @@ class Space:
 
 
 def _at(kind: str, value: Value) -> float:
-    """As :func:`~autoresearch_tui.researchers.search.moves.coordinate`, and counts by their ratio: from 1 to 2 is a
-    longer way than from 8 to 9."""
+    """As :func:`~autoresearch_tui.researchers.search.moves.coordinate`, but counts by their ratio: 1 to 2 is further
+    than 8 to 9."""
     if kind == "count" and not isinstance(value, str):
         return 2 * math.log2(value) if value >= 1 else 2 * (float(value) - 1)
     return coordinate(kind, value)

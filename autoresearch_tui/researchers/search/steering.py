@@ -1,4 +1,4 @@
-"""What the table has taught about the knobs: what is out of bounds, and what each next step may gain.
+"""The lessons of the table about the knobs: which steps are out of bounds, and what each next one may gain.
 
 The belief about the score is a Bayesian linear model with a slope and a curvature for each knob, seen from the
 frontier; one draw from its posterior ranks the next steps (Thompson sampling: Agrawal and Goyal, "Thompson Sampling
@@ -20,7 +20,7 @@ from autoresearch_tui.researchers.base import RAN
 from autoresearch_tui.researchers.search.moves import Step, coordinate, direction, scale, words
 from autoresearch_tui.session.ends import FAILED, Outcome
 
-_FAR = 3.0  # coordinates: beyond this a parabola fitted near the frontier says nothing
+_FAR = 3.0  # coordinates: beyond this a parabola fitted near the frontier means nothing
 _NOISE = 0.4  # of the typical gain
 _WORTH = 0.3  # of the best of the last keeps
 _OTHER_MEAN, _OTHER_SPREAD = -0.2, 0.6  # of a word or a pattern in place of another
@@ -34,7 +34,7 @@ _EXPECTED: tuple[tuple[frozenset[str], float], ...] = (
     (frozenset({"unembedding", "lr"}), 0.4),
     (frozenset({"warmup"}), -0.5),
 )
-# How much there is to find, as the prior's spread; 0.6 for the rest.
+# How much a knob may matter, as the prior's spread; 0.6 for the rest.
 _SPREAD: tuple[tuple[frozenset[str], float], ...] = (
     (frozenset({"batch"}), 1.3),
     (frozenset({"depth"}), 1.1),
@@ -62,7 +62,7 @@ class PastTrial:
 
 
 class Bounds:
-    """What must not be proposed again, and what has been tried already from the same value."""
+    """Steps that must not be proposed again, and steps already tried from the same value."""
 
     def __init__(self, trials: Iterable[PastTrial], kinds: Mapping[str, str]) -> None:
         self._vetoed: set[frozenset[tuple[str, str]]] = set()
@@ -96,7 +96,7 @@ class Bounds:
         self._crashed[key, way] = min(at, self._crashed.get((key, way), math.inf))
 
     def allows(self, steps: Sequence[Step]) -> bool:
-        """Whether no veto and no crash stands against these steps together."""
+        """Whether no veto and no crash speaks against these steps together."""
         ways = {(step.knob.key, step.direction) for step in steps}
         if any(vetoed <= ways for vetoed in self._vetoed if vetoed):
             return False
@@ -111,12 +111,12 @@ class Bounds:
         return at is not None and sign * coordinate(self._kinds.get(key, "coefficient"), step.after) >= at - 1e-9
 
     def spent(self, step: Step) -> bool:
-        """Whether this was tried or goes back to what was bettered, or a shorter step lost, whatever the rest was."""
+        """Whether this step was tried, undoes an improvement, or goes further than a step that lost."""
         key, before = step.knob.key, step.knob.value
         if (key, before, step.after) in self._spent or (key, step.after) in self._left:
             return True
         lost = self._lost.get((key, before, step.direction), math.inf)
-        # Of counts the even may lose where the odd win, so there a lost step says nothing about a longer one.
+        # Even counts may lose where odd ones win, so a lost step means nothing for a longer one.
         graded = not isinstance(before, str) and self._kinds.get(key) != "count"
         return graded and self._far(key, before, step.after) > lost + 1e-9
 
@@ -126,7 +126,7 @@ class Bounds:
 
 
 class Belief:
-    """One draw from what the table makes believable about each knob, from the frontier's point of view."""
+    """One draw from the beliefs about each knob that follow from the table, relative to the frontier."""
 
     def __init__(
         self, knobs: Sequence[Knob], kinds: Mapping[str, str], trials: Sequence[PastTrial], rng: random.Random
@@ -155,7 +155,7 @@ class Belief:
         self._weights = self._draw(means, spreads, rows)
 
     def score(self, steps: Sequence[Step]) -> float:
-        """What these steps together would gain, in this draw."""
+        """The gain of these steps together, in this draw."""
         row = self._difference({step.knob.key: (step.knob.value, step.after) for step in steps})
         total = 0.0
         for column, factor in row.items():
@@ -177,7 +177,7 @@ class Belief:
             if slope is None:
                 for value, sign in ((after, 1.0), (before, -1.0)):
                     if value != self._here[key]:
-                        # One column for this value, one for leaving the present one at all.
+                        # One column for this value, one for any change of the current value.
                         for column in ((key, value), (key, None)):
                             row[column] = row.get(column, 0.0) + sign
                 continue
@@ -216,12 +216,12 @@ class Belief:
 
 
 def expected(knob: Knob) -> float:
-    """What public tables say about turning a knob of this name up, in typical gains; 0 if they say nothing."""
+    """The gain of increasing a knob of this name in public tables, in typical gains; 0 if unknown."""
     return _named(_EXPECTED, knob, 0.0)
 
 
 def spread(knob: Knob) -> float:
-    """How much there is to find by turning a knob of this name, in typical gains."""
+    """How much a knob of this name can be expected to matter, in typical gains."""
     return _named(_SPREAD, knob, 0.6)
 
 
@@ -238,7 +238,7 @@ def spread_of(trials: Iterable[PastTrial]) -> float:
 
 
 def worthwhile(trial: PastTrial, trials: Sequence[PastTrial]) -> bool:
-    """Whether a kept trial gained enough beside the keeps just before it: less is the end of a slope."""
+    """Whether a kept trial gained enough compared with the keeps just before it: less means the end of a slope."""
     if trial.outcome != Outcome.KEEP:
         return False
     before = [t.gain for t in trials if t.outcome == Outcome.KEEP and t.gain is not None and t.number <= trial.number]

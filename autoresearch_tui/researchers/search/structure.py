@@ -1,7 +1,7 @@
-"""Structural edits of a Python file: another form of an expression, another order of statements, one term less.
+"""Structural edits of a Python file: another form of an expression, another order of statements, a term left out.
 
-Every edit changes the text at one place and leaves all else, comments included, as it is. Nothing is touched that
-keeps time, evaluates, reads, writes or prints, nor the seed: see :data:`_HANDS_OFF`.
+Every edit changes the text at one place, and nothing else, comments included. Code that keeps time, evaluates, reads,
+writes, prints or seeds stays untouched: see :data:`_HANDS_OFF`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _MOST = 400  # edits of one file
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One edit. `site` is the same from one version of the file to the next; `text` is the whole new file; `words` its
-    description, where the other fields do not say it well."""
+    """One edit. `site` is the same from one version of the file to the next; `text` is the whole new file; `words` is
+    its description if the other fields do not make a good one."""
 
     path: str
     site: str
@@ -40,12 +40,11 @@ class Edit:
 
     @property
     def key(self) -> str:
-        """The place in a lab."""
         return f"{self.path}:{self.site}"
 
     @property
     def description(self) -> str:
-        """In words, for the table."""
+        """For the table."""
         if self.words:
             return self.words
         where = self.site.partition(" / ")[0]
@@ -54,7 +53,7 @@ class Edit:
 
 @lru_cache(maxsize=64)
 def edits(path: str, text: str) -> tuple[Edit, ...]:
-    """Every structural edit that is known for a file, each one that still parses; none if the file does not parse."""
+    """Every known structural edit of a file that still parses; none if the file does not parse."""
     try:
         tree = syntax.parse(text)
     except SyntaxError:
@@ -78,7 +77,7 @@ def _rewrites(source: rewrites.Source) -> Iterator[tuple[Place, rewrites.Rewrite
     for place in source.places():
         if place.words & _HANDS_OFF:
             continue
-        within: set[tuple[str, ast.AST]] = set()  # what an outer form of the same family has said already
+        within: set[tuple[str, ast.AST]] = set()  # nodes that an outer form of the same family covers
         for node in place.expressions():
             found = [each for each in _swapped(source, place, node) if (each.family, node) not in within]
             yield from ((place, each) for each in found)

@@ -1,8 +1,8 @@
-"""A Gaussian process over everything a search may change: numbers by how far they are moved, code by how it is written.
+"""A Gaussian process over everything that a search may change: numbers by distance, code by its form.
 
 Each number has a smooth effect of its own and each two a coupling (the additive kernel of Duvenaud et al., "Additive
 Gaussian Processes", NIPS 2011). Another form of code has a level of its own, and effects of its own on top of those
-that all forms share, for a better form moves the optima of some numbers. How much each of these matters is fitted to
+that all forms share, because a better form moves the optima of some numbers. Their sizes are fitted to
 the scores by multiplicative updates of variance components (Zhou et al., "MM Algorithms for Variance Components
 Models", JCGS 2019).
 """
@@ -31,14 +31,14 @@ _COSTS = 1.0  # typical gains: what another form is expected to lose
 _NOISE = 0.4  # typical gains
 _WIDE = 30.0  # typical gains: what sessions may differ by
 _ROUNDS = 8
-_HELD = 1.0  # of each round, how much a variance stays what it was
+_HELD = 1.0  # of each round: how strongly a variance keeps its value
 _SHRINK = 0.15  # of each round's estimates towards their mean, in logarithms
 _LEAST_NOISE = 1e-4
 
 
 @dataclass(frozen=True)
 class Points:
-    """Where something was, or may be, tried: `offsets` in coarse steps from the base; `forms` as numbers that are equal
+    """Places that were, or may be, tried: `offsets` in coarse steps from the base; `forms` as numbers that are equal
     for equal code at a site, and 0 for the base's; `groups`: equal for scores that were measured together."""
 
     offsets: Floats
@@ -47,7 +47,8 @@ class Points:
 
 
 class Surrogate:
-    """What the scores make believable, seen from the base. Lower scores are better; their unit is a typical gain."""
+    """The beliefs that follow from the scores, relative to the base. Lower scores are better; their unit is a
+    typical gain."""
 
     def __init__(self, points: Points, scores: Floats, spreads: Sequence[float]) -> None:
         """`spreads`: how much each number is expected to tilt the score, before anything is known."""
@@ -73,7 +74,7 @@ class Surrogate:
         return math.sqrt(self._sizes[-1])
 
     def _fit(self, effects: Floats, forms: Floats, groups: Floats) -> None:
-        """One round: each variance grows by what the scores say of it over what it explains now."""
+        """One round: scales each variance by what the scores show over what it explains now."""
         import numpy as np
 
         whole, bent = self._summed(effects, forms, groups)
@@ -81,16 +82,16 @@ class Surrogate:
         inverse = np.linalg.inv(whole + self._sizes[-1] * one)
         weights = inverse @ (self._scores - self._expected(self._points))
         parts = np.concatenate([effects, [forms, bent, one]])
-        said = (parts @ weights) @ weights * self._sizes + _HELD
+        measured = (parts @ weights) @ weights * self._sizes + _HELD
         explained = np.tensordot(parts, inverse, 2) * self._sizes + _HELD
-        self._sizes = self._sizes * np.sqrt(said / explained)
+        self._sizes = self._sizes * np.sqrt(measured / explained)
         if self._numbers:
             logs = np.log(np.maximum(self._sizes[: self._numbers], 1e-6))
             self._sizes[: self._numbers] = np.exp((1 - _SHRINK) * logs + _SHRINK * np.mean(logs))
         self._sizes[-1] = max(self._sizes[-1], _LEAST_NOISE)
 
     def _summed(self, effects: Floats, forms: Floats, groups: Floats) -> tuple[Floats, Floats]:
-        """The kernel of all points, and the effects that forms have of their own."""
+        """The kernel of all points, and the own effects of forms."""
         import numpy as np
 
         sizes = self._sizes[: self._numbers]
@@ -105,7 +106,7 @@ class Surrogate:
         return found
 
     def _kernel(self, one: Points, other: Points) -> Floats:
-        """Between points of which most are near the base: what is not moved has no effect there."""
+        """The kernel between two sets of points, mostly near the base: an unmoved number has no effect there."""
         import numpy as np
 
         total, pairs, squares = (np.zeros((len(one.offsets), len(other.offsets))) for _ in range(3))
@@ -121,7 +122,6 @@ class Surrogate:
         return self._joined(total, pairs, squares, _same(one.forms, other.forms), groups)
 
     def _variances(self, points: Points) -> Floats:
-        """Of each point."""
         import numpy as np
 
         sizes = self._sizes[: self._numbers]
@@ -131,7 +131,7 @@ class Surrogate:
         return self._joined(total, pairs, squares, ones * points.forms.shape[1], ones)
 
     def _expected(self, points: Points) -> Floats:
-        """How much worse than the base a point is expected to be: most numbers have an optimum inside."""
+        """How much worse than the base a point is expected to be, because most numbers have an optimum inside."""
         import numpy as np
 
         bends = (np.sqrt(1 + points.offsets**2) - 1) @ np.sqrt(self._sizes[: self._numbers])
@@ -144,7 +144,7 @@ class Surrogate:
         return found
 
     def gains(self, points: Points) -> tuple[Floats, Floats]:
-        """Mean and spread of what each point gains over the first, which is the base."""
+        """Mean and spread of each point's gain over the first, which is the base."""
         import numpy as np
 
         first = Points(points.offsets[:1], points.forms[:1], points.groups[:1])
@@ -158,7 +158,7 @@ class Surrogate:
 
 
 def _same(one: Codes, other: Codes) -> Floats:
-    """In how many columns two rows agree."""
+    """The number of columns in which two rows agree."""
     import numpy as np
 
     found: Floats = np.zeros((len(one), len(other)))
@@ -175,12 +175,12 @@ def _bump(away: Floats) -> Floats:
 
 
 def _effect(one: Floats, other: Floats) -> Floats:
-    """The kernel of a smooth effect that is nought at the base."""
+    """The kernel of a smooth effect that is zero at the base."""
     return _bump(one[:, None] - other[None, :]) - _bump(one)[:, None] - _bump(other)[None, :] + 1
 
 
 def expected_gain(mean: Floats, spread: Floats, noise: float, bar: float) -> Floats:
-    """What each gain is worth on average if it counts only where its run, with noise, comes out above a bar."""
+    """The mean value of each gain if it counts only when its run, with noise, comes out above a bar."""
     import numpy as np
 
     seen = np.sqrt(spread**2 + noise**2)

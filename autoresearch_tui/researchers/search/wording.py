@@ -1,4 +1,4 @@
-"""What the offline search says about a step: one line for the table, one sentence for the reader at night."""
+"""Describes the offline search's steps: one line for the table, and a sentence for the reader."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from autoresearch_tui.researchers.search.structure import Edit
 from autoresearch_tui.session.ends import FAILED, SCORED, Outcome
 from autoresearch_tui.util.text import describe
 
-# Why a knob might matter, by a word of its name; the first that fits is said.
+# Why a knob might matter, by a word of its name; the first match counts.
 _REASONS: tuple[tuple[str, str], ...] = (
     ("warmdown", "how long the rate decays shapes the end of a short run"),
     ("warmup", "a short budget may be better spent at the full rate"),
@@ -36,12 +36,12 @@ _REASONS: tuple[tuple[str, str], ...] = (
 
 def description(steps: Sequence[Step], form: str = "") -> str:
     """`MATRIX_LR 0.04 → 0.02`, as the file writes it, after another form of code."""
-    said = [f"{_place(s)} {s.knob.source} → {written(s.knob.source, s.after)}" for s in steps]
-    return describe(", ".join([form, *said] if form else said))
+    changes = [f"{_place(s)} {s.knob.source} → {written(s.knob.source, s.after)}" for s in steps]
+    return describe(", ".join([form, *changes] if form else changes))
 
 
 def forecast(found: Forecast, metric: str) -> str:
-    """What all scores together say of a move."""
+    """The expected gain of a move, from all scores together."""
     gain, spread = found.mean * found.unit, found.spread * found.unit
     all_ = f"all {found.scores} scores taken together"
     if gain > 0:
@@ -50,18 +50,18 @@ def forecast(found: Forecast, metric: str) -> str:
 
 
 def _place(step: Step) -> str:
-    """A number of a text is called by a word or two: they alone do not say where it stands."""
+    """The knob's name; in a text with its path, because there the name is only a word or two."""
     return f"{step.knob.path}: {step.knob.name}" if is_text(step.knob.path) else step.knob.name
 
 
 def hypothesis(steps: Sequence[Step], trials: Sequence[PastTrial], kinds: Mapping[str, str], metric: str) -> str:
-    """Why these steps: what the table said about them, or why they have not been tried."""
+    """The reason for these steps: earlier results, or that they have not been tried."""
     first = steps[0]
     if len(steps) == 1:
         return describe(_single(first, trials, kinds, metric))
     past = [(s, _latest(trials, s.knob.key)) for s in steps]
     if all(t is not None and t.after is not None for _, t in past):
-        parts = [f"{s.knob.name} ({_told(t, metric)} in #{t.number})" for s, t in past if t]
+        parts = [f"{s.knob.name} ({_score_change(t, metric)} in #{t.number})" for s, t in past if t]
         return describe(f"each came close or was kept on its own: {' and '.join(parts)}; together they may add up")
     if "depth" in words(first.knob.name) and first.direction != steps[1].direction:
         return "about as many parameters in another shape: depth trades against width"
@@ -70,7 +70,7 @@ def hypothesis(steps: Sequence[Step], trials: Sequence[PastTrial], kinds: Mappin
 
 
 def of_edit(edit: Edit, shapings: Sequence[Shaping]) -> tuple[str, str]:
-    """Description and hypothesis of a structural edit: why it may help, and what its kind has done so far."""
+    """Description and hypothesis of a structural edit: why it may help, and earlier results of its kind."""
     past = [s for s in shapings if s.edit.family == edit.family and s.outcome in RAN]
     kept = [s for s in past if s.outcome == Outcome.KEEP]
     same = [s for s in past if (s.edit.key, s.edit.after) == (edit.key, edit.after)]
@@ -96,7 +96,7 @@ def _single(step: Step, trials: Sequence[PastTrial], kinds: Mapping[str, str], m
         trial = kept[-1]
         others = ", ".join(other.partition(":")[2] for other in trial.changes if other != key)
         together = f" together with {others}" if others else ""
-        return f"{_act(trial, key)}{together} in #{trial.number} gave {_told(trial, metric)}; keep going"
+        return f"{_act(trial, key)}{together} in #{trial.number} gave {_score_change(trial, metric)}; keep going"
     if same and same[-1].outcome == Outcome.STOPPED:
         return f"{name}: {_act(same[-1], key)} was stopped by you in #{same[-1].number}; a smaller step may be better"
     if same and same[-1].outcome == Outcome.GIVEN_UP:
@@ -110,7 +110,7 @@ def _single(step: Step, trials: Sequence[PastTrial], kinds: Mapping[str, str], m
         return f"{name} did not pay in #{same[-1].number}, but the rest has changed since or the step differs"
     if other and other[-1].after is not None:
         trial = other[-1]
-        return f"{_act(trial, key)} in #{trial.number} cost {_told(trial, metric)}; try the other way"
+        return f"{_act(trial, key)} in #{trial.number} cost {_score_change(trial, metric)}; try the other way"
     if other:
         return f"{_act(other[-1], key)} failed in #{other[-1].number}; try the other way"
     return f"{name} has not been varied on its own yet: {_reason(step)}"
@@ -142,7 +142,7 @@ def _numbers(trials: Sequence[PastTrial]) -> str:
     return ", ".join(f"#{trial.number}" for trial in sorted(trials, key=lambda t: t.number))
 
 
-def _told(trial: PastTrial, metric: str) -> str:
+def _score_change(trial: PastTrial, metric: str) -> str:
     if trial.before is None or trial.after is None:
         return f"a {trial.outcome}"
     for digits in range(3, 7):
