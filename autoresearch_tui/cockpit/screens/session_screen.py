@@ -26,7 +26,7 @@ class SessionScreen(Screen[None]):
         self.bridge = bridge
 
     def _on_screen_resume(self, event: events.ScreenResume) -> None:
-        """Runs before Textual's: a new screen already has its styles; those of a screen that was left may be outdated."""
+        """Runs before Textual's: a new screen already has styles; those of a screen that was left may be outdated."""
         event.refresh_styles = event.refresh_styles and bool(self._size)
 
     def _screen_resized(self, size: Size) -> None:
