@@ -436,6 +436,7 @@ def test_leave_a_session_that_is_finished(session: FakeSession, host: FakeHost) 
             await driver.press(key)
             assert driver.said() == "the session has ended; leave, and run autoresearch-tui to resume it"
         assert host.sent == []
+        await driver.press("down")  # letters right after a refused `n` are taken as words of the note
         await driver.press("q")
 
     assert drive(session, host, story).outcome == "stopped"
