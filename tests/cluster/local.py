@@ -125,7 +125,7 @@ class LocalCluster:
     def seats(self, node: str = "") -> list[psutil.Process]:
         """The processes of all seats, or of those of a node."""
         raylets = {self._raylets[node]} if node else {*self._raylets.values()}
-        return [p for p in self._own() if "Seat" in " ".join(p.cmdline()) and p.ppid() in raylets]
+        return [p for p in self._own() if _is_seat(p, raylets)]
 
     def run(self, node: str, lab: str, number: int) -> Path:
         """The folder of a run of session `t` on a node."""
@@ -167,6 +167,13 @@ def _belongs(process: psutil.Process, folder: Path) -> bool:
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
     return process.pid != os.getpid() and (named or _has_environment(process, folder))
+
+
+def _is_seat(process: psutil.Process, raylets: set[int]) -> bool:
+    try:
+        return "Seat" in " ".join(process.cmdline()) and process.ppid() in raylets
+    except psutil.NoSuchProcess:  # it ends meanwhile
+        return False
 
 
 def _is_of_ray(process: psutil.Process, folder: Path) -> bool:
