@@ -83,7 +83,7 @@ def _serve(line: socket.socket, *, cockpit: bool) -> None:
     from autoresearch_tui.researchers.search import researcher  # noqa: F401
 
     if cockpit:
-        for name in ("autoresearch_tui.cockpit.app", "libcst", "numpy", "pyflakes.checker", "pynvml"):
+        for name in ("autoresearch_tui.cockpit.app", "numpy", "pyflakes.checker", "pynvml"):
             importlib.import_module(name)
     gc.collect()
     gc.freeze()  # a collector that looked at all this would make copies of it, in each command
