@@ -186,7 +186,7 @@ def test_a_run_that_learns_too_fast_fails_long_before_its_budget(cache: Path, tm
     assert done.returncode == 1
     assert done.stdout.endswith("\nFAIL\n")
     steps = re.findall(r"\rstep (\d+)", done.stdout)
-    assert 9 <= int(steps[-1]) < 100
+    assert int(steps[-1]) < 100  # of 400
 
 
 def test_the_collector_does_nothing_inside_the_loop(train: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

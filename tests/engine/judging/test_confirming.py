@@ -50,6 +50,19 @@ def scoring(*scores: float | None, block: str = "") -> Move:
     return move
 
 
+def in_turn(base: float, *steps: tuple[float, ...]) -> list[Move]:
+    """Each builds on the one before, beginning at `base`: an ask that comes before that one's verdict gets none."""
+    following = dict(zip((base, *(step[0] for step in steps[:-1])), steps, strict=True))
+
+    def move(brief: Brief) -> Proposal | None:
+        found = re.search(r"^SCORES = \((\S+),", brief.files["train.py"], flags=re.MULTILINE)
+        assert found is not None
+        step = following.pop(float(found[1]), None)
+        return scoring(*step)(brief) if step is not None else None
+
+    return [move] * 20
+
+
 @pytest.fixture(scope="module")
 def baselines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lab with a session whose baselines, #0 to #2, have scored 1.00, 1.02 and 0.98."""
@@ -76,6 +89,10 @@ def night(folder: Path, *moves: Move, rows: int) -> State:
         assert driver.join() == "finished"
     assert problems(folder, "t") == []
     return state_of(folder, "t")
+
+
+def ran(state: State) -> list[Experiment]:
+    return [experiment for experiment in state.experiments if experiment.run is not None]
 
 
 def test_a_gain_beyond_the_noise_is_kept_at_once(folder: Path) -> None:
@@ -117,12 +134,13 @@ def test_one_that_does_not_hold_is_discarded_after_one_run(folder: Path) -> None
 
 def test_a_lucky_frontier_is_measured_again_and_can_be_beaten(folder: Path) -> None:
     """#3 was kept for a single score, which its second run does not reach."""
-    lucky, better = scoring(0.85, 0.95, 0.95), scoring(0.849, 0.847, 0.845)
-    state = night(folder, lucky, better, rows=7)
-    frontier, candidate, own, other = state.experiments[3:7]
+    lucky, better = (0.85, 0.95, 0.95), (0.849, 0.847, 0.845)
+    state = night(folder, *in_turn(1.0, lucky, better), rows=7)
+    frontier, candidate, own, other = ran(state)[3:]
+    number = candidate.number
     assert (own.commit, other.commit) == (candidate.commit, frontier.commit)
-    assert (other.proposal.repeat_of, other.proposal.confirms) == (3, 4)
-    assert (candidate.outcome, state.frontier_number, state.best_number) == ("keep", 4, 4)
+    assert (other.proposal.repeat_of, other.proposal.confirms) == (3, number)
+    assert (candidate.outcome, state.frontier_number, state.best_number) == ("keep", number, number)
     assert "against 0.900000, the mean of 2 runs (#3)" in candidate.reason
 
 
@@ -148,16 +166,11 @@ def test_strict_keeps_the_same_gain_at_once(folder: Path) -> None:
     assert (state.frontier_number, state.experiments[3].verdict.error) == (3, None)  # type: ignore[union-attr]
 
 
-def ran(state: State) -> list[Experiment]:
-    return [experiment for experiment in state.experiments if experiment.run is not None]
-
-
 def test_with_fronts_the_search_continues_from_a_gain_within_the_noise_and_keeps_the_whole(folder: Path) -> None:
     with (folder / "autoresearch.toml").open("a") as settings:
         settings.write('\n[search]\nplateau = "fronts"\n')
     change(folder, "baseline_runs = 3", "baseline_runs = 4")
-    # The fourth is for a third that came a moment before the verdict on the second, and no longer applies after it.
-    state = night(folder, scoring(0.98), scoring(0.97), *[scoring(0.975)] * 2, rows=7)
+    state = night(folder, *in_turn(1.0, (0.98,), (0.97,), (0.975,)), rows=7)
     first, second, third = ran(state)[4:]
     assert [e.outcome for e in (first, second, third)] == ["discard"] * 3
     assert [e.advanced for e in (first, second, third)] == [True, True, False]
@@ -166,7 +179,7 @@ def test_with_fronts_the_search_continues_from_a_gain_within_the_noise_and_keeps
     assert (state.frontier_number, state.heads) == (0, {0: second.number})
     assert base_choice.choose(state, can_fix=False, search=SearchSettings(plateau="fronts")).base == second.commit
     assert look_at_first(state)[0].startswith("Better than 0000, but not confirmed; worth another run: 0004 by 0.02")
-    state = night(folder, scoring(0.968), *[scoring(0.9)] * 2, rows=9)
+    state = night(folder, *in_turn(0.97, (0.968,), (0.9,)), rows=9)
     last = ran(state)[-1]
     assert [e.outcome for e in ran(state)[7:]] == ["discard", "keep"]
     assert (state.frontier_number, state.heads) == (last.number, {0: last.number})
