@@ -213,7 +213,7 @@ def _git(lab: Path, tag: str, state: State) -> list[str]:
 
 
 def _keeps(state: State) -> list[str]:
-    """Each keep is better than the one before it and starts there, unless a human chose where the search goes on."""
+    """Each keep is better than the one before it and starts there, unless a human chose where the search continues."""
     best = state.best_number if draws.fresh(state) else best_keep(state.experiments, state.goal)
     if any(e.overruled for e in state.experiments) or state.frontier_number != best:
         return []

@@ -63,5 +63,5 @@ def test_a_stop_does_not_wait_for_a_cluster_that_is_away(
     driver.wait(lambda state: state.engine is not None)
     driver.engine.send(cmd.Stop(now=True))
     assert driver.join() == "stopped"
-    assert state_of(lab, "t").experiments[0].stage is after, "the next start goes on with it"
+    assert state_of(lab, "t").experiments[0].stage is after, "the next start continues it"
     assert contradictions(lab, "t") == []

@@ -69,7 +69,7 @@ class Terminal:
         if not self._gone:
             self.process.close(force=True)
         if kind is not None:
-            # Whoever goes on for a test that failed: watchdogs become engines, so twice.
+            # Engines that a failed test left: watchdogs become engines, so twice.
             for pid in [*_working_in(self._lab), *_working_in(self._lab)]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

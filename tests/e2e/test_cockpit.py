@@ -22,7 +22,7 @@ SLOW = TRAIN.replace("PAUSE = 0.0", "PAUSE = 2.0")
 
 
 def stop_headless(lab: Path) -> None:
-    """End the engine that goes on without a screen, as its farewell says."""
+    """End the engine that continues without a screen, as its farewell says."""
     lock = lab / ".autoresearch" / "engine.lock"
     wait_for(lambda: held(lock) and read_holder(lock).headless, what="the take-over by a headless engine")
     os.kill(read_holder(lock).pid, signal.SIGINT)

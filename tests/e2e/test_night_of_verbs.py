@@ -51,7 +51,7 @@ def test_a_night_of_verbs(new_lab: Callable[..., Path], tmp_path: Path) -> None:
         terminal.wait("paused")
         terminal.press("q")
         assert terminal.ended() == 0
-    # It goes on without a screen.
+    # It continues without a screen.
     wait_for(lambda: held(lock) and read_holder(lock).headless, what="the take-over by a headless engine")
     say("resume")
     say("overrule", "3", "-m", "luck")

@@ -106,7 +106,7 @@ def test_a_night(lab: Path) -> None:
         wait_for(lambda: len(now()) > 5, what="a proposal under the new program")
         assert now()[5].proposal.program not in ("", before)
 
-        # Leave: the loop goes on; come back: it is taken over.
+        # Leave: the loop continues; come back: it is taken over.
         gate(terminal, 5)
         terminal.press("q")
         assert terminal.ended() == 0

@@ -113,7 +113,7 @@ def test_a_reader_that_stands_still_costs_the_loop_nothing(new_lab: Callable[...
         terminal.wait("training #1")
         before = len(rows(lab))
         full = stand_still(terminal)
-        # Nobody has read for a while and nobody reads: the loop goes on at its own pace.
+        # The terminal is not read: the loop continues at its own pace.
         wait_for(lambda: len(rows(lab)) >= before + 3, what="three more verdicts")
         assert waiting_bytes(terminal) == full
         table = rows(lab)

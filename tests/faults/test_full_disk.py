@@ -1,4 +1,4 @@
-"""ENOSPC at every write of a session, one after the other: nothing is lost, and it goes on by itself."""
+"""ENOSPC at every write of a session, one after the other: nothing is lost, and it continues by itself."""
 
 from __future__ import annotations
 

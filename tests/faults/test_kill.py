@@ -1,4 +1,4 @@
-"""kill -9 at every journal transition and at random moments: the next start goes on, and the history is sound."""
+"""kill -9 at every journal transition and at random moments: the next start continues, and the history is sound."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_killed_before_a_file_has_its_name(engines: Engines, in_memory: Path, na
 
 
 def test_a_baseline_that_is_lost_twice(engines: Engines, in_memory: Path) -> None:
-    """Nothing is blamed for it: the session stands still and says why, and starting again goes on."""
+    """Nothing is blamed for it: the session stands still and says why, and starting again continues."""
     lab = make_lab(in_memory / "lab", QUICK, TRAIN.replace("PAUSE = 0.0", "PAUSE = 20.0"))
     errors = in_memory / "errors"
     assert [lose_a_run(engines, lab), lose_a_run(engines, lab)] == ["0000", "0000"]
@@ -334,7 +334,7 @@ def test_a_referee_that_is_started_after_the_run_is_killed(engines: Engines, in_
 
 
 def test_the_baselines_referee_is_killed_twice(engines: Engines, in_memory: Path) -> None:
-    """As when its run is lost twice: the session stands still and says so, and starting again goes on."""
+    """As when its run is lost twice: the session stands still and says so, and starting again continues."""
     lab, errors = judged_lab(in_memory / "lab"), in_memory / "errors"
     (lab / "slow").touch()
     engines.start(words(lab, 2), errors, env=UNSANDBOXED)

@@ -1,4 +1,4 @@
-"""kill -9 while a gain is confirmed: the next start goes on with it, and the frontier moves once."""
+"""kill -9 while a gain is confirmed: the next start continues it, and the frontier moves once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kill -9 with several researchers at work: none goes on, and the next engine asks anew."""
+"""kill -9 with several researchers at work: none continues, and the next engine asks anew."""
 
 from __future__ import annotations
 

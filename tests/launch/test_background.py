@@ -1,4 +1,4 @@
-"""Who goes on when an engine's process is gone: its watchdog, unless it was dismissed."""
+"""Who continues when an engine's process is gone: its watchdog, unless it was dismissed."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def test_log_before_any_run_is_refused(tmp_path: Path) -> None:
 
 
 class Following:
-    """`log -f` on a pipe, read while it goes on."""
+    """`log -f` on a pipe, read while it continues."""
 
     def __init__(self, root: Path) -> None:
         self.process = subprocess.Popen(words("log", "-f", root), stdout=subprocess.PIPE, bufsize=0)

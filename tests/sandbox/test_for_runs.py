@@ -59,7 +59,7 @@ def test_without_a_sandbox_nothing_runs_unattended(lab_folder: Path, monkeypatch
     assert state.sandbox.kind == "none"
     assert not list(lab_folder.glob(".autoresearch/t/runs/*/run.log"))
     monkeypatch.undo()
-    outcome, state = play(lab_folder, headless=True)  # mended: it goes on by itself
+    outcome, state = play(lab_folder, headless=True)  # mended: it continues by itself
     assert (outcome, state.paused) == ("finished", None)
 
 

@@ -252,11 +252,11 @@ def test_an_event_that_cannot_follow_is_not_written(event: ev.Event, tmp_path: P
         session.append(event)
     assert night.files.journal.read_bytes() == before
     assert session.state == night.state
-    session.append(ev.NoteGiven("it goes on"))
+    session.append(ev.NoteGiven("it continues"))
     assert len(lines) == 1
     session.end("detached", "")
     again = Session(night.lab, night.tag)
-    assert again.state.notes[-1] == "it goes on"
+    assert again.state.notes[-1] == "it continues"
     again.end("detached", "")
 
 

@@ -48,7 +48,7 @@ def night(tmp_path: Path) -> Night:
 
 
 def kept(night: Night, seq: int, writer: snapshots.Writer | None = None) -> State:
-    """The state after so many records, as an engine that keeps a snapshot then goes on with it."""
+    """The state after so many records, as an engine that keeps a snapshot then continues it."""
     data = b"".join(night.journal.splitlines(keepends=True)[:seq])
     writer = writer or snapshots.Writer(night.files, None)
     return writer.keep(fold_all(night.records[:seq]), len(data), zlib.crc32(data), ["a"])
@@ -141,7 +141,7 @@ def test_snapshots_follow_each_other_and_write_what_is_new(night: Night) -> None
 
 
 def seen_in_pieces(night: Night) -> bool:
-    """Whether a screen goes on with the snapshot."""
+    """Whether a screen continues with the snapshot."""
     found = snapshots.read(night.files, proven=False)
     if found is None:
         return False

@@ -87,7 +87,7 @@ def test_a_crash_goes_back_to_the_agent_with_its_files_and_its_cause(new_lab: Ca
         text = brief.files["train.py"].replace("RATE = 0.5", "RATE = 0.25").replace('FAIL = ""', 'FAIL = "no luck"')
         return Proposal("RATE to a quarter", "", {"train.py": text})
 
-    def mends(brief: Brief) -> Proposal:
+    def fixes(brief: Brief) -> Proposal:
         assert brief.fixes == 1
         assert "RATE = 0.25" in brief.files["train.py"]
         assert "RuntimeError: no luck" in brief.history[1].reason
@@ -98,7 +98,7 @@ def test_a_crash_goes_back_to_the_agent_with_its_files_and_its_cause(new_lab: Ca
         return turn("WIDTH", 9)(brief)
 
     # While 1 trains, 2 is proposed; so 3 is the mend.
-    script = Script(crashes, turn("WIDTH", 12), mends, after)
+    script = Script(crashes, turn("WIDTH", 12), fixes, after)
     with running(folder, script, rows=5) as driver:
         driver.join()
     state = state_of(folder, "t")

@@ -1,4 +1,4 @@
-"""Leaves somebody behind who goes on with the work when the run is over."""
+"""Leaves a process behind that continues the work when the run is over."""
 
 import os
 import subprocess
