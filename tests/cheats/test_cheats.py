@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,6 +123,8 @@ CHEATS = (
     Cheat("floods/full_disk", better, ends="crash: disk full: .*free"),
     Cheat("floods/rewritten_log", taken_back),
 )
+# They know where the records of the session's first experiment are: those have to be their own.
+AT_THE_FIRST = {"files/forged_records", "floods/rewritten_log"}
 # These have a referee, and a file of their own: test_scores.py. So have those that only leave doubts: test_reported.py.
 SCORED = ("scores", "clock")
 ALL = [path for path in ZOO.glob("*/*.py") if path.parent.name not in (*SCORED, "reported")]
@@ -133,22 +135,37 @@ def source_of(name: str) -> str:
     return (ZOO / f"{name}.py").read_text()
 
 
-@pytest.fixture(params=["bubblewrap", "landlock"])
-def sandboxed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each mechanism in turn; the self-test has tests of its own."""
-    if request.param == "bubblewrap" and policy.choose().kind is not Kind.BUBBLEWRAP:
+def confined(kind: str, patch: pytest.MonkeyPatch) -> None:
+    """Runs are confined by this mechanism; the self-test has tests of its own."""
+    if kind == "bubblewrap" and policy.choose().kind is not Kind.BUBBLEWRAP:
         pytest.skip(f"no bubblewrap: {policy.choose().note}")
-    if request.param == "landlock":
+    if kind == "landlock":
         if launcher.landlock_abi() < 6:
             pytest.skip(f"Landlock {launcher.landlock_abi()} of this kernel cannot keep signals in")
-        monkeypatch.setattr(policy, "choose", policy.landlock_only)
-    monkeypatch.setattr(for_runs, "check", lambda _policy: ev.SandboxChecked(request.param, (), ()))
+        patch.setattr(policy, "choose", policy.landlock_only)
+    patch.setattr(for_runs, "check", lambda _policy: ev.SandboxChecked(kind, (), ()))
+
+
+@pytest.fixture(params=["bubblewrap", "landlock"])
+def sandboxed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each mechanism in turn."""
+    confined(request.param, monkeypatch)
     return str(request.param)
 
 
-def guarded(world: World, monkeypatch: pytest.MonkeyPatch) -> Guarded:
-    monkeypatch.setenv("HOME", str(world.home))
-    monkeypatch.setenv("AUTORESEARCH_CACHE", str(world.cache))
+@pytest.fixture(scope="module", params=["bubblewrap", "landlock"])
+def session(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[World, Guarded]]:
+    """One with each mechanism, whose experiments these are: a cheat may also use what an earlier one has left."""
+    with pytest.MonkeyPatch.context() as patch, made(tmp_path_factory.mktemp("world")) as world:
+        confined(request.param, patch)
+        yield world, guarded(world, patch)
+
+
+def guarded(world: World, patch: pytest.MonkeyPatch) -> Guarded:
+    patch.setenv("HOME", str(world.home))
+    patch.setenv("AUTORESEARCH_CACHE", str(world.cache))
     return Guarded(world)
 
 
@@ -159,25 +176,35 @@ def test_it_works_as_most_loops_run_it(tmp_path: Path, cheat: Cheat) -> None:
         assert cheat.worked(world, outcomes), outcomes[-1].log[-2000:]
 
 
-@pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name)
-def test_it_does_not_work_here(tmp_path: Path, cheat: Cheat, sandboxed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with made(tmp_path) as world:
-        if cheat.name == "floods/full_disk":
-            monkeypatch.setattr(launching, "MIN_FREE_BYTES", shutil.disk_usage(tmp_path).free - (256 << 20))
-        run = guarded(world, monkeypatch)
-        outcomes = [run(world, source_of(cheat.name)) for _ in range(cheat.runs)]
-        assert not cheat.worked(world, outcomes), outcomes[-1].log[-2000:]
-        last = outcomes[-1]
-        assert re.match(cheat.ends, f"{last.verdict}: {last.reason}"), (last.verdict, last.reason, last.log[-2000:])
+def fails(cheat: Cheat, world: World, run: Guarded) -> None:
+    outcomes = [run(world, source_of(cheat.name)) for _ in range(cheat.runs)]
+    assert not cheat.worked(world, outcomes), outcomes[-1].log[-2000:]
+    last = outcomes[-1]
+    assert re.match(cheat.ends, f"{last.verdict}: {last.reason}"), (last.verdict, last.reason, last.log[-2000:])
 
 
-@pytest.mark.parametrize("name", HONEST)
-def test_honest_work_is_left_in_peace(
+@pytest.mark.parametrize("cheat", [c for c in CHEATS if c.name not in AT_THE_FIRST], ids=lambda cheat: cheat.name)
+def test_it_does_not_work_here(
+    cheat: Cheat, session: tuple[World, Guarded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if cheat.name == "floods/full_disk":
+        monkeypatch.setattr(launching, "MIN_FREE_BYTES", shutil.disk_usage(tmp_path).free - (256 << 20))
+    fails(cheat, *session)
+
+
+@pytest.mark.parametrize("name", sorted(AT_THE_FIRST))
+def test_it_does_not_work_on_its_own_run(
     tmp_path: Path, name: str, sandboxed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with made(tmp_path) as world:
-        last = guarded(world, monkeypatch)(world, source_of(name))
-        assert (last.verdict, last.value) == ("discard", HONEST_VALUE), (last.reason, last.log[-2000:])
+        fails(next(cheat for cheat in CHEATS if cheat.name == name), world, guarded(world, monkeypatch))
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_honest_work_is_left_in_peace(name: str, session: tuple[World, Guarded]) -> None:
+    world, run = session
+    last = run(world, source_of(name))
+    assert (last.verdict, last.value) == ("discard", HONEST_VALUE), (last.reason, last.log[-2000:])
 
 
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name)

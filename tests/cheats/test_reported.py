@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,27 +50,29 @@ class ReportedWorld(World):
         git(self.lab, "commit", "--quiet", "--message=reported")
 
 
-def doubts(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
-    """What is said of a run, whose baseline was honest."""
-    with made(tmp_path, ReportedWorld) as world:
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Guarded]]:
+    """Its baseline was honest; its experiments are these."""
+    with pytest.MonkeyPatch.context() as patch, made(tmp_path_factory.mktemp("world"), ReportedWorld) as world:
         before = naive(world, source_of("reported/honest"))
         git(world.lab, "checkout", "--quiet", "--", "train.py")
-        monkeypatch.setenv("HOME", str(world.home))
-        monkeypatch.setenv("AUTORESEARCH_CACHE", str(world.cache))
-        monkeypatch.setattr(for_runs, "check", lambda _policy: ev.SandboxChecked("landlock", (), ()))
-        run = Guarded(world, HONEST_VALUE, seconds=before.seconds, log=before.log)
-        return run(world, source_of(name)).doubts
+        patch.setenv("HOME", str(world.home))
+        patch.setenv("AUTORESEARCH_CACHE", str(world.cache))
+        patch.setattr(for_runs, "check", lambda _policy: ev.SandboxChecked("landlock", (), ()))
+        yield world, Guarded(world, HONEST_VALUE, seconds=before.seconds, log=before.log)
 
 
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name)
-def test_it_is_said(tmp_path: Path, cheat: Cheat, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = doubts(tmp_path, cheat.name, monkeypatch)
+def test_it_is_said(cheat: Cheat, session: tuple[World, Guarded]) -> None:
+    world, run = session
+    found = run(world, source_of(cheat.name)).doubts
     assert [said for said in cheat.said for each in found if each.startswith(said)] == list(cheat.said), found
 
 
 @pytest.mark.parametrize("name", HONEST)
-def test_honest_work_is_left_in_peace(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert doubts(tmp_path, name, monkeypatch) == ()
+def test_honest_work_is_left_in_peace(name: str, session: tuple[World, Guarded]) -> None:
+    world, run = session
+    assert run(world, source_of(name)).doubts == ()
 
 
 def test_every_cheat_is_tried() -> None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from autoresearch_tui.engine.proposing import risk
 from tests.cheats.scored import PLAIN, ScoredWorld
-from tests.cheats.test_cheats import SCORED, sandboxed, source_of, stolen
+from tests.cheats.test_cheats import SCORED, confined, source_of, stolen
 from tests.cheats.world import ZOO, Guarded, Outcome, World, made, naive
 from tests.conftest import leave_machine_out
 
-__all__ = ["sandboxed"]
 TOLERANCE = 1e-4  # the referee's arithmetic is in fp32
 ANY = "(discard|invalid|crash): "
 LOOK_AHEAD = "invalid: the referee refused: look-ahead"
@@ -35,10 +33,10 @@ class Cheat:
 
 
 def too_long(_world: World, outcomes: Sequence[Outcome], _honest: float) -> bool:
-    """It took seconds, said that it was within its budget of a fifth of one, and was believed."""
+    """It took seconds, said that it was much less, and was believed."""
     last = outcomes[-1]
     claimed = re.search(r"training_seconds: (\S+)", last.log)
-    return last.value is not None and last.seconds > 2.5 and claimed is not None and float(claimed[1]) < 0.4
+    return last.value is not None and last.seconds > 2.5 and claimed is not None and float(claimed[1]) < 1.0
 
 
 def payload_ran(world: World, _outcomes: Sequence[Outcome], _honest: float) -> bool:
@@ -80,56 +78,68 @@ CHEATS = (
 
 
 HONEST = sorted(str(path.relative_to(ZOO).with_suffix("")) for f in SCORED for path in ZOO.glob(f"{f}/honest*.py"))
+SLOW_TO_START = "clock/honest_compiler"  # imports torch, and answers as the others do
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> float:
+def open_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Where runs score themselves. These cheats leave nothing there that another one meets."""
+    with made(tmp_path_factory.mktemp("open"), ScoredWorld) as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def honest(open_world: World) -> float:
     """The score of the unmodified train.py, by itself."""
-    with made(tmp_path_factory.mktemp("honest"), ScoredWorld) as world:
-        value = naive(world, PLAIN).value
+    value = naive(open_world, PLAIN).value
     assert value is not None
     return value
 
 
-def guarded(world: World, honest: float, monkeypatch: pytest.MonkeyPatch) -> Guarded:
-    monkeypatch.setenv("HOME", str(world.home))
-    monkeypatch.setenv("AUTORESEARCH_CACHE", str(world.cache))
-    leave_machine_out(monkeypatch)
-    return Guarded(world, honest, (1.0, 1.3, 0.5))
+@pytest.fixture(scope="module", params=["bubblewrap", "landlock"])
+def guarded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, honest: float
+) -> Iterator[tuple[World, Guarded]]:
+    """A session whose experiments these are, with each mechanism in turn."""
+    with pytest.MonkeyPatch.context() as patch, made(tmp_path_factory.mktemp("guarded"), ScoredWorld) as world:
+        confined(request.param, patch)
+        patch.setenv("HOME", str(world.home))
+        patch.setenv("AUTORESEARCH_CACHE", str(world.cache))
+        leave_machine_out(patch)
+        yield world, Guarded(world, honest, (1.0, 1.3, 0.5))
+
+
+@pytest.fixture
+def session(guarded: tuple[World, Guarded]) -> tuple[World, Guarded]:
+    """The next one that is scored is the first: there are no losses yet to compare its own with."""
+    guarded[1].session.files.run(0).token_losses.unlink(missing_ok=True)
+    return guarded
 
 
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name)
-def test_it_works_where_a_run_scores_itself(tmp_path: Path, cheat: Cheat, honest: float) -> None:
-    with made(tmp_path, ScoredWorld) as world:
-        outcomes = [naive(world, source_of(cheat.name))]
-        assert cheat.worked(world, outcomes, honest), outcomes[-1].log[-2000:]
+def test_it_works_where_a_run_scores_itself(cheat: Cheat, honest: float, open_world: World) -> None:
+    outcomes = [naive(open_world, source_of(cheat.name))]
+    assert cheat.worked(open_world, outcomes, honest), outcomes[-1].log[-2000:]
 
 
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name)
-def test_it_does_not_work_here(
-    tmp_path: Path, cheat: Cheat, honest: float, sandboxed: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with made(tmp_path, ScoredWorld) as world:
-        run = guarded(world, honest, monkeypatch)
-        outcomes = []
-        for _ in range(cheat.runs):
-            outcomes.append(run(world, source_of(cheat.name)))
-            if re.match(cheat.ends, f"{outcomes[-1].verdict}: {outcomes[-1].reason}"):
-                break
-        last = outcomes[-1]
-        assert not cheat.worked(world, outcomes, honest), last.log[-2000:]
-        assert re.match(cheat.ends, f"{last.verdict}: {last.reason}"), (last.verdict, last.reason, last.log[-2000:])
+def test_it_does_not_work_here(cheat: Cheat, honest: float, session: tuple[World, Guarded]) -> None:
+    (world, run), outcomes = session, []
+    for _ in range(cheat.runs):
+        outcomes.append(run(world, source_of(cheat.name)))
+        if re.match(cheat.ends, f"{outcomes[-1].verdict}: {outcomes[-1].reason}"):
+            break
+    last = outcomes[-1]
+    assert not cheat.worked(world, outcomes, honest), last.log[-2000:]
+    assert re.match(cheat.ends, f"{last.verdict}: {last.reason}"), (last.verdict, last.reason, last.log[-2000:])
 
 
 @pytest.mark.parametrize("name", HONEST)
-def test_honest_work_is_left_in_peace(
-    tmp_path: Path, name: str, honest: float, sandboxed: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with made(tmp_path, ScoredWorld) as world:
-        run = guarded(world, honest, monkeypatch)
-        for _ in range(2):
-            last = run(world, source_of(name))
-            assert last.value == pytest.approx(honest, abs=1e-3), (last.reason, last.log[-2000:])
+def test_honest_work_is_left_in_peace(name: str, honest: float, session: tuple[World, Guarded]) -> None:
+    world, run = session
+    for _ in range(1 if name == SLOW_TO_START else 2):
+        last = run(world, source_of(name))
+        assert last.value == pytest.approx(honest, abs=1e-3), (last.reason, last.log[-2000:])
 
 
 @pytest.mark.parametrize("cheat", CHEATS, ids=lambda cheat: cheat.name)

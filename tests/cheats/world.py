@@ -233,7 +233,7 @@ class Guarded:
             if session.state.experiments[number].stage is Stage.APPROVED:  # put back: once more, as the loop does
                 self.runs.launch(session.state.experiments[number], "")
             if not self.runs.step():
-                time.sleep(0.01)
+                time.sleep(0.03)
             while not self._scores.empty():
                 self.runs.take_score(self._scores.get())
         self.runs.tidy()
