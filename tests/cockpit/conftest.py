@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
@@ -23,7 +24,10 @@ def _quick_apps() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         idle.take_the_place_of_textuals(patch)
         styles.parse_once(patch)
+        often = gc.get_threshold()
+        gc.set_threshold(50_000, *often[1:])  # an app makes thousands of objects, and is frozen as soon as it is up
         yield
+        gc.set_threshold(*often)
 
 
 @pytest.fixture

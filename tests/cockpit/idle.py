@@ -2,12 +2,15 @@
 
 Textual's pilot sleeps 20 ms, several times a key, until the process takes little processor time, and sends a message
 to every widget and back. That is most of what a key costs in a test, and on a busy machine no proof of anything.
+
+Nor is the screen drawn before that: nobody sees what would be drawn while the app is still busy.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from textual._queue import Queue
 from textual.app import App
 from textual.message_pump import MessagePump
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from tests.waiting import PATIENCE
 
@@ -23,6 +27,9 @@ from tests.waiting import PATIENCE
 SOON = 0.05
 # So long for what is done elsewhere, in a thread or by a timer, as Textual's pilot does.
 ELSEWHERE = 1.0
+
+_compositor_refresh = Screen._compositor_refresh
+_undrawn = weakref.WeakSet[Screen[Any]]()
 
 
 async def until_idle(app: App[Any]) -> None:
@@ -49,7 +56,18 @@ async def _calm(app: App[Any], deadline: float) -> bool:
         if calm == 2 and app.screen._update_timer._active.is_set():
             app.screen._on_timer_update()
             calm = 0
+        if calm == 2 and app.screen in _undrawn:
+            _draw(app, app.screen)
+            calm = 0
     return True
+
+
+def _draw(app: App[Any], screen: Screen[Any]) -> None:
+    _undrawn.discard(screen)
+    try:
+        _compositor_refresh(screen)
+    except Exception as error:  # as where a timer draws
+        app._handle_exception(error)
 
 
 def _elsewhere(app: App[Any]) -> bool:
@@ -80,6 +98,15 @@ def take_the_place_of_textuals(patch: pytest.MonkeyPatch) -> None:
     async def wait_for_idle(min_sleep: float = 0, max_sleep: float = 0) -> None:
         await until_idle(active_app.get())
 
+    def draw_when_idle(self: Screen[Any]) -> None:
+        if self is not self.app.screen or not self.app.is_headless:
+            _compositor_refresh(self)
+            return
+        _undrawn.add(self)
+        self._dirty_widgets.clear()
+        self.app._update_mouse_over(self)
+
+    patch.setattr(Screen, "_compositor_refresh", draw_when_idle)
     patch.setattr(Pilot, "_wait_for_screen", wait_for_screen)
     patch.setattr("textual.pilot.wait_for_idle", wait_for_idle)
     patch.setattr("textual.app.wait_for_idle", wait_for_idle)
