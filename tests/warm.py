@@ -29,10 +29,21 @@ _LONGEST = 1 << 18
 
 
 def run(
-    words: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None, seconds: float = 240
+    words: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    seconds: float = 240,
+    code: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """`autoresearch-tui` with these words, as `subprocess.run` with nothing to read would start it."""
-    request = {"words": list(words), "cwd": str(cwd or Path.cwd()), "env": dict(os.environ if env is None else env)}
+    """`autoresearch-tui` with these words, as `subprocess.run` with nothing to read would start it.
+
+    `code`: what is run instead, as by `python -c`.
+    """
+    request = {
+        "words": list(words), "cwd": str(cwd or Path.cwd()), "env": dict(os.environ if env is None else env),
+        "code": code,
+    }  # fmt: skip
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         reply = _ask(_server(""), request, out.fileno(), err.fileno())
         reply.settimeout(seconds)
@@ -127,7 +138,7 @@ def _wait_for(request: dict[str, object], out: int, err: int, reply: int) -> Non
     os.environ.update(request["env"])  # type: ignore[call-overload]
     os.chdir(str(request["cwd"]))
     random.seed()
-    raise _Command(request["words"])
+    raise _Command(request["words"], request.get("code"))
 
 
 def _exit(main: Callable[[], int]) -> NoReturn:
@@ -154,10 +165,10 @@ if __name__ == "__main__":
     try:
         _serve(socket.socket(fileno=int(sys.argv[1])), cockpit=sys.argv[2:] == ["cockpit"])
     except _Command as command:
-        words = command.args[0]
+        words, code = command.args
     else:
         sys.exit()
     from autoresearch_tui.cli import main
 
     sys.argv = ["autoresearch-tui", *words]
-    _exit(main)
+    _exit((lambda: exec(code) or 0) if code else main)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.journal import read
 from autoresearch_tui.util.errors import Refused
+from tests import warm
 from tests.conftest import THOROUGH, TRAIN, make_lab
 from tests.faults.engines import Engines
 from tests.faults.test_kill import QUICK, UNSANDBOXED, finish, words
@@ -28,12 +28,6 @@ from tests.waiting import wait_for
 
 ENDLESS = 100_000
 SENDERS, KILLS = (3, 25) if THOROUGH else (3, 12)
-
-
-@pytest.fixture(scope="module")
-def engines() -> Iterator[Engines]:
-    with Engines() as started:
-        yield started
 
 
 def notes(lab: Path) -> Counter[str]:
@@ -162,17 +156,15 @@ print(json.dumps(ends))
 
 
 def test_a_hundred_commands_of_ten_processes(engines: Engines, in_memory: Path) -> None:
-    import json
-
     lab, errors = make_lab(in_memory / "lab", QUICK), in_memory / "errors"
     finish(engines, lab, 1)
     (pid,) = engines.start(words(lab, ENDLESS), errors, env=UNSANDBOXED)
     wait_for(lambda: listening(lab))
-    senders = [
-        subprocess.Popen([sys.executable, "-c", TEN, str(lab), "n" * (each + 1)], stdout=subprocess.PIPE, text=True)
-        for each in range(10)
-    ]
-    ends = {"n" * (each + 1): json.loads(sender.communicate()[0]) for each, sender in enumerate(senders)}
+    assert warm.run(["status", str(lab)]).returncode == 0
+    names = ["n" * (each + 1) for each in range(10)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        senders = [*pool.map(lambda name: warm.run([str(lab), name], code=TEN), names)]
+    ends = {name: json.loads(sender.stdout) for name, sender in zip(names, senders, strict=True)}
     os.kill(pid, signal.SIGTERM)
     assert engines.ends() == [0]
     records = read(journal(lab))
@@ -185,8 +177,6 @@ def test_a_hundred_commands_of_ten_processes(engines: Engines, in_memory: Path) 
     for name, each in ends.items():
         mine = [text for text in given if text.partition("-")[0] == name]
         assert mine == [f"{name}-{number}" for number, code, said in each if "your note" in said]
-    subprocess.run(
-        [sys.executable, "-m", "autoresearch_tui", "status", str(lab)], check=True, stdout=subprocess.DEVNULL
-    )
+    assert warm.run(["status", str(lab)]).returncode == 0
     assert contradictions(lab, "t") == []
     assert [*(lab / ".autoresearch/t/inbox").iterdir()] == []
