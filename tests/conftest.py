@@ -19,6 +19,7 @@ import hypothesis
 import pytest
 
 from autoresearch_tui.sandbox import policy, scored_data, self_test
+from tests.faults.engines import Engines
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin bring a busy machine to a halt
 # By night: more examples of every property, more kills.
@@ -247,6 +248,13 @@ def sandbox_tested_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(self_test, "self_test", remembered)
         yield
+
+
+@pytest.fixture(scope="session")
+def engines() -> Iterator[Engines]:
+    """One warm interpreter for the engines of all tests."""
+    with Engines() as started:
+        yield started
 
 
 @pytest.fixture

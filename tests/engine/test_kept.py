@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from autoresearch_tui.lab.session_files import RunFiles
 from tests.conftest import SETTINGS, TRAIN
 from tests.engine.test_loop import Script, running, turn
 from tests.faults.engines import Engines
+from tests.faults.test_kill import UNSANDBOXED
 from tests.history import problems, state_of
 
 LEAVES = (
@@ -79,20 +80,14 @@ def test_the_last_frontiers_keep_their_files_and_nothing_else_is_taken(new_lab: 
     assert item.found == "0.0 GiB of 2 frontiers, at most 20 for each session (`run.keep`)"
 
 
-@pytest.fixture(scope="module")
-def engines() -> Iterator[Engines]:
-    with Engines() as started:
-        yield started
-
-
-@pytest.mark.parametrize("orders", ["before:verdict_given:2", "after:verdict_given:2", "half:kept:2", "half:kept:1"])
 def test_a_kill_at_any_moment_loses_nothing_of_them(
-    engines: Engines, new_lab: Callable[..., Path], tmp_path: Path, orders: str
+    engines: Engines, new_lab: Callable[..., Path], tmp_path: Path
 ) -> None:
     lab = new_lab(settings=settings('keep = ["model.pt", "tokenizer/*"]\n'), train=LEAVES)
-    words = [str(lab), "--tag", "t", "--headless", "--experiments", "3"]
-    ends = [engines.run(words, tmp_path / "errors", orders=orders), engines.run(words, tmp_path / "errors")]
-    assert ends[-1] == 0 and ends[0] in (-signal.SIGKILL, 0)
+    words = [str(lab), "--tag", "t", "--headless", "--experiments", "4"]
+    kills = ("half:kept:1", "before:verdict_given:2", "after:verdict_given:1", "half:kept:1")
+    ends = [engines.run(words, tmp_path / "errors", orders=orders, env=UNSANDBOXED) for orders in (*kills, "")]
+    assert ends == [*[-signal.SIGKILL] * len(kills), 0]
     state = state_of(lab, "t")
     for experiment in state.experiments:
         wanted = {"model.pt", "tokenizer/vocab.json"} if experiment.outcome == "keep" else set()

@@ -44,6 +44,7 @@ class Engines:
         self._env = {**os.environ, **(env or {})}
 
     def __enter__(self) -> Engines:
+        self._at_work = False
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.engines"],
             cwd=Path(__file__).parents[2],
@@ -60,7 +61,7 @@ class Engines:
     ) -> None:
         assert self._server.stdin is not None
         self._server.stdin.close()
-        self._server.kill() if kind else self._server.wait(60)
+        self._server.kill() if kind or self._at_work else self._server.wait(60)
         self._server.wait(60)
 
     def start(
@@ -73,6 +74,10 @@ class Engines:
         count: int = 1,
     ) -> list[int]:
         """So many engines at once, each with these words of the command line; their pids. stderr goes to `errors`-N."""
+        if self._at_work:  # a test that failed has left its own behind
+            self.__exit__(None, None, None)
+            self.__enter__()
+        self._at_work = True
         request = {"words": [*words], "errors": str(errors), "orders": orders, "env": dict(env or {}), "count": count}
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(request) + "\n")
@@ -80,7 +85,9 @@ class Engines:
 
     def ends(self) -> list[int]:
         """How they ended, when all have: exit codes, or minus a signal's number."""
-        return list(self._answer())
+        ends = list(self._answer())
+        self._at_work = False
+        return ends
 
     def run(self, words: Sequence[str], errors: Path, **orders: Any) -> int:
         """One engine from its start to its end."""

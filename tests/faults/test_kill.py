@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -35,31 +35,19 @@ UNSANDBOXED = {"AUTORESEARCH_NO_SANDBOX": "1"}
 ROWS = 4 if THOROUGH else 3
 REFEREE_COMES_SECONDS = 5.0
 KILLS_OF_A_LAB, KILLS_BETWEEN_ENDS = (40, 8) if THOROUGH else (24, 8)
-TYPES = (
-    "session_began",
-    "engine_started",
-    "sandbox_checked",
-    "program_read",
-    "proposal_asked",
-    "proposal_made",
-    "proposal_approved",
-    "run_started",
-    "run_ended",
-    "run_scored",
-    "verdict_given",
-    "engine_stopped",
+# Each session is killed at these, one after the other. What is counted to two is about the first proposal.
+TRANSITIONS = (
+    ("session_began:1", "engine_started:1", "program_read:1"),
+    ("sandbox_checked:1", "run_started:2"),
+    ("proposal_asked:1", "proposal_made:1", "proposal_approved:1"),
+    ("run_ended:2", "run_scored:1", "verdict_given:1"),
+    ("engine_stopped:1",),
 )
 WRITTEN = ("diff.patch", "train.py", "score.json", "results.tsv", "results.sha256", "lessons.md")
 
 
 def words(lab: Path, rows: int = ROWS) -> list[str]:
     return [str(lab), "--headless", "--tag", "t", "--experiments", str(rows)]
-
-
-@pytest.fixture(scope="module")
-def engines() -> Iterator[Engines]:
-    with Engines() as started:
-        yield started
 
 
 def finish(engines: Engines, lab: Path, rows: int) -> None:
@@ -73,41 +61,42 @@ def finish(engines: Engines, lab: Path, rows: int) -> None:
     assert len(state_of(lab, "t").table) == rows
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("name", TYPES)
-def test_killed_at_a_journal_transition(engines: Engines, in_memory: Path, when: str, name: str) -> None:
+def killed(engines: Engines, lab: Path, *orders: str, rows: int = ROWS, env: Mapping[str, str] = UNSANDBOXED) -> None:
+    """Engines that die one after the other, each as ordered."""
+    for each in orders:
+        end = engines.run(words(lab, rows), lab.parent / "errors", orders=each, env=env)
+        assert end == -signal.SIGKILL, f"{each}: {Path(f'{lab.parent}/errors-0').read_text()}"
+        assert contradictions(lab, "t") == [], each
+
+
+@pytest.mark.parametrize("transitions", TRANSITIONS)
+def test_killed_at_journal_transitions(engines: Engines, in_memory: Path, transitions: tuple[str, ...]) -> None:
+    """Each time before it is on disk, and the next engine after it has written the same."""
     lab = make_lab(in_memory / "lab", QUICK)
-    nth = 2 if name in ("proposal_made", "run_started", "run_ended", "run_scored", "verdict_given") else 1
-    env = {} if name in ("sandbox_checked", "run_started") else UNSANDBOXED
-    end = engines.run(words(lab), in_memory / "errors", orders=f"{when}:{name}:{nth}", env=env)
-    assert end == -signal.SIGKILL, (in_memory / "errors-0").read_text()
-    assert contradictions(lab, "t") == []
+    env = {} if "sandbox_checked:1" in transitions else UNSANDBOXED
+    for each in transitions:
+        killed(engines, lab, f"before:{each}", f"after:{each.partition(':')[0]}:1", env=env)
     finish(engines, lab, ROWS)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("name", ["critic_asked", "critic_answered"])
-def test_killed_beside_a_second_opinion(engines: Engines, in_memory: Path, when: str, name: str) -> None:
+def test_killed_beside_a_second_opinion(engines: Engines, in_memory: Path, name: str) -> None:
     """The critic is asked again where its answer was not journalled, and nothing passes without it."""
     lab = make_lab(in_memory / "lab", CRITICISED)
-    end = engines.run(words(lab), in_memory / "errors", orders=f"{when}:{name}:1", env=UNSANDBOXED)
-    assert end == -signal.SIGKILL, (in_memory / "errors-0").read_text()
+    killed(engines, lab, f"before:{name}:1", f"after:{name}:1")
     finish(engines, lab, ROWS)
     state = state_of(lab, "t")
     passed = [e for e in state.experiments[1:] if e.approved_by]
     assert passed and all(e.critic is not None and e.critic.opinion == "agree" for e in passed)
     asked = [r.event.number for r in read(lab / ".autoresearch/t/journal.jsonl") if isinstance(r.event, ev.CriticAsked)]
-    lost = (when, name) in {("after", "critic_asked"), ("before", "critic_answered")}
-    assert asked.count(1) == 1 + lost
+    assert asked.count(1) == 2  # after "critic_asked", and before "critic_answered"
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("name", ["digest_asked", "digest_written"])
-def test_killed_beside_the_digest(engines: Engines, in_memory: Path, when: str, name: str) -> None:
+def test_killed_beside_the_digest(engines: Engines, in_memory: Path, name: str) -> None:
     """The page is there when the session has ended, written once more where its record was lost."""
     lab = make_lab(in_memory / "lab", QUICK)
-    end = engines.run(words(lab, 2), in_memory / "errors", orders=f"{when}:{name}:1", env=UNSANDBOXED)
-    assert end == -signal.SIGKILL, (in_memory / "errors-0").read_text()
+    killed(engines, lab, f"before:{name}:1", f"after:{name}:1", rows=2)
     finish(engines, lab, 2)
     state = state_of(lab, "t")
     assert state.digest is not None and state.digest.missing == 0 and state.digest_asked is None
@@ -119,8 +108,7 @@ def test_killed_before_a_file_has_its_name(engines: Engines, in_memory: Path, na
     """Also where nobody is to write it again: the session then ends before there is another proposal."""
     lab = make_lab(in_memory / "lab", QUICK)
     nth = 1 if name == "lessons.md" else 2  # later lessons are written at its end
-    end = engines.run(words(lab), in_memory / "errors", orders=f"half:{name}:{nth}", env=UNSANDBOXED)
-    assert end == -signal.SIGKILL, (in_memory / "errors-0").read_text()
+    killed(engines, lab, f"half:{name}:{nth}")
     assert [*lab.rglob(f".{name}.partial")] != []
     finish(engines, lab, len(state_of(lab, "t").table) + 1)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +11,8 @@ import pytest
 from autoresearch_tui.session.state import Stage
 from tests.conftest import THOROUGH, TRAIN, make_lab
 from tests.faults.engines import Engines
-from tests.faults.test_kill import QUICK, UNSANDBOXED, Killer, finish, kill_and_check, words
-from tests.history import contradictions, state_of, survivors
+from tests.faults.test_kill import QUICK, Killer, finish, kill_and_check, killed
+from tests.history import state_of, survivors
 
 # Equal runs lie further apart than any gain, so each is run again.
 NOISY = TRAIN.replace("score = 1.0", "score = (2.0, 2.5, 1.5)[int(os.environ.get('AUTORESEARCH_SEED', '0')) % 3]")
@@ -22,20 +20,10 @@ CONFIRMED = f'{QUICK}\n[metric]\nkeep = "confirmed"\nbaseline_runs = 3\n'
 ROWS = 9
 
 
-@pytest.fixture(scope="module")
-def engines() -> Iterator[Engines]:
-    with Engines() as started:
-        yield started
-
-
-@pytest.mark.parametrize(
-    "orders", ["before:verdict_deferred:1", "after:verdict_deferred:1", "after:verdict_deferred:2"]
-)
-def test_killed_where_a_verdict_is_put_off(engines: Engines, in_memory: Path, orders: str) -> None:
+def test_killed_where_a_verdict_is_put_off(engines: Engines, in_memory: Path) -> None:
+    """That of the first gain, before it is journalled and after, and that of the second."""
     lab = make_lab(in_memory / "lab", CONFIRMED, NOISY)
-    end = engines.run(words(lab, ROWS), in_memory / "errors", orders=orders, env=UNSANDBOXED)
-    assert end == -signal.SIGKILL, (in_memory / "errors-0").read_text()
-    assert contradictions(lab, "t") == []
+    killed(engines, lab, "before:verdict_deferred:1", *["after:verdict_deferred:1"] * 2, rows=ROWS)
     finish(engines, lab, ROWS)
     state = state_of(lab, "t")
     assert [e.number for e in state.experiments if e.deferred is not None] != []

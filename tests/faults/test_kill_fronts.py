@@ -16,19 +16,18 @@ ROWS = 8
 
 
 @pytest.mark.timeout(300)
-def test_killed_around_what_moves_a_front(in_memory: Path) -> None:
+def test_killed_around_what_moves_a_front(engines: Engines, in_memory: Path) -> None:
     """Before and after a proposal for another front, its verdict, and a crossing."""
     lab, errors = make_lab(in_memory / "lab", f"{QUICK}\n[search]\nfronts = 3\n", TRAIN), in_memory / "errors"
-    with Engines() as engines:
-        for orders in (
-            "after:proposal_asked:2",
-            "before:proposal_made:1",
-            "after:verdict_given:1",
-            "before:verdict_given:1",
-        ):
-            assert engines.run(words(lab, ROWS), errors, orders=orders, env=UNSANDBOXED) == -signal.SIGKILL
-            assert contradictions(lab, "t") == []
-        assert engines.run(words(lab, ROWS), errors, env=UNSANDBOXED) == 0, Path(f"{errors}-0").read_text()
+    for orders in (
+        "after:proposal_asked:2",
+        "before:proposal_made:1",
+        "after:verdict_given:1",
+        "before:verdict_given:1",
+    ):
+        assert engines.run(words(lab, ROWS), errors, orders=orders, env=UNSANDBOXED) == -signal.SIGKILL
+        assert contradictions(lab, "t") == []
+    assert engines.run(words(lab, ROWS), errors, env=UNSANDBOXED) == 0, Path(f"{errors}-0").read_text()
     state = state_of(lab, "t")
     assert problems(lab, "t") == []
     assert len(state.table) == ROWS

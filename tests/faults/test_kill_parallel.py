@@ -27,7 +27,7 @@ print(time.time_ns())
 
 
 @pytest.mark.timeout(300)
-def test_killed_while_three_think(in_memory: Path) -> None:
+def test_killed_while_three_think(engines: Engines, in_memory: Path) -> None:
     """With all of them asked, before the first of their answers and after the second, and when a run ends."""
     agent, pids = in_memory / "agent.py", in_memory / "pids"
     agent.write_text(AGENT)
@@ -36,19 +36,18 @@ def test_killed_while_three_think(in_memory: Path) -> None:
     settings = QUICK.replace('kind = "search"', f'kind = "command"\ncommand = {command}')
     settings = settings.replace("[run]\n", '[run]\ndevices = ["0", "1", "2"]\n')
     lab, errors = make_lab(in_memory / "lab", settings, TRAIN.replace("PAUSE = 0.0", "PAUSE = 0.5")), in_memory / "err"
-    with Engines() as engines:
-        for orders in (
-            "after:proposal_asked:3",
-            "before:proposal_made:1",
-            "after:proposal_made:2",
-            "after:run_ended:1",
-        ):
-            assert engines.run(words(lab, ROWS), errors, orders=orders, env=UNSANDBOXED) == -signal.SIGKILL
-            assert contradictions(lab, "t") == []
-            wait_for(lambda: not any(psutil.pid_exists(int(path.name)) for path in pids.iterdir()), 20, "their end")
-            for path in pids.iterdir():
-                path.unlink()
-        assert engines.run(words(lab, ROWS), errors, env=UNSANDBOXED) == 0, Path(f"{errors}-0").read_text()
+    for orders in (
+        "after:proposal_asked:3",
+        "before:proposal_made:1",
+        "after:proposal_made:2",
+        "after:run_ended:1",
+    ):
+        assert engines.run(words(lab, ROWS), errors, orders=orders, env=UNSANDBOXED) == -signal.SIGKILL
+        assert contradictions(lab, "t") == []
+        wait_for(lambda: not any(psutil.pid_exists(int(path.name)) for path in pids.iterdir()), 20, "their end")
+        for path in pids.iterdir():
+            path.unlink()
+    assert engines.run(words(lab, ROWS), errors, env=UNSANDBOXED) == 0, Path(f"{errors}-0").read_text()
     state = state_of(lab, "t")
     assert problems(lab, "t") == []
     assert len(state.table) == ROWS

@@ -21,6 +21,7 @@ from autoresearch_tui.util.errors import UserError
 from tests.conftest import SETTINGS, git, make_lab
 from tests.engine.test_loop import Move, Script, rows, running
 from tests.faults.engines import Engines
+from tests.faults.test_kill import UNSANDBOXED
 from tests.history import problems, state_of
 
 # What a run leaves is a number; the score is that number, moved by far more than any change of it on each draw.
@@ -85,9 +86,17 @@ def night(folder: Path, *moves: Move, wanted: int) -> State:
     return state_of(folder, "t")
 
 
-def test_each_verdict_is_on_new_data_and_compares_on_the_same(tmp_path: Path) -> None:
-    folder = lab(tmp_path / "lab")
-    state = night(folder, part(2, -1.0), part(3, 0.5), part(4, -1.0), wanted=4)
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lab with a session whose second proposal is worse, and whose runs keep what they leave."""
+    keeps = FRESH.replace("[researcher]", 'keep = ["left.txt"]\n\n[researcher]')
+    folder = lab(tmp_path_factory.mktemp("judged") / "lab", keeps)
+    night(folder, part(2, -1.0), part(3, 0.5), part(4, -1.0), wanted=4)
+    return folder
+
+
+def test_each_verdict_is_on_new_data_and_compares_on_the_same(judged: Path) -> None:
+    state = state_of(judged, "t")
     assert [e.outcome for e in state.experiments[:4]] == ["keep", "keep", "discard", "keep"]
     seeds = [e.draw.seed for e in state.experiments[:4] if e.draw is not None]
     assert len(set(seeds)) == 4
@@ -100,15 +109,13 @@ def test_each_verdict_is_on_new_data_and_compares_on_the_same(tmp_path: Path) ->
         assert experiment.reason == (f"{own + moved:.6f} against {other + moved:.6f} on the same draw (#{beaten})")
     assert (state.frontier_number, state.best_number) == (3, 3)
     # One value an experiment: its own score at its verdict.
-    assert [row[1] for row in rows(folder)[1:]] == [f"{e.value:.6f}" for e in state.table]
+    assert [row[1] for row in rows(judged)[1:]] == [f"{e.value:.6f}" for e in state.table]
     assert statistics.gains(state) == pytest.approx({1: 1.0, 2: -0.5, 3: 1.0})
 
 
-def test_only_what_may_be_scored_again_keeps_its_copy(tmp_path: Path) -> None:
-    folder = lab(tmp_path / "lab", FRESH.replace("[researcher]", 'keep = ["left.txt"]\n\n[researcher]'))
-    state = night(folder, part(2, -1.0), part(3, 0.5), part(4, -1.0), wanted=4)
-    runs = folder / ".autoresearch/t/runs"
-    assert [e.outcome for e in state.table] == ["keep", "keep", "discard", "keep"]
+def test_only_what_may_be_scored_again_keeps_its_copy(judged: Path) -> None:
+    runs = judged / ".autoresearch/t/runs"
+    assert [e.outcome for e in state_of(judged, "t").table] == ["keep", "keep", "discard", "keep"]
     assert sorted(path.parent.name for path in runs.glob("*/work")) == ["0000", "0001", "0003"]
     assert [(runs / "0003" / copy / "left.txt").read_text() for copy in ("kept", "work")] == ["3.0", "3.0"]
     assert not [path for path in runs.glob("*/*") if path.name in ("again", "scoring", "referee", "scratch")]
@@ -116,11 +123,11 @@ def test_only_what_may_be_scored_again_keeps_its_copy(tmp_path: Path) -> None:
 
 def test_copies_do_not_grow_with_the_night(tmp_path: Path) -> None:
     folder = lab(tmp_path / "lab")
-    moves = [part(2 + number % 3, -1.0 - number) for number in range(6)]
-    state = night(folder, *moves, wanted=7)
-    assert [e.outcome for e in state.table] == ["keep"] * 7
+    moves = [part(2 + number % 3, -1.0 - number) for number in range(5)]
+    state = night(folder, *moves, wanted=6)
+    assert [e.outcome for e in state.table] == ["keep"] * 6
     copies = sorted(path.parent.name for path in (folder / ".autoresearch/t/runs").glob("*/work"))
-    assert copies == ["0000", "0004", "0005", "0006"]
+    assert copies == ["0000", "0003", "0004", "0005"]
     assert all(e.rescored and e.rescored[0].value is not None for e in state.table[1:])
 
 
@@ -210,19 +217,19 @@ def test_a_front_is_compared_with_where_it_stands(tmp_path: Path) -> None:
             assert len(experiment.rescored) >= 2
 
 
-@pytest.mark.parametrize(
-    "orders",
-    ["after:data_drawn:2", "before:run_scored:2", "after:run_scored:2", "before:rescored:1", "after:rescored:1"],
-)
-def test_a_kill_and_a_restart_score_on_the_same_draw(tmp_path: Path, orders: str) -> None:
-    folder = lab(tmp_path / "lab")
+def test_kills_and_restarts_score_on_the_same_draw(engines: Engines, tmp_path: Path) -> None:
+    """All of them while the first proposal is judged."""
+    folder, errors = lab(tmp_path / "lab"), tmp_path / "errors"
     words = [str(folder), "--tag", "t", "--headless", "--experiments", "3"]
-    with Engines() as engines:
-        assert engines.run(words, tmp_path / "errors", orders=orders) == -signal.SIGKILL
-        before = [e.draw for e in state_of(folder, "t").experiments if e.draw is not None]
-        assert engines.run(words, tmp_path / "errors") == 0, (tmp_path / "errors-0").read_text()
+    kills = ("after:data_drawn:2", "before:run_scored:1", "after:run_scored:1", "before:rescored:1", "after:rescored:1")
+    drawn = []
+    for orders in kills:
+        assert engines.run(words, errors, orders=orders, env=UNSANDBOXED) == -signal.SIGKILL, orders
+        drawn.append([e.draw for e in state_of(folder, "t").experiments if e.draw is not None])
+    assert [len(each) for each in drawn] == [2] * len(kills)
+    assert engines.run(words, errors, env=UNSANDBOXED) == 0, (tmp_path / "errors-0").read_text()
     state = state_of(folder, "t")
-    assert [e.draw for e in state.experiments][: len(before)] == before
+    assert all([e.draw for e in state.experiments][:2] == each for each in drawn)
     for experiment in state.table[1:]:
         assert experiment.draw is not None and experiment.verdict is not None and experiment.value is not None
         moved = experiment.draw.seed % 997

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -57,6 +58,24 @@ def night(folder: Path, *moves: Move, rows: int) -> State:
         assert driver.join() == "finished"
     assert problems(folder, "t") == []
     return state_of(folder, "t")
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A session of the baseline and of one gain."""
+    folder = lab(tmp_path_factory.mktemp("played") / "lab")
+    night(folder, part(2, -1.0), rows=2)
+    return folder
+
+
+@pytest.fixture
+def folder(played: Path, tmp_path: Path) -> Path:
+    """A copy of one's own, which counts for itself."""
+    folder = shutil.copytree(played, tmp_path / "lab", symlinks=True)
+    (tmp_path / "counter").touch()
+    settings = folder / "autoresearch.toml"
+    settings.write_text(settings.read_text().replace(str(played.parent), str(tmp_path)))
+    return folder
 
 
 def tool(*words: str | Path, code: int = 0) -> str:
@@ -114,9 +133,8 @@ def test_without_a_human_the_session_ends_and_a_verb_renews_the_budget(tmp_path:
     assert problems(folder, "t") == []
 
 
-def test_the_holdout_is_opened_once_and_compares_best_and_baseline(tmp_path: Path) -> None:
-    folder = lab(tmp_path / "lab")
-    night(folder, part(2, -1.0), part(3, 0.5), rows=3)
+def test_the_holdout_is_opened_once_and_compares_best_and_baseline(folder: Path) -> None:
+    night(folder, part(3, 0.5), rows=3)
     assert openings(folder) == []
     said = tool("holdout", folder)
     assert said == (
@@ -154,10 +172,8 @@ def test_an_opening_that_showed_nothing_is_tried_again_with_what_the_runs_left(t
     assert problems(folder, "t") == []
 
 
-def test_it_is_opened_while_the_session_runs(tmp_path: Path) -> None:
-    folder = lab(tmp_path / "lab")
-    with running(folder, Script(part(2, -1.0)), rows=0) as driver:
-        driver.wait(lambda state: len(state.table) == 2)
+def test_it_is_opened_while_the_session_runs(folder: Path) -> None:
+    with running(folder, Script(), rows=0) as driver:
         driver.engine.send(cmd.OpenHoldout())
         driver.engine.send(cmd.OpenHoldout())
         state = driver.wait(lambda state: state.holdout)
@@ -171,12 +187,8 @@ def test_it_is_opened_while_the_session_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orders", ["after:holdout_asked:1", "before:holdout_opened:1"])
-def test_killed_between_the_intent_and_the_opening(tmp_path: Path, orders: str) -> None:
-    folder = lab(tmp_path / "lab")
-    night(folder, part(2, -1.0), rows=2)
-    with Engines() as engines:
-        end = engines.run(["holdout", str(folder)], tmp_path / "errors", orders=orders)
-    assert end == -signal.SIGKILL
+def test_killed_between_the_intent_and_the_opening(engines: Engines, folder: Path, orders: str) -> None:
+    assert engines.run(["holdout", str(folder)], folder.parent / "errors", orders=orders) == -signal.SIGKILL
     state = state_of(folder, "t")
     assert state.holdout_asked == ev.HoldoutAsked("human", 1, 0, 1) and state.holdout is None
     assert "better by 1.000000" in tool("holdout", folder)
@@ -186,11 +198,8 @@ def test_killed_between_the_intent_and_the_opening(tmp_path: Path, orders: str) 
     assert problems(folder, "t") == []
 
 
-def test_an_opening_that_an_engine_left_is_finished_by_the_next(tmp_path: Path) -> None:
-    folder = lab(tmp_path / "lab")
-    night(folder, part(2, -1.0), rows=2)
-    with Engines() as engines:
-        engines.run(["holdout", str(folder)], tmp_path / "errors", orders="after:holdout_asked:1")
+def test_an_opening_that_an_engine_left_is_finished_by_the_next(engines: Engines, folder: Path) -> None:
+    engines.run(["holdout", str(folder)], folder.parent / "errors", orders="after:holdout_asked:1")
     with running(folder, Script(), rows=0) as driver:
         assert driver.wait(lambda state: state.holdout).holdout == ev.HoldoutOpened(6.0, 7.0, 0.0)
 
@@ -219,9 +228,7 @@ def test_a_sealed_split_under_embargo_is_the_holdout(tmp_path: Path) -> None:
     assert "#1 7.000000, the baseline 8.000000: better by 1.000000 ± 0.000000" in tool("holdout", folder)
 
 
-def test_the_holdout_stays_shut_where_the_runs_files_are_on_nodes(tmp_path: Path) -> None:
-    folder = lab(tmp_path / "lab")
-    night(folder, rows=1)
+def test_the_holdout_stays_shut_where_the_runs_files_are_on_nodes(folder: Path) -> None:
     with (folder / "autoresearch.toml").open("a") as file:
         file.write('[cluster]\naddress = "127.0.0.1:6379"\n')
     said = tool("holdout", folder, code=1)
