@@ -27,6 +27,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.waiting import wait_for
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 STAND_IN = "accelerator"
 """The resource that stands for an accelerator; one each node."""
@@ -138,13 +140,13 @@ class Machines:
         for begun in [self.begin_ray(name) for name in self.names]:
             _finish(begun)
 
-    def start_head(self, **environ: str) -> None:
+    def start_head(self) -> None:
         """Ray's head on this machine; without an accelerator."""
         words = ["start", "--head", f"--node-ip-address={self.network}.1", f"--port={self.port}", "--node-name=head"]
         words += ["--num-cpus=1", "--include-dashboard=false", f"--temp-dir={self.folder / 'ray'}", *_SMALL]
-        words += [f"--ray-client-server-port={self.client_port}"]  # of 10001 there is only one
+        words += [f"--ray-client-server-port={self.client_port}", "--no-monitor"]  # of 10001 there is only one
         keeper = [sys.executable, "-c", _KEEPER, *_ray(words)]
-        env = {**os.environ, **self.environ, **_QUICK, **environ}
+        env = {**os.environ, **self.environ, **_QUICK}
         self.head = subprocess.Popen(keeper, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
         assert self.head.stdout is not None
         said = self.head.stdout.readline().decode()
@@ -156,6 +158,30 @@ class Machines:
             _let_go(self.head)
             self.head = None
             (self.folder / "ray" / "ray_current_cluster").unlink(missing_ok=True)  # Ray believes it over everything
+
+    @contextlib.contextmanager
+    def open_head(self) -> Iterator[str]:
+        """The address of a head that wants no token: its first process, which is the one that is asked.
+
+        The whole head again, in the place of the other, would have the nodes call it without end.
+        """
+        assert self.head is not None
+        tree = psutil.Process(self.head.pid).children(recursive=True)
+        words = next(p for p in tree if p.name().startswith("gcs_server")).cmdline()
+        session = next(word for word in words if word.startswith("--session-dir=")).partition("=")[2]
+        Path(self.folder / "open" / "logs").mkdir(parents=True)
+        with socket.socket() as free:
+            free.bind(("", 0))
+            port = free.getsockname()[1]
+        words = [word.replace(session, str(self.folder / "open")) for word in words]
+        words = [f"--gcs_server_port={port}" if word.startswith("--gcs_server_port=") else word for word in words]
+        env = {**os.environ, **self.environ, "RAY_AUTH_MODE": "disabled"}
+        with subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as head:
+            try:
+                wait_for(lambda: _listens(port), SECONDS, "an open head")
+                yield f"{self.host}:{port}"
+            finally:
+                head.kill()
 
     def boot(self, name: str) -> None:
         """A node without Ray."""
@@ -283,6 +309,11 @@ def _let_go(holder: subprocess.Popen[bytes]) -> None:
             with contextlib.suppress(OSError):
                 pipe.close()
     holder.wait(SECONDS)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _mount_of(path: Path) -> Path:
