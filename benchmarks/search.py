@@ -36,9 +36,11 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import asdict, replace
 
 from autoresearch_tui.engine import gate
 from autoresearch_tui.engine.judging import scoring

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
+import ast
 import enum
+import inspect
+import itertools
 import json
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
+
+from msgspec.structs import asdict
 
 from autoresearch_tui.lab.settings import Settings
+from autoresearch_tui.util.frozen import Frozen
 
 INTRODUCTION = """\
 # Configuration
@@ -28,8 +33,8 @@ def page() -> str:
     """The whole page."""
     parts = [INTRODUCTION]
     hints = typing.get_type_hints(Settings)
-    for field in dataclasses.fields(Settings):
-        parts += _sections(field.name, hints[field.name])
+    for name in Settings.__struct_fields__:
+        parts += _sections(name, hints[name])
     return "\n".join(parts)
 
 
@@ -37,20 +42,33 @@ def _sections(name: str, kind: type) -> Iterator[str]:
     """A table of the file, and the tables within it."""
     yield f"## `[{name}]`\n\n{(kind.__doc__ or '').splitlines()[0]}\n\n{_table(kind)}"
     for key, hint in typing.get_type_hints(kind).items():
-        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if _is_table(hint):
             yield from _sections(f"{name}.{key}", hint)
-        elif dataclasses.is_dataclass(named := (typing.get_args(hint) or (None, None))[-1]) and isinstance(named, type):
+        elif _is_table(named := (typing.get_args(hint) or (None, None))[-1]):
             yield from _sections(f"{name}.{key}.B", named)
 
 
 def _table(kind: type) -> str:
     hints = typing.get_type_hints(kind)
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    for field in dataclasses.fields(kind):
-        made = field.default_factory() if field.default_factory is not dataclasses.MISSING else None
-        default = made if isinstance(made, Mapping) else field.default if made is None else {}
-        rows.append(f"| `{field.name}` | {_type(hints[field.name])} | `{_toml(default)}` | {field.metadata['doc']} |")
+    words = _documentation(kind)
+    for name, default in asdict(kind()).items():
+        rows.append(f"| `{name}` | {_type(hints[name])} | `{_toml(default)}` | {words[name]} |")
     return "\n".join(rows) + "\n"
+
+
+def _documentation(kind: type) -> dict[str, str]:
+    """The text below each key."""
+    body = ast.parse(inspect.getsource(kind)).body[0].body
+    return {
+        key.target.id: " ".join(below.value.value.split())
+        for key, below in itertools.pairwise(body)
+        if isinstance(key, ast.AnnAssign) and isinstance(below, ast.Expr)
+    }
+
+
+def _is_table(hint: object) -> TypeGuard[type[Frozen]]:
+    return isinstance(hint, type) and issubclass(hint, Frozen)
 
 
 def _type(hint: Any) -> str:
@@ -60,10 +78,10 @@ def _type(hint: Any) -> str:
         return " or ".join(f"`{_toml(choice.value)}`" for choice in hint)
     if typing.get_origin(hint) is tuple:
         return "list of strings"
-    if dataclasses.is_dataclass(hint):
+    if _is_table(hint):
         return "table"
     if typing.get_origin(hint) is not None:
-        if dataclasses.is_dataclass(typing.get_args(hint)[1]):
+        if _is_table(typing.get_args(hint)[1]):
             return "table of tables"
         return "table of numbers" if typing.get_args(hint)[1] is float else "table of strings"
     return {str: "string", int: "whole number", float: "number", bool: "true or false"}[hint]
@@ -72,6 +90,8 @@ def _type(hint: Any) -> str:
 def _toml(value: object) -> str:
     if isinstance(value, enum.Enum):
         return _toml(value.value)
+    if isinstance(value, Frozen):
+        return "{}"
     if isinstance(value, tuple | bool):
         return json.dumps(value)
     if isinstance(value, Mapping):

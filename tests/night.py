@@ -10,13 +10,14 @@ human, withdrawals, vetoes, crashes, repeats, overruled verdicts, takeovers.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import random
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+from msgspec.structs import asdict
 
 from autoresearch_tui.engine import results_table
 from autoresearch_tui.lab.git import GitRepo
@@ -366,7 +367,7 @@ class Night:
         assert run is not None
         ended = Exit(run.reason, run.exit_code, None, run.seconds, 0, 0, "", timestamps.stamp(self.moment))
         files.folder.mkdir(parents=True, exist_ok=True)
-        files.exit.write_text(json.dumps(dataclasses.asdict(ended)))
+        files.exit.write_text(json.dumps(asdict(ended)))
         score = self.state.experiments[number].score
         if score is not None:
             files.score.write_text(json.dumps({"metric": "val_bpb", **to_fields(score)}) + "\n")

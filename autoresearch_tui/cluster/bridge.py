@@ -18,9 +18,10 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from autoresearch_tui.cluster import admission, node_lab, requirements, security
 from autoresearch_tui.cluster.node_lab import LabParcel

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from msgspec.structs import replace
+
 from autoresearch_tui.cluster import admission, node_lab
 from autoresearch_tui.cluster.link import Link
 from autoresearch_tui.cluster.protocol import (
@@ -41,7 +43,6 @@ from autoresearch_tui.session.fleet import CLUSTER, Roster
 from autoresearch_tui.session.state import Experiment, Stage
 from autoresearch_tui.util import trees
 from autoresearch_tui.util.atomic import write
-from autoresearch_tui.util.frozen import replaced
 from autoresearch_tui.util.text import clean_line
 
 _PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
@@ -119,7 +120,7 @@ class OnCluster:
         tidy(files)
         base, commit = self._node_base(), node_lab.orphan(repo, experiment.commit)
         # The node compares it with the session's base, which also differs from it in editable files only.
-        proposal = replaced(experiment.proposal, commit=commit, base=base)
+        proposal = replace(experiment.proposal, commit=commit, base=base)
         files.work.mkdir(parents=True)
         write(files.work / PACK, node_lab.pack(repo, commit, base))
         write(files.work / PROPOSAL, json.dumps(journal.to_fields(proposal)))

@@ -11,9 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from autoresearch_tui.cluster import security
 from autoresearch_tui.cluster.protocol import BridgeSpec, line
@@ -35,7 +36,7 @@ class Link:
         mode = "wb" if log.exists() and log.stat().st_size > LOG_BYTES else "ab"
         with log.open(mode) as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "autoresearch_tui.cluster.bridge", json.dumps(asdict(spec))],
+                [sys.executable, "-m", "autoresearch_tui.cluster.bridge", msgspec.json.encode(spec).decode()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from autoresearch_tui.lab import paths as labs
 from autoresearch_tui.lab.git import GitRepo, git
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.settings import FILE_NAME
 from autoresearch_tui.util.atomic import write
+from autoresearch_tui.util.frozen import Frozen
 
 _WHEN = "2000-01-01T00:00:00Z"  # of commits that only carry a tree: the same tree is the same commit
 
 
-@dataclass(frozen=True, slots=True)
-class LabParcel:
+class LabParcel(Frozen):
     """Everything to make a lab on a node: `base` is a commit without parents, `pack` its objects.
 
     `prefix` is the lab's folder in its repository, with a slash, or empty. `settings`: autoresearch.toml as it is in

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import field
 
 from autoresearch_tui.runs import run_folder
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import journal
 from autoresearch_tui.session.ends import RunEnd
 from autoresearch_tui.session.fleet import Roster
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line
 
 PROPOSAL, PACK = "proposal.json", "pack"
@@ -23,8 +25,7 @@ SENT = "sent.json"
 """In a run's folder: its device and its try."""
 
 
-@dataclass(frozen=True, slots=True)
-class BridgeSpec:
+class BridgeSpec(Frozen):
     """The arguments of a bridge. `session` is the session's folder, `found` the session's class.
 
     `known`: the fields of each DeviceJoined whose device has not left.
@@ -44,8 +45,7 @@ class BridgeSpec:
     known: Sequence[Mapping[str, Any]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Frozen):
     """`sent.json`. `accepted`: the node has confirmed that it has the run."""
 
     number: int

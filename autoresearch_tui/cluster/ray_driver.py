@@ -6,11 +6,11 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from autoresearch_tui.cluster.preparer import Preparer
 from autoresearch_tui.cluster.seat import Seat
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line
 
 NAMESPACE = "autoresearch"
@@ -40,8 +40,7 @@ class SeatRefused(Exception):
         self.kind = kind
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Frozen):
     """A living node. `name` is unique in the cluster; `leaving`: why it is about to be taken away."""
 
     name: str

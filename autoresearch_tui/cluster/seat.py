@@ -17,9 +17,10 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent import futures
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from autoresearch_tui.cluster import admission, node_lab
 from autoresearch_tui.cluster.node_lab import LabParcel
@@ -36,6 +37,7 @@ from autoresearch_tui.session import journal
 from autoresearch_tui.session.state import Experiment, Stage
 from autoresearch_tui.util import trees
 from autoresearch_tui.util.atomic import write
+from autoresearch_tui.util.frozen import Frozen
 
 FOLDER = "AUTORESEARCH_NODES"
 """The variable with the folder of a node's labs; by default `nodes` in the user's state folder."""
@@ -50,16 +52,14 @@ _ATTEMPT, _PROPOSAL = "attempt", "proposal.json"
 _UNSAFE = re.compile(r"[^\w.-]")
 
 
-@dataclass(frozen=True, slots=True)
-class RunKey:
+class RunKey(Frozen):
     """One try of one experiment."""
 
     number: int
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class RunParcel:
+class RunParcel(Frozen):
     """A run to be started: the fields of its `proposal`, with commit and base in the node's repository.
 
     `pack` has the objects of the commit that the lab's base lacks. `token_losses`: the values that the referee compares
@@ -72,8 +72,7 @@ class RunParcel:
     token_losses: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Frozen):
     """New data of a run. `state` is a RunState's value; `log` and `referee_log` begin at the requested offsets.
 
     `exit` is exit.json, present only when everything before it has been fetched.
@@ -93,8 +92,7 @@ class Busy(OSError):
     """An unwanted run is still being ended on the device."""
 
 
-@dataclass(slots=True)
-class _Assessing:
+class _Assessing(Struct):
     """One assessment: its arguments and its result."""
 
     asked: tuple[RunKey, Mapping[str, str], Mapping[str, str]]

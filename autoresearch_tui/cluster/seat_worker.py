@@ -9,9 +9,10 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from autoresearch_tui.cluster.node_lab import LabParcel
 from autoresearch_tui.cluster.protocol import KEEP, PACK, PROPOSAL, BridgeSpec, Sent, end_record, lost
@@ -142,7 +143,7 @@ class SeatWorker:
         with self._guard:
             run = self._run.number if self._run is not None else -1
         fault = clean_line(self.broken or self.fault)
-        known = {each.name for each in fields(DeviceLoad)} - {"device", "node", "run", "heard", "fault"}
+        known = {*DeviceLoad.__struct_fields__} - {"device", "node", "run", "heard", "fault"}
         load = {name: value for name, value in self._load.items() if name in known}
         return DeviceLoad(self.device, self.node.name, run=run, heard=self._heard, fault=fault, **load)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.session import journal
@@ -11,7 +12,7 @@ from autoresearch_tui.session.comparing import differences, measured
 from autoresearch_tui.session.fold import state_of
 from autoresearch_tui.session.sequence import Experiments
 from autoresearch_tui.session.state import Experiment, State, best_keep
-from autoresearch_tui.util.frozen import Frozen, replaced
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line
 
 
@@ -126,7 +127,7 @@ def _renumbered(experiment: Experiment, first: int) -> Experiment:
         return experiment
     old = experiment.proposal
     again = None if old.repeat_of is None else old.repeat_of + first
-    return replaced(experiment, proposal=replaced(old, number=old.number + first, repeat_of=again))
+    return replace(experiment, proposal=replace(old, number=old.number + first, repeat_of=again))
 
 
 def names(parts: Sequence[Part], width: int, last: int) -> str:

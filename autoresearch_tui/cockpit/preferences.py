@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+from msgspec import field
 
 from autoresearch_tui.cockpit.actions import ACTIONS, KEY_NAMES, Action, by_id
 from autoresearch_tui.util.atomic import write

@@ -9,16 +9,16 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from autoresearch_tui.util.frozen import Frozen
 
 if TYPE_CHECKING:
     from watchdog.observers.api import BaseObserver
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Frozen):
     """A text, and the sha256 of its bytes."""
 
     text: str
@@ -104,8 +104,7 @@ def _ended(line: str) -> str:
     return line if line.endswith("\n") else line + "\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Unsaved:
+class Unsaved(Frozen):
     """An unsaved edit, and the file that it was made from."""
 
     base: Loaded

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from autoresearch_tui.lab import devices
 from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.logs.lines import Progress, Splitter
@@ -16,7 +18,6 @@ from autoresearch_tui.session.cluster_file import ClusterNow, DeviceLoad
 from autoresearch_tui.session.questions import DEVICE
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.session.status import Live, live
-from autoresearch_tui.util.frozen import replaced
 
 if TYPE_CHECKING:
     from autoresearch_tui.lab.machine_load import Sample
@@ -100,7 +101,7 @@ class RunsInFlight:
             before, now = self._cluster, cluster_file.read(self._cluster_path)
             if before is not None and now is not None and now.problem and not now.devices:
                 # The engine cannot reach the cluster: the devices that were known last are shown as old.
-                now = replaced(now, devices=before.devices, nodes=before.nodes)
+                now = replace(now, devices=before.devices, nodes=before.nodes)
             self._cluster, self._cluster_seen = now, seen
 
     def take_load(self, names: Sequence[str], sample: Sample) -> None:

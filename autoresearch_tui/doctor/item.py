@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from msgspec.structs import force_setattr
+
 from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line
 
 Status = Literal["ok", "warning", "problem"]
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Frozen):
     """The finding in one line, and the remedy if there is something to fix.
 
     A problem keeps a night from working; a warning makes it worse than it could be.
@@ -25,8 +26,8 @@ class Item:
 
     def __post_init__(self) -> None:
         # Quotes from files, tools and servers are data.
-        object.__setattr__(self, "found", clean_line(" ".join(self.found.split())))
-        object.__setattr__(self, "remedy", clean_line(" ".join(self.remedy.split())))
+        force_setattr(self, "found", clean_line(" ".join(self.found.split())))
+        force_setattr(self, "remedy", clean_line(" ".join(self.remedy.split())))
 
 
 def ok(name: str, found: str) -> Item:

@@ -8,7 +8,8 @@ experiments do not take.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec.structs import replace
 
 from autoresearch_tui.doctor import salvage
 from autoresearch_tui.doctor.item import Item, ok
@@ -25,13 +26,13 @@ from autoresearch_tui.session.fold import fold
 from autoresearch_tui.session.state import State
 from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import describe
 
 LOCK_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Prefix:
+class Prefix(Frozen):
     """The longest sound beginning of a journal.
 
     It has `size` bytes and amounts to `state`; `line` (from 1) is the first bad one and `why` its fault, empty if all
@@ -126,8 +127,7 @@ def _require_no_run(files: SessionFiles, left: Iterable[int]) -> None:
             raise UserError(f"experiment {number:04d}, which would be left out, is still training", "wait for its end")
 
 
-@dataclass(frozen=True, slots=True)
-class FromGit:
+class FromGit(Frozen):
     """A :class:`~autoresearch_tui.doctor.salvage.Guess`: attempts are commits, whose messages describe them."""
 
     lab: Lab

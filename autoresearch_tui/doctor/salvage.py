@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import journal
@@ -38,8 +39,7 @@ class Guess(Protocol):
         ...
 
 
-@dataclass
-class Rebuilt:
+class Rebuilt(Struct):
     """A rebuilt journal: its `records`, the numbers `kept` unchanged, and those `dropped`."""
 
     records: list[ev.Record] = field(default_factory=list)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
+
+from msgspec.structs import replace
 
 from autoresearch_tui.engine import gate
 from autoresearch_tui.engine.gate import HOLD, HUMAN, REPEAT

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec.structs import replace
 
 from autoresearch_tui.engine.proposing.asking import Background, check_spend_limits
 from autoresearch_tui.engine.session import Session
@@ -16,6 +17,7 @@ from autoresearch_tui.session.state import State
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_text, describe
 
 LONGEST = 20_000
@@ -23,16 +25,14 @@ LONGEST = 20_000
 _WHY_LIMIT = 300
 
 
-@dataclass(frozen=True, slots=True)
-class DigestResult:
+class DigestResult(Frozen):
     """A checked page, and its event."""
 
     text: str
     written: ev.DigestWritten
 
 
-@dataclass(frozen=True, slots=True)
-class Authors:
+class Authors(Frozen):
     """Who writes the page: `researcher` if given, or `offline` if the researcher may not be asked or fails."""
 
     offline: Author

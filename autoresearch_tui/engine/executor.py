@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from autoresearch_tui.engine import kept
 from autoresearch_tui.engine.judging import rescoring, transferring

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from msgspec.structs import replace
+
 from autoresearch_tui.engine import kept
 from autoresearch_tui.engine.executor import Executor, ThisMachine
 from autoresearch_tui.engine.gate import BASELINE
@@ -29,7 +31,6 @@ from autoresearch_tui.session.ends import SCORED, Outcome, RunEnd
 from autoresearch_tui.session.sequence import Experiments
 from autoresearch_tui.session.state import NEEDS_COPY, Experiment, Stage, State
 from autoresearch_tui.session.statistics import Row
-from autoresearch_tui.util.frozen import replaced
 from autoresearch_tui.util.sparing import Sparing
 
 CONFIRMED = "confirmed"
@@ -298,7 +299,7 @@ class Runs:
         state = self._session.state
         session = state.session
         if ended.proposal.scale:
-            state = replaced(state, experiments=Experiments())  # it is not compared with runs at the ordinary scale
+            state = replace(state, experiments=Experiments())  # it is not compared with runs at the ordinary scale
         files, baseline = self._session.files.run(ended.number), self._session.files.run(0)
         drawn = ended.draw.seed if ended.draw is not None else None
         if not files.work.exists():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui.engine.judging import referee
@@ -17,6 +16,7 @@ from autoresearch_tui.sandbox import for_runs, policy, shared
 from autoresearch_tui.session.state import Experiment
 from autoresearch_tui.util import trees
 from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.frozen import Frozen
 
 # A run is ended when less than this is free on the disk, so that its end can still be recorded.
 MIN_FREE_BYTES = 256 << 20
@@ -26,8 +26,7 @@ class LaunchRefused(Exception):
     """The bytes to be trained are not the bytes that were approved."""
 
 
-@dataclass(frozen=True, slots=True)
-class Launcher:
+class Launcher(Frozen):
     """Prepares and starts runs of one lab."""
 
     lab: Lab

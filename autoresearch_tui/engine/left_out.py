@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui.engine.backoff import TroubleError
@@ -21,13 +20,13 @@ from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.questions import COMMIT
 from autoresearch_tui.session.state import State
 from autoresearch_tui.util.atomic import partial
+from autoresearch_tui.util.frozen import Frozen
 
 # Left by an engine that was killed before it journalled a proposal; written again by the next.
 _OF_A_PROPOSAL = frozenset({"diff.patch"})
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Frozen):
     """Refs with their commits, numbers of runs, and whether the table has more rows than the journal."""
 
     refs: Mapping[str, str]

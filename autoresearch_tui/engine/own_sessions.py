@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from autoresearch_tui.engine.proposing import lessons
 from autoresearch_tui.lab import devices, evaluator
@@ -23,6 +22,7 @@ from autoresearch_tui.session.outline import read_outline
 from autoresearch_tui.session.prior_results import NEVER_RUN, REPEAT, PriorResult
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import describe
 
 Present = Callable[[Sequence[str]], Mapping[str, str]]
@@ -30,8 +30,7 @@ Present = Callable[[Sequence[str]], Mapping[str, str]]
 _CAUSE_WIDTH = 160
 
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
+class Earlier(Frozen):
     """The experiments of every other session, oldest session first. `unreadable`: tags of damaged ones. `lessons`: the
     beginning of a new session's lessons.md."""
 
@@ -40,8 +39,7 @@ class Earlier:
     lessons: str
 
 
-@dataclass(frozen=True, slots=True)
-class Best:
+class Best(Frozen):
     """The best keep of an earlier session."""
 
     session: str

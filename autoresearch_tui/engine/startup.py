@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from autoresearch_tui import __version__
 from autoresearch_tui.engine import launching, left_out, own_sessions

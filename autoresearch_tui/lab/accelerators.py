@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from autoresearch_tui.lab.devices import Visible
+from autoresearch_tui.util.frozen import Frozen
 
 
 class Driver(Protocol):
@@ -28,8 +28,7 @@ class Driver(Protocol):
         """The accelerator's model."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Frozen):
     """One accelerator, or MIG instance, that a run sees. `name`: as requested, or its number."""
 
     name: str

@@ -11,10 +11,12 @@ import ast
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+from msgspec import field
+from msgspec.structs import replace
 
 from autoresearch_tui.lab import instructions, settings_reading
 from autoresearch_tui.lab.editable import is_pattern

@@ -6,19 +6,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from autoresearch_tui.lab.accelerators import Pynvml, Seen, driver_text, find
 from autoresearch_tui.lab.devices import Visible
 from autoresearch_tui.util import memory as ram
+from autoresearch_tui.util.frozen import Frozen
 
 HISTORY = 600
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(Frozen):
     """A process that holds memory (bytes) of a device."""
 
     pid: int
@@ -26,8 +25,7 @@ class Holder:
     memory: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Frozen):
     """One accelerator, or one MIG instance of it. Shares are 0 to 1, memory bytes, temperature °C, power W, clocks MHz.
 
     `index`: the accelerator's number in the driver's tools.
@@ -48,8 +46,7 @@ class Device:
     is_instance: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(Frozen):
     """One moment. `time`: seconds since 1970; memory: bytes, in a container within its limit."""
 
     time: float

@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
+
+from msgspec.structs import replace
 
 from autoresearch_tui.lab import discovery, session_files
 from autoresearch_tui.lab.editable import LARGEST_BYTES, Editable, is_pattern, too_much

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from autoresearch_tui.util.frozen import Frozen
 
 _REVERT = re.compile(r"(?i)\s*(?:revert|roll\s?back|undo|reset to)\b")
 _HASH = re.compile(r"\b[0-9a-f]{7,64}\b")
@@ -12,8 +13,7 @@ _NAMED = re.compile(r"(?i)this reverts commit ([0-9a-f]{7,64})")
 _QUOTED = re.compile(r'^Revert "(.*)"$')
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Frozen):
     """One commit of a branch: its message, and for each changed path the blobs before and after."""
 
     commit: str
@@ -23,8 +23,7 @@ class Change:
     blobs: Mapping[str, tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Frozen):
     """A commit that tried something. `undone_by`: the commit that reverted it, or empty."""
 
     commit: str

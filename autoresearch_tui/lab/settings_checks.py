@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from msgspec.structs import asdict
 
 from autoresearch_tui.lab import cluster_address, devices
 from autoresearch_tui.lab.evaluator import DRAW, FRESH, SPLIT
@@ -17,7 +18,6 @@ from autoresearch_tui.lab.settings import (
     MOST_FRONTS,
     MOST_WAITING,
     CriticSettings,
-    HookSettings,
     LabSettings,
     MetricSettings,
     ResearcherSettings,
@@ -28,6 +28,7 @@ from autoresearch_tui.lab.settings import (
     front_letter,
 )
 from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.secrets import is_secret
 
 _YEAR = 31_536_000
@@ -102,7 +103,7 @@ def _check_columns(metric: MetricSettings, where: str) -> None:
 def _check_commands(settings: Settings, where: str) -> None:
     if not settings.run.command:
         raise UserError(f"{where}: `run.command` is empty", 'for example ["python", "train.py"]')
-    hooks = {f"hooks.{each.name}": getattr(settings.hooks, each.name) for each in dataclasses.fields(HookSettings)}
+    hooks = {f"hooks.{name}": words for name, words in asdict(settings.hooks).items()}
     commands = {
         "run.command": settings.run.command,
         "metric.referee": settings.metric.referee,
@@ -138,9 +139,9 @@ def _check_numbers(settings: Settings, where: str) -> None:
 
 def _numbers(table: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
     """Every number in the settings, with its full name."""
-    for each in dataclasses.fields(table):
-        value, name = getattr(table, each.name), f"{prefix}{each.name}"
-        if dataclasses.is_dataclass(value):
+    for key, value in asdict(table).items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Frozen):
             yield from _numbers(value, f"{name}.")
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield name, value

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
 import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from msgspec.structs import replace
 
 from autoresearch_tui.lab.goal import Goal
-from autoresearch_tui.lab.settings import FILE_NAME, Settings
+from autoresearch_tui.lab.settings import FILE_NAME, REPLACED, Settings
 from autoresearch_tui.lab.settings_checks import check
 from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.nearest import suggestion
 
+T = TypeVar("T", bound=Frozen)
 _LARGEST = 2**63  # TOML's limit for whole numbers
 
 
@@ -39,7 +42,7 @@ def table(folder: Path) -> tuple[Mapping[str, Any], str]:
 
 def from_table(table: Mapping[str, Any], where: str, base: Settings | None = None) -> Settings:
     """Settings from a parsed table over `base`; `where` names its source in errors. Raises UserError."""
-    settings = typing.cast(Settings, _fill(base or Settings(), table, where, ()))
+    settings = _fill(base or Settings(), table, where, ())
     check(settings, where)
     return settings
 
@@ -57,13 +60,12 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _fill(base: object, table: object, where: str, keys: tuple[str, ...]) -> object:
-    """The base with the table's values; tables of strings or numbers add to the base's, unless marked `whole`."""
+def _fill(base: T, table: object, where: str, keys: tuple[str, ...]) -> T:
+    """The base with the table's values; tables of strings or numbers add to the base's, except REPLACED."""
     if not isinstance(table, Mapping):
         name = f"[{'.'.join(keys)}] " if keys else ""
         raise UserError(f"{where}: {name}must be a table, not {table!r}")
     hints = typing.get_type_hints(type(base))
-    replaced = {each.name for each in dataclasses.fields(typing.cast(Any, base)) if each.metadata.get("whole")}
     values: dict[str, Any] = {}
     for key, value in table.items():
         name = ".".join((*keys, key))
@@ -71,7 +73,7 @@ def _fill(base: object, table: object, where: str, keys: tuple[str, ...]) -> obj
             prefix = "".join(f"{each}." for each in keys)
             raise UserError(f"{where}: unknown key `{name}`{suggestion(key, hints, prefix)}")
         hint = hints[key]
-        if dataclasses.is_dataclass(hint):
+        if _is_table(hint):
             values[key] = _fill(getattr(base, key), value, where, (*keys, key))
             continue
         if origin := _of_tables(hint):
@@ -85,15 +87,19 @@ def _fill(base: object, table: object, where: str, keys: tuple[str, ...]) -> obj
             continue
         _check_size(value, f"{where}: `{name}`")
         values[key] = _value(hint, value, f"{where}: `{name}`")
-        if isinstance(values[key], Mapping) and key not in replaced:
+        if isinstance(values[key], Mapping) and key not in REPLACED:
             values[key] = types.MappingProxyType({**getattr(base, key), **values[key]})
-    return dataclasses.replace(typing.cast(Any, base), **values)
+    return replace(base, **values)
 
 
 def _of_tables(hint: Any) -> Any:
     """The type of each entry of a table of tables by name; None for any other value."""
-    named = typing.get_origin(hint) is Mapping and dataclasses.is_dataclass(typing.get_args(hint)[1])
+    named = typing.get_origin(hint) is Mapping and _is_table(typing.get_args(hint)[1])
     return typing.get_args(hint)[1] if named else None
+
+
+def _is_table(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, Frozen)
 
 
 def _check_size(value: object, name: str) -> None:

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+
+from msgspec import field
 
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.util.frozen import Frozen

@@ -8,9 +8,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from autoresearch_tui.engine.digest import Authors
 from autoresearch_tui.engine.executor import Executor

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
+from msgspec.structs import replace
+
 from autoresearch_tui.engine import backoff
 from autoresearch_tui.lab import discovery
 from autoresearch_tui.lab.engine_lock import HAND_OVER, SUCCESSOR_SECONDS, Holder, LabBusy, LabLock, held, take_lock
@@ -22,7 +24,7 @@ from autoresearch_tui.launch.background import BackgroundEngine
 from autoresearch_tui.preparing import lab_data
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.util.errors import ScreenCrashed, UserError, in_line
-from autoresearch_tui.util.frozen import Frozen, replaced
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line
 
 if TYPE_CHECKING:
@@ -269,7 +271,7 @@ def offered(lab: Lab, tag: str, choice: Choice) -> Choice:
         yes = input("Start from there? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         yes = False
-    return replaced(choice, overrides={**choice.overrides, "from": "best"}) if yes else choice
+    return replace(choice, overrides={**choice.overrides, "from": "best"}) if yes else choice
 
 
 def watch(lab: Lab, tag: str) -> int:

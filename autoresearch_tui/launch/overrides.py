@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from autoresearch_tui.lab.cluster_address import NONE
 from autoresearch_tui.lab.paths import Lab
@@ -32,9 +33,9 @@ def with_overrides(lab: Lab, tag: str, overrides: Mapping[str, str], *, successo
     merged = {**earlier, **overrides}
     settings = lab.settings
     if "researcher" in merged:
-        settings = replace(settings, researcher=replace(settings.researcher, kind=merged["researcher"]))  # type: ignore[arg-type]
+        settings = replace(settings, researcher=replace(settings.researcher, kind=merged["researcher"]))
     if "review" in merged:
-        settings = replace(settings, review=replace(settings.review, mode=merged["review"]))  # type: ignore[arg-type]
+        settings = replace(settings, review=replace(settings.review, mode=merged["review"]))
     if "budget" in merged:
         settings = replace(settings, run=replace(settings.run, budget_seconds=float(merged["budget"])))
     if "devices" in merged:

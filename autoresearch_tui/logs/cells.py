@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from autoresearch_tui.util.frozen import Frozen
 
 _WORDS = {
     "keep": "keep kept keeping accept accepted baseline best",
@@ -54,8 +55,7 @@ def status(text: str, *, is_flag: bool = False) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(Frozen):
     """`doubt`: what stands beside the number, or why a cell that is not empty has none."""
 
     value: float | None

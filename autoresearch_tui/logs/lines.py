@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
 
 from autoresearch_tui.logs.encoding import Decoder
@@ -73,8 +72,7 @@ _MOST_OTHERS = 56
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Frozen):
     """One progress line. `loss` may be NaN or infinite; what a fork does not print is None.
 
     `others` are the numbers that only a fork prints, under its own names, each once.
@@ -92,7 +90,7 @@ class Progress:
     others: tuple[tuple[str, float], ...] = ()
 
 
-_FIELDS = tuple(field.name for field in fields(Progress) if field.name != "others")
+_FIELDS = tuple(name for name in Progress.__struct_fields__ if name != "others")
 
 
 class Chunk(Frozen):

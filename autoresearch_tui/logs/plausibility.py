@@ -10,9 +10,9 @@ import math
 import re
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from autoresearch_tui.logs.trace import CLOCK_SLACK, Trace
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.numbers import finite
 
 CONDITIONS = ("device", "dtype", "attention", "torch")  # of a summary
@@ -32,8 +32,7 @@ _LEAST_RATIO = 0.6
 _FEW_LINES = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Usual:
+class Usual(Frozen):
     """The baseline's log. `scores`: how many different ones it has; `lower`: whether lower is better."""
 
     trace: Trace

@@ -7,7 +7,6 @@ import math
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from autoresearch_tui.lab import instructions
 from autoresearch_tui.logs import encoding as logtext
 from autoresearch_tui.logs import matcher
 from autoresearch_tui.logs.lines import READ_BYTES, json_object, split_lines
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import describe
 
 MATCH_SECONDS = 5.0
@@ -32,8 +32,7 @@ _NUMBER = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Frozen):
     """A score, or why there is none. `at`: the first byte of the MiB of a log with the score.
 
     `absent`: nothing in the output looks like a score.

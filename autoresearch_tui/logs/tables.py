@@ -9,8 +9,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from autoresearch_tui.util.frozen import Frozen
 
 IsHeader = Callable[[Sequence[str]], bool]
 """Whether a line's cells are names of columns."""
@@ -26,8 +27,7 @@ _LONGEST_CELL = 50
 """The most lines of one quoted cell."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Frozen):
     """Cells under the last header above them; the header is empty if there was none."""
 
     header: tuple[str, ...]

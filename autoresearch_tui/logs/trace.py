@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from autoresearch_tui.logs.encoding import Decoder
 from autoresearch_tui.logs.lines import PROGRESS_CHARS, Progress, parse_progress
@@ -15,8 +16,7 @@ CLOCK_SLACK = 2.0  # seconds; a summary is rounded, and a supervisor's clock sta
 _MOST_LINES, _READ_BYTES = 10_000, 1 << 20
 
 
-@dataclass(slots=True)
-class Trace:
+class Trace(Struct):
     """A summary of progress lines, which are added in order."""
 
     count: int = 0

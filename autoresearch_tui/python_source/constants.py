@@ -12,11 +12,11 @@ import itertools
 import operator
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 from autoresearch_tui.python_source import syntax
 from autoresearch_tui.python_source.syntax import ARITHMETIC
+from autoresearch_tui.util.frozen import Frozen
 
 Value = bool | int | float | str
 
@@ -27,8 +27,7 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_+-]{0,23}")
 _OPERATIONS = {**ARITHMETIC, ast.LShift: operator.lshift}
 
 
-@dataclass(frozen=True, slots=True)
-class Knob:
+class Knob(Frozen):
     """A named literal. `column` and `end_column` count characters; `source`: as written."""
 
     path: str
@@ -47,8 +46,7 @@ class Knob:
         return f"{self.path}:{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Frozen):
     """A file as a hash of everything but its literals, and the literals."""
 
     skeleton: str
@@ -135,8 +133,7 @@ def written(source: str, value: Value) -> str:
 # --- the pieces of a file -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
+class _Piece(Frozen):
     skeleton: str
     knobs: tuple[Knob, ...]
     """Without a path; their lines count from the piece's first."""

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.line_ends import like, plain
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
+class _Change(Frozen):
     """Lines [start, end) of the base are replaced by `lines`."""
 
     start: int

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 from autoresearch_tui.python_source import constants, plain_text
 from autoresearch_tui.python_source.constants import Knob, Reading, Value
+from autoresearch_tui.util.frozen import Frozen
 
 _EXACT = 1 << 53
 """Integers up to this are exact as floats."""
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(Frozen, dict=True):
     """Files as the values of their constants by name, and a hash of everything else."""
 
     skeleton: str

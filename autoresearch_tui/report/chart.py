@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from xml.sax.saxutils import escape
@@ -15,6 +14,7 @@ from autoresearch_tui.session import draws
 from autoresearch_tui.session.ends import FAILED, SCORED, Outcome
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.session.statistics import frontier_line, gains, gaps
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line
 
 WIDTH, HEIGHT = 1280, 720
@@ -39,8 +39,7 @@ _KEY: tuple[tuple[_Shape, str, str, float], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Stroke:
+class Stroke(Frozen):
     """A line through points."""
 
     points: tuple[tuple[float, float], ...]
@@ -48,8 +47,7 @@ class Stroke:
     width: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Frozen):
     """One experiment. Its shape shows the outcome, so that colour is not needed."""
 
     x: float
@@ -59,8 +57,7 @@ class Mark:
     size: float
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(Frozen):
     """Text; `lean` turns it anticlockwise, in degrees."""
 
     x: float
@@ -72,8 +69,7 @@ class Label:
     lean: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Frozen):
     """Everything to draw, in this order."""
 
     strokes: tuple[Stroke, ...]
@@ -81,8 +77,7 @@ class Picture:
     labels: tuple[Label, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Scale:
+class _Scale(Frozen):
     """Maps experiment numbers and values to points of the picture."""
 
     last: int
@@ -97,8 +92,7 @@ class _Scale:
         return round(HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * min(max(share, 0.0), 1.0), 2)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Frozen):
     """A session, whose experiments begin at `first` on the axis."""
 
     state: State

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
+
+from msgspec.structs import asdict
 
 from autoresearch_tui.session import columns, draws, looks, opinions
 from autoresearch_tui.session.badges import Marking, marking
@@ -201,7 +202,7 @@ def as_object(experiment: Experiment, state: State) -> dict[str, Any]:
 
     Its proposal's fields are its own; the other events are objects under their names.
     """
-    values = {field.name: getattr(experiment, field.name) for field in dataclasses.fields(experiment)}
+    values = asdict(experiment.whole)
     proposal = to_fields(values.pop("proposal"))
     events = {name: to_fields(value) for name, value in values.items() if isinstance(value, Frozen)}  # type: ignore[arg-type]
     derived = {name: getattr(experiment, name) for name in ("outcome", "value", "memory_gb", "reason")}

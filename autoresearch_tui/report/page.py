@@ -5,31 +5,28 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from autoresearch_tui.util.frozen import Frozen
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&+$-])")
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
+class Heading(Frozen):
     """`level` is 1 to 3."""
 
     level: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Paragraph:
+class Paragraph(Frozen):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bullets:
+class Bullets(Frozen):
     items: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Grid:
+class Grid(Frozen):
     """A table; `right` has the indices of the columns with figures."""
 
     header: tuple[str, ...]
@@ -37,14 +34,12 @@ class Grid:
     right: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(Frozen):
     text: str
     language: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Frozen):
     """A picture: a file beside the page in Markdown, embedded in HTML."""
 
     path: str

@@ -6,7 +6,6 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui.lab.editable import Editable
@@ -26,6 +25,7 @@ from autoresearch_tui.session.transfer import transfer
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.atomic import write
 from autoresearch_tui.util.errors import UserError, in_line
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line, clean_text
 
 _DIFF_LINES = 1500
@@ -430,8 +430,7 @@ def _minutes(experiment: Experiment) -> str:
 Stretch = tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Spent:
+class Spent(Frozen):
     """Seconds. `device` is the sum over all runs, which overlap with several devices; the rest is wall time.
 
     `busy`: at least one run was in training or being scored. `stopped`: no engine was at work. `idle`: an engine was,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.lab.session_files import SessionFiles
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.fold import recorded
 from autoresearch_tui.session.state import State
+from autoresearch_tui.util.frozen import Frozen
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Frozen):
     tag: str
     """The name of its folder, which may have been copied or renamed since the session began."""
     files: SessionFiles

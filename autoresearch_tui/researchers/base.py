@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import field
 
 from autoresearch_tui.lab.editable import Change, Editable
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session.ends import JUDGED, Opinion, Outcome
+from autoresearch_tui.util.frozen import Frozen
 
 RAN = JUDGED | {Outcome.STOPPED, Outcome.GIVEN_UP}
 """The values of :attr:`Attempt.outcome` for an attempt that ran."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunFacts:
+class RunFacts(Frozen):
     """What a run did, from its log and the supervisor's clock. None if neither says.
 
     `seconds_before`: imports and compilation, up to its training data; `seconds_after`: from its request to be scored
@@ -34,8 +35,7 @@ class RunFacts:
     columns: Mapping[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Frozen):
     """One earlier experiment, as a researcher may see it.
 
     `outcome` is keep, discard, crash, stopped (by a human), given up (by the loop, because it was hopelessly behind),
@@ -78,8 +78,7 @@ class Attempt:
         return f"experiment {self.number}" + (f" of session {self.session}" if self.session else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Front:
+class Front(Frozen):
     """The frontier, of several, that a proposal is for. `name` is the human's, with the program's words for it.
 
     `stands`: the experiment that it starts from and must beat; None if that is the session's frontier.
@@ -90,8 +89,7 @@ class Front:
     stands: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Brief:
+class Brief(Frozen):
     """Everything that a researcher gets for one proposal.
 
     `files` are the editable files at the frontier, by path; `locked` the fixed ones; `history` every earlier attempt,
@@ -126,7 +124,7 @@ class Brief:
     history: Sequence[Attempt]
     notes: tuple[str, ...] = ()
     complaint: str = ""
-    files_at: Callable[[str], Mapping[str, str]] = field(default=lambda _commit: {}, repr=False)
+    files_at: Callable[[str], Mapping[str, str]] = field(default=lambda _commit: {})
     lessons: str = ""
     prior: tuple[Attempt, ...] = ()
     shared: tuple[Attempt, ...] = ()
@@ -143,8 +141,7 @@ class Brief:
     objections: tuple[int, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Frozen):
     """The cost of a proposal. Tokens as counted by the API; `usd` is None if the price is unknown."""
 
     input_tokens: int = 0
@@ -161,8 +158,7 @@ class Usage:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(Frozen):
     """One change: the new text of every editable file that it changes or adds, by path; None for one it removes."""
 
     description: str
@@ -171,8 +167,7 @@ class Proposal:
     usage: Usage = Usage()
 
 
-@dataclass(frozen=True, slots=True)
-class Criticism:
+class Criticism(Frozen):
     """A critic's opinion on one proposal; `reasons` are for the human, and for the researcher unless the critic
     agrees."""
 
@@ -181,8 +176,7 @@ class Criticism:
     usage: Usage = Usage()
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Frozen):
     """A digest as its author wrote it, in Markdown."""
 
     text: str

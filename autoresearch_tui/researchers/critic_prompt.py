@@ -7,7 +7,8 @@ contain, and an answer is one of three words, with reasons that are only ever sh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from autoresearch_tui.lab.editable import applied
 from autoresearch_tui.researchers.base import Brief, Criticism, Proposal

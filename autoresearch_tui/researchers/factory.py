@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from autoresearch_tui.lab.settings import ResearcherSettings, Settings, critic_as_researcher
 from autoresearch_tui.researchers.base import Author, Brief, Critic, Criticism, Proposal, Researcher, ResearcherError

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
+
+from msgspec.structs import replace
 
 from autoresearch_tui.lab.editable import Change, applied
 from autoresearch_tui.python_source.syntax import parse
 from autoresearch_tui.researchers import history as prompt_history
 from autoresearch_tui.researchers.base import Brief, Front
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.line_ends import plain
 from autoresearch_tui.util.text import clean_text, describe
 
@@ -86,16 +88,14 @@ How to answer
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Frozen):
     """A part of the request; `stable` if the prefix up to its end is worth caching."""
 
     text: str
     stable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(Frozen):
     """One request: our instructions, and the blocks that follow, those that change least first."""
 
     system: str

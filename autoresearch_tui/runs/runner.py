@@ -7,7 +7,6 @@ running; else a trace of a start = lost; else not started.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import enum
 import errno
 import fcntl
@@ -20,14 +19,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from msgspec.structs import asdict
 
 from autoresearch_tui.logs import encoding
 from autoresearch_tui.logs import lines as runlog
 from autoresearch_tui.runs import run_folder
 from autoresearch_tui.session.ends import RunEnd
+from autoresearch_tui.util.frozen import Frozen
 
 START_SECONDS = 10.0
 # Marks every process of a run, to find those that outlive a killed supervisor.
@@ -41,8 +42,7 @@ _SUPERVISE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RefereeSpec:
+class RefereeSpec(Frozen):
     """The referee that the supervisor starts when the run asks to be scored. `cwd` is absolute, `env` complete.
 
     `hands_over`: it starts with the run, and hands over the training data when the run reports that it is ready.
@@ -54,8 +54,7 @@ class RefereeSpec:
     hands_over: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RunSpec:
+class RunSpec(Frozen):
     """One execution. `env` is the run's whole environment; `cwd` is relative to the run's folder.
 
     `memory_limit_bytes` 0: all but a reserve. `grace_seconds`: between SIGTERM and SIGKILL. `cpus`: the processors that
@@ -81,8 +80,7 @@ class RunSpec:
     inherited: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Frozen):
     """`started.json`. It exists before the trainer's first instruction; `time` is UTC, ISO 8601."""
 
     supervisor_pid: int
@@ -91,8 +89,7 @@ class Started:
     time: str
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(Frozen):
     """`exit.json`. `note`: for the human. `reason` is LOST if something other than the engine ended the supervisor.
 
     `ready_seconds`, `asked_seconds`: from the start until the run had its training data, and until it asked to be
@@ -125,8 +122,7 @@ class RunState(enum.Enum):
     LOST = "lost"
 
 
-@dataclass(frozen=True, slots=True)
-class RunStatus:
+class RunStatus(Frozen):
     """A run's status by its folder. `exit` is set exactly if the run has ended."""
 
     state: RunState
@@ -251,7 +247,7 @@ def _make_folders(folder: Path, spec: RunSpec) -> None:
 
 
 def _write_spec(folder: Path, spec: RunSpec) -> None:
-    values = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    values = asdict(spec)
     values["env"] = {**spec.env, MARK: str(folder.resolve())}
     if spec.referee:
         own = spec.referee
@@ -323,7 +319,7 @@ def _read(path: Path, kind: type[T]) -> T | None:
     """Returns the record, or None if it is missing, torn or not a record."""
     try:
         values: Any = json.loads(path.read_bytes())
-        names = [field.name for field in dataclasses.fields(kind)]
+        names = kind.__struct_fields__
         if kind is Exit:
             values["reason"] = RunEnd(values["reason"])
         return kind(**{name: values[name] for name in names if name in values})

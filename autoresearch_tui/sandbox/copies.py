@@ -18,10 +18,10 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui.util.atomic import write
+from autoresearch_tui.util.frozen import Frozen
 
 _LONG = 24  # bytes of a line that is distinctive
 _FEW = 5  # lines, at least
@@ -40,8 +40,7 @@ _VERSION = 1
 _found: dict[str, dict[str, list[object]]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
+class Marks(Frozen):
     """The name and the lines of each document, and all lines together."""
 
     documents: tuple[tuple[str, frozenset[bytes]], ...]

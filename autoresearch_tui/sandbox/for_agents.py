@@ -13,8 +13,9 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from autoresearch_tui.lab import ray_files
 from autoresearch_tui.lab.git import GitRepo
@@ -25,6 +26,7 @@ from autoresearch_tui.sandbox.policy import Kind, Mechanism, Policy
 from autoresearch_tui.sandbox.programs import Search
 from autoresearch_tui.util import scratch
 from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line
 
 _NAMES_AND_CERTIFICATES = (
@@ -57,8 +59,7 @@ START_REMEDY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class AgentSandbox:
+class AgentSandbox(Frozen):
     """The sandbox of one lab's agent. Its own folder and home are added for each proposal."""
 
     allowed: Policy

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.secrets import is_secret, passwords
 from autoresearch_tui.util.secrets import redactor as secret_redactor
 
@@ -37,8 +37,7 @@ FILE_VARIABLES = (
 _OFF = ("", "0", "false", "no", "off")
 
 
-@dataclass(frozen=True, slots=True)
-class Cloud:
+class Cloud(Frozen):
     """A cloud through which an agent reaches its models.
 
     `switches` are the variables that select it; `variables` and `files` (files or folders below the home folder) are
@@ -69,8 +68,7 @@ _FOUNDRY = Cloud(("CLAUDE_CODE_USE_FOUNDRY",), ("AZURE_",), (".azure",))
 _GOOGLE = Cloud(("GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_GCA"), ("GCLOUD_PROJECT", "CLOUDSDK_"), _VERTEX_FILES)
 
 
-@dataclass(frozen=True, slots=True)
-class Agent:
+class Agent(Frozen):
     """One program.
 
     `settings` and `logins` are files below the home folder: the agent gets copies, and a login that it renews is

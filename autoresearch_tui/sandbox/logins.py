@@ -14,8 +14,9 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from autoresearch_tui.util.frozen import Frozen
 
 LARGEST = 1 << 20
 _LIST = "logins.json"
@@ -23,8 +24,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
+class _Content(Frozen):
     """A login's content in one place."""
 
     data: bytes

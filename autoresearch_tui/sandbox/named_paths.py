@@ -9,12 +9,12 @@ import ast
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.python_source.values import Module, Modules, Unknown
+from autoresearch_tui.util.frozen import Frozen
 
 # Stands for a run's own home while the code is read.
 _RUN_HOME = "/\x00home"
@@ -26,8 +26,7 @@ _LONGEST = 1000
 _MAKES = frozenset(("makedirs", "mkdir"))
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(Frozen):
     """Paths in the code: `read`, `written` and `made` (folders) relative to the lab's folder, `outside` of it.
 
     Each of `outside` is the path where a run looks (absolute, or in its home), the real path, and whether a file names

@@ -16,10 +16,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui.sandbox import launcher
+from autoresearch_tui.util.frozen import Frozen
 
 TRIAL_SECONDS = 10.0
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/opt/rocm", "/sys")
@@ -63,8 +63,7 @@ class Kind(enum.Enum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Mechanism:
+class Mechanism(Frozen):
     """A mechanism that works here. `note` says why no stronger one does, and how to get it."""
 
     kind: Kind
@@ -72,8 +71,7 @@ class Mechanism:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Frozen):
     """What one run may see; all paths absolute.
 
     `writable`: its working folder and scratch. `locked`: files below those that it may read only (with Landlock alone

@@ -11,8 +11,9 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from autoresearch_tui.sandbox import for_runs, known_agents, policy
 
@@ -38,8 +39,7 @@ _MANAGERS = {
 _CHOICES = (".tool-versions", ".config/mise/config.toml", ".nvmrc", ".node-version", ".python-version", ".default-npm")
 
 
-@dataclass
-class Search:
+class Search(Struct):
     """Finds everything that a program needs to start. `hidden` must not be shown because of it."""
 
     environ: Mapping[str, str]
@@ -114,8 +114,7 @@ class Search:
         yield from _Script(real, program, self.environ, self.home).programs()
 
 
-@dataclass
-class _Script:
+class _Script(Struct):
     """The text of a shell script, as far as it can be understood without running it."""
 
     path: Path

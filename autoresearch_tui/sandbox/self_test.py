@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import dataclasses
 import itertools
 import json
 import os
@@ -17,13 +16,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from autoresearch_tui.runs.environment import driver_environment
 from autoresearch_tui.sandbox import policy, probe
 from autoresearch_tui.sandbox.policy import Kind, Mechanism, Policy
 from autoresearch_tui.util import scratch
+from autoresearch_tui.util.frozen import Frozen
 
 PROBE_SECONDS = 30.0
 NAMES = (
@@ -66,8 +67,7 @@ sys.exit(subprocess.run(command, env=env, stdin=subprocess.DEVNULL, timeout=25).
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Protection:
+class Protection(Frozen):
     """Something that a run must not be able to do, or must (`WORKERS` etc.). `remedy` is for a failure."""
 
     name: str
@@ -110,7 +110,7 @@ class _Stage:
         for file in (self.evaluator, self.locked, self.mode, self.secret):
             file.write_text("x = 1\n")
         self.before = self._observe()
-        self.allowed = dataclasses.replace(
+        self.allowed = replace(
             allowed,
             writable=(self.work,),
             locked=(self.locked,),

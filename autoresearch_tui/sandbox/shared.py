@@ -10,8 +10,9 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import field
 
 from autoresearch_tui.lab import home, ray_files
 from autoresearch_tui.lab.git import GitRepo
@@ -20,6 +21,7 @@ from autoresearch_tui.lab.session_files import STATE_FOLDER, RunFiles
 from autoresearch_tui.runs.environment import environment
 from autoresearch_tui.sandbox import named_paths, scored_data
 from autoresearch_tui.sandbox.named_paths import Named
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.secrets import is_secret_file
 
 EVERYTHING = "*"
@@ -43,8 +45,7 @@ _TOO_WIDE = ("", "mnt", "media", "opt", "var", "srv", "tmp", "home", "Users", "V
 _SYSTEM = ("etc", "proc", "sys", "dev", "run", "boot", "usr", "bin", "sbin", "lib", "lib64")
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
+class Shared(Frozen):
     """`beside` has the real paths by their place from the repository's top, `at_home` by their place in a run's home.
 
     `outside` are paths that the code names whole. `masked` are secrets inside all of these. `left_out` has the reason

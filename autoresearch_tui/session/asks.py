@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.failures import Streak
 from autoresearch_tui.util import timestamps
-from autoresearch_tui.util.frozen import Frozen, replaced
+from autoresearch_tui.util.frozen import Frozen
 
 if TYPE_CHECKING:
     from autoresearch_tui.session.state import State
@@ -86,7 +88,7 @@ class Asking(Frozen):
 def after_request(state: State, event: ev.ProposalAsked, time: str) -> Asking:
     """A new request replaces the open one of its stream."""
     others = tuple(ask for ask in state.asking.asks if ask.stream != event.stream)
-    return replaced(state.asking, asks=(*others, Ask(event, time)), last=time)
+    return replace(state.asking, asks=(*others, Ask(event, time)), last=time)
 
 
 def after_proposal(state: State, event: ev.ProposalMade, time: str) -> Mapping[str, Any]:
@@ -120,9 +122,9 @@ def after_failure(state: State, event: ev.ProposalFailed, time: str) -> Mapping[
 
 def after_engine(asking: Asking) -> Asking:
     """Open requests die with their engine."""
-    return replaced(asking, asks=())
+    return replace(asking, asks=())
 
 
 def _without(asking: Asking, stream: int, answer: Answered, *, outage: bool) -> Asking:
     rest = tuple(ask for ask in asking.asks if ask.stream != stream)
-    return replaced(asking, asks=rest, answered=(*asking.answered, answer)[-_LAST:], outage=outage)
+    return replace(asking, asks=rest, answered=(*asking.answered, answer)[-_LAST:], outage=outage)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from autoresearch_tui.util import timestamps
+from autoresearch_tui.util.frozen import Frozen
 
 JUMP_SECONDS = 5.0
 
@@ -27,8 +27,7 @@ def left(moment: str, seconds: float) -> float:
     return 0.0 if passed < -JUMP_SECONDS else max(0.0, seconds - passed)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Frozen):
     """Three clocks in seconds: wall time, one that stops during suspend, one that does not."""
 
     wall: float

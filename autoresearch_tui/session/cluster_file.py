@@ -5,17 +5,12 @@ The journal has the devices, and why others are not used. This file has what cha
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+
+import msgspec
 
 from autoresearch_tui.util import atomic
 from autoresearch_tui.util.frozen import Frozen
-
-T = TypeVar("T", bound=Frozen)
-_NUMBERS = {"int", "float", "int | None", "float | None"}
 
 
 class DeviceLoad(Frozen):
@@ -59,33 +54,17 @@ class ClusterNow(Frozen):
     problem: str = ""
     since: float = 0.0
     devices: tuple[DeviceLoad, ...] = ()
-    nodes: tuple[NodeProgress, ...] = field(default=())
+    nodes: tuple[NodeProgress, ...] = ()
 
 
 def write(path: Path, now: ClusterNow) -> None:
     """Raises OSError."""
-    values = {**vars(now), "devices": [vars(d) for d in now.devices], "nodes": [vars(n) for n in now.nodes]}
-    atomic.publish(path, json.dumps(values).encode())
+    atomic.publish(path, msgspec.json.encode(now))
 
 
 def read(path: Path) -> ClusterNow | None:
     """None if the file is missing or malformed."""
     try:
-        values: dict[str, Any] = json.loads(path.read_bytes())
-        devices = tuple(_checked(DeviceLoad(**each)) for each in values.pop("devices"))
-        nodes = tuple(_checked(NodeProgress(**each)) for each in values.pop("nodes"))
-        return _checked(ClusterNow(**values, devices=devices, nodes=nodes))
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return msgspec.json.decode(path.read_bytes(), type=ClusterNow)
+    except (OSError, ValueError):
         return None
-
-
-def _checked(made: T) -> T:
-    """`made` itself. Raises TypeError unless its texts are texts and its numbers are finite."""
-    for each in fields(made):
-        value = getattr(made, each.name)
-        if each.type == "str" and not isinstance(value, str):
-            raise TypeError(each.name)
-        plain = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if each.type in _NUMBERS and not plain and not (value is None and "None" in str(each.type)):
-            raise TypeError(each.name)
-    return made

@@ -6,135 +6,143 @@ A command that answers a question names the `commit` that was on the screen; a l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from msgspec import Meta
 
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.util.frozen import Frozen
 
+Number = Annotated[int, Meta(ge=0, lt=1_000_000_000)]
 
-class Approve(Frozen):
+
+class _Command(Frozen, tag_field="command", tag=True, forbid_unknown_fields=True):
+    """Its JSON has the class's name as `command`."""
+
+
+class Approve(_Command):
     """Train this proposal."""
 
-    number: int
+    number: Number
     commit: str
 
 
-class Veto(Frozen):
+class Veto(_Command):
     """Do not train this proposal, and tell the researcher why."""
 
-    number: int
+    number: Number
     commit: str
     reason: str
 
 
-class Revise(Frozen):
+class Revise(_Command):
     """Train this text instead, and approve it: new contents of the proposal's files by path, None to remove a file.
 
     Other files stay as proposed. `description`: what the change is now; empty for the researcher's.
     """
 
-    number: int
+    number: Number
     commit: str
     files: Mapping[str, str | None]
     description: str = ""
 
 
-class Attend(Frozen):
+class Attend(_Command):
     """A human is at this proposal: it is neither decided by the policy nor launched until that is `over`.
 
     `why`: "read" and "answer" end by themselves after ten minutes without another such command; "hold" does not.
     """
 
-    number: int
+    number: Number
     commit: str
     over: bool = False
     why: str = "answer"
 
 
-class Pause(Frozen):
+class Pause(_Command):
     """Launch nothing new; `stop_run` also stops the present run and requeues its proposal."""
 
     stop_run: bool = False
 
 
-class Resume(Frozen):
+class Resume(_Command):
     """Resume, and retry at once whatever waits for another attempt."""
 
 
-class StopRun(Frozen):
+class StopRun(_Command):
     """End the present run only; it counts as a crash, and the researcher gets the `reason`."""
 
-    number: int
+    number: Number
     reason: str = ""
 
 
-class Repeat(Frozen):
+class Repeat(_Command):
     """Run this experiment's commit again under another seed, to measure the noise."""
 
-    number: int
+    number: Number
 
 
-class Transfer(Frozen):
+class Transfer(_Command):
     """Run this experiment's commit, and the baseline, once at the lab's larger scale."""
 
-    number: int
+    number: Number
 
 
-class Overrule(Frozen):
+class Overrule(_Command):
     """Keep what was not kept, or discard what was: `verdict` is keep or discard."""
 
-    number: int
+    number: Number
     verdict: Outcome
     reason: str
 
 
-class ContinueFrom(Frozen):
+class ContinueFrom(_Command):
     """Let the next proposals start from this experiment, which is kept if it was not."""
 
-    number: int
+    number: Number
 
 
-class Note(Frozen):
+class Note(_Command):
     """A steering note for the researcher's next request."""
 
     text: str
 
 
-class WriteDigest(Frozen):
+class WriteDigest(_Command):
     """Write a page about the session so far."""
 
 
-class RenewBudget(Frozen):
+class RenewBudget(_Command):
     """Allow as many further looks at the evaluation as the testing budget has."""
 
 
-class OpenHoldout(Frozen):
+class OpenHoldout(_Command):
     """Score the best and the baseline on the holdout, once and for all."""
 
 
-class WithdrawNote(Frozen):
+class WithdrawNote(_Command):
     """Take back the note of record `seq`; refused once a request has carried it."""
 
-    seq: int
+    seq: Number
 
 
-class Stop(Frozen):
+class Stop(_Command):
     """End the session's engine: after the present run, or now (its proposal is requeued)."""
 
     now: bool = False
 
 
-class CancelStop(Frozen):
+class CancelStop(_Command):
     """Do not end the session after the present run."""
 
 
-class Undo(Frozen):
+class Undo(_Command):
     """Take back the last judgement, which is that of record `seq`."""
 
-    seq: int
+    seq: Number
 
 
-class Detach(Frozen):
+class Detach(_Command):
     """Leave the session as it is to the next engine."""
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
 from enum import StrEnum
+
+from msgspec import field
 
 from autoresearch_tui.session import limits
 from autoresearch_tui.session.cluster_file import ClusterNow, DeviceLoad

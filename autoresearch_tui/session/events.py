@@ -7,8 +7,9 @@ disk.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Any
+
+from msgspec import field
 
 from autoresearch_tui.session.ends import EngineEnd, Opinion
 from autoresearch_tui.session.run_events import (
@@ -27,6 +28,7 @@ from autoresearch_tui.session.run_events import (
     RunScored,
     RunStarted,
     RunStopAsked,
+    Sparse,
     VerdictDeferred,
     VerdictGiven,
     VerdictOverruled,
@@ -35,6 +37,7 @@ from autoresearch_tui.util.frozen import Frozen
 
 # The events of runs have a file of their own, but are imported from here like all others.
 __all__ = [
+    "SPARSE",
     "BudgetRenewed",
     "DataDrawn",
     "FrontierMoved",
@@ -70,8 +73,8 @@ class SessionBegan(Frozen):
     budget_seconds: float
     editable: tuple[str, ...]
     locked: Mapping[str, str]
-    evaluator: str = field(default="fixed", metadata=SPARSE)
-    holdout: bool = field(default=False, metadata=SPARSE)
+    evaluator: Sparse[str] = "fixed"
+    holdout: Sparse[bool] = False
 
 
 class HistoryRead(Frozen):
@@ -128,9 +131,9 @@ class EngineStarted(Frozen):
     accelerator_usd_per_hour: float = 0.0
     max_usd: float = 0.0
     hardware: str = ""
-    columns: tuple[str, ...] = field(default=(), metadata=SPARSE)
-    testing_budget: int = field(default=0, metadata=SPARSE)
-    device_names: tuple[str, ...] = field(default=(), metadata=SPARSE)
+    columns: Sparse[tuple[str, ...]] = ()
+    testing_budget: Sparse[int] = 0
+    device_names: Sparse[tuple[str, ...]] = ()
 
 
 class EngineStopped(Frozen):
@@ -177,9 +180,9 @@ class ProposalAsked(Frozen):
     attempt: int
     exploratory: bool = False
     fixes: int | None = None
-    front: int = field(default=0, metadata=SPARSE)
-    stream: int = field(default=0, metadata=SPARSE)
-    direction: str = field(default="", metadata=SPARSE)
+    front: Sparse[int] = 0
+    stream: Sparse[int] = 0
+    direction: Sparse[str] = ""
 
 
 class ProposalFailed(Frozen):
@@ -196,7 +199,7 @@ class ProposalFailed(Frozen):
     usd: float | None = None
     outage: bool = False
     refused: str = ""
-    stream: int = field(default=0, metadata=SPARSE)
+    stream: Sparse[int] = 0
 
 
 class ProposalMade(Frozen):
@@ -231,13 +234,13 @@ class ProposalMade(Frozen):
     combines: int | None = None
     repeat_of: int | None = None
     seed: int = 0
-    front: int = field(default=0, metadata=SPARSE)
-    confirms: int | None = field(default=None, metadata=SPARSE)
-    scale: float = field(default=0.0, metadata=SPARSE)
-    scale_env: tuple[str, ...] = field(default=(), metadata=SPARSE)
-    origin: str = field(default="", metadata=SPARSE)
-    claimed: float | None = field(default=None, metadata=SPARSE)
-    stream: int = field(default=0, metadata=SPARSE)
+    front: Sparse[int] = 0
+    confirms: Sparse[int | None] = None
+    scale: Sparse[float] = 0.0
+    scale_env: Sparse[tuple[str, ...]] = ()
+    origin: Sparse[str] = ""
+    claimed: Sparse[float | None] = None
+    stream: Sparse[int] = 0
 
 
 class CriticAsked(Frozen):
@@ -355,7 +358,7 @@ class PauseAsked(Frozen):
     by: str
     reason: str = ""
     stop_run: bool = False
-    limit: str = field(default="", metadata=SPARSE)
+    limit: Sparse[str] = ""
 
 
 class Resumed(Frozen):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import Opinion, Outcome
 from autoresearch_tui.util import timestamps
+from autoresearch_tui.util.frozen import Frozen
 
 
 class Stage(StrEnum):
@@ -32,8 +32,7 @@ NEEDS_COPY = IN_FLIGHT | {Stage.CONFIRMING}
 WAITING = frozenset({Stage.PROPOSED, Stage.REVIEW, Stage.APPROVED})
 
 
-@dataclass(frozen=True, slots=True)
-class Experiment:
+class Experiment(Frozen):
     """Proposal, review, run, score and verdict together. Times are UTC, ISO 8601."""
 
     proposal: ev.ProposalMade

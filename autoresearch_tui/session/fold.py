@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import reduce, singledispatch
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+from msgspec.structs import replace
 
 from autoresearch_tui.session import asks, cost, draws, fleet, prior_results
 from autoresearch_tui.session import events as ev
@@ -20,7 +21,6 @@ from autoresearch_tui.session.sequence import Experiments
 from autoresearch_tui.session.state import TABLE, Experiment, Judgement, Stage, State, best_keep
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.errors import UserError
-from autoresearch_tui.util.frozen import replaced
 
 # What a record changes, by the field's name.
 Changes = dict[str, Any]
@@ -40,7 +40,7 @@ def fold(state: State, record: ev.Record) -> State:
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{type(record.event).__name__} cannot happen here: {error!r}") from None
     paid = cost.paid(state, record.event, record.time)
-    return replaced(state, **changes, **paid, seq=record.seq, time=record.time)
+    return replace(state, **changes, **paid, seq=record.seq, time=record.time)
 
 
 def fold_all(records: Iterable[ev.Record], state: State | None = None) -> State:
@@ -63,7 +63,7 @@ def state_of(path: Path, records: Iterable[ev.Record], state: State | None = Non
 def _update(state: State, number: int, **changes: Any) -> Changes:
     if not 0 <= number < len(state.experiments):
         raise ValueError(f"there is no experiment {number}")
-    return {"experiments": state.experiments.replacing(replaced(state.experiments[number].whole, **changes))}
+    return {"experiments": state.experiments.replacing(replace(state.experiments[number].whole, **changes))}
 
 
 @singledispatch
@@ -129,7 +129,7 @@ def _(event: ev.SandboxChecked, state: State, time: str) -> Changes:
 def _(event: fleet.Change, state: State, time: str) -> Changes:
     now = fleet.after(state.fleet, event, time)
     # What is paid for, and how many runs end in an hour, goes by the devices that are there.
-    engine = replaced(state.engine, devices=max(1, now.present)) if state.engine is not None else None
+    engine = replace(state.engine, devices=max(1, now.present)) if state.engine is not None else None
     return {"fleet": now, "engine": engine, "last_engine": engine or state.last_engine}
 
 
@@ -190,7 +190,7 @@ def _critics_again(state: State) -> Changes:
     experiments = state.experiments
     for each in experiments.having(IS_OPEN, True):
         if each.critic is not None and each.critic.opinion == Opinion.NONE:
-            experiments = experiments.replacing(replaced(each, **_UNCRITICISED))
+            experiments = experiments.replacing(replace(each, **_UNCRITICISED))
     return {"critic_asked": None, "experiments": experiments}
 
 
@@ -250,10 +250,10 @@ def _(event: ev.JudgementUndone, state: State, time: str) -> Changes:
     if not state.judgements or state.judgements[-1].seq != event.record:
         raise ValueError(f"record {event.record} is not the last judgement")
     last = state.judgements[-1]
-    back = replaced(last.before, **_RELEASED)
+    back = replace(last.before, **_RELEASED)
     if back.stage in (Stage.REVIEW, Stage.PROPOSED):
         # The gate opens again, with a clock of its own. The diff may have been merged onto another base since.
-        back = replaced(state.experiments[event.number].whole, stage=Stage.PROPOSED, **_RELEASED, **_UNDECIDED)
+        back = replace(state.experiments[event.number].whole, stage=Stage.PROPOSED, **_RELEASED, **_UNDECIDED)
     experiments = state.experiments.replacing(back)
     changes: Changes = {"experiments": experiments, "judgements": state.judgements[:-1]}
     if back.outcome in JUDGED:
@@ -303,7 +303,7 @@ def _(event: ev.ProposalRebased, state: State, time: str) -> Changes:
         changes["critic_asked"] = replace(asked, commit=event.commit)
     if event.approved_by:  # as if its approval followed
         approved = ev.ProposalApproved(event.number, event.commit, event.approved_by)
-        return changes | _changes(approved, replaced(state, **changes), time)
+        return changes | _changes(approved, replace(state, **changes), time)
     return changes
 
 

@@ -11,27 +11,24 @@ leaves `.taken`, which the next one handles unless the journal has the id. So ea
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import fcntl
-import json
 import os
 import re
 import stat
 import time
-import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from autoresearch_tui.session import commands as cmd
-from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.util.atomic import partial
 from autoresearch_tui.util.frozen import Frozen
 
 # An edit carries whole files; see `lab.editable.LARGEST_BYTES`.
 LARGEST_BYTES = 16 << 20
-_LARGEST_NUMBER = 1_000_000_000
 # An engine removes what nobody writes any more. It may meet a file between its creation and its lock: then again.
 _TRIES = 20
 _NAME = re.compile(r"([0-9]{20}-[0-9a-f]{16})\.(request|taken)")
@@ -252,41 +249,18 @@ class Sender:
 
 
 def encode(command: cmd.Command) -> bytes:
-    """One JSON object: the command's name and its fields."""
-    fields = {f.name: getattr(command, f.name) for f in dataclasses.fields(command)}
-    plain = {name: dict(value) if isinstance(value, Mapping) else value for name, value in fields.items()}
-    return json.dumps({"command": type(command).__name__, **plain}).encode()
+    """One JSON object: the command's name and its fields. Raises ValueError for a text that is not Unicode."""
+    return msgspec.json.encode(command, enc_hook=dict)
 
 
 def decode(data: bytes) -> cmd.Command:
     """What :func:`encode` wrote. Raises ValueError, RecursionError."""
-    values = json.loads(data.decode("utf-8"))
-    kind = _KINDS.get(str(values.pop("command", ""))) if isinstance(values, dict) else None
-    if kind is None:
-        raise ValueError("no command")
-    for field in dataclasses.fields(kind):
-        if field.name in values and not _FITS[str(field.type)](values[field.name]):
-            raise ValueError(f"{field.name}: not a {field.type}")
-        if field.name in values and field.type == "Outcome":
-            values[field.name] = Outcome(values[field.name])
-    try:
-        return typing.cast(cmd.Command, kind(**values))
-    except TypeError as error:
-        raise ValueError(str(error)) from None
+    command = _decoder().decode(data)
+    if isinstance(command, cmd.Detach):
+        raise ValueError("only for an engine in the same process")
+    return command
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
-
-
-_FITS: Mapping[str, Callable[[Any], bool]] = {
-    "str": _is_text,
-    "bool": lambda value: isinstance(value, bool),
-    "int": lambda value: type(value) is int and 0 <= value < _LARGEST_NUMBER,
-    "Outcome": lambda value: value in list(Outcome),
-    "Mapping[str, str | None]": lambda value: (
-        isinstance(value, dict) and all(_is_text(each) for each in (*value, *value.values()) if each is not None)
-    ),
-}
-# Only the engine's own process may detach it.
-_KINDS: Mapping[str, type] = {kind.__name__: kind for kind in typing.get_args(cmd.Command) if kind is not cmd.Detach}
+@cache
+def _decoder() -> msgspec.json.Decoder[cmd.Command]:
+    return msgspec.json.Decoder(cmd.Command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import json
 import os
@@ -16,11 +15,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import asdict
+
 from autoresearch_tui.logs.tail import FileTail
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import EngineEnd, Opinion, Outcome, RunEnd
 from autoresearch_tui.util import atomic, timestamps
-from autoresearch_tui.util.frozen import Frozen
+from autoresearch_tui.util.frozen import Frozen, defaults
 
 _CRC = b',"crc":"'
 _READ_BYTES = 1 << 20
@@ -257,9 +258,11 @@ def type_name(event: ev.Event) -> str:
 
 def to_fields(event: ev.Event) -> dict[str, Any]:
     """The event's own fields as JSON values, without sparse ones that have their default."""
-    values = ((f, getattr(event, f.name)) for f in dataclasses.fields(event))
+    sparse = _sparse(type(event))
     return {
-        f.name: _plain(value) for f, value in values if not f.metadata.get("sparse") or value not in (f.default, {})
+        name: _plain(value)
+        for name, value in asdict(event).items()
+        if name not in sparse or value not in (sparse[name], {})
     }
 
 
@@ -318,4 +321,11 @@ _ENUMS: dict[object, type[StrEnum]] = {enum.__name__: enum for enum in (EngineEn
 
 @cache
 def _fields_of(kind: type) -> tuple[tuple[str, type[StrEnum] | None], ...]:
-    return tuple((field.name, _ENUMS.get(field.type)) for field in dataclasses.fields(kind))
+    return tuple((name, _ENUMS.get(hint)) for name, hint in kind.__annotations__.items())
+
+
+@cache
+def _sparse(kind: type) -> Mapping[str, object]:
+    """The default of each field that is written only if it differs from that."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {name: default for name, default in defaults(kind).items() if ev.SPARSE in typing.get_args(hints[name])}

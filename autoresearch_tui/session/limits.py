@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from itertools import islice
 from typing import Literal
+
+from msgspec.structs import replace
 
 from autoresearch_tui.session.ends import RunEnd
 from autoresearch_tui.session.questions import COMMIT

@@ -13,8 +13,9 @@ import json
 import time
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
+
+from msgspec.structs import asdict
 
 from autoresearch_tui import __version__
 from autoresearch_tui.lab import engine_lock, session_files
@@ -171,7 +172,7 @@ def snapshot(
     `lines`: encodes an experiment, perhaps from a cache, because a thousand may be in flight. `fleet`: the encoded
     fleet, if the caller has it.
     """
-    values = {f.name: _CODEC.encode(getattr(found, f.name)) for f in fields(found) if f.name not in (*_MANY, "fleet")}
+    values = {name: _CODEC.encode(value) for name, value in asdict(found).items() if name not in (*_MANY, "fleet")}
     made_of = {"version": __version__, "shape": _CODEC.shape, "bytes": size, "crc": checksum}
     head = json.dumps({**made_of, "outline": values}, ensure_ascii=False)
     many = (f', "{name}": [{", ".join(map(lines, getattr(found, name)))}]' for name in _MANY)

@@ -18,11 +18,12 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
-from itertools import repeat
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, overload
 from weakref import WeakValueDictionary
+
+import msgspec
 
 from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.experiment import Experiment, Stage
@@ -51,27 +52,29 @@ _light = attrgetter(*_LIGHT)
 _PLACES = {name: place for place, name in enumerate(_LIGHT)}
 
 
-class Filed(Experiment):
+class Filed(Experiment, eq=False):
     """An experiment of a page. Attributes that are not in memory are read on access."""
 
-    __slots__ = (*_DERIVED, "_page")
+    page: Page | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.whole, name)
 
     @property
     def whole(self) -> Experiment:
-        page: Page = self._page
-        return _whole(page, self.number % CHUNK)
+        assert self.page is not None
+        return _whole(self.page, self.number % CHUNK)
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Experiment) and self.whole == other.whole)
 
-    __hash__ = Experiment.__hash__
+    def __hash__(self) -> int:
+        return hash(self.whole)
 
 
-_SETTERS: tuple[Callable[[Filed, Any], None], ...] = tuple(getattr(Filed, name).__set__ for name in _LIGHT)
-_set_page, _set_stage = Filed._page.__set__, Filed.stage.__set__  # type: ignore[attr-defined]
+_FILED: Any = msgspec.defstruct("Filed", [(name, Any, None) for name in _DERIVED], bases=(Filed,), eq=False)
+"""With a field in place of each derived property."""
+_FIELDS = {name: getattr(_FILED, name) for name in _FILED.__struct_fields__}
 
 
 class Where(Frozen):
@@ -152,11 +155,13 @@ class Page(Chunk):
         head = self._head
         assert head is not None
         self._ends, self._sums = (array("I", bytes.fromhex(line.decode())) for line in head[len(_LIGHT) :][:2])
-        rows: list[Any] = [Filed.__new__(Filed) for _ in range(len(self._ends))]
-        for name, setter in zip(_LIGHT, _SETTERS, strict=True):
-            deque(map(setter, rows, self.column(name)), maxlen=0)
-        deque(map(_set_page, rows, repeat(self)), maxlen=0)
-        deque(map(_set_stage, rows, repeat(Stage.DONE)), maxlen=0)
+        columns = dict(zip(_LIGHT, map(self.column, _LIGHT), strict=True))
+        rows = [_FILED(None, stage=Stage.DONE, page=self) for _ in self._ends]
+        for name, field in _FIELDS.items():
+            if name in columns:
+                deque(map(field.__set__, rows, columns[name]), maxlen=0)
+            elif name not in ("stage", "page"):
+                deque(map(field.__delete__, rows), maxlen=0)
         self._rows = tuple(rows)
         self._head = None
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session.events import HistoryRead
+from autoresearch_tui.util.frozen import Frozen, defaults
 
 if TYPE_CHECKING:
     from autoresearch_tui.session.state import Experiment
@@ -21,8 +21,7 @@ REPEAT, NEVER_RUN = "repeat", "waiting"
 _UNTRIED = frozenset({REPEAT, NEVER_RUN, "withdrawn"})
 
 
-@dataclass(frozen=True, slots=True)
-class PriorResult:
+class PriorResult(Frozen):
     """One result from before the session. `name`: as in its table; `commit`: if that is in this repository.
 
     `value` is None without a score, memory is in GiB, `flags` say what is wrong with the row. Only of the lab's own
@@ -74,8 +73,8 @@ def verified(experiment: Experiment) -> str:
     return f"an idea of {made.origin}; verified here: {value:.6f} against their {made.claimed:.6f}"
 
 
-_FIELDS = tuple(field.name for field in fields(PriorResult))
-_SHARED = {field.name: field.default for field in fields(PriorResult)[_FIELDS.index("origin") :]}
+_FIELDS = PriorResult.__struct_fields__
+_SHARED = {name: defaults(PriorResult)[name] for name in _FIELDS[_FIELDS.index("origin") :]}
 
 
 def to_rows(earlier: Iterable[PriorResult]) -> tuple[Mapping[str, Any], ...]:

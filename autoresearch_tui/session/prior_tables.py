@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import groupby
+
+from msgspec.structs import replace
 
 from autoresearch_tui.lab.reverts import Attempt
 from autoresearch_tui.logs import tables
 from autoresearch_tui.logs.cells import STATUSES, decimal_comma, number, status, uncoloured
 from autoresearch_tui.session.prior_results import PriorResult
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import cell_text, describe
 
 USUAL = ("commit", "val_bpb", "memory_gb", "status", "description")
@@ -102,8 +104,7 @@ def _from_commit(attempt: Attempt) -> PriorResult:
     return PriorResult(attempt.commit[:7], None, 0.0, outcome, text, tuple(flags), attempt.commit)
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
+class _Columns(Frozen):
     """The place of each field among `width` cells. `memory_unit`: GiB per unit. `doubt`: a flag for every row."""
 
     places: Mapping[str, int]

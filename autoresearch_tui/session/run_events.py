@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from typing import Annotated, TypeVar
+
+from msgspec import field
 
 from autoresearch_tui.session.ends import Outcome, RunEnd
 from autoresearch_tui.util.frozen import Frozen
 
-SPARSE = {"sparse": True}
-"""Marks a field that is written only if it differs from its default."""
+T = TypeVar("T")
+SPARSE = "sparse"
+Sparse = Annotated[T, SPARSE]
+"""The type of a field that is written only if it differs from its default."""
 
 
 class RunRequeued(Frozen):
@@ -106,7 +110,7 @@ class RunScored(Frozen):
     late_seconds: float = 0.0
     answer_seconds: float = 0.0
     losses: tuple[float, ...] = ()
-    columns: Mapping[str, float] = field(default_factory=dict, metadata=SPARSE)
+    columns: Sparse[Mapping[str, float]] = field(default_factory=dict)
 
 
 class DataDrawn(Frozen):
@@ -162,10 +166,10 @@ class VerdictGiven(Frozen):
     stderr: float | None = None
     spread: float | None = None
     inside_noise: bool = False
-    leads: bool = field(default=False, metadata=SPARSE)
-    runs: int = field(default=1, metadata=SPARSE)
-    error: float | None = field(default=None, metadata=SPARSE)
-    against: float | None = field(default=None, metadata=SPARSE)
+    leads: Sparse[bool] = False
+    runs: Sparse[int] = 1
+    error: Sparse[float | None] = None
+    against: Sparse[float | None] = None
 
 
 class VerdictOverruled(Frozen):

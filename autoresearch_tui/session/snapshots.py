@@ -13,10 +13,11 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import asdict, replace
 
 from autoresearch_tui import __version__
 from autoresearch_tui.lab.session_files import SessionFiles
@@ -34,7 +35,7 @@ _PIECE = 1 << 20
 # Where a snapshot has its last record's number; and how many records fold quickly without a snapshot.
 _HEAD, _SEQ, _SOON_FOLDED = 4096, re.compile(rb'"seq": ?([0-9]+)'), 20_000
 _UNUSABLE = (OSError, ValueError, LookupError, TypeError, AttributeError)
-_STATE = [field.name for field in fields(State) if field.name != "experiments"]
+_STATE = [name for name in State.__struct_fields__ if name != "experiments"]
 
 
 class Snapshot(Frozen):
@@ -188,7 +189,7 @@ class Writer:
         for chunk in state.experiments.chunks:
             if isinstance(chunk, Page):
                 where = chunk.where
-                yield json.dumps({field.name: getattr(where, field.name) for field in fields(where)})
+                yield json.dumps(asdict(where))
                 continue
             for one in chunk:
                 before = known.get(one.number)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from msgspec import field
 
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session import events as ev
@@ -69,8 +70,7 @@ class Judgement(Frozen):
         return self.before.number
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Frozen):
     """The whole session. `experiments[n]` is experiment n.
 
     Two facts that are usually one: the :attr:`frontier`, where the next proposals start and what they are measured

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+
+from msgspec import field
+from msgspec.structs import replace
 
 from autoresearch_tui.lab import devices
 from autoresearch_tui.logs.lines import Progress

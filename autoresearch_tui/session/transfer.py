@@ -6,7 +6,7 @@ charts, tables, the noise and the best score ignore it. It is only compared with
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from autoresearch_tui.session import limits, statistics
 from autoresearch_tui.session.ends import Outcome

@@ -6,7 +6,6 @@ from __future__ import annotations
 import typing
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
 from functools import cached_property
 from operator import attrgetter
 from types import MappingProxyType
@@ -16,11 +15,11 @@ from autoresearch_tui.session import asks, experiment, failures, fleet, prior_re
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.ends import EngineEnd, Opinion, Outcome, RunEnd
 from autoresearch_tui.session.state import Experiment, Stage
-from autoresearch_tui.util.frozen import Frozen, field_names
+from autoresearch_tui.util.frozen import Frozen
 
 
 def _has_fields(kind: type) -> bool:
-    return (issubclass(kind, Frozen) and kind is not Frozen) or is_dataclass(kind)
+    return issubclass(kind, Frozen) and kind is not Frozen
 
 
 _PLAIN = frozenset({str, int, float, bool, type(None)})
@@ -39,13 +38,13 @@ class Codec:
 
     def __init__(self, *more: type) -> None:
         """`more`: further classes, beside those in a state."""
-        self._classes: dict[str, type] = {kind.__name__: kind for kind in (*_CLASSES, *_ENUMS, *more)}
+        self._classes: dict[str, Any] = {kind.__name__: kind for kind in (*_CLASSES, *_ENUMS, *more)}
         self._fields: dict[type, Callable[[object], tuple[object, ...]]] = {}
 
     @cached_property
     def shape(self) -> int:
         """A checksum of the classes and their fields."""
-        names = [(name, [*field_names(kind)]) for name, kind in self._classes.items() if kind not in _ENUMS]
+        names = [(name, [*kind.__struct_fields__]) for name, kind in self._classes.items() if kind not in _ENUMS]
         return zlib.crc32(repr(names).encode())
 
     def encode(self, value: Any) -> Any:
@@ -64,7 +63,7 @@ class Codec:
         if kind not in self._fields:
             if self._classes.get(kind.__name__) is not kind:
                 raise TypeError(f"{kind.__name__} is not written beside a journal")
-            names = [field.name for field in fields(kind)]
+            names = kind.__struct_fields__
             self._fields[kind] = attrgetter(*names) if len(names) > 1 else lambda one: (getattr(one, names[0]),)
         return [kind.__name__, *map(self.encode, self._fields[kind](value))]
 

@@ -9,8 +9,9 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import field
 
 from autoresearch_tui.lab.editable import Editable
 from autoresearch_tui.lab.git import GitError, GitRepo
@@ -25,6 +26,7 @@ from autoresearch_tui.sharing.records import SharedExperiment, SharedSession
 from autoresearch_tui.sharing.selection import Selection
 from autoresearch_tui.sharing.store import FOLDER, Store
 from autoresearch_tui.util.errors import Refused
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.secrets import is_api_key, keys_in, passwords
 from autoresearch_tui.util.text import clean_text, describe
 
@@ -36,8 +38,7 @@ _PATH = re.compile(r"(?<![\w.:/~])(?:~[\w-]*)?/(?:[\w.@+-]+/)+[\w.@+-]*|(?<![\w.
 _ASSIGNED = re.compile(r"""(?m)^\s*([A-Za-z_]\w*)\s*(?::\s*str\s*)?=\s*[rb]?(["'])([^"'\n]{6,})\2""")
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(Frozen):
     """One session to push. `files`: everything that is pushed. `held_back`: how much was selected but must not leave,
     by reason. `ended`: when each of the session's experiments ended, by number."""
 

@@ -13,8 +13,9 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 from typing import Any
+
+from msgspec import field
 
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.session.comparing import Measured

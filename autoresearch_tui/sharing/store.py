@@ -13,9 +13,11 @@ import os
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec import field
+from msgspec.structs import replace
 
 from autoresearch_tui.lab import git_trees
 from autoresearch_tui.lab.editable import LARGEST_BYTES, MOST_FILES, Editable
@@ -23,6 +25,7 @@ from autoresearch_tui.lab.git import SAFE, GitError, GitRepo
 from autoresearch_tui.sharing import records
 from autoresearch_tui.sharing.records import SharedExperiment, SharedSession, UnusableRecord
 from autoresearch_tui.util.errors import Refused
+from autoresearch_tui.util.frozen import Frozen
 
 FOLDER = "shared.git"
 _LOCK = "exchange.lock"
@@ -45,8 +48,7 @@ class Entry(NamedTuple):
     object: str
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
+class Shared(Frozen):
     """The usable part of another lab's session; `codes`: the tree of each experiment's code, by number."""
 
     who: str

@@ -8,8 +8,9 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
+
+from msgspec.structs import asdict
 
 from autoresearch_tui.cluster import security
 from autoresearch_tui.cluster.protocol import BridgeSpec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.prior_results import PriorResult, to_rows

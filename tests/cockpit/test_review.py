@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from rich.cells import cell_len
 from rich.console import Console
 from rich.style import Style
@@ -669,7 +668,7 @@ def test_the_facts_lose_no_letter_to_the_width(width: int) -> None:
         "🚀 学習率 raise the rate of the matrices [bold]not markup[/bold] and a very long description " + "wide幅" * 60
     )
     experiment = state.experiments[number]
-    experiment = dataclasses.replace(experiment, proposal=dataclasses.replace(experiment.proposal, description=what))
+    experiment = replace(experiment, proposal=replace(experiment.proposal, description=what))
     console = Console(width=width, color_system=None)
     styles = {name: Style() for name in ("dim", "warn-strong")}
     with console.capture() as capture:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from autoresearch_tui.engine.loop import Engine
 from autoresearch_tui.engine.session import Session
@@ -150,7 +150,7 @@ class Paid:
 
     def propose(self, brief: Brief, say: Callable[[str], None], cancelled: object) -> Proposal | None:
         made = self.script.propose(brief, say, cancelled)  # type: ignore[arg-type]
-        return made and dataclasses.replace(made, usage=Usage(100, 10, self.usd))
+        return made and replace(made, usage=Usage(100, 10, self.usd))
 
 
 def test_a_session_ends_when_its_money_is_spent_and_says_so(new_lab: Callable[..., Path]) -> None:

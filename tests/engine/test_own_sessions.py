@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from autoresearch_tui.engine import own_sessions
 from autoresearch_tui.engine.proposing import lessons
@@ -97,7 +97,7 @@ def test_scores_of_another_kind_are_flagged_and_no_best(tmp_path: Path) -> None:
     assert session is not None
     for night, on in ((far, CPU), (near, H100)):
         assert night.state.engine is not None
-        night.add(dataclasses.replace(night.state.engine, hardware=on))
+        night.add(replace(night.state.engine, hardware=on))
     mine = Measured(session, H100)
     best, otherwise = own_sessions.best(lab, mine, here)
     assert best is not None

@@ -1,9 +1,9 @@
 """autoresearch.toml: defaults, and mistakes named with the nearest known key."""
 
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from msgspec.structs import asdict
 
 from autoresearch_tui.lab.settings import Settings, front_as_researcher, fronts_with_their_own
 from autoresearch_tui.lab.settings_reading import from_table, table
@@ -259,11 +259,10 @@ def test_a_front_has_its_own_researcher_over_the_usual_one(tmp_path: Path) -> No
 
 def test_no_number_may_be_negative_or_infinite(tmp_path: Path) -> None:
     settings = Settings()
-    for part in fields(settings):
-        for key in fields(getattr(settings, part.name)):
-            value = getattr(getattr(settings, part.name), key.name)
+    for part, table in asdict(settings).items():
+        for key, value in asdict(table).items():
             if type(value) not in (int, float):
                 continue
             for wrong in ("-1", "inf", "nan") if type(value) is float else ("-1",):
-                with pytest.raises(UserError, match=f"`{part.name}.{key.name}` must"):
-                    load(tmp_path, f"{part.name}.{key.name} = {wrong}")
+                with pytest.raises(UserError, match=f"`{part}.{key}` must"):
+                    load(tmp_path, f"{part}.{key} = {wrong}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from autoresearch_tui.lab.paths import Lab, open_lab
 from autoresearch_tui.launch.launcher import Choice, offered
@@ -22,7 +22,7 @@ class Measured(Night):
     def add(self, *events: ev.Event, after: float | None = None) -> None:
         assert self.lab is not None
         budget = self.lab.settings.run.budget_seconds
-        began = (dataclasses.replace(e, budget_seconds=budget) if isinstance(e, ev.SessionBegan) else e for e in events)
+        began = (replace(e, budget_seconds=budget) if isinstance(e, ev.SessionBegan) else e for e in events)
         super().add(*began, after=after)
 
 
@@ -62,7 +62,7 @@ def test_the_answer_is_where_it_starts(
 
 def test_nothing_is_asked_that_is_answered_already(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = answers(monkeypatch)
-    said = dataclasses.replace(NEW, overrides={"from": "best"})
+    said = replace(NEW, overrides={"from": "best"})
     assert offered(lab, "new", said) is said
     assert offered(lab, "nov20", NEW) is NEW  # it is there, and resumes where it was
     # What the user has not committed is the start that they mean; so is the best, once it is checked out.
@@ -77,7 +77,7 @@ def test_nothing_is_asked_that_is_answered_already(lab: Lab, monkeypatch: pytest
 
 def test_what_was_measured_otherwise_is_not_offered(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = answers(monkeypatch)
-    run = dataclasses.replace(lab.settings.run, budget_seconds=7)
-    otherwise = dataclasses.replace(lab, settings=dataclasses.replace(lab.settings, run=run))
+    run = replace(lab.settings.run, budget_seconds=7)
+    otherwise = replace(lab, settings=replace(lab.settings, run=run))
     assert offered(otherwise, "new", NEW) is NEW
     assert asked == []

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import asdict
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from autoresearch_tui.cli import main
@@ -25,6 +26,7 @@ from autoresearch_tui.lab.settings import Settings
 from autoresearch_tui.report.export import export as exporting
 from autoresearch_tui.report.export.export import FORMATS, export
 from autoresearch_tui.session import events as ev
+from autoresearch_tui.session.experiment import Experiment
 from autoresearch_tui.util import timestamps
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.frozen import Frozen
@@ -91,16 +93,18 @@ def test_every_field_of_every_experiment_is_there(night: Night, exported: dict[s
     assert [row["number"] for row in rows] == list(range(night.count))
     for row, experiment in zip(rows, night.state.experiments, strict=True):
         assert row["session"] == night.tag and row["metric"] == "val_bpb" and row["budget_seconds"] == 300
-        events = {name: each for name in experiment.__slots__ if isinstance(each := getattr(experiment, name), Frozen)}
-        for name in {*experiment.__slots__, "outcome", "value", "memory_gb", "reason"} - {*events, "dropped"}:
+        events = {
+            name: each for name in Experiment.__struct_fields__ if isinstance(each := getattr(experiment, name), Frozen)
+        }
+        for name in {*Experiment.__struct_fields__, "outcome", "value", "memory_gb", "reason"} - {*events, "dropped"}:
             value = getattr(experiment, name)
             value = [*value] if isinstance(value, tuple) else value
             assert row.get(name) == ("" if value is None and name in ("outcome", "overruled") else value), name
-        for name, value in vars(events.pop("proposal")).items():
+        for name, value in asdict(events.pop("proposal")).items():
             if name not in ("hypothesis", "flags"):
                 assert row[name] == ([*value] if isinstance(value, tuple) else value), name
         for part, whole in events.items():
-            for name, value in vars(whole).items() if part != "dropped" else ():
+            for name, value in asdict(whole).items() if part != "dropped" else ():
                 if name not in ("number", "summary", "columns"):
                     assert row[f"{part}_{name}"] == (list(value) if isinstance(value, tuple) else value), name
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from rich.cells import cell_len
 
 from autoresearch_tui.report import listing, report, standing
@@ -16,7 +17,6 @@ from autoresearch_tui.report.standing import Standing
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session import limits
 from autoresearch_tui.session.status import status
-from autoresearch_tui.util.frozen import replaced
 from tests.cockpit.fakes import FakeSession
 from tests.cockpit.fleets import four_here, sixteen, told, unreachable
 
@@ -24,8 +24,8 @@ from tests.cockpit.fleets import four_here, sixteen, told, unreachable
 def look(session: FakeSession) -> Standing:
     """As at the session's own clock, with its engine alive."""
     found = standing.look(session.lab.root, session.tag)
-    lives = {number: replaced(live, seen=session.now) for number, live in found.view.lives.items()}
-    return replaced(found, view=replaced(found.view, now=session.now, orphaned=False, lives=lives))
+    lives = {number: replace(live, seen=session.now) for number, live in found.view.lives.items()}
+    return replace(found, view=replace(found.view, now=session.now, orphaned=False, lives=lives))
 
 
 @pytest.fixture

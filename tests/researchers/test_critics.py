@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import stat
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.lab.settings import ResearcherSettings, Settings, critic_as_researcher
@@ -88,7 +88,7 @@ def test_rules(proposal: Proposal, risks: tuple[str, ...], opinion: Opinion, rea
 
 
 def test_what_is_to_be_fixed_is_no_repeat() -> None:
-    fixing = dataclasses.replace(BRIEF, fixes=2)
+    fixing = replace(BRIEF, fixes=2)
     assert asked(RuleCritic(), change("WIDTH = 8", "WIDTH = 16"), brief=fixing).opinion == Opinion.AGREE
 
 
@@ -96,14 +96,14 @@ def test_what_is_to_be_fixed_is_no_repeat() -> None:
 def test_what_won_elsewhere_is_no_repeat(refuted: bool) -> None:
     """A crossing repeats the step of a change that its own front, or its own base, found better."""
     again = change("0.5", "0.9", "#1 on top of #0: RATE to 0.9")
-    stands = tuple(dataclasses.replace(each, leads=each.number == 1 and not refuted) for each in BRIEF.history)
-    found = asked(RuleCritic(), again, brief=dataclasses.replace(BRIEF, history=stands))
+    stands = tuple(replace(each, leads=each.number == 1 and not refuted) for each in BRIEF.history)
+    found = asked(RuleCritic(), again, brief=replace(BRIEF, history=stands))
     assert found.opinion == (Opinion.DISAGREE if refuted else Opinion.AGREE)
-    assert asked(RuleCritic(), again, brief=dataclasses.replace(BRIEF, combines=1)).opinion == Opinion.AGREE
+    assert asked(RuleCritic(), again, brief=replace(BRIEF, combines=1)).opinion == Opinion.AGREE
 
 
 def test_the_same_value_from_another_one_is_another_step() -> None:
-    here = dataclasses.replace(BRIEF, files={"train.py": TRAIN.replace("0.5", "0.8")})
+    here = replace(BRIEF, files={"train.py": TRAIN.replace("0.5", "0.8")})
     assert asked(RuleCritic(), change("0.5", "0.9"), brief=here).opinion == Opinion.AGREE
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.researchers import history as prompt_history
@@ -68,7 +68,7 @@ def night(count: int, seed: int = 1) -> tuple[Attempt, ...]:
                 run=ran if outcome in {"keep", "discard"} else None,
             )
         )
-        made[-1] = dataclasses.replace(made[-1], edited=outcome == "keep" and rng.random() < 0.1)
+        made[-1] = replace(made[-1], edited=outcome == "keep" and rng.random() < 0.1)
     return tuple(made)
 
 
@@ -89,7 +89,7 @@ def brief(**changes: object) -> Brief:
         budget_seconds=300,
         history=(),
     )
-    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+    return replace(base, **changes)  # type: ignore[arg-type]
 
 
 def test_stable_parts_come_first() -> None:
@@ -133,7 +133,7 @@ def test_of_a_run_that_was_given_up_the_figures_are_told() -> None:
     text = prompt.build(brief(history=(attempt(0, "keep", 0.99), given_up))).body
     assert "#1 given up: idea 1 | given up at 40 %: 3.91 against 3.42 (#7); no keep was further behind" in text
     assert "by the human" not in text
-    earlier = dataclasses.replace(given_up, session="nov20")
+    earlier = replace(given_up, session="nov20")
     assert "nov20 #1 given up: idea 1 | given up at 40 %: 3.91" in prompt.build(brief(prior=(earlier,))).body
 
 
@@ -149,7 +149,7 @@ def test_the_course_is_that_of_the_frontier_where_a_human_continued_from_another
 
 
 def test_a_request_for_another_front_says_where_that_stands_and_what_it_must_beat() -> None:
-    led = dataclasses.replace(attempt(1, "discard", 0.98), front=1, leads=True)
+    led = replace(attempt(1, "discard", 0.98), front=1, leads=True)
     history = (attempt(0, "keep", 0.97), led)
     told = prompt.build(brief(history=history, front=Front(1, "front B (optimizer)", 1))).body
     assert "as they stand at experiment 1, where front B (optimizer) stands" in told
@@ -199,7 +199,7 @@ def test_a_recent_crash_shows_its_last_lines() -> None:
 
 def test_kept_changes_are_shown_as_diffs() -> None:
     files = {"a": {"train.py": "LR = 0.04\n"}, "b": {"train.py": "LR = 0.06\n"}}
-    kept = dataclasses.replace(attempt(1, "keep"), base="a", commit="b")
+    kept = replace(attempt(1, "keep"), base="a", commit="b")
     text = prompt.build(brief(history=(attempt(0, "keep"), kept), files_at=lambda c: files.get(c, {}))).body
     assert "  | -LR = 0.04\n  | +LR = 0.06" in text
 
@@ -324,7 +324,7 @@ def test_what_others_are_at_is_told_as_data_in_a_few_lines_and_each_goes_another
 
 
 def test_of_several_at_once_one_is_told_of_an_objection() -> None:
-    refused = dataclasses.replace(attempt(3, "waiting"), objection="it was tried")
+    refused = replace(attempt(3, "waiting"), objection="it was tried")
     after = (attempt(2), refused, attempt(4, "waiting"))
     assert "A critic read" not in prompt.build(brief(history=after)).body
     assert "A critic read experiment 3" in prompt.build(brief(history=after, objections=(3,))).body

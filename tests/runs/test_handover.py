@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from autoresearch_tui.runs import runner
 from autoresearch_tui.runs.runner import RefereeSpec
@@ -44,7 +44,7 @@ def run(folder: Path, trainer: str, referee: str = REFEREE, **changes: object) -
     for number in (0, 1):
         (folder / f"file{number}").write_text(f"text {number}")
     own = RefereeSpec((sys.executable, "-I", "-S", "-c", referee), {"PATH": "/usr/bin:/bin"}, str(folder), True)
-    runner.start(folder, dataclasses.replace(spec(folder, TRAINER + trainer), referee=own, **changes))
+    runner.start(folder, replace(spec(folder, TRAINER + trainer), referee=own, **changes))
     wait_for(lambda: ended(folder))
     found = runner.look(folder).exit
     assert found is not None
@@ -86,7 +86,7 @@ def test_a_request_that_breaks_off_stops_no_clock_and_ends_the_run(tmp_path: Pat
     else:
         own = RefereeSpec((sys.executable, "-I", "-S", "-c", "1"), {"PATH": "/usr/bin:/bin"}, str(tmp_path))
         trainer = spec(tmp_path, f"{ASK}line.sendall(b'{word}'){later}")
-        runner.start(tmp_path, dataclasses.replace(trainer, referee=own))
+        runner.start(tmp_path, replace(trainer, referee=own))
         wait_for(lambda: ended(tmp_path))
         found = runner.look(tmp_path).exit  # type: ignore[assignment]
     assert (found.reason, found.asked_seconds, found.referee_exit) == ("killed", None, 1)

@@ -6,10 +6,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from autoresearch_tui.engine.launching import Launcher, LaunchRefused, tidy
 from autoresearch_tui.engine.loop import Engine

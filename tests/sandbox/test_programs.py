@@ -6,10 +6,10 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from autoresearch_tui.doctor import lab_checks
 from autoresearch_tui.lab import paths as labs

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from autoresearch_tui.cockpit.widgets.table import OF_LAB, USUAL, Order, Table, shown
 from autoresearch_tui.lab.goal import Goal
@@ -26,7 +25,7 @@ def scored(number: int, value: float, outcome: str = "discard", /, **numbers: fl
 
 
 def night(*experiments: Experiment) -> State:
-    return dataclasses.replace(state(*experiments), last_engine=ENGINE)
+    return replace(state(*experiments), last_engine=ENGINE)
 
 
 NIGHT = night(
@@ -80,7 +79,7 @@ def test_a_repeat_is_no_point() -> None:
 def test_a_journal_without_columns_says_nothing_of_them_and_one_with_them_comes_back() -> None:
     plain = ev.RunScored(1, 0.5, 0.0, "referee")
     assert "columns" not in journal.to_fields(plain)
-    told = dataclasses.replace(plain, columns={"latency_ms": 5.5})
+    told = replace(plain, columns={"latency_ms": 5.5})
     assert journal.from_fields("run_scored", journal.to_fields(told)) == told
     assert journal.from_fields("engine_started", journal.to_fields(ENGINE)) == ENGINE
 
@@ -114,8 +113,8 @@ def test_what_a_chunk_remembers_of_a_labs_columns_does_not_grow_with_each_record
     known = NIGHT.experiments.chunks[0]._known
     before = len(known)
     for seq in range(3):
-        engine = dataclasses.replace(ENGINE, columns=("latency_ms", "+recall"))
-        Table(dataclasses.replace(NIGHT, seq=NIGHT.seq + seq, last_engine=engine), USUAL)
+        engine = replace(ENGINE, columns=("latency_ms", "+recall"))
+        Table(replace(NIGHT, seq=NIGHT.seq + seq, last_engine=engine), USUAL)
     assert len(known) == before
 
 

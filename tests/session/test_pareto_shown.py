@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import xml.etree.ElementTree as ET
 
 import pytest
+from msgspec.structs import replace
 from textual.geometry import Size
 
 from autoresearch_tui.cockpit.screens.compare import Scores
@@ -67,4 +67,4 @@ def test_a_report_has_a_picture_and_the_front_for_each_column() -> None:
 
 
 def test_a_lab_without_columns_has_no_such_section() -> None:
-    assert list(reported.section(dataclasses.replace(NIGHT, last_engine=None))) == []
+    assert list(reported.section(replace(NIGHT, last_engine=None))) == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import random
 import statistics
@@ -10,6 +9,7 @@ import statistics
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from autoresearch_tui.engine.judging.scoring import verdict
 from autoresearch_tui.session import draws
@@ -123,11 +123,11 @@ def test_runs_of_one_commit_are_compared_on_one_draw_and_each_is_read_once(monke
         score = ev.RunScored(number, 1.0 + number, 0.0, "referee")
         made = experiment(number, "discard", 1.0 + number, score=score, commit=commit)
         again = tuple(ev.Rescored(number, other, value) for other, value in others)
-        return dataclasses.replace(made, draw=ev.DataDrawn(number, 7), rescored=again)
+        return replace(made, draw=ev.DataDrawn(number, 7), rescored=again)
 
     found = state(drawn(0, "a"), drawn(1, "b", (0, 0.5)), drawn(2, "a", (0, 2.5), (1, 4.0)), drawn(3, "a", (0, None)))
     assert found.session is not None
-    found = dataclasses.replace(found, session=dataclasses.replace(found.session, evaluator="fresh"))
+    found = replace(found, session=replace(found.session, evaluator="fresh"))
     assert [(each.value, each.other) for each in draws.equals(found)] == [(3.0, 2.5)]
     monkeypatch.setattr(Experiment, "whole", property(lambda one: pytest.fail(f"#{one.number} is read again")))
     assert noise.spread(found) == pytest.approx(0.5 / 2**0.5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -32,6 +31,7 @@ from autoresearch_tui.cockpit.widgets.painted import tones
 from autoresearch_tui.python_source.merge import merge
 from autoresearch_tui.session.ends import JUDGED, SCORED, Outcome
 from autoresearch_tui.session.state import State
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line
 
 # No j and k: they move in the list.
@@ -341,8 +341,7 @@ def _line(error: Exception) -> str:
     return str(error)
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(Frozen):
     """One version of the program, and the results under it."""
 
     version: str

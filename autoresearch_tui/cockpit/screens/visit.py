@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from msgspec.structs import replace
 from textual.binding import BindingType
 
 from autoresearch_tui.cockpit import actions
@@ -11,7 +12,6 @@ from autoresearch_tui.cockpit.screens.main import READ_ON_SECONDS, MainScreen
 from autoresearch_tui.cockpit.session_view import Bridge
 from autoresearch_tui.cockpit.situation import Situation
 from autoresearch_tui.lab.paths import Lab
-from autoresearch_tui.util.frozen import replaced
 from autoresearch_tui.util.text import clean_line
 
 
@@ -41,7 +41,7 @@ class VisitScreen(MainScreen):
 
     @property
     def situation(self) -> Situation:
-        return replaced(super().situation, visit=True)
+        return replace(super().situation, visit=True)
 
     def key_escape(self) -> None:
         """Does nothing: `action_leave` handles searches too."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from enum import Enum
 from functools import lru_cache
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from autoresearch_tui.cockpit.widgets.cells import Span
 from autoresearch_tui.util.frozen import Frozen
@@ -27,8 +29,7 @@ class Kind(Enum):
     NOTE = "note"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Frozen):
     """One line of a file or of the diff's own text. `mate` is the line that replaces it, or that it replaces."""
 
     kind: Kind
@@ -40,8 +41,7 @@ class Line:
     in_string: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Frozen):
     """One row of the view: a line across, or a left and a right one (None for an empty side)."""
 
     left: Line | None
@@ -106,8 +106,7 @@ def parse(text: str) -> Diff:
     return reader.done()
 
 
-@dataclass
-class _Reader:
+class _Reader(Struct):
     """Parses line by line. Counts each hunk's lines, because `--- x` inside a hunk is a removed line."""
 
     files: list[FileDiff] = field(default_factory=list)

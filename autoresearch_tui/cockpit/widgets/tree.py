@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
 from itertools import chain
 from typing import overload
+
+from msgspec.structs import replace
 
 from autoresearch_tui.cockpit.all_sessions import Together
 from autoresearch_tui.cockpit.widgets.cells import cells, cut
@@ -20,6 +21,7 @@ from autoresearch_tui.session.prior_results import furthest
 from autoresearch_tui.session.questions import ADVANCED
 from autoresearch_tui.session.sequence import Chunk, Experiments
 from autoresearch_tui.session.state import Experiment, Stage, State
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line
 
 # Folding a keep hides its leaves with one of these outcomes.
@@ -40,8 +42,7 @@ _FIGURES = max(map(len, Outcome)) + 1
 _DEPTH = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Frozen):
     """One row. `number` is None for the root, the commit that the session began from."""
 
     number: int | None

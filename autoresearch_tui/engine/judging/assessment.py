@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ from autoresearch_tui.engine.judging.referee import RefereeResult
 from autoresearch_tui.lab.session_files import RunFiles
 from autoresearch_tui.lab.settings import Settings
 from autoresearch_tui.session.state import Experiment
+from autoresearch_tui.util.frozen import Frozen
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedRun:
+class FinishedRun(Frozen):
     """What an executor assesses. `locked`: the sha256 of each locked file; `env`: added to the run's environment."""
 
     experiment: Experiment
@@ -27,8 +26,7 @@ class FinishedRun:
     cancelled: threading.Event
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
+class Assessment(Frozen):
     """`tampered`: what a run did to its folder, so that no referee was asked; empty if nothing.
 
     `result`: the referee's; in a lab without one it has neither a score nor a problem.

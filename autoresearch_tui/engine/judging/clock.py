@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from autoresearch_tui.lab.settings import RunSettings
 from autoresearch_tui.logs.trace import Trace
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.questions import COMMIT
 from autoresearch_tui.session.state import Experiment, State
+from autoresearch_tui.util.frozen import Frozen
 
 # Allowed beyond the budget and the baseline's own excess: this much, or this share of the budget.
 SLACK_SECONDS, SLACK_OF_BUDGET = 2.0, 0.05
@@ -20,8 +19,7 @@ ANSWERS = 3.0
 PREPARED_SECONDS, PREPARED_OF_BUDGET = 75.0, 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Frozen):
     """Seconds beyond the budget. `handed_over`: counted from when it got its training data, else from its start."""
 
     trained: float

@@ -10,7 +10,6 @@ import difflib
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from autoresearch_tui.engine.gate import BASELINE
 from autoresearch_tui.engine.session import Session
@@ -18,6 +17,7 @@ from autoresearch_tui.logs.loss_curve import TENTHS, CurveTail
 from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.session.statistics import judged
+from autoresearch_tui.util.frozen import Frozen
 
 FIRST, LAST = 3, 9
 """The first and last tenth of the budget at which a run is given up."""
@@ -31,8 +31,7 @@ START = 0.1
 Losses = Sequence[float]
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
+class Course(Frozen):
     """The losses of a finished run, and of the frontier that it was compared with, at each tenth."""
 
     losses: Losses
@@ -44,8 +43,7 @@ class Course:
         return self.losses[tenth - 1] - self.against[tenth - 1]
 
 
-@dataclass(frozen=True, slots=True)
-class Hopeless:
+class Hopeless(Frozen):
     """At a tenth a run is behind by more than `most` (the most that any keep was) plus `margin`."""
 
     tenth: int

@@ -15,7 +15,6 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from autoresearch_tui.runs import child_job, run_folder, runner
 from autoresearch_tui.sandbox import scored_data
 from autoresearch_tui.session.ends import RunEnd
 from autoresearch_tui.util import secrets, trees
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line
 
 LOG_BYTES = 4 << 20
@@ -41,8 +41,7 @@ KILLED = "the referee was killed twice"
 _REASON = 300
 
 
-@dataclass(frozen=True, slots=True)
-class RefereeResult:
+class RefereeResult(Frozen):
     """A score, or why there is none. `details`: the last JSON object that the referee printed, if any."""
 
     value: float | None

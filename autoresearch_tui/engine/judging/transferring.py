@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import MappingProxyType
+
+from msgspec.structs import replace
 
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab.paths import Lab

@@ -61,8 +61,9 @@ class Attempts(Sequence[Attempt]):
             yield from (self._of(chunk[at]) for at in range(len(keys) - 1, -1, -1) if keys[at] == wanted)
 
     def _of(self, experiment: Experiment) -> Attempt:
-        made = _Looked.__new__(_Looked)
-        _set_source(made, (self, experiment))
+        made = _Looked(**_BLANK, source=(self, experiment))
+        for forget in _FORGET:
+            forget(made)
         return made
 
     def base_there(self, experiment: Experiment) -> float | None:
@@ -74,19 +75,19 @@ class Attempts(Sequence[Attempt]):
         return its.words if its is not None else ""
 
 
-class _Looked(Attempt):
+class _Looked(Attempt, eq=False):
     """An attempt whose fields are computed on access."""
 
-    __slots__ = ("_source",)
+    source: tuple[Attempts, Experiment] | None = None
 
     def __getattr__(self, name: str) -> Any:
-        if name not in _FIELDS:
+        if name not in _FIELDS or self.source is None:
             raise AttributeError(name)
-        source: tuple[Attempts, Experiment] = self._source
-        return _FIELDS[name](*source)
+        return _FIELDS[name](*self.source)
 
 
-_set_source: Callable[[_Looked, tuple[Attempts, Experiment]], None] = _Looked._source.__set__  # type: ignore[attr-defined]
+_BLANK: dict[str, Any] = dict.fromkeys(Attempt.__struct_fields__)
+_FORGET = [getattr(_Looked, name).__delete__ for name in Attempt.__struct_fields__]
 
 
 def _keys(chunk: Chunk) -> array[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
@@ -17,6 +16,7 @@ from autoresearch_tui.session.ends import SCORED, Outcome, RunEnd
 from autoresearch_tui.session.questions import COMBINES, COMMIT, EXPLORATORY, FIXES, REPEAT_OF
 from autoresearch_tui.session.sequence import Chunk
 from autoresearch_tui.session.state import Experiment, State
+from autoresearch_tui.util.frozen import Frozen
 
 TODAY = SearchSettings()
 RESTART_EVERY = 5
@@ -28,8 +28,7 @@ _FIX_TRIES = 3
 _NOT_ITS_FAULT = frozenset({RunEnd.KILLED, RunEnd.LOST, RunEnd.DISK_FULL})
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Frozen):
     """The base of a proposal, and why it may not be the frontier."""
 
     base: str

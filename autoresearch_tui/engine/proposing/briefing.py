@@ -6,7 +6,6 @@ import contextlib
 import functools
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +26,7 @@ from autoresearch_tui.session.prior_results import PriorResult
 from autoresearch_tui.session.questions import BASE, COMMIT, OUTCOME
 from autoresearch_tui.session.state import Experiment, State
 from autoresearch_tui.sharing.store import Store
+from autoresearch_tui.util.frozen import Frozen
 
 # How many prior results' code is compared; each takes a read from git.
 _EARLIER_CODES = 200
@@ -44,8 +44,7 @@ def _nothing(_: str) -> None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
+class Tried(Frozen):
     """What was tried: looks up the experiment with a fingerprint of code, and the attempt with a setting or a change.
 
     Code from before the session has a name: its experiment and session, or its commit. `change`: of earlier sessions of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec.structs import replace
 
 from autoresearch_tui.engine.gate import BASELINE, JOIN, REPEAT, SHARED, flag_text
 from autoresearch_tui.engine.proposing import risk
@@ -18,14 +18,14 @@ from autoresearch_tui.session.prior_results import PriorResult
 from autoresearch_tui.session.state import Experiment
 from autoresearch_tui.util import trees
 from autoresearch_tui.util.atomic import partial, write
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.line_ends import like
 from autoresearch_tui.util.text import DESCRIPTION_LIMIT, clean_text, describe
 
 _EDITED = " (edited by hand)"
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalCommits:
+class ProposalCommits(Frozen):
     """Makes commits of proposals, and writes their diff and files into their run folders."""
 
     lab: Lab

@@ -9,10 +9,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
 from autoresearch_tui.researchers.base import Attempt
 from autoresearch_tui.session.ends import Outcome
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import describe, word_set
 
 _ALIKE = 0.8  # common share of the weight, if one has all words of the other
@@ -65,8 +65,7 @@ _SAME: Mapping[str, str] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Idea:
+class Idea(Frozen):
     """A parsed description. `numbers` and `words` are in order; `names` are words of identifiers."""
 
     numbers: tuple[float, ...]

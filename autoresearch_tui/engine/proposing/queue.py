@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from autoresearch_tui.engine import history
 from autoresearch_tui.engine.gate import BASELINE, REPEAT, flag_text

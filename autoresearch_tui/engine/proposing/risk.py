@@ -11,11 +11,11 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 from autoresearch_tui.engine.proposing.risk_rules import KIND_OF_MODULE, PLAIN, RiskMatch, risk_matches
 from autoresearch_tui.python_source import syntax
+from autoresearch_tui.util.frozen import Frozen
 
 _READ_ONLY = (".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".toml", ".ini", ".yaml", ".yml")
 """Text files that are read and never executed."""
@@ -31,8 +31,7 @@ _YAML_TAG = re.compile(r"(?:^|[\s\[{,-])!(?:[!<]|[\w./])")
 _JOINER = "\u200d"
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(Frozen):
     """One reason to look: `kind` is that of a rule, `line` counts from 1 in the new text."""
 
     path: str

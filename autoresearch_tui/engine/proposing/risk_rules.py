@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from autoresearch_tui.util.frozen import Frozen
 
 _MODULES = {
     "network": "socket ssl urllib urllib3 http requests httpx aiohttp ftplib smtplib poplib imaplib telnetlib xmlrpc "
@@ -128,8 +129,7 @@ _DRAWS_IN_PLACE = frozenset("normal_ uniform_ random_ bernoulli_ exponential_ lo
 _SHORT_BODY = 3  # statements: so few are what the condition is about
 
 
-@dataclass(frozen=True, slots=True)
-class RiskMatch:
+class RiskMatch(Frozen):
     """A construct on the lines `first` to `last`."""
 
     first: int

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+
+from msgspec import field
+from msgspec.structs import replace
 
 from autoresearch_tui.engine.gate import BASELINE, REPEAT
 from autoresearch_tui.engine.proposing.asking import Background, check_spend_limits, retry_seconds
@@ -17,6 +19,7 @@ from autoresearch_tui.session.clock import due
 from autoresearch_tui.session.ends import Opinion
 from autoresearch_tui.session.state import Experiment, Stage, State
 from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import describe
 
 REASONS_LIMIT = 600
@@ -24,8 +27,7 @@ REASONS_LIMIT = 600
 _UNDECIDED = (Stage.PROPOSED, Stage.REVIEW)
 
 
-@dataclass(frozen=True, slots=True)
-class CriticResult:
+class CriticResult(Frozen):
     """A critic's answer about `commit`: an opinion, or why there is none. `usage`: the cost."""
 
     number: int

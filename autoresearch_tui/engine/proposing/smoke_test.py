@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from autoresearch_tui.engine.launching import Launcher
 from autoresearch_tui.lab.editable import Change
@@ -26,6 +27,7 @@ from autoresearch_tui.sandbox.policy import Kind
 from autoresearch_tui.session.ends import RunEnd
 from autoresearch_tui.util import trees
 from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import describe
 
 VARIABLE = "AUTORESEARCH_PREFLIGHT"
@@ -42,8 +44,7 @@ _NO_ACCELERATOR = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SmokeTest:
+class SmokeTest(Frozen):
     """Tests proposals of one lab in `folder`, one at a time."""
 
     launcher: Launcher

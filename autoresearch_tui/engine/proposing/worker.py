@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
+
+from msgspec import field
+from msgspec.structs import replace
 
 from autoresearch_tui.engine.proposing import duplicates, file_checks, preflight
 from autoresearch_tui.engine.proposing.asking import Background, cancel_all
@@ -19,12 +21,12 @@ from autoresearch_tui.python_source import setting
 from autoresearch_tui.researchers.base import Attempt, Brief, Proposal, Researcher, ResearcherError, Usage
 from autoresearch_tui.session.prior_results import NEVER_RUN, REPEAT
 from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.frozen import Frozen
 
 REPAIRS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalResult:
+class ProposalResult(Frozen):
     """The result of a request for experiment `number`: a checked proposal, or why there is none.
 
     `usage`: the total cost. `retry_after` and `fatal` are the researcher's. `duplicate_of`: the attempt that it nearly
@@ -44,8 +46,7 @@ class ProposalResult:
     stream: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ProposalRequest:
+class ProposalRequest(Frozen):
     """One request. Its functions read the repository, so they are called in the proposer's thread.
 
     `tried` and `perhaps_alike` give the present state, as others may land during the request;
@@ -68,8 +69,7 @@ class ProposalRequest:
     perhaps_alike: Callable[[str], Iterable[Attempt]] = lambda _description: ()
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Frozen):
     """A proposal that passed all but its last check, and is no experiment yet."""
 
     code: str
@@ -163,8 +163,7 @@ class Proposer:
         return self._researchers[stream]
 
 
-@dataclass(frozen=True, slots=True)
-class _Conversation:
+class _Conversation(Frozen):
     """From a request to a proposal that passes the checks."""
 
     question: ProposalRequest

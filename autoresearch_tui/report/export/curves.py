@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui.logs.lines import progress_fields
 from autoresearch_tui.logs.trace import progress_frames
 from autoresearch_tui.report.sessions import Session
+from autoresearch_tui.util.frozen import Frozen
 
 _MOST_KEYS = 256
 _LONGEST_STEP = 86_400.0
@@ -16,8 +16,7 @@ _LONGEST_STEP = 86_400.0
 Point = dict[str, float]
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(Frozen):
     """The log of one experiment's run; `points` reads it."""
 
     session: str

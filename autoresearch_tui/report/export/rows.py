@@ -1,20 +1,19 @@
 """Experiments as rows: every field of the experiment, its session's, and its log's summary. Pure.
 
-The columns come from the dataclasses, so a new field of an event is exported without a change here.
+The columns come from the classes, so a new field of an event is exported without a change here.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, is_dataclass
 from enum import StrEnum
 
 from autoresearch_tui.session import statistics
 from autoresearch_tui.session.events import ProposalMade
 from autoresearch_tui.session.state import Experiment, State
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.numbers import number
 from autoresearch_tui.util.secrets import is_secret
 from autoresearch_tui.util.text import clean_line, clean_text
@@ -38,8 +37,7 @@ class Kind(StrEnum):
     NUMBERS = "numbers"
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Frozen):
     """Rows that all have the same columns, in this order."""
 
     columns: Mapping[str, Kind]
@@ -106,7 +104,7 @@ def _kind(values: Iterator[Value]) -> Kind:
 # ── the columns ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _fields(of: type, prefix: str = "") -> Iterator[tuple[str, str, Kind]]:
+def _fields(of: type[Frozen], prefix: str = "") -> Iterator[tuple[str, str, Kind]]:
     """Each field's name, its column and its kind, except parts and tables."""
     for name, hint in _hints(of).items():
         kind = _kind_of(name, hint)
@@ -114,10 +112,10 @@ def _fields(of: type, prefix: str = "") -> Iterator[tuple[str, str, Kind]]:
             yield name, f"{prefix}_{name}" if prefix else name, kind
 
 
-def _hints(of: type) -> dict[str, object]:
+def _hints(of: type[Frozen]) -> dict[str, object]:
     """The type of each field, without its None."""
     hints = typing.get_type_hints(of)
-    return {field.name: _without_none(hints[field.name]) for field in dataclasses.fields(of)}
+    return {name: _without_none(hints[name]) for name in of.__struct_fields__}
 
 
 def _without_none(hint: object) -> object:
@@ -143,7 +141,7 @@ _DERIVED = {"outcome": Kind.TEXT, "value": Kind.NUMBER, "memory_gb": Kind.NUMBER
 _PARTS = {
     name: hint
     for name, hint in _hints(Experiment).items()
-    if isinstance(hint, type) and is_dataclass(hint) and hint is not ProposalMade
+    if isinstance(hint, type) and issubclass(hint, Frozen) and hint is not ProposalMade
 }
 
 

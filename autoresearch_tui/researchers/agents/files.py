@@ -7,10 +7,10 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui.lab.editable import Editable
+from autoresearch_tui.util.frozen import Frozen
 
 IGNORED = (
     "__pycache__", ".aider", ".cache", ".claude", ".codex", ".gemini", ".git", ".gitignore", ".mypy_cache",
@@ -24,8 +24,7 @@ _MOST_ENTRIES = 20_000
 _SHOWN = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Frozen):
     """A file or link; `digest` identifies its contents, or is a link's target."""
 
     kind: str
@@ -76,8 +75,7 @@ def _entry(path: Path, info: os.stat_result) -> Entry:
     return Entry("file", mode, f"{info.st_size} bytes" if data is None else hashlib.sha256(data).hexdigest())
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(Frozen):
     """The changes beside the text of the editable files: `added` by name, `refused` in words.
 
     `new` and `gone` are files that were added and removed where that is allowed.

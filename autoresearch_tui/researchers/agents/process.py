@@ -14,14 +14,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from msgspec import Struct, field
 
 from autoresearch_tui.researchers.agents import keeper
 from autoresearch_tui.researchers.agents.stream import Stream
 from autoresearch_tui.researchers.base import ResearcherError
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line, describe
 
 OWNER = "AUTORESEARCH_OWNER"
@@ -38,8 +39,7 @@ _CLOCK_STEP = 600
 _BEAT_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Frozen):
     """Limits of one call. Times are in seconds; `grace` is the time to end after SIGTERM."""
 
     wall: float = 20 * 60
@@ -52,16 +52,14 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(Frozen):
     """Exit code (negative for a signal), and the last lines as they were shown."""
 
     code: int
     last: tuple[str, ...]
 
 
-@dataclass
-class _Output:
+class _Output(Struct):
     """Turns bytes of both streams into cleaned lines, shown up to a limit."""
 
     say: Callable[[str], None]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from autoresearch_tui.researchers.base import Usage
 from autoresearch_tui.session.stream_marks import CALL, RESULT, TEXT, THINKING, part
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import describe
 
 _LINES = 4
@@ -22,8 +22,7 @@ _REPLACED = (("old_string", "oldString"), ("new_string", "newString"))
 _GLIMPSE = 80
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Frozen):
     """The content of one event.
 
     `parts` are to be shown. `words` is the agent's text; with `piece` it continues the last piece. `trouble` is a

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui.lab.editable import Change
@@ -16,6 +15,7 @@ from autoresearch_tui.researchers.agents.reading import aside, event
 from autoresearch_tui.researchers.agents.stream import Stream
 from autoresearch_tui.researchers.agents.trouble import meaning
 from autoresearch_tui.researchers.base import Brief, Proposal, ResearcherError, Usage
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.line_ends import like, plain
 from autoresearch_tui.util.text import clean_text, describe
 
@@ -24,8 +24,7 @@ _TEXT_LIMIT = 4 * 1024 * 1024
 _MARKED = re.compile(r"(?:#+ +)?(\*\*|[*`]|)([^*`]+)\1")
 
 
-@dataclass(frozen=True, slots=True)
-class _Folder:
+class _Folder(Frozen):
     """The agent's folder and its contents at the start."""
 
     path: Path

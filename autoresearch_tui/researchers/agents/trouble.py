@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import datetime
 
 from autoresearch_tui.researchers import retry_time
+from autoresearch_tui.util.frozen import Frozen
 
 # A refused key or login, an empty account, a model that does not exist: asking again cannot help.
 _HOPELESS = re.compile(
@@ -43,8 +43,7 @@ _OUTAGE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
+class Meaning(Frozen):
     """The fields of a `ResearcherError` of the same names."""
 
     fatal: bool

@@ -12,9 +12,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from msgspec import Struct, field
 
 from autoresearch_tui.lab.settings import ResearcherSettings
 from autoresearch_tui.researchers.base import ResearcherError, Usage
@@ -24,6 +25,7 @@ from autoresearch_tui.researchers.claude.stream import Collector, Reply
 from autoresearch_tui.researchers.claude.tool import RefusedInput
 from autoresearch_tui.researchers.prompt import Prompt
 from autoresearch_tui.session.stream_marks import RESULT, part
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_text
 
 if TYPE_CHECKING:
@@ -38,8 +40,7 @@ _CANCELLED = "cancelled"
 _NO_LIST = {400, 404, 405, 422, 501}
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Frozen):
     """Seconds for one request: in total, and with nothing but pings. `tick` is how often they are checked."""
 
     wall: float
@@ -47,8 +48,7 @@ class Limits:
     tick: float = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Question(Generic[T]):
+class Question(Frozen, Generic[T]):
     """The prompt, and the `tool` to be called; `cut` makes the prompt for a server with less room.
 
     `read` turns the tool's input into the answer, or raises RefusedInput.
@@ -60,8 +60,7 @@ class Question(Generic[T]):
     read: Callable[[object], T]
 
 
-@dataclass
-class _Call:
+class _Call(Struct):
     """One question on its way. `began` and `last_event` belong to the current request."""
 
     say: Callable[[str], None]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import cache, partial
 from typing import Any
+
+from msgspec.structs import replace
 
 from autoresearch_tui.researchers import digest_prompt
 from autoresearch_tui.researchers.base import Brief, Page

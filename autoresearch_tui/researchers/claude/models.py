@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from autoresearch_tui.researchers.base import ResearcherError
 from autoresearch_tui.researchers.claude.stream import Reply
 from autoresearch_tui.researchers.prompt import Prompt
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import describe
 
 LINES = ("haiku", "sonnet", "opus", "fable")
@@ -23,16 +23,14 @@ Info = Mapping[str, Any]
 """A model as the API describes it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Style:
+class Style(Frozen):
     """How the human wants the model to work; empty: its default effort, with the best thinking it offers."""
 
     effort: str = ""
     thinking: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Dialect:
+class Dialect(Frozen):
     """The features of requests to `model`. The defaults are the plain dialect, which every server supports.
 
     `thinking` is one of the API's types; empty to leave it out.

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autoresearch_tui.util.errors import UserError
+from autoresearch_tui.util.frozen import Frozen
 
 
-@dataclass(frozen=True, slots=True)
-class Tokens:
+class Tokens(Frozen):
     """Tokens of requests, as counted by the API; the three kinds of input do not overlap."""
 
     input: int = 0
@@ -29,8 +28,7 @@ class Tokens:
         return self.input + self.cache_write + self.cache_read
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
+class Rates(Frozen):
     """Dollars for a million tokens; `long` applies to a request of more than `over` input tokens."""
 
     input: float

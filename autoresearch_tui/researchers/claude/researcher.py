@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache, partial
+
+from msgspec.structs import replace
 
 from autoresearch_tui.lab.editable import Change
 from autoresearch_tui.researchers.base import Brief, Proposal

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from autoresearch_tui.researchers.claude.prices import Tokens
 from autoresearch_tui.session.stream_marks import CALL, TEXT, THINKING, part
+from autoresearch_tui.util.frozen import Frozen
 
 _SHOWN_ESCAPES = {"n": "\n", "t": "\t", "r": "", '"': '"', "\\": "\\", "/": "/"}
 _REPLAYED = {"text", "thinking", "redacted_thinking", "tool_use"}
 _PIECES = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "signature"}
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Frozen):
     """A whole answer. `content` may be sent back; a tool's input is parsed only in a whole tool call."""
 
     stop_reason: str | None
@@ -32,8 +33,7 @@ class Reply:
         return None
 
 
-@dataclass
-class Collector:
+class Collector(Struct):
     """Takes the events of one answer in order. Raises ValueError if they are inconsistent."""
 
     tokens: Tokens = field(default_factory=Tokens)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec.structs import replace
 
 from autoresearch_tui.python_source.constants import Value
 from autoresearch_tui.researchers.base import Attempt, Brief
@@ -16,6 +17,7 @@ from autoresearch_tui.researchers.search.moves import Step
 from autoresearch_tui.researchers.search.space import Part, Place, Space
 from autoresearch_tui.researchers.search.surrogate import Floats, Surrogate, expected_gain
 from autoresearch_tui.session.ends import FAILED, SCORED, Outcome
+from autoresearch_tui.util.frozen import Frozen
 
 Move = tuple[Step, ...]
 
@@ -29,8 +31,7 @@ _COUNTED = SCORED | {"repeat", "confirming"}
 _LOST = FAILED | {Outcome.GIVEN_UP}
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(Frozen):
     """A score of a place; lower is better. `group`: the scores that it may be compared with."""
 
     place: Place
@@ -61,8 +62,7 @@ def seen(
     return found + [replace(s, score=worst[s.group]) for s in failed if s.group in worst]
 
 
-@dataclass(frozen=True)
-class Forecast:
+class Forecast(Frozen):
     """The expected gain of a move, in typical gains (`unit`, in the score), from so many scores. `worth`: the value of
     running it."""
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from autoresearch_tui.researchers.base import RAN
 from autoresearch_tui.researchers.search.lines import MOVE, REPEAT, RESTORE
 from autoresearch_tui.researchers.search.steering import PastTrial, spread_of, worthwhile
 from autoresearch_tui.researchers.search.structure import Edit
 from autoresearch_tui.session.ends import SCORED, Outcome
+from autoresearch_tui.util.frozen import Frozen
 
 DEEPER, WIDER, STRUCTURE = "deeper", "wider", "structure"
 
@@ -30,8 +30,7 @@ _TELLING = 0.5  # share of runs that changed the score: with fewer, a tie means 
 _PRECISE = 0.8
 
 
-@dataclass(frozen=True, slots=True)
-class Shaping:
+class Shaping(Frozen):
     """An earlier attempt that was one structural edit. `gain` is positive if it was better."""
 
     number: int

@@ -9,9 +9,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 
+from msgspec import field
+
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import describe, word_set
 
 Holes = dict[str, ast.expr]
@@ -19,8 +21,7 @@ _NO_MATTER = ("ctx", "kind", "type_comment")
 _WIDTH = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(Frozen):
     """One way to write an expression. The first pattern is written; `needs` is a name that must be imported."""
 
     words: str
@@ -28,8 +29,7 @@ class Form:
     needs: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(Frozen):
     """Forms that can replace one another. `holes` limits a hole's content to patterns; `named` to names with one of
     these words. `plain`: only in files that do not import torch. `stored`: not for the result of a call, which may
     not be a list.
@@ -162,8 +162,7 @@ FAMILIES: tuple[Family, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Swap:
+class Swap(Frozen):
     """One form in place of another: the new text of the expression, and the names of both forms."""
 
     family: Family

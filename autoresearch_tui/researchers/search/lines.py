@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from autoresearch_tui.python_source.plain_text import is_text
 from autoresearch_tui.researchers.search.structure import Edit
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import describe
 
 _MOST = 400  # edits of one file
@@ -32,8 +32,7 @@ _WHY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
+class Earlier(Frozen):
     """A line of an earlier version of a file, and the line that stood before it ("": none)."""
 
     text: str

@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 from autoresearch_tui.python_source.constants import BARE, LOCAL, MODULE, Knob, Value
 from autoresearch_tui.python_source.plain_text import SAID, STATED
 from autoresearch_tui.researchers.search import facts
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import word_set
 
 LEVELS = 6
@@ -42,8 +42,7 @@ _PARTS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
 _SMALLEST, _LARGEST = 1e-30, 1e30
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Frozen):
     """One change of one knob."""
 
     knob: Knob

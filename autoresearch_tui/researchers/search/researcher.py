@@ -10,8 +10,9 @@ import itertools
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import chain
+
+from msgspec.structs import replace
 
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.python_source.constants import Knob, Value
@@ -34,12 +35,12 @@ from autoresearch_tui.researchers.search.steering import (
 from autoresearch_tui.researchers.search.structure import Edit
 from autoresearch_tui.session.ends import SCORED, Outcome
 from autoresearch_tui.session.stream_marks import TEXT, part
+from autoresearch_tui.util.frozen import Frozen
 
 Move = tuple[Step, ...]
 
 
-@dataclass(frozen=True)
-class Reshaped:
+class Reshaped(Frozen):
     """An edit, and changes of numbers with it."""
 
     edit: Edit

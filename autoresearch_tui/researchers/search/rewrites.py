@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from autoresearch_tui.researchers.search import forms
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import describe
 
 _WIDTH = 40
@@ -22,8 +22,7 @@ _BETAS_WHY = "parameters of another kind may want another memory of their gradie
 _TIE = "one table for both ends halves what has to be learnt about each token"
 
 
-@dataclass(frozen=True, slots=True)
-class Rewrite:
+class Rewrite(Frozen):
     """A new text of the file. `first`: the first one of its place and family."""
 
     family: str
@@ -34,8 +33,7 @@ class Rewrite:
     first: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Frozen):
     """One statement, and its position in its block. `words` are those of its names and of its function."""
 
     statement: ast.stmt

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from autoresearch_tui.python_source import constants
 from autoresearch_tui.python_source.constants import Value
@@ -13,6 +12,7 @@ from autoresearch_tui.python_source.plain_text import is_text
 from autoresearch_tui.python_source.setting import reading
 from autoresearch_tui.researchers.search.moves import coordinate
 from autoresearch_tui.researchers.search.surrogate import Points
+from autoresearch_tui.util.frozen import Frozen
 
 _DEFINED = re.compile(r"(?:Async)?(?:Function|Class)Def\(name='([^']*)'")
 _FAR = 6.0  # coarse steps: results from further away teach nothing about the base
@@ -36,8 +36,7 @@ def parts(files: Mapping[str, str]) -> tuple[Part, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Frozen):
     """A point of the space: numbers by key, forms by site. A choice is a site of its own."""
 
     numbers: Mapping[str, Value]

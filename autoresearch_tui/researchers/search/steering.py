@@ -13,12 +13,12 @@ import math
 import random
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from autoresearch_tui.python_source.constants import Knob, Value
 from autoresearch_tui.researchers.base import RAN
 from autoresearch_tui.researchers.search.moves import Step, coordinate, direction, scale, words
 from autoresearch_tui.session.ends import FAILED, Outcome
+from autoresearch_tui.util.frozen import Frozen
 
 _FAR = 3.0  # coordinates: beyond this a parabola fitted near the frontier means nothing
 _NOISE = 0.4  # of the typical gain
@@ -44,8 +44,7 @@ _SPREAD: tuple[tuple[frozenset[str], float], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PastTrial:
+class PastTrial(Frozen):
     """An earlier attempt as changes of knobs: key -> (before, after). `gain` is positive if it was better."""
 
     number: int

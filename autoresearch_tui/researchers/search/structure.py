@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
 from autoresearch_tui.python_source import syntax
 from autoresearch_tui.researchers.search import forms, rewrites
 from autoresearch_tui.researchers.search.rewrites import Place
+from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import word_set
 
 _HANDS_OFF = word_set(
@@ -24,8 +24,7 @@ _HANDS_OFF = word_set(
 _MOST = 400  # edits of one file
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Frozen):
     """One edit. `site` is the same from one version of the file to the next; `text` is the whole new file; `words` is
     its description if the other fields do not make a good one."""
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from autoresearch_tui.util.frozen import Frozen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,8 +37,7 @@ _SHRINK = 0.15  # of each round's estimates towards their mean, in logarithms
 _LEAST_NOISE = 1e-4
 
 
-@dataclass(frozen=True)
-class Points:
+class Points(Frozen):
     """Places that were, or may be, tried: `offsets` in coarse steps from the base; `forms` as numbers that are equal
     for equal code at a site, and 0 for the base's; `groups`: equal for scores that were measured together."""
 

@@ -6,12 +6,12 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from autoresearch_tui.engine.judging import giving_up
 from autoresearch_tui.engine.judging.giving_up import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from autoresearch_tui.engine.judging import clock
 from autoresearch_tui.engine.proposing.briefing import SourceCache
@@ -40,7 +40,7 @@ def run(folder: Path, trainer: str, referee: str, **changes: object) -> runner.E
     """One run with a referee, to its end."""
     env = {"PATH": "/usr/bin:/bin"}
     own = RefereeSpec((sys.executable, "-I", "-S", "-c", referee), env, str(folder))
-    runner.start(folder, dataclasses.replace(spec(folder, trainer), referee=own, **changes))
+    runner.start(folder, replace(spec(folder, trainer), referee=own, **changes))
     wait_for(lambda: ended(folder))
     found = runner.look(folder).exit
     assert found is not None
@@ -74,7 +74,7 @@ def test_a_run_need_not_wait_for_its_number(tmp_path: Path) -> None:
 def test_its_supervisor_is_told_to_end_while_the_referee_is_at_work(tmp_path: Path, number: int, reason: str) -> None:
     """The run itself has done all that it was to do, and yet there is no score to be had."""
     own = RefereeSpec((sys.executable, "-I", "-S", "-c", f"{ASK}print('on', flush=True)\ntime.sleep(600)"), {}, "/")
-    runner.start(tmp_path, dataclasses.replace(spec(tmp_path, f"{ASK}line.sendall(b'score me!')"), referee=own))
+    runner.start(tmp_path, replace(spec(tmp_path, f"{ASK}line.sendall(b'score me!')"), referee=own))
     started = runner.look(tmp_path).started
     assert started is not None
     wait_for(lambda: (tmp_path / "referee.log").exists() and (tmp_path / "referee.log").read_text() == "on\n")
@@ -95,7 +95,7 @@ def test_a_timeout_ends_both(tmp_path: Path) -> None:
 def test_a_referee_that_cannot_be_started_is_named(tmp_path: Path) -> None:
     own = RefereeSpec(("/no/such/referee",), {}, str(tmp_path))
     trainer = spec(tmp_path, ASK + "line.sendall(b'score me!')")
-    runner.start(tmp_path, dataclasses.replace(trainer, referee=own))
+    runner.start(tmp_path, replace(trainer, referee=own))
     wait_for(lambda: ended(tmp_path))
     found = runner.look(tmp_path).exit
     assert found is not None

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from autoresearch_tui.engine import results_table
 from autoresearch_tui.engine.judging import transferring
@@ -24,7 +25,6 @@ from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.state import State
 from autoresearch_tui.session.transfer import Scale, at, missing, transfer
 from autoresearch_tui.util import timestamps
-from autoresearch_tui.util.frozen import replaced
 from tests.conftest import SETTINGS, make_lab
 from tests.engine.test_loop import Script, rows, running, turn
 from tests.history import problems, state_of
@@ -177,7 +177,7 @@ def test_it_takes_its_multiple_of_the_time(folder: Path) -> None:
     assert (lab.settings.run.budget_tokens, lab.settings.run.timeout_seconds) == (10, 60)
     now = time.time()
     hour = datetime.fromtimestamp(now + 1.5 * limits.needed_seconds(state, best), UTC)
-    ends = replaced(state, overrides={"until": timestamps.stamp(hour)})
+    ends = replace(state, overrides={"until": timestamps.stamp(hour)})
     assert limits.fits(ends, now, best)
     assert not limits.fits(ends, now, at(best, TWICE))
 

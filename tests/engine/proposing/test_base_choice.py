@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
 from autoresearch_tui.engine.proposing.base_choice import (
     RESTART_AFTER,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from autoresearch_tui.engine.proposing import base_choice
 from autoresearch_tui.researchers.base import Brief, Proposal, ResearcherError, Usage

@@ -13,12 +13,12 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from autoresearch_tui.lab.editable import Editable
 from autoresearch_tui.lab.goal import Goal

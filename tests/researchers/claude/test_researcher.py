@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from autoresearch_tui.lab.editable import Editable
 from autoresearch_tui.lab.goal import Goal
@@ -136,7 +137,7 @@ def test_a_proposal_is_streamed_validated_and_priced(bench: MakeBench) -> None:
     usd = (1_000 * 5 + 2_000 * 10 + 4_000 * 0.5 + output * 25) / 1e6
     assert proposal is not None
     assert proposal.usage.usd == pytest.approx(usd)
-    assert proposal == Proposal("halve LR", "it jumps", HALVED, dataclasses.replace(proposal.usage))
+    assert proposal == Proposal("halve LR", "it jumps", HALVED, replace(proposal.usage))
     assert (proposal.usage.input_tokens, proposal.usage.output_tokens) == (7_000, output)
     shown = "".join(b.said)
     assert "What was tried tells me" in shown and "I change one value" in shown and '"old": "LR = 0.04"' in shown
@@ -310,7 +311,7 @@ def test_files_are_added_and_removed_where_the_lab_allows_it(bench: MakeBench) -
         "edits": [edit("kind", "firm", "prompt.txt")],
     }
     b = bench(fake.propose(value))
-    made = b.ask(brief=dataclasses.replace(BRIEF, files=SKILLS, editable=FREE))
+    made = b.ask(brief=replace(BRIEF, files=SKILLS, editable=FREE))
     assert made is not None
     assert made.files == {"prompt.txt": "be firm\n", "skills/dry.md": "# dry\n", "skills/wash.md": None}
     request = b.server.requests[0]
@@ -358,8 +359,8 @@ def test_a_complaint_of_the_loop_goes_back_with_the_refused_change(bench: MakeBe
     b = bench(fake.propose(GOOD), fake.propose(GOOD), fake.propose(GOOD))
     claude = b.claude()
     b.ask(claude)
-    b.ask(claude, dataclasses.replace(BRIEF, complaint="the same code as #1"))
-    b.ask(claude, dataclasses.replace(BRIEF, number=4, complaint="of another one"))
+    b.ask(claude, replace(BRIEF, complaint="the same code as #1"))
+    b.ask(claude, replace(BRIEF, number=4, complaint="of another one"))
     mended, other = (json.dumps(request["messages"]) for request in b.server.requests[1:])
     assert "the same code as #1" in mended and "| +LR = 0.02" in mended and "| +LR = 0.02" not in other
 
@@ -549,7 +550,7 @@ LONG = tuple(Attempt(n, f"c{n}", "a", f"idea {n} " * 8, "", "discard", 1.0 + n, 
 )
 def test_too_long_is_asked_once_more_with_less_history(bench: MakeBench, step: fake.Step) -> None:
     b = bench(step, fake.propose(GOOD), step, step)
-    brief = dataclasses.replace(BRIEF, history=LONG)
+    brief = replace(BRIEF, history=LONG)
     claude = b.claude()
     assert b.ask(claude, brief) is not None
     first, second = (json.dumps(request["messages"]) for request in b.server.requests)

@@ -6,11 +6,11 @@ import functools
 import itertools
 import random
 import threading
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from autoresearch_tui.researchers.base import Proposal
 from autoresearch_tui.researchers.search.researcher import Search

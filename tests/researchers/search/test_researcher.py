@@ -9,12 +9,13 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.researchers.base import Attempt, Brief, Proposal, ResearcherError
