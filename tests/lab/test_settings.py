@@ -259,8 +259,8 @@ def test_a_front_has_its_own_researcher_over_the_usual_one(tmp_path: Path) -> No
 
 def test_no_number_may_be_negative_or_infinite(tmp_path: Path) -> None:
     settings = Settings()
-    for part, table in asdict(settings).items():
-        for key, value in asdict(table).items():
+    for part, values in asdict(settings).items():
+        for key, value in asdict(values).items():
             if type(value) not in (int, float):
                 continue
             for wrong in ("-1", "inf", "nan") if type(value) is float else ("-1",):
