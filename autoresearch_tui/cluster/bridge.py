@@ -21,11 +21,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from autoresearch_tui.cluster import admission, node_lab, requirements, security
 from autoresearch_tui.cluster.node_lab import LabParcel
-from autoresearch_tui.cluster.protocol import BridgeSpec, Sent, end_record, line, lost, roster_to_json
+from autoresearch_tui.cluster.protocol import BridgeSpec, Sent, end_record, line, lost
 from autoresearch_tui.cluster.ray_driver import Cluster, ClusterUnreachable, Node, SeatLost, SeatRefused
 from autoresearch_tui.cluster.seat import RunGone, RunKey
 from autoresearch_tui.cluster.seat_worker import SeatWorker
@@ -263,7 +264,7 @@ class Bridge:
                 for name, worker in workers.items()
                 if name in self._joined and worker.is_ready and name not in self._missing and not leaving[name]
             ]
-        report = {"roster": roster_to_json(roster), "ready": ready}
+        report = {"roster": msgspec.to_builtins(roster, enc_hook=dict), "ready": ready}
         if report != self._reported:
             self._send(report)
             self._reported = report
@@ -316,7 +317,7 @@ class _Commands:
 
 def main(words: list[str]) -> int:
     """`words`: a BridgeSpec's fields, as JSON. Ends the process; if it fails, the last message says why."""
-    spec = BridgeSpec(**json.loads(words[0]))
+    spec = msgspec.json.decode(words[0], type=BridgeSpec)
     out = os.dup(1)
     os.dup2(2, 1)  # Ray's output must not mix with our messages
     sys.stdout = os.fdopen(out, "w")

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from autoresearch_tui.cluster import admission, node_lab
@@ -27,7 +28,6 @@ from autoresearch_tui.cluster.protocol import (
     BridgeSpec,
     Sent,
     end_record,
-    roster_from_json,
 )
 from autoresearch_tui.engine.judging.assessment import Assessment, FinishedRun
 from autoresearch_tui.engine.launching import set_aside, tidy
@@ -187,7 +187,7 @@ class OnCluster:
 
     def _assessed(self, reply: Mapping[str, Any], files: RunFiles) -> Assessment:
         if "result" in reply:
-            return Assessment.from_json(json.loads(reply["result"]))
+            return msgspec.json.decode(reply["result"], type=Assessment)
         if reply.get("gone"):
             trees.remove(files.work)  # without a copy to score, a run is repeated
         raise OSError(errno.EAGAIN, f"its node cannot score it: {clean_line(str(reply.get('error')))}")
@@ -293,7 +293,7 @@ class OnCluster:
         if "alive" in message:
             self._problem, self._failures, self._since, self._last_alive = "", 0, 0.0, time.monotonic()
         elif "roster" in message:
-            self._roster, self._ready = roster_from_json(message["roster"]), tuple(message["ready"])
+            self._roster, self._ready = msgspec.convert(message["roster"], Roster), tuple(message["ready"])
         elif "problem" in message:
             self._problem = clean_line(str(message["problem"]))
             self._remedy = clean_line(str(message["remedy"])) or _REMEDY

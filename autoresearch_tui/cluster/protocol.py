@@ -10,10 +10,7 @@ from typing import Any
 from msgspec import field
 
 from autoresearch_tui.runs import run_folder
-from autoresearch_tui.session import events as ev
-from autoresearch_tui.session import journal
 from autoresearch_tui.session.ends import RunEnd
-from autoresearch_tui.session.fleet import Roster
 from autoresearch_tui.util.frozen import Frozen
 from autoresearch_tui.util.text import clean_line
 
@@ -66,23 +63,6 @@ class Sent(Frozen):
             return Sent(*json.loads((folder / SENT).read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
-
-
-def roster_to_json(roster: Roster) -> dict[str, Any]:
-    return {
-        "devices": [journal.to_fields(each) for each in roster.devices],
-        "refused": [journal.to_fields(each) for each in roster.refused],
-        "leaving": dict(roster.leaving),
-    }
-
-
-def roster_from_json(values: Mapping[str, Any]) -> Roster:
-    """Raises KeyError, TypeError or ValueError for malformed values."""
-    return Roster(
-        tuple(ev.DeviceJoined(**each) for each in values["devices"]),
-        tuple(ev.NodeRefused(**each) for each in values["refused"]),
-        values["leaving"],
-    )
 
 
 def line(values: Mapping[str, Any] | Sequence[Any]) -> bytes:

@@ -20,6 +20,7 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct, field
 
 from autoresearch_tui.cluster import admission, node_lab
@@ -238,7 +239,7 @@ class Seat:
             proposal = _proposal(json.loads((files.folder / _PROPOSAL).read_bytes()))
             run = FinishedRun(Experiment(proposal), files, locked, env, job.cancelled)
             found = self._machine().assess(run)
-            job.result.set_result(json.dumps(found.to_json()))
+            job.result.set_result(msgspec.json.encode(found, enc_hook=dict).decode())
         except BaseException as error:
             job.result.set_exception(error)
 

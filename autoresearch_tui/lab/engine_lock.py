@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from autoresearch_tui.util.frozen import Frozen
 
@@ -70,10 +71,10 @@ class LabLock:
                     os.close(self._file)
                     raise LabBusy(read_holder(path)) from None
                 time.sleep(0.02)
-        text = json.dumps({"pid": os.getpid(), "host": os.uname().nodename, "headless": headless, "tag": tag})
+        text = msgspec.json.encode(Holder(os.getpid(), os.uname().nodename, headless, tag))
         try:
             # Overwrite the old text, which works on a full disk.
-            os.pwrite(self._file, text.encode(), 0)
+            os.pwrite(self._file, text, 0)
             os.ftruncate(self._file, len(text))
         except OSError as error:
             os.close(self._file)
@@ -86,8 +87,8 @@ class LabLock:
 def read_holder(path: Path) -> Holder:
     """The last writer of the lock file, whether or not the lock is held."""
     try:
-        return Holder(**json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        return msgspec.json.decode(path.read_bytes(), type=Holder)
+    except (OSError, ValueError):
         return Holder()
 
 

@@ -20,8 +20,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+import msgspec
 from msgspec.structs import asdict
 
 from autoresearch_tui.logs import encoding
@@ -318,12 +319,8 @@ T = TypeVar("T", Started, Exit)
 def _read(path: Path, kind: type[T]) -> T | None:
     """Returns the record, or None if it is missing, torn or not a record."""
     try:
-        values: Any = json.loads(path.read_bytes())
-        names = kind.__struct_fields__
-        if kind is Exit:
-            values["reason"] = RunEnd(values["reason"])
-        return kind(**{name: values[name] for name in names if name in values})
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, ValueError, RecursionError):
         return None
 
 

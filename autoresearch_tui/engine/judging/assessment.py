@@ -6,7 +6,6 @@ import hashlib
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from autoresearch_tui.engine.judging import referee
 from autoresearch_tui.engine.judging.referee import RefereeResult
@@ -34,20 +33,6 @@ class Assessment(Frozen):
 
     tampered: str
     result: RefereeResult
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, as :meth:`from_json` takes them."""
-        return {
-            "tampered": self.tampered,
-            "value": self.result.value,
-            "problem": self.result.problem,
-            "details": self.result.details,
-        }
-
-    @staticmethod
-    def from_json(values: Mapping[str, Any]) -> Assessment:
-        """Raises KeyError for anything else."""
-        return Assessment(values["tampered"], RefereeResult(values["value"], values["problem"], values["details"]))
 
 
 def assess(run: FinishedRun, cwd: Path, settings: Settings, env: Mapping[str, str]) -> Assessment:
