@@ -234,7 +234,7 @@ def test_what_a_node_says_of_itself_is_text(session: FakeSession, host: FakeHost
     session.add(ev.NodeRefused("other", f"{bad}reason", f"{bad}remedy"))
     run(session, f"{bad}:0", "wider", 0.4)
     told(session)
-    text = session.files.cluster.read_text().replace('"fault": ""', '"fault": "[bold]\\u001b]52;c;aGk=\\u0007[/x]"')
+    text = session.files.cluster.read_text().replace('"fault":""', '"fault":"[bold]\\u001b]52;c;aGk=\\u0007[/x]"')
     session.files.cluster.write_text(text)
 
     async def story(driver: Driver) -> None:

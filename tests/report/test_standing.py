@@ -119,9 +119,9 @@ def test_the_report_says_which_device_ran_what(session: FakeSession) -> None:
     "damage",
     [
         lambda text: text[:-9],
-        lambda text: text.replace('"busy": 0.91', '"busy": "[bold]"'),
-        lambda text: text.replace('"busy": 0.91', '"busy": NaN'),
-        lambda text: text.replace('"device": "gpu-1:0"', '"device": 7'),
+        lambda text: text.replace('"busy":0.91', '"busy":"[bold]"'),
+        lambda text: text.replace('"busy":0.91', '"busy":NaN'),
+        lambda text: text.replace('"device":"gpu-1:0"', '"device":7'),
         lambda text: "[]",
     ],
 )  # fmt: skip

@@ -79,15 +79,6 @@ class CompareScreen(FindingScreen, CurveScreen):
     """Two to four experiments; the others are compared with the one that was marked first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("compare")]
-    CSS = """
-    CompareScreen {
-        #plot { height: 2fr; min-height: 5; margin: 1 0 0 0; }
-        #diffs { height: 3fr; layout: vertical; }
-        #compare-keys { height: 1; background: $panel; }
-        .pane { height: 1fr; width: 1fr; }
-        &.-beside #diffs { layout: horizontal; }
-    }
-    """
     AUTO_FOCUS = "DiffPane"
 
     def __init__(self, bridge: Bridge, state: State, numbers: Sequence[int]) -> None:

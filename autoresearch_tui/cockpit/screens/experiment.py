@@ -35,20 +35,6 @@ class ExperimentScreen(FindingScreen, JudgeScreen):
     """Left and right go to the neighbours. Diff and run are beside each other, or one at a time on a narrow screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*actions.bindings("details")]
-    CSS = """
-    ExperimentScreen {
-        #facts-box { height: auto; max-height: 45%; scrollbar-size-vertical: 1; }
-        #facts { height: auto; padding: 0 1; }
-        #experiment-keys { height: 1; background: $panel; }
-        .-behind { display: none; }
-        #evidence { height: 1fr; layout: vertical; }
-        .pane { height: 1fr; width: 1fr; }
-        #plot { height: 2fr; }
-        #log { height: 3fr; }
-        &.-beside #evidence { layout: horizontal; }
-        &.-beside .-behind { display: block; }
-    }
-    """
     AUTO_FOCUS = "DiffPane"
 
     def __init__(self, bridge: Bridge, number: int) -> None:
