@@ -13,7 +13,6 @@ import io
 import json
 import os
 import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +30,7 @@ from autoresearch_tui.session import events as ev
 from tests.cheats.scored import HARNESS, LENGTH, VOCAB, ScoredWorld, prepare
 from tests.cheats.world import Guarded, made
 from tests.conftest import leave_machine_out
+from tests.harness import forked
 from tests.harness.conftest import load
 
 # ── edits of the model and of its training ────────────────────────────────────────────────────────────────────────
@@ -377,22 +377,17 @@ def refereed(model: torch.nn.Module, cache: Path) -> tuple[int, dict[str, Any], 
     """How a referee of its own ends, what it says for the loop, and its last words. The first one is the baseline."""
     port = load("fixed.port")
     ours, theirs = socket.socketpair()
-    env = {"AUTORESEARCH_CACHE": str(cache), "AUTORESEARCH_PROFILE": "demo", "OPENBLAS_NUM_THREADS": "1"}
-    env |= {"AUTORESEARCH_REFEREE_FD": str(ours.fileno()), "AUTORESEARCH_TOKEN_LOSSES": str(cache / "losses.npz")}
+    env = {"AUTORESEARCH_CACHE": str(cache), "AUTORESEARCH_PROFILE": "demo", "PATH": os.environ["PATH"]}
+    env |= {"AUTORESEARCH_TOKEN_LOSSES": str(cache / "losses.npz")}
     with ours:
-        referee = subprocess.Popen(
-            [sys.executable, "-I", str(HARNESS / "fixed" / "referee.py")],
-            env={**env, "PATH": os.environ["PATH"]},
-            pass_fds=[ours.fileno()],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        line = {"AUTORESEARCH_REFEREE_FD": ours.fileno()}
+        command = [str(HARNESS / "fixed" / "referee.py")]
+        referee = forked.begin(command, cwd=cache, env=env, warm="numpy", sockets=line)
     told = port.be_scored(model, 64, theirs.detach())
-    output, errors = referee.communicate(timeout=120)
-    said = json.loads(output.splitlines()[-1]) if referee.returncode == 0 else {}
-    assert referee.returncode or told == said["val_bpb"]
-    return referee.returncode, said, errors
+    done = referee.end(120)
+    said = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
+    assert done.returncode or told == said["val_bpb"]
+    return done.returncode, said, done.stderr
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
-import subprocess
-import sys
 import weakref
 from pathlib import Path
 
 import pytest
 import torch
 
+from . import forked
 from .conftest import HARNESS, load
 from .test_end_to_end import make_lab, run_train
 
@@ -174,7 +173,8 @@ def test_every_start_uses_one_number_format() -> None:
         "        os._exit(0)\n"
         "    assert os.wait()[1] == 0\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=HARNESS, stdout=subprocess.PIPE, text=True, check=True)
+    done = forked.run(["-c", script], cwd=HARNESS, env=os.environ)
+    assert done.returncode == 0, done.stderr
     formats, speeds = zip(*(line.split() for line in done.stdout.splitlines()), strict=True)
     assert len(set(formats)) == 1
     assert len(set(speeds)) > 1

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import torch
 
 from autoresearch_tui.lab import creation
+
+from . import forked
 
 LINE = re.compile(
     r"\rstep \d{5} \(\d+\.\d%\) \| loss: \d+\.\d{6} \| lrm: \d\.\d\d \| dt: \d+ms \| tok/sec: [\d,]+ "
@@ -42,8 +43,7 @@ def make_lab(folder: Path, profile: str = "demo", **knobs: object) -> Path:
 def run_train(lab: Path, cache: Path, script: str = "train.py", **env: str) -> subprocess.CompletedProcess[str]:
     """`python train.py`, or another script, in a lab; newlines are kept as they are."""
     env = {"AUTORESEARCH_CACHE": str(cache), "AUTORESEARCH_PROFILE": "demo", "PATH": os.environ["PATH"], **env}
-    done = subprocess.run([sys.executable, script], cwd=lab, env=env, capture_output=True, timeout=300, check=False)
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+    return forked.run([script], cwd=lab, env=env)
 
 
 def test_run_prints_what_the_reference_prints(cache: Path, tmp_path: Path) -> None:

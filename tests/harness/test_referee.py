@@ -8,7 +8,6 @@ import math
 import os
 import shutil
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -22,8 +21,10 @@ import numpy as np
 import pytest
 import torch
 
+from . import forked
 from .conftest import HARNESS, MODULES, forget, fresh
 
+REFEREE = str(HARNESS / "fixed" / "referee.py")
 LOSSES = "token_losses.npz"
 
 
@@ -64,17 +65,10 @@ def refereed(modules: dict[str, ModuleType], small: Path, answer: Callable[[sock
     """The referee in a process of its own; `answer` is the run's side, in a thread."""
     ours, theirs = socket.socketpair()
     env = {"AUTORESEARCH_CACHE": str(small), "AUTORESEARCH_PROFILE": "demo", "PATH": os.environ["PATH"]}
-    env["AUTORESEARCH_REFEREE_FD"] = str(ours.fileno())
     env["AUTORESEARCH_TOKEN_LOSSES"] = str(small / LOSSES)
     with ours:
-        referee = subprocess.Popen(
-            [sys.executable, "-I", str(HARNESS / "fixed" / "referee.py")],
-            env=env,
-            pass_fds=[ours.fileno()],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        line = {"AUTORESEARCH_REFEREE_FD": ours.fileno()}
+        referee = forked.begin([REFEREE], cwd=small, env=env, warm="numpy", sockets=line)
     told: list[float] = []
 
     def run() -> None:
@@ -87,11 +81,11 @@ def refereed(modules: dict[str, ModuleType], small: Path, answer: Callable[[sock
 
     side = threading.Thread(target=run)
     side.start()
-    output, errors = referee.communicate(timeout=240)
+    done = referee.end()
     side.join(60)
-    lines = output.splitlines()
+    lines, errors = done.stdout.splitlines(), done.stderr
     details = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
-    return Said(referee.returncode, details, errors.strip().splitlines()[-1] if errors else "", told[0])
+    return Said(done.returncode, details, errors.strip().splitlines()[-1] if errors else "", told[0])
 
 
 def scored(modules: dict[str, ModuleType], small: Path, model: torch.nn.Module, batch: int = 64) -> Said:
