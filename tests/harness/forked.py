@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 _LONGEST = 1 << 18
+_WARM = {"numpy": ("numpy.ma", "numpy.random"), "torch": ("torch",)}
 
 
 class Started:
@@ -49,7 +50,7 @@ class Started:
 def begin(
     words: Sequence[str], *, cwd: Path, env: Mapping[str, str], warm: str = "torch", sockets: Mapping[str, int] = {}
 ) -> Started:
-    """`python` with these words, where the module `warm` is imported already. `sockets`: descriptors that it gets, and
+    """`python` with these words, where the package `warm` is imported already. `sockets`: descriptors that it gets, and
     the variables which say their numbers."""
     files = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
     reply, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -81,7 +82,8 @@ def _server(warm: str) -> socket.socket:
 
 def _serve(line: socket.socket, warm: str) -> dict[str, Any]:
     """Returns in each script's process, with what was asked for."""
-    importlib.import_module(warm)
+    for name in _WARM[warm]:
+        importlib.import_module(name)
     del sys.path[0]
     gc.collect()
     gc.freeze()

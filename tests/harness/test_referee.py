@@ -45,7 +45,7 @@ def small(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(cache, folder)
     manifest = folder / "embedded-2048" / "manifest.json"
     content = json.loads(manifest.read_text())
-    for split, rows in (("val", 192), ("sealed", 48)):
+    for split, rows in (("val", 96), ("sealed", 32)):
         name = f"embedded-2048/rows/{split}_128_65536.bin"
         path = folder / "private" / name
         data = path.read_bytes()[: rows * 129 * 2]
@@ -274,7 +274,7 @@ def test_the_first_score_is_what_later_ones_are_compared_with(modules: dict[str,
     assert scored(modules, small, Bigram(modules)).code == 0
     first = path.read_bytes()
     with np.load(path, allow_pickle=False) as kept:
-        assert kept["losses"].shape == (192 + 48, 128)
+        assert kept["losses"].shape == (96 + 32, 128)
         assert modules["prepare"].data_id() in str(kept["data"])
     assert scored(modules, small, Noisy(modules)).code == 0
     assert path.read_bytes() == first
