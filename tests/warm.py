@@ -14,6 +14,7 @@ import io
 import json
 import os
 import random
+import select
 import signal
 import socket
 import subprocess
@@ -58,16 +59,57 @@ def run(
     return subprocess.CompletedProcess(list(words), int(answer), *texts)
 
 
+class Started:
+    """A command at work, as `subprocess.Popen` would have it."""
+
+    def __init__(self, reply: socket.socket) -> None:
+        self._reply = reply
+        self.pid = int(reply.recv(64))
+        self.returncode: int | None = None
+
+    def __enter__(self) -> Started:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wait()
+
+    def poll(self) -> int | None:
+        if self.returncode is None and select.select([self._reply], [], [], 0)[0]:
+            self.wait()
+        return self.returncode
+
+    def wait(self, timeout: float = 240) -> int:
+        if self.returncode is None:
+            self._reply.settimeout(timeout)
+            self.returncode = int(self._reply.recv(64))
+            self._reply.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def start(words: Sequence[str | Path], *, env: Mapping[str, str] | None = None, out: int = -1, err: int = 2) -> Started:
+    """The same, not waited for. Its output goes to these descriptors, or nowhere."""
+    request = {"words": [*map(str, words)], "cwd": str(Path.cwd()), "env": dict(os.environ if env is None else env)}
+    with Path(os.devnull).open("wb") as nowhere:
+        return Started(_ask(_server(""), {**request, "pid": True}, nowhere.fileno() if out < 0 else out, err))
+
+
 def in_terminal(words: Sequence[str], terminal: int, env: Mapping[str, str]) -> tuple[int, socket.socket]:
     """The same in a terminal (its slave's descriptor) which becomes its own: its pid, and where its exit code will
     come from; minus a signal's number."""
-    request = {"words": list(words), "cwd": str(Path.cwd()), "env": dict(env), "terminal": True}
+    request = {"words": list(words), "cwd": str(Path.cwd()), "env": dict(env), "terminal": True, "pid": True}
     reply = _ask(_server("cockpit"), request, terminal, terminal)
     return int(reply.recv(64)), reply
 
 
 def _ask(server: socket.socket, request: dict[str, object], out: int, err: int) -> socket.socket:
-    """Where the answers to a request come from: the pid of what is `terminal`, and the exit code."""
+    """Where the answers to a request come from: the pid if it is asked for, and the exit code."""
     reply, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         socket.send_fds(server, [json.dumps(request).encode()], [out, err, theirs.fileno()])
@@ -117,7 +159,7 @@ def _wait_for(request: dict[str, object], out: int, err: int, reply: int) -> Non
     if child:
         os.close(out)
         os.close(err)
-        if request.get("terminal"):
+        if request.get("pid"):
             os.write(reply, str(child).encode())
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         os.write(reply, str(code).encode())
@@ -130,10 +172,11 @@ def _wait_for(request: dict[str, object], out: int, err: int, reply: int) -> Non
     for number, descriptor in ((1, out), (2, err)):
         os.dup2(descriptor, number)
         os.close(descriptor)
-    if request.get("terminal"):  # what was made for a file is not as what is made for a terminal
+    if request.get("terminal"):
         sys.stdin = sys.__stdin__ = os.fdopen(0, closefd=False)  # type: ignore[misc]
+    if request.get("pid"):  # what was made for a file is not as what is made for a terminal or a pipe
         sys.stdout = sys.__stdout__ = os.fdopen(1, "w", closefd=False)  # type: ignore[misc]
-        sys.stderr = sys.__stderr__ = os.fdopen(2, "w", closefd=False, errors="backslashreplace")  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = os.fdopen(2, "w", 1, closefd=False, errors="backslashreplace")  # type: ignore[misc]
     os.environ.clear()
     os.environ.update(request["env"])  # type: ignore[call-overload]
     os.chdir(str(request["cwd"]))

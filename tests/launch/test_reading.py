@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pexpect
@@ -177,15 +178,16 @@ class Following:
     """`log -f` on a pipe, read while it continues."""
 
     def __init__(self, root: Path) -> None:
-        self.process = subprocess.Popen(words("log", "-f", root), stdout=subprocess.PIPE, bufsize=0)
-        assert self.process.stdout is not None
-        os.set_blocking(self.process.stdout.fileno(), False)
+        self.end, theirs = os.pipe()
+        self.process = warm.start(["log", "-f", root], out=theirs)
+        os.close(theirs)
+        os.set_blocking(self.end, False)
         self.text = ""
 
     def sees(self, what: str) -> None:
         def there() -> bool:
-            assert self.process.stdout is not None
-            self.text += (self.process.stdout.read() or b"").decode()
+            with suppress(BlockingIOError):
+                self.text += os.read(self.end, 1 << 20).decode()
             return what in self.text
 
         wait_for(there, what=f"{what!r} in the log")
@@ -216,8 +218,7 @@ def test_following_goes_on_over_runs_until_it_is_interrupted(night: Night) -> No
 def test_following_ends_when_its_reader_goes_although_the_run_is_silent(night: Night) -> None:
     following = Following(night.files.folder.parents[1])
     following.sees("==> #2")
-    assert following.process.stdout is not None
-    following.process.stdout.close()
+    os.close(following.end)
     assert following.process.wait(60) == 0
 
 
@@ -240,7 +241,7 @@ def test_following_on_a_terminal_is_harmless(night: Night) -> None:
 
 def test_the_log_of_an_engine_at_work(tmp_path: Path) -> None:
     root = make_lab(tmp_path / "lab", SETTINGS, TRAIN.replace("PAUSE = 0.0", "PAUSE = 0.4"))
-    engine = subprocess.Popen(words(root, "--headless", "--tag", "t", "--experiments", "4"), stdout=subprocess.DEVNULL)
+    engine = warm.start([root, "--headless", "--tag", "t", "--experiments", "4"])
     journal = root / ".autoresearch/t/journal.jsonl"
     wait_for(lambda: journal.exists() and '"run_started"' in journal.read_text(), what="the first run")
     following = Following(root)

@@ -8,13 +8,13 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from autoresearch_tui.runs import runner
+from tests import warm
 from tests.conftest import TRAIN
 from tests.history import problems, state_of
 from tests.waiting import wait_for
@@ -40,44 +40,40 @@ def restarted(end: int) -> bool:
     return end not in CLEAN and end not in map(int, service()["RestartPreventExitStatus"].split())
 
 
-def start(lab: Path, *more: str) -> subprocess.Popen[str]:
+def start(lab: Path, *more: str, out: int = -1, err: int = 2) -> warm.Started:
     """As the unit starts it."""
     words = service()["ExecStart"].split()
     assert Path(words[0]).name == "autoresearch-tui" and words[2:] == ["--headless"]
-    command = [sys.executable, "-m", "autoresearch_tui", str(lab), *words[2:], *more]
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return warm.start([lab, *words[2:], *more], out=out, err=err)
 
 
 def signalled_in_a_run(lab: Path, number: int) -> int:
     """How the engine ends that gets a signal while a run trains; the run itself gets none, as `KillMode` says."""
     assert service()["KillMode"] == "process"
-    with start(lab, "--tag", "t") as engine:
-        assert engine.stdout is not None
-        for line in engine.stdout:
-            if '"run_started"' in line:
-                break
+    ours, theirs = os.pipe()
+    engine = start(lab, "--tag", "t", out=theirs)
+    os.close(theirs)
+    with os.fdopen(ours) as printed:
+        assert any('"run_started"' in line for line in printed)
         run = lab / ".autoresearch/t/runs/0000"
         wait_for(lambda: runner.look(run).started, 60)
         engine.send_signal(number)
-        engine.communicate()
+        printed.read()
     wait_for(lambda: runner.look(run).state is runner.RunState.ENDED, 60)
-    return engine.returncode
+    return engine.wait()
 
 
-def test_a_hopeless_baseline_is_not_run_again(new_lab: NewLab) -> None:
-    with start(new_lab(train="raise SystemExit('no luck')\n")) as engine:
-        _, errors = engine.communicate()
-    assert (engine.returncode, "no luck" in errors) == (1, True)
-    assert not restarted(engine.returncode)
+def test_a_hopeless_baseline_is_not_run_again(new_lab: NewLab, tmp_path: Path) -> None:
+    errors = tmp_path / "errors"
+    with errors.open("w") as file:
+        end = start(new_lab(train="raise SystemExit('no luck')\n"), err=file.fileno()).wait()
+    assert (end, "no luck" in errors.read_text()) == (1, True)
+    assert not restarted(end)
 
 
 def test_a_lab_that_is_none_is_not_tried_again(tmp_path: Path) -> None:
-    with start(tmp_path) as engine:
-        engine.communicate()
-    assert engine.returncode == 2
-    assert not restarted(engine.returncode)
+    assert start(tmp_path).wait() == 2
+    assert not restarted(2)
 
 
 @pytest.mark.parametrize(("number", "end"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
@@ -90,9 +86,7 @@ def test_a_killed_engine_is_brought_back_and_its_run_counts(new_lab: NewLab) -> 
     lab = new_lab(train=SLOW)
     end = signalled_in_a_run(lab, signal.SIGKILL)
     assert restarted(end)
-    with start(lab, "--experiments", "1") as engine:
-        engine.communicate()
-    assert engine.returncode == 0
+    assert start(lab, "--experiments", "1").wait() == 0
     (baseline,) = state_of(lab, "t").experiments
     assert (baseline.attempt, baseline.outcome) == (1, "keep")
     assert problems(lab, "t") == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -241,8 +240,7 @@ def test_a_long_night_is_answered_without_heavy_modules_and_without_folding_it_a
 
 def test_an_engine_keeps_its_outline_and_status_agrees_with_its_journal(tmp_path: Path) -> None:
     root = make_lab(tmp_path / "lab", SETTINGS, TRAIN.replace("PAUSE = 0.0", "PAUSE = 0.3"))
-    words = [sys.executable, "-m", "autoresearch_tui", str(root), "--headless", "--tag", "t", "--experiments", "4"]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env={**os.environ})
+    process = warm.start([root, "--headless", "--tag", "t", "--experiments", "4"])
     journal = root / ".autoresearch/t/journal.jsonl"
     wait_for(lambda: journal.exists() and journal.stat().st_size > 0, what="the first record")
     seen: list[str] = []

@@ -42,11 +42,10 @@ def answer(done: subprocess.CompletedProcess[str]) -> tuple[int, str]:
 
 
 @contextmanager
-def engine(lab: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+def engine(lab: Path, *words: str) -> Iterator[warm.Started]:
     """A headless engine that has the session `t` and listens; ended at the end."""
-    command = [sys.executable, "-m", "autoresearch_tui", str(lab), "--headless", "--tag", "t", *words]
     lock = lab / ".autoresearch/engine.lock"
-    with subprocess.Popen(command, env=PLAIN, stdout=subprocess.DEVNULL) as process:
+    with warm.start([lab, "--headless", "--tag", "t", *words], env=PLAIN) as process:
         try:
             wait_for(lambda: held(lock) and read_holder(lock).pid == process.pid, what="the engine")
             wait_for(lambda: state_of(lab, "t").engine)
