@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,8 +12,10 @@ from types import ModuleType
 import pytest
 import torch
 
-from .conftest import HARNESS, fresh
+from .conftest import HARNESS, forget, fresh
+from .test_gpu_check import checker
 
+__all__ = ["checker"]
 modules = fresh(Path("/nonexistent"), ("fixed.attention", "fixed.backends"))
 attention, backends = modules["attention"], modules["backends"]
 CPU = torch.device("cpu")
@@ -316,3 +319,13 @@ def test_sdpa_compiles_with_its_windows(monkeypatch: pytest.MonkeyPatch) -> None
         torch.testing.assert_close(
             compiled(q, k, v, window), attention.dense_attention(q, k, v, window), atol=1e-5, rtol=1e-5
         )
+
+
+def test_the_gpu_check_looks_at_every_back_end(tmp_path: Path, checker: ModuleType) -> None:
+    fresh(tmp_path)
+    try:
+        found = checker.attention(checker.Place(tmp_path, dry=True))
+    finally:
+        forget()
+    assert found.passed, found
+    assert re.search(r"sdpa: [\d.]+ and [\d.]+ ms", found.found)
