@@ -101,6 +101,8 @@ def joined(lab: Path) -> Counter[str]:
 
 
 def test_engine_bridge_and_seats_die_and_the_runs_go_on(night: Night) -> None:
+    """Meanwhile another lab waits for the accelerators, and says so; in the end neither holds any."""
+    cluster = night.cluster
     engine = night.start(5)
     night.wait_until_training("a", "b")
     owners = [supervisor(run) for node in "ab" for run in night.training(node)]
@@ -115,8 +117,15 @@ def test_engine_bridge_and_seats_die_and_the_runs_go_on(night: Night) -> None:
     old.kill()
     wait_for(lambda: night.bridge() not in (None, old), LONG, "a new bridge")
     assert owners == [supervisor(run) for node in "ab" for run in night.training(node)]
-    go_on(night.lab)
-    state = night.ends()
+    with Engines(cluster.environ) as more:
+        other = Night(cluster, more, make_lab(cluster.folder / "other", QUICK, SOUND))
+        other.start(3)
+        wait_for(lambda: _doing(other) == {"waits for its accelerator"}, LONG, "a word about it")
+        assert tries(other.state().experiments) == {}
+        go_on(night.lab)
+        state = night.ends()
+        other.ends()
+    wait_for(lambda: cluster.seats() == [], LONG, "accelerators that are free")
     assert {*tries(state.table).values()} == {1} and failed(state) == []
     assert joined(night.lab) == {"a:0": 1, "b:0": 1}
     assert [e.proposal.author for e in state.table].count(BASELINE) == 2
@@ -169,22 +178,6 @@ def test_a_node_goes_and_comes_back(night: Night) -> None:
     late = [e for e in state.table if e.device == "b:0" and e.started_at > state.fleet.devices["b:0"].joined_at]
     assert not late or late[0].proposal.author == BASELINE
     assert night.there("b") == []
-
-
-def test_two_labs_share_a_cluster(night: Night) -> None:
-    """One waits until the other gives its accelerators back, and says for what; then neither holds any."""
-    cluster = night.cluster
-    night.start(3)
-    night.wait_until_training("a", "b")
-    with Engines(cluster.environ) as more:
-        other = Night(cluster, more, make_lab(cluster.folder / "other", QUICK, SOUND))
-        other.start(3)
-        wait_for(lambda: _doing(other) == {"waits for its accelerator"}, LONG, "a word about it")
-        assert tries(other.state().experiments) == {}
-        go_on(night.lab)
-        night.ends()
-        other.ends()
-    wait_for(lambda: cluster.seats() == [], LONG, "accelerators that are free")
 
 
 @by_night
