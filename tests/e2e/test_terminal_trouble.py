@@ -240,20 +240,17 @@ def give_up(terminal: Terminal, holder: int) -> None:
     assert terminal.cursor_shown
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_viewer_whose_terminal_takes_nothing_ends_all_the_same(
-    new_lab: Callable[..., Path], number: signal.Signals
-) -> None:
+def test_a_viewer_whose_terminal_takes_nothing_ends_all_the_same(new_lab: Callable[..., Path]) -> None:
     lab = new_lab(train=LOUD)
-    words = (sys.executable, "-m", "autoresearch_tui", str(lab), "--headless", "--tag", "t")
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as engine:
+    with warm.start([lab, "--headless", "--tag", "t"]) as engine:
         try:
             wait_for(lambda: lab.joinpath("results.tsv").exists(), what="the baseline's verdict")
-            with Terminal("watch", str(lab), columns=200, lines=50) as viewer:
-                viewer.wait("training #")
-                stand_still(viewer)
-                os.kill(viewer.process.pid, number)
-                wait_for(lambda: not viewer.process.isalive(), what="the viewer's end")
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                with Terminal("watch", str(lab), columns=200, lines=50) as viewer:
+                    viewer.wait("training #")
+                    stand_still(viewer)
+                    os.kill(viewer.process.pid, number)
+                    wait_for(lambda: not viewer.process.isalive(), what="the viewer's end")
         finally:
             engine.send_signal(signal.SIGINT)
         assert engine.wait(60) == 130
