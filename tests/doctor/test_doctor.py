@@ -31,6 +31,7 @@ from autoresearch_tui.util.errors import UserError
 from tests import checkouts, warm
 from tests.conftest import SETTINGS, git, make_lab
 from tests.fakes.messages_server import MessagesServer, silent, status
+from tests.harness import forked
 from tests.history import state_of
 
 NewLab = Callable[..., Path]
@@ -641,10 +642,27 @@ def test_the_sandbox_of_an_agent(new_lab: NewLab, examine: Look, monkeypatch: py
     assert item.status == "problem" and "would run as you" in item.found and "AUTORESEARCH_NO_SANDBOX=1" in item.remedy
 
 
+@pytest.fixture
+def warm_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API is asked from a process that need not import its package."""
+
+    def ask(command: list[str], environ: Mapping[str, str], _seconds: float) -> dict[str, object]:
+        done = forked.run(command[1:], cwd=Path.cwd(), env=environ, warm="anthropic")
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+
+    monkeypatch.setattr(lab_checks, "ask_json", ask)
+
+
 @pytest.mark.parametrize("works", [True, False])
 def test_the_key_is_tried_and_never_shown(
-    works: bool, new_lab: NewLab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    works: bool,
+    new_lab: NewLab,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
+    if not works:
+        request.getfixturevalue("warm_probe")
     monkeypatch.setattr(compute, "ask_torch", lambda *_: SEEN)
     monkeypatch.setattr(lab_checks, "API_SECONDS", 240)
     refusal = status(401, "authentication_error", f"the key {KEY} is not known")
@@ -661,7 +679,7 @@ def test_the_key_is_tried_and_never_shown(
 
 @pytest.mark.parametrize("silence", [True, False])
 def test_an_api_that_cannot_be_reached(
-    silence: bool, new_lab: NewLab, examine: Look, monkeypatch: pytest.MonkeyPatch
+    silence: bool, new_lab: NewLab, examine: Look, warm_probe: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with MessagesServer(models=silent()) as server:
         url = server.url if silence else "http://127.0.0.1:9"

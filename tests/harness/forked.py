@@ -1,5 +1,5 @@
-"""Scripts that need numpy or torch, in processes of their own without the second that those take to import: forks of a
-warm interpreter.
+"""Scripts that need numpy, torch or anthropic, in processes of their own without the second that those take to import:
+forks of a warm interpreter.
 
 For tests of what a script does. What a start is like is tested with a start.
 """
@@ -24,7 +24,11 @@ from pathlib import Path
 from typing import Any
 
 _LONGEST = 1 << 18
-_WARM = {"numpy": ("numpy.ma", "numpy.random"), "torch": ("torch",)}
+_WARM = {
+    "numpy": ("numpy.ma", "numpy.random"),
+    "torch": ("torch",),
+    "anthropic": ("autoresearch_tui.researchers.claude.client", "anthropic.resources.models"),
+}
 
 
 class Started:
