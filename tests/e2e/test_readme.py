@@ -171,10 +171,11 @@ def lab_tag(lab: Path) -> str:
 
 def log(lab: Path) -> None:
     assert "val_bpb:" in tool("log", str(lab), cwd=lab).stdout
-    following = [sys.executable, "-m", "autoresearch_tui", "log", str(lab), "-f"]
-    with subprocess.Popen(following, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("==> #2 ")
+    ours, theirs = os.pipe()
+    process = warm.start(["log", lab, "-f"], out=theirs)
+    os.close(theirs)
+    with os.fdopen(ours) as printed:
+        assert printed.readline().startswith("==> #2 ")
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
 
