@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import math
 from itertools import pairwise
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+
+from .conftest import forget, fresh
 
 
 class Toy(torch.nn.Module):
@@ -24,16 +27,18 @@ class Toy(torch.nn.Module):
         return torch.nn.functional.cross_entropy(self.table[x].flatten(0, 1), y.flatten(), reduction=reduction)
 
 
-@pytest.fixture
-def plain(harness: dict[str, ModuleType]) -> tuple[Toy, float]:
+@pytest.fixture(scope="module")
+def plain(cache: Path) -> tuple[Toy, float]:
     """A model and its score, computed one token at a time from the rows and the tokenizer."""
-    prepare = harness["prepare"]
+    modules = fresh(cache)
+    prepare, rows = modules["prepare"], modules["loader"].load_rows("val").tolist()
+    forget()
     tokenizer = prepare.Tokenizer.from_directory()
     model = Toy(tokenizer.get_vocab_size())
     table = model.table.detach().numpy().astype(np.float64)
     log_chance = table - np.log(np.exp(table).sum(axis=1, keepdims=True))
     nats, nbytes = 0.0, 0
-    for row in harness["loader"].load_rows("val").tolist():
+    for row in rows:
         for before, token in pairwise(row):
             if token >= len(prepare.SPECIAL_TOKENS):
                 nats -= log_chance[before, token]
