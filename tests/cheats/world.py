@@ -108,6 +108,13 @@ class World:
         past = [self.session / "journal.jsonl", self.session / "runs" / "0000"]
         return [*past, self.lab / ".git", self.lab / ".env", self.home]
 
+    def train(self, env: dict[str, str], log: Path) -> None:
+        """`python train.py` in the lab, its output in a file that it knows."""
+        with log.open("ab") as file:
+            file.truncate(0)
+            command = [self.python, "train.py"]
+            subprocess.run(command, cwd=self.lab, env=env, stdout=file, stderr=file, timeout=120, check=False)
+
     def napping(self) -> list[int]:
         """The processes that a cheat has left behind."""
         found = []
@@ -176,11 +183,7 @@ def naive(world: World, source: str) -> Outcome:
     }
     began = time.monotonic()
     log = world.lab / "run.log"
-    with log.open("ab") as file:
-        file.truncate(0)
-        subprocess.run(
-            [world.python, "train.py"], cwd=world.lab, env=env, stdout=file, stderr=file, timeout=120, check=False
-        )
+    world.train(env, log)
     seconds = time.monotonic() - began
     if (checkpoint := world.lab / "checkpoint.pkl").exists():
         load = "import pickle; pickle.load(open('checkpoint.pkl', 'rb'))"
