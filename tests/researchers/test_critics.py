@@ -210,7 +210,7 @@ def test_a_program_may_print_its_opinion_last(program: MakeProgram) -> None:
         "os.symlink('/etc/hostname', result)",
         "sys.exit(3)",
         "time.sleep(60)",
-        "while True: print('still thinking', flush=True)",
+        "while True: print('still thinking', flush=True) or time.sleep(0.01)",
     ],
 )
 def test_a_program_that_answers_otherwise_gives_no_opinion(program: MakeProgram, body: str) -> None:
