@@ -20,8 +20,8 @@ from tests.faults.engines import Engines
 from tests.history import contradictions, problems, state_of
 from tests.waiting import wait_for
 
-QUICK = SETTINGS.replace('["python", "train.py"]', '["python", "-I", "-S", "train.py"]') + CLUSTER_SETTINGS
-QUICK = QUICK.replace("timeout_seconds = 30", "timeout_seconds = 600")  # a run may have to wait for what a test does
+# A run may have to wait for what a test does.
+QUICK = SETTINGS.replace("timeout_seconds = 30", "timeout_seconds = 600") + CLUSTER_SETTINGS
 LONG = 120.0
 
 

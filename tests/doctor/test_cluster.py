@@ -85,7 +85,7 @@ def test_what_only_nodes_need_is_not_looked_for_here(
     new_lab: NewLab, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(STAND_IN))
-    missing = on(head).replace('["python", "train.py"]', '["no-such-program", "train.py"]')
+    missing = on(head).replace('["python", "-S", "train.py"]', '["no-such-program", "train.py"]')
     names = {each.name for each in doctor.examine(labs.find(new_lab(settings=missing)))}
     assert {"cluster", "sandbox", "disk"} <= names
     assert not {"command", "data", "accelerator", "torch"} & names

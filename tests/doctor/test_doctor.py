@@ -460,7 +460,9 @@ def test_an_interpreter_that_cannot_tell(
 
 
 def test_a_lab_for_uv_without_its_environment(new_lab: NewLab, examine: Look, tool: Callable[[str, str], None]) -> None:
-    lab = new_lab(train="import torch\n", settings=SETTINGS.replace('"python", "train.py"', '"uv", "run", "train.py"'))
+    lab = new_lab(
+        train="import torch\n", settings=SETTINGS.replace('"python", "-S", "train.py"', '"uv", "run", "train.py"')
+    )
     tool("uv", "exit 0")
     item = examine(lab)["torch"]
     assert item.status == "warning"
@@ -506,7 +508,7 @@ def test_an_empty_program(lab_folder: Path, examine: Look) -> None:
 
 
 def test_a_training_command_that_is_not_there(new_lab: NewLab, examine: Look) -> None:
-    lab = new_lab(settings=SETTINGS.replace('"python", "train.py"', '"no-such-tool", "train.py"'))
+    lab = new_lab(settings=SETTINGS.replace('"python", "-S", "train.py"', '"no-such-tool", "train.py"'))
     item = examine(lab)["command"]
     assert item.status == "problem"
     assert "no-such-tool" in item.found

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import THOROUGH, make_lab
+from tests.conftest import SETTINGS, THOROUGH, make_lab
 from tests.faults.engines import Engines
-from tests.faults.test_kill import QUICK, UNSANDBOXED, words
+from tests.faults.test_kill import UNSANDBOXED, words
 from tests.history import problems, state_of
 
 ROWS = 2
@@ -70,7 +70,7 @@ class Disk:
 def session(engines: Engines, folder: Path, first: int, count: int) -> Disk:
     """A whole session on a disk of which `count` calls fail, begun again where it could not begin."""
     disk = Disk(folder)
-    make_lab(disk.lab, QUICK)
+    make_lab(disk.lab, SETTINGS)
     disk.fail(first, count)
     errors = folder / "errors"
     for _ in range(count + 1):

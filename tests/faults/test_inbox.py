@@ -20,9 +20,9 @@ from autoresearch_tui.session import events as ev
 from autoresearch_tui.session.journal import read
 from autoresearch_tui.util.errors import Refused
 from tests import warm
-from tests.conftest import THOROUGH, TRAIN, make_lab
+from tests.conftest import SETTINGS, THOROUGH, TRAIN, make_lab
 from tests.faults.engines import Engines
-from tests.faults.test_kill import QUICK, UNSANDBOXED, finish, words
+from tests.faults.test_kill import UNSANDBOXED, finish, words
 from tests.history import contradictions, state_of, survivors
 from tests.waiting import wait_for
 
@@ -83,7 +83,7 @@ def test_engines_are_killed_with_commands_under_way(engines: Engines, in_memory:
     seed = int(os.environ.get("AUTORESEARCH_TEST_SEED") or time.time_ns() % 1_000_000)
     print(f"AUTORESEARCH_TEST_SEED={seed}")
     dice, errors = random.Random(seed), in_memory / "errors"
-    lab = make_lab(in_memory / "lab", QUICK, TRAIN.replace("PAUSE = 0.0", "PAUSE = 0.05"))
+    lab = make_lab(in_memory / "lab", SETTINGS, TRAIN.replace("PAUSE = 0.0", "PAUSE = 0.05"))
     finish(engines, lab, 1)
     chatters: list[Chatter] = []
     for number in range(KILLS):
@@ -119,7 +119,7 @@ def test_engines_are_killed_with_commands_under_way(engines: Engines, in_memory:
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_engine_dies_around_the_answer(engines: Engines, in_memory: Path, when: str) -> None:
     """The next one obeys what was not journalled, and only answers what was."""
-    lab, errors = make_lab(in_memory / "lab", QUICK), in_memory / "errors"
+    lab, errors = make_lab(in_memory / "lab", SETTINGS), in_memory / "errors"
     finish(engines, lab, 1)
     engines.start(words(lab, ENDLESS), errors, orders=f"{when}:note_given:1", env=UNSANDBOXED)
     wait_for(lambda: listening(lab))
@@ -156,7 +156,7 @@ print(json.dumps(ends))
 
 
 def test_a_hundred_commands_of_ten_processes(engines: Engines, in_memory: Path) -> None:
-    lab, errors = make_lab(in_memory / "lab", QUICK), in_memory / "errors"
+    lab, errors = make_lab(in_memory / "lab", SETTINGS), in_memory / "errors"
     finish(engines, lab, 1)
     (pid,) = engines.start(words(lab, ENDLESS), errors, env=UNSANDBOXED)
     wait_for(lambda: listening(lab))

@@ -26,9 +26,8 @@ from tests.faults.engines import Engines, is_running
 from tests.history import contradictions, problems, state_of, survivors
 from tests.waiting import wait_for
 
-QUICK = SETTINGS.replace('["python", "train.py"]', '["python", "-I", "-S", "train.py"]')
 CRITICISED = (
-    QUICK.replace('mode = "auto"', 'mode = "ask"\nunattended = "approve-if-critic-agrees"\nafter_seconds = 0')
+    SETTINGS.replace('mode = "auto"', 'mode = "ask"\nunattended = "approve-if-critic-agrees"\nafter_seconds = 0')
     + 'critic = { kind = "search", rounds = 1000 }\n'
 )
 UNSANDBOXED = {"AUTORESEARCH_NO_SANDBOX": "1"}
@@ -72,7 +71,7 @@ def killed(engines: Engines, lab: Path, *orders: str, rows: int = ROWS, env: Map
 @pytest.mark.parametrize("transitions", TRANSITIONS)
 def test_killed_at_journal_transitions(engines: Engines, in_memory: Path, transitions: tuple[str, ...]) -> None:
     """Each time before it is on disk, and the next engine after it has written the same."""
-    lab = make_lab(in_memory / "lab", QUICK)
+    lab = make_lab(in_memory / "lab", SETTINGS)
     env = {} if "sandbox_checked:1" in transitions else UNSANDBOXED
     for each in transitions:
         killed(engines, lab, f"before:{each}", f"after:{each.partition(':')[0]}:1", env=env)
@@ -95,7 +94,7 @@ def test_killed_beside_a_second_opinion(engines: Engines, in_memory: Path, name:
 @pytest.mark.parametrize("name", ["digest_asked", "digest_written"])
 def test_killed_beside_the_digest(engines: Engines, in_memory: Path, name: str) -> None:
     """The page is there when the session has ended, written once more where its record was lost."""
-    lab = make_lab(in_memory / "lab", QUICK)
+    lab = make_lab(in_memory / "lab", SETTINGS)
     killed(engines, lab, f"before:{name}:1", f"after:{name}:1", rows=2)
     finish(engines, lab, 2)
     state = state_of(lab, "t")
@@ -106,7 +105,7 @@ def test_killed_beside_the_digest(engines: Engines, in_memory: Path, name: str) 
 @pytest.mark.parametrize("name", WRITTEN)
 def test_killed_before_a_file_has_its_name(engines: Engines, in_memory: Path, name: str) -> None:
     """Also where nobody is to write it again: the session then ends before there is another proposal."""
-    lab = make_lab(in_memory / "lab", QUICK)
+    lab = make_lab(in_memory / "lab", SETTINGS)
     nth = 1 if name == "lessons.md" else 2  # later lessons are written at its end
     killed(engines, lab, f"half:{name}:{nth}")
     assert [*lab.rglob(f".{name}.partial")] != []
@@ -115,7 +114,7 @@ def test_killed_before_a_file_has_its_name(engines: Engines, in_memory: Path, na
 
 def test_a_baseline_that_is_lost_twice(engines: Engines, in_memory: Path) -> None:
     """Nothing is blamed for it: the session stands still and says why, and starting again continues."""
-    lab = make_lab(in_memory / "lab", QUICK, TRAIN.replace("PAUSE = 0.0", "PAUSE = 20.0"))
+    lab = make_lab(in_memory / "lab", SETTINGS, TRAIN.replace("PAUSE = 0.0", "PAUSE = 20.0"))
     errors = in_memory / "errors"
     assert [lose_a_run(engines, lab), lose_a_run(engines, lab)] == ["0000", "0000"]
     assert engines.run(words(lab), errors, env=UNSANDBOXED) == 1
@@ -129,7 +128,7 @@ def test_a_machine_that_shuts_down(engines: Engines, in_memory: Path) -> None:
     slow = in_memory / "slow"
     slow.touch()
     wait = f"while os.path.exists({str(slow)!r}):\n    time.sleep(0.01)\n"
-    lab, errors = make_lab(in_memory / "lab", QUICK, TRAIN + wait), in_memory / "errors"
+    lab, errors = make_lab(in_memory / "lab", SETTINGS, TRAIN + wait), in_memory / "errors"
     (pid,) = engines.start(words(lab, 1), errors, env=UNSANDBOXED)
     run = lab / ".autoresearch/t/runs/0000"
     wait_for(lambda: is_running(run))
@@ -266,7 +265,7 @@ def test_killed_at_random_moments(engines: Engines, in_memory: Path) -> None:
     lab = in_memory
     for number in range(kills):
         if number % KILLS_OF_A_LAB == 0:
-            lab = make_lab(in_memory / f"lab-{number}", QUICK, TRAIN.replace("PAUSE = 0.0", "PAUSE = 0.05"))
+            lab = make_lab(in_memory / f"lab-{number}", SETTINGS, TRAIN.replace("PAUSE = 0.0", "PAUSE = 0.05"))
         kill_and_check(killer, lab, number, last=number + 1 == kills)
     print(killer.counts)
     assert survivors(in_memory) == []
@@ -382,7 +381,7 @@ def refereed_lab(folder: Path, seconds: float) -> Path:
 
 
 def with_judge(folder: Path, train: str, judge: str) -> Path:
-    settings = QUICK.replace("[run]", f'[metric]\nreferee = ["{sys.executable}", "-I", "judge.py"]\n[run]')
+    settings = SETTINGS.replace("[run]", f'[metric]\nreferee = ["{sys.executable}", "-I", "judge.py"]\n[run]')
     lab = make_lab(folder, f'[lab]\nlocked = ["prepare.py", "judge.py"]\n{settings}', train)
     (lab / "judge.py").write_text(judge)
     git(lab, "add", "judge.py")

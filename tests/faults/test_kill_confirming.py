@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui.session.state import Stage
-from tests.conftest import THOROUGH, TRAIN, make_lab
+from tests.conftest import SETTINGS, THOROUGH, TRAIN, make_lab
 from tests.faults.engines import Engines
-from tests.faults.test_kill import QUICK, Killer, finish, kill_and_check, killed
+from tests.faults.test_kill import Killer, finish, kill_and_check, killed
 from tests.history import state_of, survivors
 
 # Equal runs lie further apart than any gain, so each is run again.
 NOISY = TRAIN.replace("score = 1.0", "score = (2.0, 2.5, 1.5)[int(os.environ.get('AUTORESEARCH_SEED', '0')) % 3]")
-CONFIRMED = f'{QUICK}\n[metric]\nkeep = "confirmed"\nbaseline_runs = 3\n'
+CONFIRMED = f'{SETTINGS}\n[metric]\nkeep = "confirmed"\nbaseline_runs = 3\n'
 ROWS = 9
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TRAIN, make_lab
+from tests.conftest import SETTINGS, TRAIN, make_lab
 from tests.faults.engines import Engines
-from tests.faults.test_kill import QUICK, UNSANDBOXED, words
+from tests.faults.test_kill import UNSANDBOXED, words
 from tests.history import contradictions, problems, state_of
 
 ROWS = 8
@@ -18,7 +18,7 @@ ROWS = 8
 @pytest.mark.timeout(300)
 def test_killed_around_what_moves_a_front(engines: Engines, in_memory: Path) -> None:
     """Before and after a proposal for another front, its verdict, and a crossing."""
-    lab, errors = make_lab(in_memory / "lab", f"{QUICK}\n[search]\nfronts = 3\n", TRAIN), in_memory / "errors"
+    lab, errors = make_lab(in_memory / "lab", f"{SETTINGS}\n[search]\nfronts = 3\n", TRAIN), in_memory / "errors"
     for orders in (
         "after:proposal_asked:2",
         "before:proposal_made:1",

@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import TRAIN, make_lab
+from tests.conftest import SETTINGS, TRAIN, make_lab
 from tests.faults.engines import Engines
-from tests.faults.test_kill import QUICK, UNSANDBOXED, words
+from tests.faults.test_kill import UNSANDBOXED, words
 from tests.history import contradictions, problems, state_of
 from tests.waiting import wait_for
 
@@ -33,7 +33,7 @@ def test_killed_while_three_think(engines: Engines, in_memory: Path) -> None:
     agent.write_text(AGENT)
     pids.mkdir()
     command = json.dumps(["python3", "-I", "-S", str(agent), str(pids)])
-    settings = QUICK.replace('kind = "search"', f'kind = "command"\ncommand = {command}')
+    settings = SETTINGS.replace('kind = "search"', f'kind = "command"\ncommand = {command}')
     settings = settings.replace("[run]\n", '[run]\ndevices = ["0", "1", "2"]\n')
     lab, errors = make_lab(in_memory / "lab", settings, TRAIN.replace("PAUSE = 0.0", "PAUSE = 0.5")), in_memory / "err"
     for orders in (

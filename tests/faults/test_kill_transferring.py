@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from autoresearch_tui.session.ends import Outcome
-from tests.conftest import THOROUGH, make_lab
+from tests.conftest import SETTINGS, THOROUGH, make_lab
 from tests.faults.engines import Engines
-from tests.faults.test_kill import QUICK, Killer, finish, kill_and_check, killed
+from tests.faults.test_kill import Killer, finish, kill_and_check, killed
 from tests.history import state_of, survivors
 
-EVERY = f"{QUICK}\n[transfer]\nevery = 1\n"
+EVERY = f"{SETTINGS}\n[transfer]\nevery = 1\n"
 ROWS = 4
 
 

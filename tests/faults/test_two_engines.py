@@ -15,9 +15,8 @@ TIMES = 50 if THOROUGH else 16
 
 
 def test_one_wins_and_the_other_says_who_has_the_lab(engines: Engines, tmp_path: Path) -> None:
-    settings = SETTINGS.replace('["python", "train.py"]', '["python", "-I", "-S", "train.py"]')
     # Longer than an engine that is started by hand waits for the lab.
-    lab = make_lab(tmp_path / "lab", settings, TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.0"))
+    lab = make_lab(tmp_path / "lab", SETTINGS, TRAIN.replace("PAUSE = 0.0", "PAUSE = 1.0"))
     ends: Counter[str] = Counter()
     for time in range(TIMES):
         rows = 1 + time // 5  # most find nothing to do, some have an experiment before them

@@ -45,7 +45,7 @@ def test_every_run_is_confined_and_the_journal_says_by_what(lab_folder: Path) ->
     assert {"home folder", "hidden files", "API key", "tcp"} <= set(state.sandbox.holds)
     spec = json.loads((lab_folder / ".autoresearch/t/runs/0000/run.json").read_text())
     assert any(word.endswith("sandbox/launcher.py") for word in spec["command"])
-    assert spec["command"][-2:] == ["python", "train.py"]
+    assert spec["command"][-3:] == ["python", "-S", "train.py"]
 
 
 def test_without_a_sandbox_nothing_runs_unattended(lab_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def test_the_training_command_is_readable_wherever_it_is(new_lab: Callable[..., 
     tools.mkdir()
     (tools / "interpreter").write_text("#!/bin/sh\n")
     (tools / "start").write_text(f"#!{tools}/interpreter -x\n")
-    folder = new_lab(settings=SETTINGS.replace('"python", "train.py"', f'"{tools}/start"'))
+    folder = new_lab(settings=SETTINGS.replace('"python", "-S", "train.py"', f'"{tools}/start"'))
     assert {tools / "start", tools / "interpreter"} <= set(whole(folder).readable)
 
 
@@ -135,7 +135,7 @@ def test_what_uv_would_start_is_started(
     new_lab: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, becomes: str
 ) -> None:
     words = ", ".join(f'"{word}"' for word in command.split())
-    folder = new_lab(settings=SETTINGS.replace('"python", "train.py"', words))
+    folder = new_lab(settings=SETTINGS.replace('"python", "-S", "train.py"', words))
     programs, tools = folder / ".venv" / "bin", tmp_path / "tools"
     for program in (programs / "python", programs / "torchrun", tools / "uv"):
         program.parent.mkdir(parents=True, exist_ok=True)

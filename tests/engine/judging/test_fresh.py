@@ -47,7 +47,7 @@ print(json.dumps({"scores": cases}))
 print(f"val_bpb: {sum(cases) / 2:.6f}")
 """
 FRESH = (
-    SETTINGS.replace('["python", "train.py"]', '["python", "-I", "-S", "train.py"]')
+    SETTINGS
     + f"""
 [lab]
 locked = ["prepare.py", "judge.py"]

@@ -40,9 +40,7 @@ print("---")
 print(f"val_bpb: {2.0 / SCALE - (0.5 - RATE) * (1 if SCALE == 1 else GAIN):.6f}")
 """
 TWICE = Scale(2)
-PLAIN = SETTINGS.replace('["python", "train.py"]', '["python", "-I", "-S", "train.py"]').replace(
-    "budget_seconds = 5", "budget_tokens = 5"
-)
+PLAIN = SETTINGS.replace("budget_seconds = 5", "budget_tokens = 5")
 
 
 @pytest.fixture(scope="module")

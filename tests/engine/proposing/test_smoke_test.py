@@ -81,7 +81,7 @@ def test_there_is_none_where_only_the_nodes_of_a_cluster_can_train(
     monkeypatch.setattr(smoke_test, "accelerator", lambda: True)
     settings = f'{SETTINGS}\n[cluster]\naddress = "127.0.0.1:6379"\n'
     assert tried(new_lab("here", settings, OFFERS)).why_not({"train.py": OFFERS}) == ""
-    nodes = settings.replace('["python", "train.py"]', '[".venv/bin/python", "train.py"]')
+    nodes = settings.replace('["python", "-S", "train.py"]', '[".venv/bin/python", "train.py"]')
     assert "not on this machine" in tried(new_lab("nodes", nodes, OFFERS)).why_not({"train.py": OFFERS})
 
 
