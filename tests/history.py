@@ -11,14 +11,13 @@ import os
 import subprocess
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 from autoresearch_tui.engine.results_table import render
 from autoresearch_tui.lab.engine_lock import held
-from autoresearch_tui.lab.git import GitRepo
 from autoresearch_tui.lab.goal import Goal
 from autoresearch_tui.runs import runner
 from autoresearch_tui.session import draws
@@ -28,6 +27,7 @@ from autoresearch_tui.session.fold import fold, fold_all
 from autoresearch_tui.session.journal import read
 from autoresearch_tui.session.state import IN_FLIGHT, WAITING, Experiment, Stage, State, best_keep
 from autoresearch_tui.util import timestamps
+from tests.conftest import git
 
 ENDS = (ev.VerdictGiven, ev.ProposalVetoed, ev.ProposalWithdrawn)
 REST_SECONDS = 60.0
@@ -64,12 +64,15 @@ def state_of(lab: Path, tag: str) -> State:
 def contradictions(lab: Path, tag: str) -> list[str]:
     """What no kill at any instruction may lead to."""
     folder = lab / ".autoresearch" / tag
-    records = read(folder / "journal.jsonl")
+    return _contradictions(folder, _refs(lab), read(folder / "journal.jsonl"))
+
+
+def _contradictions(folder: Path, refs: Mapping[str, str], records: tuple[ev.Record, ...]) -> list[str]:
     return [
         *_order(records),
         *_ends(records),
         *_requests(records),
-        *_reachable(lab, tag, records),
+        *_reachable(refs, folder.name, records),
         *_starts(folder, fold_all(records)),
     ]
 
@@ -77,9 +80,9 @@ def contradictions(lab: Path, tag: str) -> list[str]:
 def problems(lab: Path, tag: str, *, at_rest: bool = True) -> list[str]:
     """Every contradiction found; empty for a sound history. `at_rest`: no engine is at work any more."""
     folder = lab / ".autoresearch" / tag
-    records = read(folder / "journal.jsonl")
+    records, refs = read(folder / "journal.jsonl"), _refs(lab)
     state = fold_all(records)
-    found = [*contradictions(lab, tag), *_git(lab, tag, state), *_runs(folder, state, records)]
+    found = [*_contradictions(folder, refs, records), *_git(lab, tag, refs, state), *_runs(folder, state, records)]
     table = (folder / "results.tsv").read_text()
     if table != render(state):
         found.append("results.tsv is not the projection of the journal")
@@ -162,7 +165,7 @@ def _requests(records: tuple[ev.Record, ...]) -> list[str]:
     return [f"request {name} was answered {count} times" for name, count in counts.items() if count > 1]
 
 
-def _reachable(lab: Path, tag: str, records: tuple[ev.Record, ...]) -> list[str]:
+def _reachable(refs: Mapping[str, str], tag: str, records: tuple[ev.Record, ...]) -> list[str]:
     """The branch and the refs point at nothing but what the journal has had there."""
     commits: dict[int, set[str]] = defaultdict(set)
     heads, branch = set(), ""
@@ -175,14 +178,23 @@ def _reachable(lab: Path, tag: str, records: tuple[ev.Record, ...]) -> list[str]
                 commits[event.number].add(event.commit)
             case ev.VerdictGiven(verdict="keep") | ev.VerdictOverruled(verdict="keep"):
                 heads |= commits[event.number]
-    repo, found = GitRepo(lab), []
-    head = repo.resolve(f"refs/heads/{branch}")
+    found = []
+    head = refs.get(f"refs/heads/{branch}")
     if head is not None and head not in heads:
         found.append(f"the branch's head {head[:7]} was never a frontier")
-    for ref, commit in repo.refs(f"refs/autoresearch/{tag}/").items():
+    for ref, commit in _attempts(refs, tag).items():
         if commit not in commits[int(ref.rpartition("/")[2])]:
             found.append(f"{ref} points at {commit[:7]}, which the journal does not have there")
     return found
+
+
+def _refs(lab: Path) -> dict[str, str]:
+    lines = git(lab, "for-each-ref", "--format=%(refname) %(objectname)").splitlines()
+    return dict(line.split(" ", 1) for line in lines)
+
+
+def _attempts(refs: Mapping[str, str], tag: str) -> dict[str, str]:
+    return {ref: commit for ref, commit in refs.items() if ref.startswith(f"refs/autoresearch/{tag}/")}
 
 
 def _starts(folder: Path, state: State) -> list[str]:
@@ -196,16 +208,15 @@ def _starts(folder: Path, state: State) -> list[str]:
     return found
 
 
-def _git(lab: Path, tag: str, state: State) -> list[str]:
+def _git(lab: Path, tag: str, refs: Mapping[str, str], state: State) -> list[str]:
     assert state.session is not None
-    repo = GitRepo(lab)
     found = []
-    if repo.resolve(f"refs/heads/{state.session.branch}") != state.frontier_commit:
+    if refs.get(f"refs/heads/{state.session.branch}") != state.frontier_commit:
         found.append("the branch's head is not the frontier")
-    refs = repo.refs(f"refs/autoresearch/{tag}/")
+    attempts = _attempts(refs, tag)
     wanted = {f"refs/autoresearch/{tag}/{e.name}": e.commit for e in state.experiments}
-    if refs != wanted:
-        found.append(f"refs are {refs}, attempts are {wanted}")
+    if attempts != wanted:
+        found.append(f"refs are {attempts}, attempts are {wanted}")
     whole = subprocess.run(["git", "fsck", "--no-dangling", "--no-progress"], cwd=lab, capture_output=True, check=False)
     if whole.returncode != 0:
         found.append(f"git fsck: {whole.stdout + whole.stderr!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from autoresearch_tui.engine.proposing import lessons
 from autoresearch_tui.engine.session import Session
 from autoresearch_tui.lab import paths as labs
 from autoresearch_tui.logs import plausibility
+from autoresearch_tui.researchers.base import Brief, Proposal
 from autoresearch_tui.session import badges
+from autoresearch_tui.session.ends import Outcome
 from autoresearch_tui.session.state import State
 from tests.conftest import SETTINGS, TRAIN, git
 from tests.engine.test_loop import Script, running, turn
@@ -24,11 +27,19 @@ from tests.history import state_of
 NewLab = Callable[..., Path]
 
 
+class InTurn(Script):
+    """Has its next idea when the one before has its verdict."""
+
+    def propose(self, brief: Brief, say: Callable[[str], None], cancelled: threading.Event) -> Proposal | None:
+        if all(attempt.outcome in {*Outcome} for attempt in brief.history):
+            return super().propose(brief, say, cancelled)
+        return None
+
+
 def play(folder: Path, *moves: tuple[str, object]) -> State:
     """A session of the baseline and these changes, each proposed when the one before has its verdict."""
-    for rows, move in enumerate((None, *moves), start=1):
-        script = Script(*([turn(*move)] if move else []))
-        Engine(Session(labs.find(folder), "t"), script, headless=True, rows=rows).run()
+    script = InTurn(*(turn(*move) for move in moves))
+    Engine(Session(labs.find(folder), "t"), script, headless=True, rows=1 + len(moves)).run()
     return state_of(folder, "t")
 
 
