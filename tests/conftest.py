@@ -268,6 +268,12 @@ def sandbox_tested_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def unconfined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what is proposed and decided, where a run only has a score."""
+    monkeypatch.setenv("AUTORESEARCH_NO_SANDBOX", "1")
+
+
 @pytest.fixture(scope="session")
 def engines() -> Iterator[Engines]:
     """One warm interpreter for the engines of all tests."""

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from autoresearch_tui.cockpit.screens.review import gate
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session.outline import outline
@@ -16,6 +18,8 @@ from tests.conftest import TRAIN
 from tests.e2e.terminal import rows
 from tests.engine.test_loop import ASK, Script, running, turn
 from tests.history import problems
+
+pytestmark = pytest.mark.usefixtures("unconfined")
 
 LOW_RISK = f'{ASK}unattended = "approve-low-risk"\nafter_seconds = '
 # Long enough for a proposal to be made, approved and attended to beside it.

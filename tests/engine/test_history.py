@@ -23,6 +23,8 @@ from tests.conftest import SETTINGS, TRAIN, git
 from tests.engine.test_loop import Move, Script, running, turn
 from tests.history import problems, state_of
 
+pytestmark = pytest.mark.usefixtures("unconfined")
+
 HEADER = "commit\tval_bpb\tmemory_gb\tstatus\tdescription\n"
 
 

@@ -6,11 +6,15 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from autoresearch_tui.researchers.base import Brief, Proposal
 from autoresearch_tui.session import commands as cmd
 from tests.conftest import SETTINGS, TRAIN, git
 from tests.engine.test_loop import Driver, Script, rows, running, turn
 from tests.history import problems, state_of
+
+pytestmark = pytest.mark.usefixtures("unconfined")
 
 
 def head(folder: Path) -> str:

@@ -20,6 +20,8 @@ from autoresearch_tui.session.events import Event, HistoryRead
 from tests.history import problems, state_of
 from tests.night import Night
 
+pytestmark = pytest.mark.usefixtures("unconfined")
+
 DATA = Path(__file__).parents[1] / "session" / "data" / "two-nights"
 
 

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from autoresearch_tui.researchers.base import Brief, Proposal
 from autoresearch_tui.session import commands as cmd
 from autoresearch_tui.session import undo
@@ -14,6 +16,8 @@ from tests.conftest import TRAIN, git
 from tests.engine.test_attending import LOW_RISK, at
 from tests.engine.test_loop import ASK, Driver, Script, rows, running, turn
 from tests.history import problems, state_of
+
+pytestmark = pytest.mark.usefixtures("unconfined")
 
 
 def waiting(go_on: threading.Event) -> Callable[[Brief], Proposal | None]:

@@ -33,7 +33,7 @@ CRITICISED = (
 UNSANDBOXED = {"AUTORESEARCH_NO_SANDBOX": "1"}
 ROWS = 4 if THOROUGH else 3
 REFEREE_COMES_SECONDS = 5.0
-KILLS_OF_A_LAB, KILLS_BETWEEN_ENDS = (40, 8) if THOROUGH else (24, 8)
+KILLS_OF_A_LAB, REFEREED_KILLS, KILLS_BETWEEN_ENDS = (40, 40, 8) if THOROUGH else (24, 16, 8)
 # Each session is killed at these, one after the other. What is counted to two is about the first proposal.
 TRANSITIONS = (
     ("session_began:1", "engine_started:1", "program_read:1"),
@@ -277,8 +277,8 @@ def test_killed_at_random_moments_with_a_referee(engines: Engines, in_memory: Pa
     seed = int(os.environ.get("AUTORESEARCH_TEST_SEED") or time.time_ns() % 1_000_000)
     print(f"AUTORESEARCH_TEST_SEED={seed}")
     killer, lab = Killer(seed, engines, referee=150), refereed_lab(in_memory / "lab", seconds=0.2)
-    for number in range(KILLS_OF_A_LAB):
-        kill_and_check(killer, lab, number, last=number + 1 == KILLS_OF_A_LAB)
+    for number in range(REFEREED_KILLS):
+        kill_and_check(killer, lab, number, last=number + 1 == REFEREED_KILLS)
     print(killer.counts)
     assert survivors(in_memory) == []
 

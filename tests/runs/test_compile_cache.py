@@ -127,6 +127,8 @@ import torch._dynamo, torch._inductor.compile_fx
 from torch._dynamo.utils import counters
 from autoresearch_tui.runs import compile_cache
 
+torch._inductor.cpu_vec_isa.supported_vec_isa_list.clear()  # each would be tried with a program of its own
+
 def run(scratch):
     os.environ.update(compile_cache.environment(scratch))
     f = torch.compile(lambda x: (x * 2).sin() + 1)

@@ -20,6 +20,8 @@ from tests.conftest import SETTINGS, git, make_lab
 from tests.engine.test_loop import Driver, Move, Script, rows, running
 from tests.history import problems, state_of
 
+pytestmark = pytest.mark.usefixtures("unconfined")
+
 # SCORES has the score of each seed; with BLOCK a run waits for as long as that file is there.
 TRAIN = """\
 import os, time

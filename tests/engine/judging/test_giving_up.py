@@ -38,6 +38,8 @@ from tests.engine.making import experiment, state
 from tests.engine.test_loop import Script, rows, running
 from tests.history import problems, state_of
 
+pytestmark = pytest.mark.usefixtures("unconfined")
+
 REPLAY = Path(__file__).parents[3] / "benchmarks/give_up.py"
 FRONTIER = tuple(5 - tenth / 4 for tenth in range(1, TENTHS + 1))
 LEVEL = (0.0,) * TENTHS

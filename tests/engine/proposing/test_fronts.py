@@ -31,6 +31,8 @@ from tests.engine.test_loop import Driver, Script, turn
 from tests.history import state_of
 from tests.night import Night
 
+pytestmark = pytest.mark.usefixtures("unconfined")
+
 THREE = SearchSettings(fronts=3)
 OPENS = SearchSettings(plateau="fronts")
 DATA = Path(__file__).parent / "data"

@@ -24,6 +24,8 @@ from tests.conftest import TRAIN
 from tests.engine.making import experiment, state
 from tests.engine.test_loop import Script, running, turn
 
+pytestmark = pytest.mark.usefixtures("unconfined")
+
 FIRST = state(
     experiment(0, "keep", 1.0, description="baseline"),
     experiment(1, "keep", 0.99, description="LR 0.04 → 0.06", hypothesis="It is\ntoo slow."),

@@ -22,6 +22,8 @@ from tests.engine.test_loop import Driver
 from tests.history import problems, state_of
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.usefixtures("unconfined")
+
 # While the baselines train, nothing is known of how long a run takes, and each device has one in the making.
 FOUR = SETTINGS.replace('kind = "search"', 'kind = "claude"\nqueue = 8').replace(
     "[run]\n", '[run]\ndevices = ["0", "1", "2", "3"]\n'

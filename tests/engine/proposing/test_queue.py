@@ -17,6 +17,8 @@ from tests.conftest import SETTINGS, TRAIN, git
 from tests.engine.test_loop import Script, running, turn
 from tests.history import problems, state_of
 
+pytestmark = pytest.mark.usefixtures("unconfined")
+
 AGENT = SETTINGS.replace('kind = "search"', 'kind = "claude"')
 
 

@@ -21,6 +21,8 @@ from tests.conftest import TRAIN
 from tests.engine.test_loop import ASK, Script, running, turn
 from tests.history import problems, state_of
 
+pytestmark = pytest.mark.usefixtures("unconfined")
+
 Judge = Callable[[Brief, Proposal], Criticism]
 HOLD = f'{ASK}[review.critic]\nkind = "claude"\nrounds = 2\n'
 POLICY = HOLD.replace('mode = "ask"', 'mode = "ask"\nunattended = "approve-if-critic-agrees"\nafter_seconds = 0')
