@@ -435,16 +435,31 @@ def delete(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lab with a session of a baseline."""
+    lab = make_lab(tmp_path_factory.mktemp("judged") / "lab")
+    with running(lab, Script(), rows=1) as driver:
+        assert driver.join() == "finished"
+    return lab
+
+
+@pytest.fixture
+def judged_lab(judged: Path, tmp_path: Path) -> Path:
+    """A copy of one's own."""
+    return shutil.copytree(judged, tmp_path / "lab", symlinks=True)
+
+
 @pytest.mark.parametrize("what", [".", ".autoresearch", ".autoresearch/t/journal.jsonl", ".git"])
 @pytest.mark.parametrize("how", ["deleted", "moved"])
 def test_a_lab_that_is_gone_ends_its_engine(
-    lab_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, how: str
+    judged_lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, how: str
 ) -> None:
     monkeypatch.setattr(presence, "GONE_SECONDS", 0.5)
-    driver = Driver(lab_folder, Script(), rows=5)
+    driver = Driver(judged_lab, Script(), rows=5)
     driver.start()
-    at_rest(driver, lab_folder)
-    path = (lab_folder / what).resolve()
+    at_rest(driver, judged_lab)
+    path = (judged_lab / what).resolve()
     if how == "moved":
         path.rename(tmp_path / "elsewhere")
     else:
@@ -452,24 +467,24 @@ def test_a_lab_that_is_gone_ends_its_engine(
     assert driver.join(20) == "failed"
     assert "was deleted or moved" in driver.engine.why_failed
     assert str(path) in driver.engine.why_failed
-    assert what != "." or not lab_folder.exists()
+    assert what != "." or not judged_lab.exists()
 
 
-def test_a_lab_that_is_put_back_goes_on(lab_folder: Path, tmp_path: Path) -> None:
+def test_a_lab_that_is_put_back_goes_on(judged_lab: Path, tmp_path: Path) -> None:
     stuck = threading.Event()
 
     def late(brief: Brief) -> Proposal:
         stuck.wait(30)
         return turn("RATE", 0.25)(brief)
 
-    with running(lab_folder, Script(late), rows=2) as driver:
-        at_rest(driver, lab_folder)
-        lab_folder.rename(tmp_path / "elsewhere")
+    with running(judged_lab, Script(late), rows=2) as driver:
+        at_rest(driver, judged_lab)
+        judged_lab.rename(tmp_path / "elsewhere")
         driver.wait(lambda s: s.trouble)
-        (tmp_path / "elsewhere").rename(lab_folder)
+        (tmp_path / "elsewhere").rename(judged_lab)
         stuck.set()
         assert driver.join() == "finished"
-    assert problems(lab_folder, "t") == []
+    assert problems(judged_lab, "t") == []
 
 
 def test_a_network_disk_is_waited_for_with_a_limit(small_disk: Callable[[int], Path]) -> None:
