@@ -83,7 +83,8 @@ def test_the_same_values_in_other_writing_go_back_even_to_the_offline_search(lab
 
 
 def test_a_crash_goes_back_to_the_agent_with_its_files_and_its_cause(new_lab: Callable[..., Path]) -> None:
-    folder = new_lab(settings=AGENT)
+    late = TRAIN.replace("if FAIL:\n", "if FAIL:\n    time.sleep(0.7)\n")
+    folder = new_lab(settings=AGENT, train=late)
 
     def crashes(brief: Brief) -> Proposal:
         text = brief.files["train.py"].replace("RATE = 0.5", "RATE = 0.25").replace('FAIL = ""', 'FAIL = "no luck"')
