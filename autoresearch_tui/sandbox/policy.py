@@ -185,9 +185,12 @@ def _check(allowed: Policy) -> None:
     ):
         if not path.is_absolute():
             raise ValueError(f"{path}: a sandbox's paths are absolute")
+    all_shown = (*allowed.readable, *allowed.writable, *own_paths(), *system_paths())
+    ends = [(shown, shown.resolve()) for shown in all_shown] if allowed.hidden else []
     for hidden in allowed.hidden:
-        for shown in (*allowed.readable, *allowed.writable, *own_paths(), *system_paths()):
-            if hidden.resolve().is_relative_to(shown.resolve()):
+        end = hidden.resolve()
+        for shown, its_end in ends:
+            if end.is_relative_to(its_end):
                 raise ValueError(f"{hidden} is to be hidden, but {shown} would show it")
 
 

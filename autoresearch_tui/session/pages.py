@@ -160,7 +160,7 @@ class Page(Chunk):
         for name, field in _FIELDS.items():
             if name in columns:
                 deque(map(field.__set__, rows, columns[name]), maxlen=0)
-            elif name not in ("stage", "page"):
+            elif name not in ("stage", "page"):  # unset, so that `__getattr__` is asked
                 deque(map(field.__delete__, rows), maxlen=0)
         self._rows = tuple(rows)
         self._head = None

@@ -62,8 +62,8 @@ class Attempts(Sequence[Attempt]):
 
     def _of(self, experiment: Experiment) -> Attempt:
         made = _Looked(**_BLANK, source=(self, experiment))
-        for forget in _FORGET:
-            forget(made)
+        for unset in _UNSET:  # so that `__getattr__` is asked
+            unset(made)
         return made
 
     def base_there(self, experiment: Experiment) -> float | None:
@@ -87,7 +87,7 @@ class _Looked(Attempt, eq=False):
 
 
 _BLANK: dict[str, Any] = dict.fromkeys(Attempt.__struct_fields__)
-_FORGET = [getattr(_Looked, name).__delete__ for name in Attempt.__struct_fields__]
+_UNSET = [getattr(_Looked, name).__delete__ for name in Attempt.__struct_fields__]
 
 
 def _keys(chunk: Chunk) -> array[int]:
