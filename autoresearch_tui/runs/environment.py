@@ -8,12 +8,15 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autoresearch_tui.lab import evaluator
-from autoresearch_tui.lab.paths import Lab
 from autoresearch_tui.runs import compile_cache, run_folder
 from autoresearch_tui.util.errors import UserError
 from autoresearch_tui.util.secrets import is_secret
+
+if TYPE_CHECKING:
+    from autoresearch_tui.lab.paths import Lab
 
 _DRIVER = re.compile(
     r"(?:CUDA_VISIBLE_DEVICES|CUDA_DEVICE_ORDER|CUDA_HOME|CUDA_PATH|NVIDIA_\w+|ROCR_\w+|ROCM_PATH"

@@ -8,6 +8,7 @@ are installed.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import signal
@@ -79,7 +80,7 @@ class AgentSandbox(Frozen):
         home, temporary = base / "home", base / "tmp"
         temporary.mkdir()
         self._make_home(home)
-        held = replace(
+        held = dataclasses.replace(
             self.allowed,
             writable=(folder.resolve(), home, temporary),
             readable=(*self.allowed.readable, base),
@@ -158,7 +159,7 @@ def start_problem(lab: Lab, repo: GitRepo, environ: Mapping[str, str]) -> tuple[
         return "", False
     known = known_agents.known(command) is not None
     env = known_agents.environment(command, environ, lab.settings.researcher.env if known else ("PATH",))
-    held = found if known else replace(found, allowed=replace(found.allowed, network=False))
+    held = found if known else replace(found, allowed=dataclasses.replace(found.allowed, network=False))
     with scratch.folder("start") as root:
         (root / "work").mkdir()
         program = str(Path(command[0]).expanduser())

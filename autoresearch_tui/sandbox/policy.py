@@ -2,6 +2,8 @@
 
 A sandbox is an allow-list. With bubblewrap, anything not on it does not exist; with Landlock alone it exists and access
 is refused. :mod:`self_test` tests that from inside.
+
+Neither module needs a package: the GPU check imports them with the Python that trains.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from autoresearch_tui.sandbox import launcher
-from autoresearch_tui.util.frozen import Frozen
 
 TRIAL_SECONDS = 10.0
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/opt/rocm", "/sys")
@@ -63,7 +65,8 @@ class Kind(enum.Enum):
     NONE = "none"
 
 
-class Mechanism(Frozen):
+@dataclass(frozen=True, slots=True)
+class Mechanism:
     """A mechanism that works here. `note` says why no stronger one does, and how to get it."""
 
     kind: Kind
@@ -71,7 +74,8 @@ class Mechanism(Frozen):
     note: str = ""
 
 
-class Policy(Frozen):
+@dataclass(frozen=True, slots=True)
+class Policy:
     """What one run may see; all paths absolute.
 
     `writable`: its working folder and scratch. `locked`: files below those that it may read only (with Landlock alone

@@ -16,15 +16,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-from msgspec.structs import replace
 
 from autoresearch_tui.runs.environment import driver_environment
 from autoresearch_tui.sandbox import policy, probe
 from autoresearch_tui.sandbox.policy import Kind, Mechanism, Policy
 from autoresearch_tui.util import scratch
-from autoresearch_tui.util.frozen import Frozen
 
 PROBE_SECONDS = 30.0
 NAMES = (
@@ -67,7 +65,8 @@ sys.exit(subprocess.run(command, env=env, stdin=subprocess.DEVNULL, timeout=25).
 """
 
 
-class Protection(Frozen):
+@dataclass(frozen=True, slots=True)
+class Protection:
     """Something that a run must not be able to do, or must (`WORKERS` etc.). `remedy` is for a failure."""
 
     name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -13,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from autoresearch_tui.runs import runner
 from autoresearch_tui.runs.environment import base_environment
@@ -513,7 +513,7 @@ def test_the_drivers_socket_leads_nowhere(tmp_path: Path, mechanism: Mechanism, 
     )
     allowed = Policy(writable=(tmp_path,), readable=packages, devices=(tmp_path / "nvidia0",), cwd=tmp_path)
     assert sandboxed(allowed, mechanism, code).stdout.split() == ["True"] * 3
-    without = sandboxed(replace(allowed, devices=()), mechanism, code)
+    without = sandboxed(dataclasses.replace(allowed, devices=()), mechanism, code)
     assert "PermissionError" in without.stderr
 
 
@@ -541,7 +541,7 @@ def test_an_accelerator_that_does_not_answer_is_named_with_its_remedy(
     assert reason.startswith("runs cannot use the accelerator that is here")
     assert all(word in reason for word in words), reason
     # A lab that trains on the processors does not miss it.
-    assert for_runs.why_not_unattended(for_runs.check(replace(found, trains=False))) == ""
+    assert for_runs.why_not_unattended(for_runs.check(dataclasses.replace(found, trains=False))) == ""
 
 
 def test_a_card_that_only_draws_is_no_accelerator(tmp_path: Path, mechanism: Mechanism) -> None:

@@ -10,11 +10,10 @@ priority. Without a sandbox neither is run, nor are the steps if the CPU is what
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-from msgspec.structs import replace
 
 from autoresearch_tui.engine.launching import Launcher
 from autoresearch_tui.lab.editable import Change
@@ -124,7 +123,7 @@ class SmokeTest(Frozen):
         cwd = self.launcher.cwd(here)
         try:
             held = for_runs.of_run(self.launcher.sandbox_policy(), self.launcher.lab, here, cwd)
-            command = policy.wrap(words, replace(held, devices=()), for_runs.mechanism())
+            command = policy.wrap(words, dataclasses.replace(held, devices=()), for_runs.mechanism())
         except (ValueError, UserError) as error:
             raise OSError(f"it cannot be confined: {error}") from None
         return runner.RunSpec(
