@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import os
 import select
 import signal
@@ -189,9 +188,6 @@ def _ready(lab: Lab, choice: Choice, *, prepare: bool, attended: bool = False) -
 
     `attended`: a human at the terminal is asked whether to prepare missing data, and can fix the researcher later.
     """
-    if attended:
-        # The screen's modules are imported while git and `prepare.py` answer.
-        threading.Thread(target=importlib.import_module, args=("autoresearch_tui.cockpit.app",), daemon=True).start()
     with lab_data.Check(lab) as check:
         return _checked(lab, choice, check, prepare=prepare, attended=attended)
 
@@ -224,7 +220,10 @@ def _checked(lab: Lab, choice: Choice, check: lab_data.Check, *, prepare: bool, 
         )
     if why := timeout_problem(limits):
         _print_error(f"{lab.root}: {why}: every run will be a crash")
-    if not attended:
+    if attended:
+        # The screen's modules are imported while `prepare.py` answers.
+        from autoresearch_tui.cockpit import app  # noqa: F401
+    else:
         from autoresearch_tui.researchers import factory
 
         factory.make(shown.settings, os.environ)
