@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tests import warm
 from tests.cheats.world import World
 from tests.conftest import git
-from tests.harness import forked
 
 HARNESS = Path(__file__).resolve().parents[2] / "harness"
 PYTHON = sys.executable
@@ -45,7 +45,7 @@ class ScoredWorld(World):
 
     def train(self, env: dict[str, str], log: Path) -> None:
         """As in the other worlds, with numpy at hand."""
-        done = forked.run(["train.py"], cwd=self.lab, env=env, warm="numpy")
+        done = warm.python(["train.py"], cwd=self.lab, env=env, warm="numpy").result()
         log.write_text(done.stdout + done.stderr)
 
     def _make_lab(self) -> None:

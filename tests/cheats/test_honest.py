@@ -27,10 +27,10 @@ from torch.utils import checkpoint
 
 from autoresearch_tui.sandbox import for_runs, policy
 from autoresearch_tui.session import events as ev
+from tests import warm
 from tests.cheats.scored import HARNESS, LENGTH, VOCAB, ScoredWorld, prepare
 from tests.cheats.world import Guarded, made
 from tests.conftest import leave_machine_out
-from tests.harness import forked
 from tests.harness.conftest import load
 
 # ── edits of the model and of its training ────────────────────────────────────────────────────────────────────────
@@ -382,9 +382,9 @@ def refereed(model: torch.nn.Module, cache: Path) -> tuple[int, dict[str, Any], 
     with ours:
         line = {"AUTORESEARCH_REFEREE_FD": ours.fileno()}
         command = [str(HARNESS / "fixed" / "referee.py")]
-        referee = forked.begin(command, cwd=cache, env=env, warm="numpy", sockets=line)
+        referee = warm.python(command, cwd=cache, env=env, warm="numpy", sockets=line)
     told = port.be_scored(model, 64, theirs.detach())
-    done = referee.end(120)
+    done = referee.result(120)
     said = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
     assert done.returncode or told == said["val_bpb"]
     return done.returncode, said, done.stderr

@@ -31,7 +31,6 @@ from autoresearch_tui.util.errors import UserError
 from tests import checkouts, warm
 from tests.conftest import SETTINGS, git, make_lab
 from tests.fakes.messages_server import MessagesServer, silent, status
-from tests.harness import forked
 from tests.history import state_of
 
 NewLab = Callable[..., Path]
@@ -649,7 +648,7 @@ def warm_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     """The API is asked from a process that need not import its package."""
 
     def ask(command: list[str], environ: Mapping[str, str], _seconds: float) -> dict[str, object]:
-        done = forked.run(command[1:], cwd=Path.cwd(), env=environ, warm="anthropic")
+        done = warm.python(command[1:], env=environ, warm="anthropic").result()
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
     monkeypatch.setattr(lab_checks, "ask_json", ask)

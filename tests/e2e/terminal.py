@@ -175,7 +175,8 @@ class Fork:
         self.signalstatus: int | None = None
         self.child_fd, slave = os.openpty()
         self.setwinsize(*dimensions)
-        self.pid, self._reply = warm.in_terminal(words, slave, env)
+        self._started = warm.in_terminal(words, slave, env)
+        self.pid = self._started.pid
         os.close(slave)
 
     def read_nonblocking(self, size: int, timeout: float) -> bytes:
@@ -214,13 +215,13 @@ class Fork:
         if not self._ends(0.3):
             self.kill(signal.SIGKILL)
             self.wait()
-        self._reply.close()
 
     def _ends(self, seconds: float) -> bool:
         if self.exitstatus is None and self.signalstatus is None:
-            if not select.select([self._reply], [], [], seconds)[0]:
+            try:
+                code = self._started.wait(seconds)
+            except TimeoutError:
                 return False
-            code = int(self._reply.recv(64))
             self.exitstatus, self.signalstatus = (code, None) if code >= 0 else (None, -code)
         return True
 

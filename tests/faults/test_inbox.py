@@ -163,7 +163,7 @@ def test_a_hundred_commands_of_ten_processes(engines: Engines, in_memory: Path) 
     assert warm.run(["status", str(lab)]).returncode == 0
     names = ["n" * (each + 1) for each in range(10)]
     with ThreadPoolExecutor(len(names)) as pool:
-        senders = [*pool.map(lambda name: warm.run([str(lab), name], code=TEN), names)]
+        senders = [*pool.map(lambda name: warm.python(["-c", TEN, str(lab), name], warm="commands").result(), names)]
     ends = {name: json.loads(sender.stdout) for name, sender in zip(names, senders, strict=True)}
     os.kill(pid, signal.SIGTERM)
     assert engines.ends() == [0]

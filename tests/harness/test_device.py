@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from . import forked
+from tests import warm
+
 from .conftest import HARNESS, load
 from .test_end_to_end import make_lab, run_train
 
@@ -173,7 +174,7 @@ def test_every_start_uses_one_number_format() -> None:
         "        os._exit(0)\n"
         "    assert os.wait()[1] == 0\n"
     )
-    done = forked.run(["-c", script], cwd=HARNESS, env=os.environ)
+    done = warm.python(["-c", script], cwd=HARNESS).result()
     assert done.returncode == 0, done.stderr
     formats, speeds = zip(*(line.split() for line in done.stdout.splitlines()), strict=True)
     assert len(set(formats)) == 1

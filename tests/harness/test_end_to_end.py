@@ -11,8 +11,7 @@ from types import ModuleType
 import torch
 
 from autoresearch_tui.lab import creation
-
-from . import forked
+from tests import warm
 
 LINE = re.compile(
     r"\rstep \d{5} \(\d+\.\d%\) \| loss: \d+\.\d{6} \| lrm: \d\.\d\d \| dt: \d+ms \| tok/sec: [\d,]+ "
@@ -43,7 +42,7 @@ def make_lab(folder: Path, profile: str = "demo", **knobs: object) -> Path:
 def run_train(lab: Path, cache: Path, script: str = "train.py", **env: str) -> subprocess.CompletedProcess[str]:
     """`python train.py`, or another script, in a lab; newlines are kept as they are."""
     env = {"AUTORESEARCH_CACHE": str(cache), "AUTORESEARCH_PROFILE": "demo", "PATH": os.environ["PATH"], **env}
-    return forked.run([script], cwd=lab, env=env)
+    return warm.python([script], cwd=lab, env=env).result()
 
 
 def test_run_prints_what_the_reference_prints(cache: Path, tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ from types import ModuleType
 
 import pytest
 
+from tests import warm
 from tests.conftest import THOROUGH
 from tests.waiting import wait_for
 
-from . import forked
 from .conftest import HARNESS
 
 SCRIPT = HARNESS.parent / "benchmarks" / "gpu_check.py"
@@ -58,7 +58,7 @@ def test_a_step_is_profiled_and_divergence_is_seen(tmp_path: Path, checker: Modu
     class Warm(checker.Place):  # type: ignore[misc,name-defined]
         def run(self, command: list[str], cwd: Path = HARNESS, **more: str) -> subprocess.CompletedProcess[str]:
             env = {**self.environment(**more), "AUTORESEARCH_CACHE": str(cache), "AUTORESEARCH_DATA": ""}
-            done = forked.run(command[1:], cwd=cwd, env=env)
+            done = warm.python(command[1:], cwd=cwd, env=env).result()
             return subprocess.CompletedProcess(command, done.returncode, done.stderr + done.stdout)
 
     place = Warm(tmp_path, dry=True)

@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 import torch
 
-from . import forked
+from tests import warm
+
 from .conftest import HARNESS, MODULES, forget, fresh
 
 REFEREE = str(HARNESS / "fixed" / "referee.py")
@@ -68,7 +69,7 @@ def refereed(modules: dict[str, ModuleType], small: Path, answer: Callable[[sock
     env["AUTORESEARCH_TOKEN_LOSSES"] = str(small / LOSSES)
     with ours:
         line = {"AUTORESEARCH_REFEREE_FD": ours.fileno()}
-        referee = forked.begin([REFEREE], cwd=small, env=env, warm="numpy", sockets=line)
+        referee = warm.python([REFEREE], cwd=small, env=env, warm="numpy", sockets=line)
     told: list[float] = []
 
     def run() -> None:
@@ -81,7 +82,7 @@ def refereed(modules: dict[str, ModuleType], small: Path, answer: Callable[[sock
 
     side = threading.Thread(target=run)
     side.start()
-    done = referee.end()
+    done = referee.result()
     side.join(60)
     lines, errors = done.stdout.splitlines(), done.stderr
     details = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
