@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 import pytest
 
@@ -42,10 +42,20 @@ class Server(http.server.ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.posted: queue.Queue[tuple[str, dict[str, str], str]] = queue.Queue()
+        self.arrived: queue.Queue[tuple[str, dict[str, str], str]] = queue.Queue()
+        self._left: list[tuple[str, dict[str, str], str]] = []
         self.lines: queue.Queue[str] = queue.Queue()
         self.updates: list[dict[str, object]] = []
         self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def posted(self, text: str) -> tuple[str, dict[str, str], str]:
+        """The first post with this text. An answer and the next question come in any order."""
+        while True:
+            for post in self._left:
+                if text in unquote_plus(post[2]):
+                    self._left.remove(post)
+                    return post
+            self._left.append(self.arrived.get(timeout=60))
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -57,7 +67,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/my-night-answers":
             self.server.lines.put(body)
         else:
-            self.server.posted.put((self.path, dict(self.headers), body))
+            self.server.arrived.put((self.path, dict(self.headers), body))
         self._reply("{}")
 
     def do_GET(self) -> None:
@@ -137,19 +147,19 @@ def test_ntfy(new_lab: NewLab, home: Path, phone: Server) -> None:
     (script,) = blocks("ntfy", "sh")
     with engine(lab), listening(home, ["sh", "-c", local(script, phone.url)]):
         for number, button, answer in ((1, 0, "#1 approved"), (2, 1, "#2 vetoed")):
-            path, headers, text = phone.posted.get(timeout=60)
+            path, headers, text = phone.posted(f"#{number} ")
             assert (path, text[:13]) == ("/my-night", f"decision: #{number} ")
             kind, label, url, body = headers["Actions"].split("; ")[button].split(", ")
             assert (kind, label, url) == ("http", ("approve", "veto")[button], f"{phone.url}/my-night-answers")
             phone.lines.put("")  # as ntfy keeps the line alive
             phone.lines.put("rm -rf ~/night")
             phone.lines.put(body.removeprefix("body="))
-            assert phone.posted.get(timeout=60)[2] == answer
+            assert phone.posted(f"#{number} ")[2] == answer
         state = at_gate(lab, 3)
         # What was shown has changed since.
-        phone.posted.get(timeout=60)
+        phone.posted("decision: #3 ")
         phone.lines.put("approve 3 0000000")
-        assert phone.posted.get(timeout=60)[2].endswith("#3: it changed meanwhile; look at the new diff")
+        assert phone.posted("#3: ")[2].endswith("#3: it changed meanwhile; look at the new diff")
     assert [state.experiments[1].approved_by, state.experiments[2].reason] == ["human", "not from here"]
     assert problems(lab, "t") == []
 
@@ -163,7 +173,7 @@ def test_telegram(new_lab: NewLab, home: Path, phone: Server) -> None:
         phone.updates.append({"update_id": len(phone.updates) + 1, "message": message})
 
     with engine(lab), listening(home, [sys.executable, "-c", local(script, phone.url)]):
-        path, _, body = phone.posted.get(timeout=60)
+        path, _, body = phone.posted("#1 ")
         asked = {name: value[0] for name, value in parse_qs(body).items()}
         assert (path, asked["chat_id"]) == (f"/bot{TOKEN}/sendMessage", ME)
         approve, veto = json.loads(asked["reply_markup"])["keyboard"][0]
@@ -171,7 +181,7 @@ def test_telegram(new_lab: NewLab, home: Path, phone: Server) -> None:
         press("666", approve)
         press(ME, "hello")
         press(ME, f"{veto} too dear")
-        assert parse_qs(phone.posted.get(timeout=60)[2])["text"] == ["#1 vetoed\n"]
+        assert parse_qs(phone.posted("#1 ")[2])["text"] == ["#1 vetoed\n"]
     assert state_of(lab, "t").experiments[1].reason == "too dear"
     assert problems(lab, "t") == []
 
