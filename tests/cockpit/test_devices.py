@@ -265,3 +265,25 @@ def test_only_what_changes_is_painted(session: FakeSession, host: FakeHost, monk
         assert len(painted) == 1 and 1 <= painted[0] <= 8
 
     drive(session, host, story, size=(120, 40))
+
+
+def test_a_session_whose_last_device_goes_says_so(session: FakeSession, host: FakeHost) -> None:
+    begun(session, ("gpu-1:0", "gpu-2:0"))
+    session.approve(session.propose("wider"), "auto")
+    session.add(ev.DeviceLeft("gpu-1:0", "its node is being taken away"))
+    told(session)
+
+    async def story(driver: Driver) -> None:
+        text = driver.text()
+        assert "between runs" in text and "wider, auto-approved, starts now" in text
+        assert "nothing waits for you" in text
+        session.add(ev.DeviceSetAside("gpu-2:0", "its baseline, #1, has no score: crashed"))
+        await driver.tick(8)
+        text = driver.text()
+        assert "no device can train: gpu-2:0: set aside, its baseline, #1, has no score" in text
+        assert "starts when there is a device" in text and "waits for a device: add a node, or restart one" in text
+        session.add(ev.DeviceJoined("gpu-3:0", "gpu-3", "NVIDIA H100"))
+        await driver.tick(8)
+        assert "no device can train" not in driver.text() and "starts now" in driver.text()
+
+    drive(session, host, story, size=(80, 24))
