@@ -51,6 +51,16 @@ class Fleet(Frozen):
         return tuple(device for device in self.devices.values() if device.usable)
 
     @property
+    def why_none_usable(self) -> str:
+        """Why no device may get a run, for a few of them; empty if one may, or while none has joined."""
+        if any(device.usable for device in self.devices.values()):
+            return ""
+        # Those that are present first: they wait for a human.
+        out = sorted(self.devices.values(), key=lambda device: bool(device.left))
+        whys = [f"{device.name}: {device.left or f'set aside, {device.set_aside}'}" for device in out]
+        return "; ".join(whys[:3]) + (f"; and {len(whys) - 3} more" if len(whys) > 3 else "")
+
+    @property
     def present(self) -> int:
         """How many are present, including those set aside: what is paid for."""
         return sum(not device.left for device in self.devices.values())

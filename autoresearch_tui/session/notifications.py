@@ -99,6 +99,9 @@ def _halts(before: State, after: State) -> list[News]:
         found.append(News("stopped", clean_line(f"trouble: {trouble.what}: {trouble.remedy}"), urgent=True))
     if paused is not None and paused is not before.paused and paused.by != "human":
         found.append(News("stopped", clean_line(f"paused by the {paused.by}: {paused.reason}"), urgent=True))
+    lacking = after.fleet.why_none_usable if after.fleet is not before.fleet else ""
+    if lacking and before.fleet.usable:
+        found.append(News("stopped", clean_line(f"no device can train: {lacking}"), urgent=True))
     # If several requests fail for good together, only the first is reported.
     known = before.failed is not None and before.failed.retry_seconds is None
     if failed is not None and not known and failed.retry_seconds is None:

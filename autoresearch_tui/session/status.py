@@ -287,20 +287,9 @@ def _held_up(view: View) -> Part | None:
         return Part("‖", "warn", _paused(state))
     if cluster is not None and cluster.problem:
         return Part("!", "warn", f"{devices_now.unreachable(cluster)}: {clean_line(cluster.problem)}")
-    if lacking := _no_device(state):
-        return Part("!", "warn", f"no device can train: {lacking}")
+    if lacking := state.fleet.why_none_usable:
+        return Part("!", "warn", f"no device can train: {clean_line(lacking)}")
     return None
-
-
-def _no_device(state: Outline) -> str:
-    """Why none of the cluster's devices may get a run; empty if one may, or while none has joined."""
-    if state.fleet.usable:
-        return ""
-    # Those that are present first: they wait for a human.
-    there = sorted(state.fleet.devices.values(), key=lambda device: bool(device.left))
-    whys = [f"{device.name}: {device.left or f'set aside, {device.set_aside}'}" for device in there]
-    more = f"; and {len(whys) - FEW} more" if len(whys) > FEW else ""
-    return clean_line("; ".join(whys[:FEW]) + more)
 
 
 def _idle_for(state: Outline) -> Experiment | None:
@@ -487,7 +476,7 @@ def _next_proposal(view: View, room: int) -> Part:
 
 def _when_free(state: Outline) -> str:
     """When an approved proposal starts."""
-    if _no_device(state):
+    if state.fleet.why_none_usable:
         return "when there is a device"
     if state.running is None:
         return "now"
@@ -524,7 +513,7 @@ def _wait(view: View) -> Part:
         return Part("●", "warn-strong" if by_engine else "warn", f"waits for you: {_ends_pause(view)}")
     if state.failed is not None and state.failed.retry_seconds is None:
         return Part("●", "bad", f"waits for you: {view.words.tries_again}")
-    if state.running is None and state.engine is not None and _no_device(state):
+    if state.running is None and state.engine is not None and state.fleet.why_none_usable:
         return Part("●", "warn", "waits for a device: add a node, or restart one")
     if state.undoable and view.words.undoes:
         return Part("✓", "dim", f"nothing waits for you · {view.words.undoes}: {state.undoable}")

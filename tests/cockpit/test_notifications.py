@@ -52,6 +52,23 @@ def test_what_is_worth_a_bell(session: FakeSession) -> None:
     ]
 
 
+def test_a_cluster_whose_last_device_goes(session: FakeSession) -> None:
+    session.begin()
+    states = []
+    for event in (
+        ev.DeviceJoined("a:0", "a", ""),
+        ev.DeviceJoined("b:0", "b", ""),
+        ev.DeviceLeft("a:0", "its node is gone"),
+        ev.DeviceSetAside("b:0", "its baseline has no score"),
+        ev.DeviceLeft("b:0", "its node is gone"),
+    ):
+        before = session.state
+        session.add(event)
+        states.append([(each.kind, each.text, each.urgent) for each in news(before, session.state)])
+    said = "no device can train: b:0: set aside, its baseline has no score; a:0: its node is gone"
+    assert states == [[], [], [], [("stopped", said, True)], []]
+
+
 def test_a_notice_and_a_bell_while_the_screen_is_open(session: FakeSession, host: FakeHost) -> None:
     night(session)
 
