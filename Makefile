@@ -62,11 +62,11 @@ lengths:
 quick: check
 	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n 2 $(addprefix --ignore=,$(NOT_QUICK)) $(QUICK)
 
-# Four workers even on two cores: many tests wait for what a process does.
+# Five workers even on two cores: many tests wait for what a process does.
 # A make that a test starts gets none of our variables: ARGS here are pytest's, and the command line's there.
 # Without bytecode on disk, each worker and each process that a test starts compiles all of the source again.
 test: env
-	env -u PYTHONDONTWRITEBYTECODE -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u ARGS $(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u ARGS $(BIN)/python -m pytest -n 5 --dist loadfile $(ARGS)
 
 clean:
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
