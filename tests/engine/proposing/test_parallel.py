@@ -47,10 +47,11 @@ class Thought:
         self.answer = answer
         self.answered.set()
 
-    def turn(self, rate: float, description: str = "") -> None:
-        """A proposal that gives RATE another value."""
-        text = self.brief.files["train.py"].replace("RATE = 0.5", f"RATE = {rate}")
-        self.give(Proposal(description or f"RATE to {rate}", "because", {"train.py": text}, Usage(90, 10, 0.5)))
+    def turn(self, value: float, description: str = "", of: str = "RATE = 0.5") -> None:
+        """A proposal that gives RATE, or another constant, another value."""
+        name = of.partition(" ")[0]
+        text = self.brief.files["train.py"].replace(of, f"{name} = {value}")
+        self.give(Proposal(description or f"{name} to {value}", "because", {"train.py": text}, Usage(90, 10, 0.5)))
 
 
 class Lab:
@@ -214,8 +215,10 @@ def test_as_many_are_asked_for_as_the_table_has_room(new_lab: Callable[..., Path
     lab = Lab(folder)
     lab.driver.engine._rows = 6
     lab.driver.start()
-    for rate, each in zip((0.4, 0.3), lab.thinks(2), strict=True):
-        each.turn(rate)
+    first, second = lab.thinks(2)
+    first.turn(0.4)
+    # On another line: it still applies if the first is kept before it starts.
+    second.turn(9, of="WIDTH = 8")
     assert lab.driver.join() == "finished"
     assert len(lab.thoughts) == 2
     assert len(state_of(folder, "t").table) == 6
