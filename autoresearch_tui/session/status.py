@@ -135,6 +135,10 @@ def status(view: View, width: int = 240, rows: int = 3) -> Status:
     return Status(_now(view, max(10, now - 32)), _next(view, then - 4), wait)
 
 
+# So long after an engine has detached, the next one may still be starting.
+_TAKE_OVER_SECONDS = 15.0
+
+
 class Condition(StrEnum):
     """The state of a session, in a word for scripts."""
 
@@ -160,6 +164,8 @@ def condition(view: View) -> tuple[Condition, str]:
     if view.orphaned or state.engine is None:
         ends = {"finished": Condition.FINISHED, "failed": Condition.FAILED}
         stopped = None if view.orphaned else state.stopped
+        if stopped and stopped.why == "detached" and view.now - timestamps.seconds(state.time) < _TAKE_OVER_SECONDS:
+            return Condition.STARTING, "another engine takes over"
         known = ends.get(stopped.why, Condition.STOPPED) if stopped else Condition.STOPPED
         return known, stopped.detail if stopped and stopped.detail else _now(view, 80).text
     if state.trouble is not None:

@@ -92,7 +92,7 @@ def test_a_living_session(tmp_path: Path, engine: Callable[[Night], LabLock]) ->
 
 @pytest.mark.parametrize("kind", ["killed", "detached", "finished", "failed", "stopped"])
 def test_without_an_engine_it_says_so(tmp_path: Path, kind: str) -> None:
-    night = night_of(tmp_path / "lab")
+    night = night_of(tmp_path / "lab", ago=900)
     if kind != "killed":
         night.end(4, "discard", 1.1)
         night.add(ev.EngineStopped(kind, "the tests said so"))
@@ -107,6 +107,15 @@ def test_without_an_engine_it_says_so(tmp_path: Path, kind: str) -> None:
         assert "the tests said so" in found["reason"]
     assert found["wait"] == "#5 waits until the session is resumed"
     assert any(found["next"] in line for line in text(tmp_path / "lab"))
+
+
+def test_an_engine_that_has_just_detached_is_about_to_be_replaced(tmp_path: Path) -> None:
+    night = night_of(tmp_path / "lab")
+    night.moment = datetime.now(UTC) - timedelta(seconds=3)
+    night.add(ev.EngineStopped("detached"))
+    found = status(tmp_path / "lab")
+    assert (found["state"], found["reason"]) == ("starting", "another engine takes over")
+    assert text(tmp_path / "lab")[0].endswith("/lab: starting")
 
 
 def test_an_engine_of_another_session_is_not_this_ones(tmp_path: Path) -> None:
