@@ -452,7 +452,8 @@ def test_a_folder_of_that_name_is_a_lab(lab_folder: Path) -> None:
 
 SLOW_CHECK = """
 import os, pathlib, sys, time
-pathlib.Path("checking").write_text(str(os.getpid()))
+pathlib.Path("half").write_text(str(os.getpid()))
+os.rename("half", "checking")
 time.sleep(600)
 """
 
