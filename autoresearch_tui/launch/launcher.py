@@ -293,7 +293,8 @@ def _run_viewer(app: Cockpit) -> None:
 
     def close(number: int, _frame: object) -> None:
         signals.append(number)
-        signal.alarm(_CLOSING_SECONDS)  # ends a wait for a terminal that accepts no more output
+        # Ends a wait for a terminal that accepts no more output; a busy machine has time for one that does.
+        signal.alarm(2 * _CLOSING_SECONDS)
         app.exit(0)
 
     # SIGHUP even if the parent ignores it: without its terminal a screen has no use.
