@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from autoresearch_tui.lab import devices
 from autoresearch_tui.logs.lines import Progress
 from autoresearch_tui.session import devices_now, limits, opinions
+from autoresearch_tui.session.ends import EngineEnd
 from autoresearch_tui.session.format import clock, count
 from autoresearch_tui.session.outline import Outline
 from autoresearch_tui.session.state import Experiment, Stage, State
@@ -164,7 +165,8 @@ def condition(view: View) -> tuple[Condition, str]:
     if view.orphaned or state.engine is None:
         ends = {"finished": Condition.FINISHED, "failed": Condition.FAILED}
         stopped = None if view.orphaned else state.stopped
-        if stopped and stopped.why == "detached" and view.now - timestamps.seconds(state.time) < _TAKE_OVER_SECONDS:
+        recent = view.now - timestamps.seconds(state.time) < _TAKE_OVER_SECONDS
+        if recent and stopped and stopped.why == EngineEnd.DETACHED:
             return Condition.STARTING, "another engine takes over"
         known = ends.get(stopped.why, Condition.STOPPED) if stopped else Condition.STOPPED
         return known, stopped.detail if stopped and stopped.detail else _now(view, 80).text
